@@ -1,0 +1,135 @@
+"""The command `inkgate-helper`, started by Squid (external_acl_type)."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from helper.loop import Answers, Helper
+from helper.protocol import Request
+from helper.ruleset import RuleSet
+from helper.settings import HelperSettings
+from rules.matcher import Match
+from rules.settings import SettingsError, load_section, resolve, settings_path
+from sightings.incident import new_incident
+from sightings.journal import Journal, JournalError, Sighting
+from sightings.settings import SightingsSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve Squid on standard input and output until it closes them."""
+    options = _parse(arguments)
+    config = settings_path(options.config)
+    answers = Answers(_take_stdout())
+    settings = _settings(config, options.fail)
+    helper = Helper(
+        RuleSet(config, settings, log),
+        settings,
+        answers,
+        _Reporter(config),
+        new_incident,
+        log,
+    )
+    signal.signal(signal.SIGTERM, _stop_reading)
+    # A terminal's Ctrl-C goes to the whole group; Squid closes our input in its own time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        helper.run(sys.stdin.fileno())
+    except OSError as error:
+        log(f"Squid is gone: {error.strerror}")
+
+
+def log(text: str) -> None:
+    """One line to standard error, which Squid appends to cache.log."""
+    line = text.replace("\n", " ")
+    print(f"inkgate-helper: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="inkgate-helper", description="Squid external_acl_type helper of inkgate."
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings [/etc/inkgate/inkgate.toml]")
+    parser.add_argument(
+        "--fail",
+        choices=("open", "closed"),
+        help="what to answer when inkgate cannot tell; goes before the settings, and "
+        "holds even if they cannot be read",
+    )
+    return parser.parse_args(arguments)
+
+
+def _take_stdout() -> int:
+    """Keep Squid's end to ourselves: a stray print on it would make Squid abort."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return private
+
+
+def _settings(config: Path, fail: str | None) -> HelperSettings:
+    # A helper that exits at start is fatal for Squid, so wrong settings are said and
+    # the defaults taken.
+    try:
+        settings = load_section(config, "helper", HelperSettings)
+    except SettingsError as error:
+        log(str(error))
+        settings = HelperSettings()
+    return msgspec.structs.replace(settings, fail=fail) if fail else settings
+
+
+def _stop_reading(_signal: int, _frame: object) -> None:
+    fd = sys.stdin.fileno()
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+
+class _Reporter:
+    """Writes matches to the journal; a journal that fails is said and does not unblock."""
+
+    def __init__(self, config: Path) -> None:
+        self._node = socket.gethostname()
+        self._journal: Journal | None = None
+        try:
+            settings = load_section(config, "sightings", SightingsSettings)
+        except SettingsError as error:
+            log(str(error))
+            return
+        self._node = settings.node or self._node
+        self._journal = Journal(resolve(config, settings.journal))
+
+    def __call__(self, request: Request, incident: str, matches: Sequence[Match]) -> None:
+        if self._journal is None:
+            return
+        now = time.time()
+        try:
+            self._journal.append(
+                [
+                    Sighting(
+                        time=now,
+                        incident=incident,
+                        indicator_class=match.indicator_class,
+                        attributes=match.message.uuids(),
+                        client=request.client,
+                        method=request.method,
+                        action=match.message.action,
+                        node=self._node,
+                    )
+                    for match in matches
+                ]
+            )
+        except JournalError as error:
+            log(f"a sighting was not journalled: {error}")
+
+
+if __name__ == "__main__":
+    main()

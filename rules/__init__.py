@@ -1,0 +1,1 @@
+"""Encrypted rules: read, canonicalise, derive, seal, publish, match."""

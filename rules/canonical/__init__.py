@@ -1,0 +1,31 @@
+"""Canonical values: publisher and subscriber must write the same thing the same way."""
+
+from rules.canonical.addresses import canonical_address, canonical_network, network_of
+from rules.canonical.attributes import Kind, Value, canonical_attribute
+from rules.canonical.defang import refang
+from rules.canonical.digests import canonical_digest
+from rules.canonical.hosts import Host, canonical_host
+from rules.canonical.names import canonical_name, suffixes
+from rules.canonical.refused import Refused
+from rules.canonical.urls import Authority, Url, canonical_authority, canonical_url, strip_www
+
+__all__ = [
+    "Authority",
+    "Host",
+    "Kind",
+    "Refused",
+    "Url",
+    "Value",
+    "canonical_address",
+    "canonical_attribute",
+    "canonical_authority",
+    "canonical_digest",
+    "canonical_host",
+    "canonical_name",
+    "canonical_network",
+    "canonical_url",
+    "network_of",
+    "refang",
+    "strip_www",
+    "suffixes",
+]

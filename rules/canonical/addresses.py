@@ -1,0 +1,83 @@
+"""Canonical forms of addresses and networks (docs/format.md, section 2.2)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import Final
+
+from rules.canonical.refused import Refused
+
+_DOTTED_QUAD: Final = re.compile(
+    r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII
+)
+# WHATWG URL, "ends in a number checker", and inet_aton(3) for what the numbers may be.
+_NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII | re.IGNORECASE)
+_ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
+_ATON_MAX: Final = 40  # characters; zero-padded octals are no longer than that in the wild
+
+
+def ends_in_number(name: str) -> bool:
+    """Whether a host must be an IPv4 address because its last label is a number."""
+    return _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def canonical_address(text: str) -> str:
+    """An IPv4 or IPv6 address: dotted quad, or RFC 5952 without brackets and zone.
+
+    Raises:
+        Refused: it is not an address.
+    """
+    if _DOTTED_QUAD.fullmatch(text):
+        return text
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    if ":" in text:
+        return _v6(text.partition("%")[0])
+    return _v4(text)
+
+
+def canonical_network(text: str) -> str:
+    """An address, or a network `address/length` with its host bits cleared.
+
+    Raises:
+        Refused: it is neither.
+    """
+    address, slash, length = text.strip().partition("/")
+    address = canonical_address(address)
+    if not slash:
+        return address
+    try:
+        network = ipaddress.ip_network(f"{address}/{length.strip()}", strict=False)
+    except ValueError:
+        raise Refused("not a network") from None
+    if not length.strip().isascii() or not length.strip().isdigit():
+        raise Refused("not a network")
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def network_of(address: str, length: int) -> str:
+    """The canonical network of a canonical address with a prefix length."""
+    if length == (128 if ":" in address else 32):
+        return address
+    return str(ipaddress.ip_network((address, length), strict=False))
+
+
+def _v6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise Refused("not an IP address") from None
+    return str(address.ipv4_mapped or address)
+
+
+def _v4(text: str) -> str:
+    parts = text.split(".")
+    if len(text) <= _ATON_MAX and len(parts) <= 4 and all(map(_ATON_PART.fullmatch, parts)):
+        try:
+            return socket.inet_ntoa(socket.inet_aton(text))
+        except OSError:
+            pass
+    raise Refused("not an IP address")

@@ -1,0 +1,69 @@
+"""Canonical forms of host and domain names (docs/format.md, section 2.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rules.canonical.addresses import ends_in_number
+from rules.canonical.escapes import unescape
+from rules.canonical.refused import Refused, check_size
+
+_LABEL: Final = r"[a-z0-9_-]{1,63}"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_LAST_NOT_NUMBER: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0x[0-9a-f]*$)[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.ASCII)
+_MAX_NAME: Final = 253
+_FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
+
+
+def canonical_name(text: str) -> str:
+    """A host or domain name in lower-case A-labels without dots around it.
+
+    Raises:
+        Refused: it is not a name (an address is not one either).
+    """
+    if len(text) <= _MAX_NAME and _NAME.fullmatch(text) and not ends_in_number(text):
+        return text
+    name = clean_name(text)
+    if ends_in_number(name):
+        raise Refused("an IP address, not a name")
+    return name
+
+
+def clean_name(text: str) -> str:
+    """Undo disguises of a host; what comes out has the form of a name, or of an IPv4 address.
+
+    Raises:
+        Refused: it cannot be a host.
+    """
+    check_size(text)
+    try:
+        name = unescape(text.encode()).decode()
+    except UnicodeError:
+        raise Refused("not a host name") from None
+    name = _dots(name.translate(_FULL_STOPS)).lower()
+    if not name.isascii():
+        name = _dots(_to_ascii(name))
+    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+        raise Refused("not a host name")
+    return name
+
+
+def suffixes(name: str) -> tuple[str, ...]:
+    """A name's suffixes, from its last two labels (or the only one) to all of it."""
+    labels = name.split(".")
+    return tuple(".".join(labels[i:]) for i in range(max(0, len(labels) - 2), -1, -1))
+
+
+def _dots(name: str) -> str:
+    return re.sub(r"\.{2,}", ".", name.strip(".")) if "." in name else name
+
+
+def _to_ascii(name: str) -> str:
+    # Imported here: few hosts need it, and it is half of the helper's start-up time.
+    from url_normalize.normalize_host import normalize_host  # noqa: PLC0415
+
+    try:
+        return str(normalize_host(name)).lower()
+    except (UnicodeError, ValueError, IndexError):
+        raise Refused("not a host name") from None

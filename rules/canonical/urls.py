@@ -1,0 +1,158 @@
+"""Canonical forms of URLs (docs/format.md, section 2.3).
+
+url-normalize resolves dot segments and runs of slashes, and maps names; the rest
+is what a matcher needs beyond it: no scheme, no `www.`, no index pages, one form
+of every escape, and no exception on hostile input.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from rules.canonical.escapes import escape, unescape
+from rules.canonical.hosts import Host, canonical_host
+from rules.canonical.refused import Refused, check_size
+
+# WHATWG URL removes these anywhere in a URL, so browsers do.
+_REMOVED: Final = str.maketrans("", "", "\t\n\r")
+_AROUND: Final = "".join(map(chr, range(0x21)))
+_SCHEME: Final = re.compile(
+    # Browsers read http:host and http:/host as http://host; other schemes need slashes.
+    r"(https?|ftp):[/\\]*(?![0-9]+(?:[/?\\]|$))|([a-z][a-z0-9+.-]*):[/\\]{2,}",
+    re.ASCII | re.IGNORECASE,
+)
+_NO_HOST: Final = re.compile(
+    r"(?:about|blob|data|javascript|magnet|mailto|news|sip|sips|tel|urn|view-source|xmpp):",
+    re.ASCII | re.IGNORECASE,
+)
+_SLASHES: Final = re.compile(r"[/\\]{2,}")
+_INDEX: Final = re.compile(
+    rb"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
+)
+
+
+class Authority(NamedTuple):
+    """Where a URL points: canonical host, and its port if it was written."""
+
+    host: Host
+    port: int | None
+    scheme: str
+
+
+class Url(NamedTuple):
+    """A canonical URL: `host[:port]/path[?query]`. The host is without `www.`."""
+
+    host: Host
+    value: str
+
+    @property
+    def without_query(self) -> str:
+        """The canonical URL up to its `?`."""
+        return self.value.partition("?")[0]
+
+
+def canonical_url(text: str) -> Url:
+    """Canonicalise a URL, with or without a scheme.
+
+    Raises:
+        Refused: it has no host, or one that cannot be, or it is too long.
+    """
+    check_size(text)
+    authority, rest = _split(text)
+    host = authority.host
+    if host.kind == "name":
+        host = Host("name", strip_www(host.value))
+    path, _, query = rest.partition("?")
+    target = _path(path) + (b"?" + q if (q := _query(query)) else b"")
+    shown = f"[{host.value}]" if ":" in host.value else host.value
+    port = "" if _is_default(authority) else f":{authority.port}"
+    return Url(host, f"{shown}{port}{target.decode('ascii')}")
+
+
+def canonical_authority(text: str) -> Authority:
+    """Host and port of a URL, read exactly as `canonical_url` reads them, `www.` kept.
+
+    Raises:
+        Refused: it has no host, or one that cannot be, or it is too long.
+    """
+    check_size(text)
+    return _split(text)[0]
+
+
+def strip_www(name: str) -> str:
+    """A name without its leading `www.`, as long as two labels are left."""
+    while name.startswith("www.") and name.count(".") > 1:
+        name = name[4:]
+    return name
+
+
+def _split(text: str) -> tuple[Authority, str]:
+    text = text.strip(_AROUND).translate(_REMOVED).partition("#")[0]
+    before, question, query = text.partition("?")
+    if _NO_HOST.match(before):
+        raise Refused("a scheme without hosts")
+    scheme, before = _without_scheme(before)
+    before = before.replace("\\", "/")
+    authority, slash, path = before.partition("/")
+    return _authority(authority, scheme), slash + path + question + query
+
+
+def _without_scheme(text: str) -> tuple[str, str]:
+    found = _SCHEME.match(text)
+    if found:
+        return (found[1] or found[2]).lower(), text[found.end() :]
+    slashes = _SLASHES.match(text)
+    return "", text[slashes.end() :] if slashes else text
+
+
+def _authority(text: str, scheme: str) -> Authority:
+    text = text.rpartition("@")[2]
+    if text.startswith("["):
+        host, bracket, port = text.partition("]")
+        host += bracket
+        if port and not port.startswith(":"):
+            raise Refused("not a host")
+        port = port[1:]
+    else:
+        host, _, port = text.partition(":")
+    if not host:
+        raise Refused("no host")
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 10 and int(port) < 65_536):
+        raise Refused("not a port")
+    return Authority(canonical_host(host), int(port) if port else None, scheme)
+
+
+def _is_default(authority: Authority) -> bool:
+    port = authority.port
+    return port is None or port in (80, 443) or (port == 21 and authority.scheme == "ftp")
+
+
+def _bytes(text: str) -> bytes:
+    # Surrogates carry bytes that were not UTF-8 (os.fsencode's convention); lone ones
+    # of another origin are kept apart, too.
+    return b"".join(
+        bytes((ord(c) - 0xDC00,)) if "\udc80" <= c <= "\udcff" else c.encode("utf-8", "surrogatepass")
+        for c in text
+    ) if not text.isascii() else text.encode("ascii")
+
+
+def _path(text: str) -> bytes:
+    segments: list[bytes] = []
+    parts = unescape(_bytes(text)).split(b"/")
+    for segment in parts:
+        if segment == b"..":
+            if segments:
+                segments.pop()
+        elif segment not in (b"", b"."):
+            segments.append(segment)
+    folder = parts[-1] in (b"", b".", b"..")
+    if segments and not folder and _INDEX.fullmatch(segments[-1]):
+        segments.pop()
+        folder = True
+    path = b"/" + b"/".join(segments) + (b"/" if folder and segments else b"")
+    return escape(path, b"?")
+
+
+def _query(text: str) -> bytes:
+    return escape(unescape(_bytes(text)), b"")

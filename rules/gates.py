@@ -1,0 +1,52 @@
+"""Gates: bitmaps that say "not listed" or "maybe" (docs/format.md, section 5).
+
+The blur is wanted. A gate that answered exactly would tell whoever steals the
+set, and guesses names, which of them are listed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Final
+
+LEVELS: Final = ("suffix", "url-host")
+MIN_BITS: Final = 64
+MAX_BITS: Final = 1 << 36
+
+
+def gate_bits(values: int, epsilon: float) -> int:
+    """Size of a gate, in bits, that lets a fraction `epsilon` of random values pass.
+
+    Raises:
+        ValueError: epsilon is not above 0 and below 1 (1 means "no gate").
+    """
+    if not 0 < epsilon < 1:
+        raise ValueError("epsilon lies between 0 and 1")
+    needed = max(MIN_BITS, math.ceil(values / -math.log1p(-epsilon)))
+    return (needed + 7) // 8 * 8
+
+
+def build_gate(numbers: Collection[int], epsilon: float) -> bytes:
+    """The bitmap for the given values' 64-bit numbers."""
+    bits = gate_bits(len(numbers), epsilon)
+    bitmap = bytearray(bits // 8)
+    for number in numbers:
+        index = number % bits
+        bitmap[index >> 3] |= 1 << (index & 7)
+    return bytes(bitmap)
+
+
+class Gate:
+    """A gate as a reader uses it, over any buffer (bytes, or a file mapped to memory)."""
+
+    __slots__ = ("_bitmap", "_bits")
+
+    def __init__(self, bitmap: bytes | memoryview) -> None:
+        self._bitmap = bitmap
+        self._bits = len(bitmap) * 8
+
+    def passes(self, number: int) -> bool:
+        """Whether the value with this number may be listed."""
+        index = number % self._bits
+        return bool(self._bitmap[index >> 3] >> (index & 7) & 1)

@@ -1,0 +1,172 @@
+"""Installing a pack: verify all of it, compile it beside the old set, swap one pointer.
+
+At every moment, also after a power cut, `current` names one whole generation.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from rules.derive import derive_set_key, token_check
+from rules.errors import PackError
+from rules.generation import Generation, compile_generation
+from rules.kdf import Caps
+from rules.manifest import (
+    Manifest,
+    check_expiry,
+    check_serial,
+    parse_manifest,
+    verify_signature,
+)
+from rules.pack import MANIFEST, SIGNATURE, check_file, gate_path, read_small, rule_path
+
+CURRENT: Final = "current"
+_KEPT: Final = 2
+
+
+def verify_pack(
+    pack: Path,
+    *,
+    key: Ed25519PublicKey,
+    caps: Caps,
+    token: bytes,
+    now: datetime,
+    installed: int | None,
+) -> Manifest:
+    """Check a pack in the order of docs/format.md, section 6; changes nothing.
+
+    Raises:
+        PackError: the first check that fails.
+    """
+    data = read_small(pack / MANIFEST)
+    verify_signature(data, read_small(pack / SIGNATURE), key)
+    manifest = parse_manifest(data, caps)
+    check_expiry(manifest, now)
+    check_serial(manifest, installed)
+    check_token(manifest, token)
+    for name, file in manifest.classes.items():
+        check_file(rule_path(pack, name), file)
+    for level, gate in manifest.gates.items():
+        check_file(gate_path(pack, level), gate)
+    return manifest
+
+
+def check_token(manifest: Manifest, token: bytes) -> bytes:
+    """Check that a set was sealed for this token, and return its set_key.
+
+    Raises:
+        PackError: `wrong-token`.
+    """
+    set_key = derive_set_key(token, manifest.set_salt_bytes())
+    if not hmac.compare_digest(token_check(set_key), base64.b64decode(manifest.token_check)):
+        raise PackError(
+            "wrong-token",
+            "these rules were sealed for another token",
+            "check token_file, or ask the publisher for rules sealed for yours",
+        )
+    return set_key
+
+
+def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
+    """Compile a verified pack into a generation and make it the current one.
+
+    Returns:
+        The generation's folder.
+
+    Raises:
+        PackError: `bad-rules`; the old generation stays current.
+        OSError: the disk is full or not writable; likewise.
+    """
+    generations = root / "generations"
+    generations.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(read_small(pack / MANIFEST)).hexdigest()
+    final = generations / f"{manifest.serial:010d}-{digest[:16]}"
+    if final == current_folder(root):
+        return final
+    work = Path(tempfile.mkdtemp(prefix=".new-", dir=generations))
+    try:
+        compile_generation(pack, manifest, work)
+        work.chmod(0o2750)
+        if final.exists():
+            # Left by a run that was killed before the swap: nobody uses it.
+            shutil.rmtree(final)
+        work.rename(final)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    sync_folder(generations)
+    swap_link(root / CURRENT, final)
+    _prune(generations, final)
+    return final
+
+
+def swap_link(link: Path, target: Path) -> None:
+    """Point a symbolic link at a sibling atomically: rename(2) replaces it in one step."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target, link.parent))
+    temporary.replace(link)
+    sync_folder(link.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename survives a power cut (fsync(2))."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def current_folder(root: Path) -> Path | None:
+    """The current generation's folder, or None if nothing is installed."""
+    try:
+        return root / (root / CURRENT).readlink()
+    except OSError:
+        return None
+
+
+def open_current(root: Path, caps: Caps) -> Generation:
+    """Open the current generation.
+
+    Raises:
+        PackError: there is none, or it cannot be read.
+    """
+    folder = current_folder(root)
+    if folder is None:
+        raise PackError(
+            "bad-rules", f"no rule set is installed in {root}", "run inkgate-rules refresh"
+        )
+    return Generation(folder, caps)
+
+
+def installed_serial(root: Path, caps: Caps) -> int | None:
+    """Serial of the current generation; None if there is none that can be read."""
+    folder = current_folder(root)
+    if folder is None:
+        return None
+    try:
+        return parse_manifest(read_small(folder / MANIFEST), caps).serial
+    except PackError:
+        return None
+
+
+def _prune(generations: Path, current: Path) -> None:
+    """Remove old generations; open ones live on until their helpers let go of them."""
+    old = sorted(p for p in generations.iterdir() if p != current)
+    keep = [p for p in old if not p.name.startswith(".")][-(_KEPT - 1) :]
+    for path in old:
+        if path not in keep:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)

@@ -1,0 +1,118 @@
+"""The key cache: stretched values that this machine has already paid for.
+
+Shared by all helper children, kept over restarts and refreshes of one epoch.
+Entries are keyed by a per-installation HMAC, so the file does not name the
+values. What a thief of this file and its key can do is in docs/threat-model.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from rules.canonical.fields import length_prefixed
+
+INSTALLATION_KEY: Final = "installation.key"
+_KEY_BYTES: Final = 32
+_INDEX_BYTES: Final = 16
+
+
+def read_installation_key(folder: Path) -> bytes:
+    """This machine's own random key, made on first use (mode 0600).
+
+    Raises:
+        OSError: it can neither be read nor made.
+    """
+    path = folder / INSTALLATION_KEY
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        # Written aside and linked: a second process sees all of the key or none.
+        temporary = folder / f".{INSTALLATION_KEY}.{os.getpid()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(fd, os.urandom(_KEY_BYTES))
+        finally:
+            os.close(fd)
+        try:
+            os.link(temporary, path)
+        finally:
+            temporary.unlink()
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise OSError(f"{path} is damaged; remove it and the files beside it")
+    return key
+
+
+class KeyCache:
+    """Stretched values on disk, for one rule set epoch.
+
+    Args:
+        folder: where the files lie; it belongs to this user.
+        set_id: the epoch. Files of other epochs are useless and are removed.
+        limit: the file's largest size in bytes; at the limit the cache starts anew.
+
+    Raises:
+        OSError, lmdb.Error: it cannot be opened.
+    """
+
+    def __init__(self, folder: Path, set_id: str, limit: int = 256 << 20) -> None:
+        self._key = read_installation_key(folder)
+        path = folder / f"{set_id}.mdb"
+        self._env = lmdb.open(
+            str(path),
+            map_size=limit,
+            subdir=False,
+            mode=0o600,
+            # A lost tail costs derivations, not correctness; waiting for the disk
+            # would cost every new name.
+            sync=False,
+            metasync=False,
+            max_readers=512,
+        )
+        _remove_others(folder, path)
+
+    def index(self, kind: str, data: bytes) -> bytes:
+        """The key under which a value lies."""
+        return hmac.digest(self._key, length_prefixed(kind.encode(), data), "sha256")[:_INDEX_BYTES]
+
+    def get(self, kind: str, data: bytes) -> bytes | None:
+        """The stretched bytes of a value, or None."""
+        with self._env.begin() as txn:
+            found: bytes | None = txn.get(self.index(kind, data))
+        return found
+
+    def put_many(self, entries: list[tuple[str, bytes, bytes]]) -> None:
+        """Keep (kind, value, stretched) triples."""
+        rows = [(self.index(kind, data), stretched) for kind, data, stretched in entries]
+        try:
+            self._put(rows)
+        except lmdb.MapFullError:
+            with self._env.begin(write=True) as txn:
+                txn.drop(self._env.open_db(txn=txn), delete=False)
+            with contextlib.suppress(lmdb.MapFullError):
+                self._put(rows)
+
+    def close(self) -> None:
+        """Flush and close."""
+        with contextlib.suppress(lmdb.Error):
+            self._env.sync(True)
+        self._env.close()
+
+    def _put(self, rows: list[tuple[bytes, bytes]]) -> None:
+        with self._env.begin(write=True) as txn:
+            for index, stretched in rows:
+                txn.put(index, stretched)
+
+
+def _remove_others(folder: Path, kept: Path) -> None:
+    # Files of the last epoch may still be open in an older helper: unlinking leaves
+    # them usable there.
+    for path in folder.glob("*.mdb*"):
+        if not path.name.startswith(kept.name):
+            with contextlib.suppress(OSError):
+                path.unlink()

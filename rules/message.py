@@ -1,0 +1,75 @@
+"""The message inside a rule: what the SOC learns when it opens (docs/format.md, section 4)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from rules.errors import PackError
+
+Action = Literal["block", "log"]
+
+MIN_PADDED: Final = 128
+MAX_PADDED: Final = 65_536
+MAX_FIELD: Final = 1024
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Course of action and, per attribute, the fields that the publisher chose."""
+
+    action: Action
+    attributes: tuple[dict[str, str], ...]
+    more: int = 0
+
+    def uuids(self) -> tuple[str, ...]:
+        """The MISP attribute UUIDs, where the message carries them."""
+        return tuple(a["uuid"] for a in self.attributes if "uuid" in a)
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(Message)
+
+
+def encode_message(action: Action, attributes: list[dict[str, str]]) -> bytes:
+    """Encode and pad a message; attributes beyond the size limit are counted, not listed.
+
+    The order of the attributes does not matter: the same ones give the same bytes.
+    """
+    short = sorted(
+        ({name: value[:MAX_FIELD] for name, value in a.items()} for a in attributes),
+        key=lambda a: tuple(sorted(a.items())),
+    )
+    listed = len(short)
+    while True:
+        body = _ENCODER.encode(
+            Message(action=action, attributes=tuple(short[:listed]), more=len(short) - listed)
+        )
+        if len(body) + 4 <= MAX_PADDED:
+            return _pad(body)
+        listed = min(listed - 1, listed * (MAX_PADDED - 64) // len(body))
+
+
+def decode_message(padded: bytes) -> Message:
+    """Undo `encode_message`.
+
+    Raises:
+        PackError: `bad-rules`, whatever is wrong with the bytes.
+    """
+    size = int.from_bytes(padded[:4])
+    if size > len(padded) - 4 or len(padded) > MAX_PADDED:
+        raise PackError("bad-rules", "a message has the wrong length", "refresh the rule set")
+    try:
+        return _DECODER.decode(padded[4 : 4 + size])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        # "from None": the decoder's text may quote the message.
+        raise PackError(
+            "bad-rules", "a message is not in the expected form", "refresh the rule set"
+        ) from None
+
+
+def _pad(body: bytes) -> bytes:
+    padded = MIN_PADDED
+    while padded < len(body) + 4:
+        padded *= 2
+    return (len(body).to_bytes(4) + body).ljust(padded, b"\0")

@@ -1,0 +1,26 @@
+"""One MISP attribute, the same whatever source it came from."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Attribute(msgspec.Struct, frozen=True, gc=False):
+    """An attribute as MISP's core format has it; texts that a source lacks are empty."""
+
+    type: str
+    value: str
+    uuid: str
+    event_id: str = ""
+    event_uuid: str = ""
+    event_info: str = ""
+    org: str = ""
+    date: str = ""
+    category: str = ""
+    comment: str = ""
+    timestamp: str = ""
+    to_ids: bool = False
+    deleted: bool = False
+    tags: tuple[str, ...] = ()
+    object_relation: str = ""
+    object_uuid: str = ""

@@ -1,0 +1,1 @@
+"""Sightings: what was matched, when, by whom it was asked for."""
