@@ -1,0 +1,60 @@
+"""The lines that make a Squid ask inkgate (squid.conf manual: external_acl_type, deny_info)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from squid_conf.page import PAGE
+from squid_conf.settings import SquidSettings, squid_word
+
+# Squid looks templates up below its own folder; enough steps up lead to the root from
+# wherever that is, and the package's folders stay as they are.
+_TO_ROOT: Final = "../" * 8
+LOG_FORMAT: Final = (
+    "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
+)
+
+
+def fragment(
+    settings: SquidSettings, *, helper: Path, config: Path, pages: Path, fail: str, log: str
+) -> str:
+    """A drop-in for Squid's configuration.
+
+    Args:
+        settings: section `[squid_conf]`.
+        helper: the command inkgate-helper.
+        config: inkgate.toml.
+        pages: the folder with the blocked page.
+        fail: `open` or `closed`.
+        log: Squid's access log, or empty for none of our own.
+
+    Raises:
+        ValueError: a path cannot be written in squid.conf.
+    """
+    # Without it, Squid's own last field (%DATA, here always "-") takes its place.
+    agent = " %#>ha{User-Agent}" if settings.user_agent else ""
+    page = _TO_ROOT + squid_word(str(pages / PAGE)).lstrip("/")
+    lines = [
+        "# Made by inkgate-squid-conf. Put it before your http_access allow lines.",
+        f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
+        f"cache=10000 children-max={settings.children} children-startup=1 children-idle=1 "
+        "concurrency=1000 queue-size=10000 "
+        f"%METHOD %#URI %>a %<a{agent} "
+        f"{squid_word(str(helper))} --config {squid_word(str(config))} --fail {fail}",
+        "acl inkgate_listed external inkgate",
+        f"deny_info {page} inkgate_listed",
+        "http_access deny inkgate_listed",
+    ]
+    if settings.replies:
+        lines += [
+            "# Once more when the server's address is known.",
+            "http_reply_access deny inkgate_listed",
+        ]
+    if log:
+        lines += [
+            "# The incident id, as on the blocked page and in the journal.",
+            f"logformat inkgate {LOG_FORMAT}",
+            f"access_log {squid_word(log)} inkgate",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,52 @@
+"""Section `[squid_conf]` of inkgate.toml."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+_WORD: Final = re.compile(r"[^\s\"'\\]+")
+
+
+class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What goes into Squid's configuration and the blocked page.
+
+    Attributes:
+        organisation: whose proxy it is, on the blocked page.
+        contact: whom to ask, on the blocked page: an address, a number or a URL.
+        pages: the folder with the blocked page.
+        ttl: seconds for which Squid repeats "listed" without asking.
+        negative_ttl: seconds for which Squid repeats "not listed" without asking.
+        children: helper processes at most.
+        user_agent: show User-Agent headers to the helper.
+        replies: look up the server's address when the reply comes.
+    """
+
+    organisation: str = ""
+    contact: str = ""
+    pages: str = "/etc/inkgate/pages"
+    ttl: int = 60
+    negative_ttl: int = 10
+    children: int = 2
+    user_agent: bool = True
+    replies: bool = True
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.ttl <= 86_400 and 0 <= self.negative_ttl <= 86_400):
+            raise ValueError("ttl and negative_ttl lie between 0 and 86400")
+        if not 1 <= self.children <= 64:
+            raise ValueError("children lies between 1 and 64")
+
+
+def squid_word(text: str) -> str:
+    """A path as one word of squid.conf.
+
+    Raises:
+        ValueError: it holds white space or quotes, which squid.conf cannot say safely
+            in every place where we need it.
+    """
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"squid.conf cannot hold the path {text!r}; use one without spaces")
+    return text

@@ -1,0 +1,231 @@
+"""A trial: sample events, a token, and a Squid in the foreground that blocks them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from contextlib import suppress
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Final
+
+from helper.settings import HelperSettings
+from rules.keys import make_signing_key, make_token
+from rules.refresh import places, refresh
+from rules.settings import RulesSettings, load_section, resolve
+from squid_conf.fragment import fragment
+from squid_conf.minimal import minimal
+from squid_conf.origin import start_origin
+from squid_conf.page import write_pages
+from squid_conf.settings import SquidSettings
+
+SQUID_USER: Final = "proxy"
+_START_SECONDS: Final = 30
+_SETTINGS: Final = """\
+# The trial's settings; `make refresh-rules` reads them again.
+[rules]
+sources = ["events"]
+publisher = "publisher"
+installed = "rules"
+token_file = "token"
+public_key_file = "publisher.pub"
+key_cache = "run/keys"
+
+[helper]
+fail = "open"
+
+[sightings]
+journal = "run/sightings.db"
+
+[squid_conf]
+organisation = "The organisation that runs this proxy"
+contact = "security@organisation.example"
+pages = "pages"
+"""
+
+
+class TrialError(Exception):
+    """The trial cannot run; says what is missing and how to get it."""
+
+
+class _Quiet:
+    def start(self, total: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+def run_trial(state: Path, port: int) -> int:
+    """Set up the state folder if need be and run Squid until it ends or is interrupted.
+
+    Returns:
+        An exit status.
+
+    Raises:
+        TrialError: Squid is missing, the port is taken, or Squid did not start.
+    """
+    squid = shutil.which("squid", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if squid is None:
+        raise TrialError("squid is not installed; on Debian: apt-get install squid-openssl")
+    _check_port(port)
+    state = state.resolve()
+    config = _prepare(state)
+    origin = start_origin()
+    conf = _configure(state, config, port, origin)
+    process = subprocess.Popen([squid, "-N", "-f", str(conf), "-n", _service(state)])
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _wait_until_up(process, port, state)
+        _say(state, port, origin)
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(process)
+
+
+def _prepare(state: Path) -> Path:
+    """Make the folders, keys and settings that are not there yet, and the rules."""
+    user = _squid_user()
+    for name, mode, owner in (
+        (".", 0o2750, 0),
+        ("rules", 0o2750, 0),
+        ("pages", 0o2755, 0),
+        ("run", 0o2750, user),
+        ("squid", 0o2750, user),
+    ):
+        _folder(state / name, mode, owner)
+    config = state / "inkgate.toml"
+    if not config.exists():
+        config.write_text(_SETTINGS)
+    config.chmod(0o640)
+    if not (state / "events").exists():
+        with as_file(files("rules").joinpath("samples")) as samples:
+            shutil.copytree(samples, state / "events")
+        (state / "events").chmod(0o700)
+    settings = load_section(config, "rules", RulesSettings)
+    where = places(config, settings)
+    make_token(where.token_file)
+    make_signing_key(where.publisher, where.public_key_file)
+    summary = refresh(config, settings, _Quiet())
+    print(f"{summary.rules} rules in use, {summary.new} of them new.")  # noqa: T201
+    return config
+
+
+def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
+    settings = load_section(config, "squid_conf", SquidSettings)
+    pages = resolve(config, settings.pages)
+    write_pages(pages, settings.organisation, settings.contact)
+    squid = state / "squid"
+    (squid / "hosts").write_text("127.0.0.1 localhost neighbour.example\n")
+    lines = fragment(
+        settings,
+        helper=helper_command(),
+        config=config,
+        pages=pages,
+        fail=load_section(config, "helper", HelperSettings).fail,
+        log=f"stdio:{squid}/access.log",
+    )
+    conf = state / "squid.conf"
+    conf.write_text(
+        minimal(
+            port=port,
+            folder=squid,
+            fragment=lines,
+            user=SQUID_USER if os.getuid() == 0 else None,
+            origin=origin,
+        )
+    )
+    return conf
+
+
+def helper_command() -> Path:
+    """Where inkgate-helper lies: beside this interpreter, by its real path."""
+    return Path(sys.prefix).resolve() / "bin" / "inkgate-helper"
+
+
+def _folder(path: Path, mode: int, owner: int) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if os.getuid() == 0:
+        os.chown(path, owner, grp.getgrnam(SQUID_USER).gr_gid)
+    path.chmod(mode)
+
+
+def _squid_user() -> int:
+    if os.getuid() != 0:
+        return os.getuid()
+    try:
+        return pwd.getpwnam(SQUID_USER).pw_uid
+    except KeyError:
+        raise TrialError(f"there is no user {SQUID_USER!r}, which Squid needs under root") from None
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TrialError(
+                f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); stop what listens "
+                "there (a Squid service: systemctl stop squid), or make run PORT=3129"
+            ) from None
+
+
+def _service(state: Path) -> str:
+    # Two Squids on one machine must not share their memory segments' names.
+    return f"inkgate{zlib.crc32(os.fsencode(state)):08x}"
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], port: int, state: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    log = state / "squid" / "cache.log"
+    tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:]) if log.exists() else ""
+    raise TrialError(f"Squid did not start; the end of {log}:\n{tail}")
+
+
+def _say(state: Path, port: int, origin: int) -> None:
+    proxy = f"curl -x 127.0.0.1:{port}"
+    print(  # noqa: T201
+        f"""
+inkgate is running: Squid listens on 127.0.0.1:{port}. Try, in another terminal:
+
+  blocked:      {proxy} http://files.example/malware/payload.exe
+  not blocked:  {proxy} http://files.example/harmless.txt
+
+More: {proxy} http://www.listed.example/ is blocked, too; CONNECT works with
+  {proxy} -p http://neighbour.example:{origin}/
+Put MISP event JSON or CSV files into {state}/events, then: make refresh-rules
+Log of requests: {state}/squid/access.log
+Sightings:       inkgate-sightings --config {state}/inkgate.toml list
+Ctrl-C ends it.
+""",
+        flush=True,
+    )
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,123 @@
+#!/bin/sh
+# Install what inkgate needs and is missing, into this clone where possible.
+#
+#   tools/bootstrap.sh run    Squid, and inkgate in .inkgate/venv
+#   tools/bootstrap.sh dev    the same with the development tools
+#
+# Every step leaves a stamp when it is done, so an interrupted run is taken up again.
+set -eu
+
+purpose=${1:-run}
+clone=$(cd "$(dirname "$0")/.." && pwd -P)
+cd "$clone"
+squid_user=proxy
+
+say() { echo "inkgate: $*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+install_packages() {
+    # shellcheck disable=SC2086 # a list of words
+    set -- $1
+    if ! command -v apt-get >/dev/null; then
+        say "missing: $*. Install them with your system's package manager."
+        exit 1
+    fi
+    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+        say "missing: $*. Run as root: apt-get update && apt-get install $*"
+        exit 1
+    fi
+    say "installing: $*"
+    as_root apt-get update -q >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
+}
+
+missing=""
+command -v curl >/dev/null || missing="$missing curl"
+squid_is_new=no
+if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
+    missing="$missing squid-openssl"
+    squid_is_new=yes
+fi
+/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+[ -z "$missing" ] || install_packages "$missing"
+if [ $squid_is_new = yes ]; then
+    # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now squid >&2 || true
+    elif [ -x /etc/init.d/squid ]; then
+        as_root /etc/init.d/squid stop >/dev/null 2>&1 || true
+    fi
+fi
+
+# Squid runs the helper as its own user, who must be able to reach it. A clone in a
+# private folder stays private: then what Squid needs lies elsewhere.
+reachable() {
+    [ "$(id -u)" != 0 ] || setpriv --reuid="$squid_user" --regid="$squid_user" --clear-groups \
+        test -x "$clone" 2>/dev/null
+}
+if [ ! -e .inkgate ]; then
+    if [ -L .inkgate ]; then
+        rm .inkgate
+    fi
+    if reachable; then
+        mkdir .inkgate
+    else
+        place=/var/lib/inkgate-trial/$(printf %s "$clone" | cksum | cut -d' ' -f1)
+        mkdir -p "$place"
+        chmod 755 /var/lib/inkgate-trial "$place"
+        ln -s "$place" .inkgate
+    fi
+fi
+
+home=$(cd .inkgate && pwd -P)
+venv=$home/venv
+stamps=$home/stamps
+umask 022
+mkdir -p "$stamps"
+
+# Of this machine's interpreters the one whose path every user can reach.
+if [ ! -e "$stamps/venv" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+    rm -rf "$venv" "$stamps"/*
+    /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        say "/usr/bin/python3 is older than 3.11; inkgate needs Debian 12 or newer"
+        exit 1
+    }
+    say "making a virtual environment"
+    /usr/bin/python3 -m venv "$venv"
+    touch "$stamps/venv"
+fi
+
+pip() {
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip --quiet "$@" >&2
+}
+
+# need NAME FILE: whether step NAME has to be done again since FILE changed.
+changed() {
+    [ "$(cat "$stamps/$1" 2>/dev/null)" != "$2" ]
+}
+
+lock=locks/runtime.txt
+[ "$purpose" = dev ] && lock=locks/dev.txt
+for file in locks/build.txt "$lock"; do
+    sum=$(cksum "$file")
+    name=$(basename "$file")
+    if changed "$name" "$sum"; then
+        say "installing what $file locks"
+        pip install --require-hashes --no-build-isolation -r "$file"
+        echo "$sum" >"$stamps/$name"
+    fi
+done
+
+sum=$(find helper rules sightings squid_conf icap_server pyproject.toml -type f \
+    ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort | cksum)
+if changed inkgate "$sum"; then
+    pip install --no-deps --no-build-isolation --force-reinstall .
+    echo "$sum" >"$stamps/inkgate"
+fi
