@@ -9,6 +9,8 @@ from typing import Any
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one write: two small ones would wait for each other's ACK.
+    wbufsize = -1
     timeout = 30
 
     def _answer(self) -> None:

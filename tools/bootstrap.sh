@@ -95,7 +95,7 @@ if [ ! -e "$stamps/venv" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
 fi
 
 pip() {
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip --quiet "$@" >&2
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip --quiet --quiet "$@" >&2
 }
 
 # need NAME FILE: whether step NAME has to be done again since FILE changed.

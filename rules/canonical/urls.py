@@ -19,7 +19,7 @@ _REMOVED: Final = str.maketrans("", "", "\t\n\r")
 _AROUND: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(
     # Browsers read http:host and http:/host as http://host; other schemes need slashes.
-    r"(https?|ftp):[/\\]*(?![0-9]+(?:[/?\\]|$))|([a-z][a-z0-9+.-]*):[/\\]{2,}",
+    r"(https?|ftp):(?:[/\\]+|(?![0-9/\\]))|([a-z][a-z0-9+.-]*):[/\\]{2,}",
     re.ASCII | re.IGNORECASE,
 )
 _NO_HOST: Final = re.compile(

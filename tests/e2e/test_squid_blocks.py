@@ -1,0 +1,217 @@
+"""The main job: a real Squid blocks what is listed and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.installation import SETTINGS, Installation, attribute
+from support.squid import Squid
+
+pytestmark = pytest.mark.e2e
+
+LISTED = {
+    "url": attribute("url", "hxxp://files[.]example/malware/payload.exe"),
+    "query": attribute("url", "http://shop.example/pay?id=1&x=%2F"),
+    "domain": attribute("domain", "listed.example"),
+    "hostname": attribute("hostname", "login.bank.test"),
+    "pair": attribute("domain|ip", "pair.example|198.51.100.23"),
+    "address": attribute("ip-dst", "198.51.100.66"),
+    "network": attribute("ip-dst", "203.0.113.0/26"),
+    "port": attribute("ip-dst|port", "192.0.2.80|8443"),
+    "agent": attribute("user-agent", "EvilBot/1.0 (made up; 100%)"),
+    "logged": attribute("domain", "context.example", to_ids=False),
+}
+
+BLOCKED = [
+    ("url", "http://files.example/malware/payload.exe"),
+    ("url", "http://FILES.example:80/%6dalware/./x/../payload.exe?y=1#z"),
+    ("url", "http://www.files.example//malware/payload%2Eexe"),
+    ("query", "http://shop.example/pay?id=1&x=/"),
+    ("domain", "http://listed.example/"),
+    ("domain", "http://a.b.listed.example/anything?at=all"),
+    ("domain", "http://listed.example:8080/"),
+    ("hostname", "http://login.bank.test/"),
+    ("pair", "http://pair.example/"),
+    ("address", "http://198.51.100.66/x"),
+    ("address", "http://3325256770/"),
+    ("network", "http://203.0.113.63/"),
+    ("port", "http://192.0.2.80:8443/"),
+]
+
+PASSED = [
+    "http://files.example/malware/payload.ex",
+    "http://files.example/",
+    "http://shop.example/pay?id=2",
+    "http://notlisted.example/",
+    "http://unlisted.example/listed.example",
+    "http://example.example/?listed.example",
+    "http://www.login.bank.test/",
+    "http://bank.test/",
+    "http://203.0.113.64/",
+    "http://198.51.100.65/",
+    "http://192.0.2.80/",
+    "http://context.example/",
+]
+
+
+@pytest.fixture(scope="module")
+def squid() -> Iterator[tuple[Squid, Installation]]:
+    installation = Installation()
+    installation.add("listed", *LISTED.values())
+    started = Squid(installation)
+    yield started, installation
+    started.close()
+    installation.close()
+
+
+def sightings(installation: Installation, incident: str) -> list[dict[str, object]]:
+    done = installation.run("inkgate-sightings", "list", "--json", "--incident", incident)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("name", "url"), BLOCKED)
+def test_listed_url_gets_the_blocked_page(
+    squid: tuple[Squid, Installation], name: str, url: str
+) -> None:
+    server, installation = squid
+    reply = server.get(url)
+    assert reply.status == 403
+    assert reply.incident
+    assert f"inkgate={reply.incident}" in server.access_log(reply.incident)
+    (record,) = sightings(installation, reply.incident)
+    assert record["attributes"] == [LISTED[name]["uuid"]]
+    assert record["client"] == "127.0.0.1"
+    assert record["method"] == "GET"
+    assert record["action"] == "block"
+    assert record["node"] == "proxy.test"
+
+
+@pytest.mark.parametrize("url", PASSED)
+def test_neighbours_pass(squid: tuple[Squid, Installation], url: str) -> None:
+    assert squid[0].get(url).status == 200
+
+
+@pytest.mark.parametrize("authority", ["www.listed.example:443", "login.bank.test:443"])
+def test_listed_host_is_refused_as_a_tunnel(
+    squid: tuple[Squid, Installation], authority: str
+) -> None:
+    server, installation = squid
+    reply = server.connect(authority)
+    assert reply.status == 403
+    assert reply.incident
+    assert f"inkgate={reply.incident}" in server.access_log(reply.incident)
+    (record,) = sightings(installation, reply.incident)
+    assert record["method"] == "CONNECT"
+
+
+def test_tunnel_to_a_neighbour_is_open(squid: tuple[Squid, Installation]) -> None:
+    assert squid[0].connect(f"neighbour.example:{squid[0].origin}").status == 200
+
+
+def test_listed_user_agent_is_blocked_anywhere(squid: tuple[Squid, Installation]) -> None:
+    server, _ = squid
+    assert server.get("http://fine.example/", User_Agent="EvilBot/1.0 (made up; 100%)").incident
+    assert server.get("http://fine.example/", User_Agent="EvilBot/1.0").status == 200
+
+
+def test_page_shows_address_without_query_and_contact(squid: tuple[Squid, Installation]) -> None:
+    body = squid[0].get("http://listed.example/<script>?secret=1").body
+    assert "<script>" not in body
+    assert "secret" not in body
+    assert "help &lt;desk@organisation.example&gt; 100%" in body
+    assert "http://listed.example/" in body
+
+
+def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> None:
+    installation = Installation()
+    installation.add("listed", attribute("ip-dst", "127.0.0.1"))
+    server = Squid(installation)
+    try:
+        # A request for a name, played by a server on 127.0.0.1.
+        reply = server.get("http://innocent.example/")
+        assert reply.status == 403
+        assert reply.incident
+    finally:
+        server.close()
+        installation.close()
+
+
+def test_refresh_under_load_blocks_soon_and_fails_no_request() -> None:
+    installation = Installation()
+    installation.add("first", attribute("domain", "listed.example"))
+    server = Squid(installation)
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def load(number: int) -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            statuses.append(server.get(f"http://host{count % 50}.example/{number}").status)
+
+    clients = [threading.Thread(target=load, args=(n,)) for n in range(4)]
+    try:
+        for client in clients:
+            client.start()
+        assert server.get("http://added.example/").status == 200
+        installation.add("second", attribute("domain", "added.example"))
+        done = installation.run("inkgate-rules", "refresh")
+        assert done.returncode == 0, done.stderr
+        published = time.monotonic()
+        while server.get("http://added.example/").status != 403:
+            time.sleep(0.05)
+            # 2 s for the helper to notice, 2 s of negative_ttl in Squid.
+            assert time.monotonic() - published < 4
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+        server.close()
+        installation.close()
+    assert "derived  1\n" in done.stdout
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize(("fail", "status"), [("open", 200), ("closed", 403)])
+def test_unreadable_rules_follow_fail_and_squid_lives(fail: str, status: int) -> None:
+    installation = Installation(SETTINGS.replace('fail = "open"', f'fail = "{fail}"'))
+    installation.add("listed", attribute("domain", "listed.example"))
+    server = Squid(installation)
+    try:
+        assert server.get("http://listed.example/").status == 403
+        generation = (installation.folder / "rules" / "current").resolve()
+        (generation / "manifest.json").write_text("{}")
+        os.kill(helper_pid(server), 9)
+        time.sleep(0.5)
+        assert server.get("http://fresh.example/").status == status
+        installation.add("more", attribute("domain", "more.example"))
+        assert installation.run("inkgate-rules", "refresh").returncode == 0
+        time.sleep(3)
+        assert server.get("http://more.example/").status == 403
+        assert server.get("http://fresh.example/").status == 200
+    finally:
+        server.close()
+        installation.close()
+
+
+def helper_pid(server: Squid) -> int:
+    """The helper that the given Squid started."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if any("inkgate-helper" in word for word in words) and any(
+                word.startswith(str(server.folder.parent)) for word in words
+            ):
+                return int(path.parent.name)
+    raise AssertionError("no helper runs")

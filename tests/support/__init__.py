@@ -1,0 +1,1 @@
+"""What tests share: installations in temporary folders, real Squids, helper processes."""

@@ -1,0 +1,121 @@
+"""A whole inkgate in a temporary folder that Squid's user can reach."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from rules.install import open_current
+from rules.keys import make_signing_key, make_token, read_token
+from rules.matcher import Matcher
+from rules.refresh import Places, Summary, places, refresh
+from rules.settings import RulesSettings, load_section
+
+BIN = Path(sys.prefix).resolve() / "bin"
+
+SETTINGS = """\
+[rules]
+sources = ["events"]
+publisher = "publisher"
+installed = "rules"
+token_file = "token"
+public_key_file = "publisher.pub"
+key_cache = "run/keys"
+profiles = { name = "test", ip = "test", url = "test", text = "test" }
+[helper]
+fail = "open"
+[sightings]
+journal = "run/sightings.db"
+node = "proxy.test"
+[squid_conf]
+organisation = "Example Ltd"
+contact = "help <desk@organisation.example> 100%"
+pages = "pages"
+ttl = 2
+negative_ttl = 2
+"""
+
+
+class Quiet:
+    """No progress."""
+
+    def start(self, total: int) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+def attribute(kind: str, value: str, **more: object) -> dict[str, object]:
+    """A MISP attribute with a new UUID."""
+    return {
+        "uuid": str(uuid.uuid4()),
+        "type": kind,
+        "value": value,
+        "to_ids": True,
+        "category": "Network activity",
+        **more,
+    }
+
+
+class Installation:
+    """Settings, keys, events and rules in one folder; removed with `close`."""
+
+    def __init__(self, settings: str = SETTINGS) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="inkgate-test-"))
+        if os.getuid() == 0:
+            # As the README has it: what is made in here belongs to Squid's group.
+            os.chown(self.folder, 0, grp.getgrnam("proxy").gr_gid)
+        self.folder.chmod(0o2755)
+        self.config = self.folder / "inkgate.toml"
+        self.config.write_text(settings)
+        self.events = self.folder / "events"
+        self.events.mkdir()
+        (self.folder / "run").mkdir()
+        make_token(self.places.token_file)
+        make_signing_key(self.places.publisher, self.places.public_key_file)
+
+    @property
+    def settings(self) -> RulesSettings:
+        return load_section(self.config, "rules", RulesSettings)
+
+    @property
+    def places(self) -> Places:
+        return places(self.config, self.settings)
+
+    def add(self, name: str, *attributes: dict[str, object]) -> Path:
+        """Write an event file."""
+        event = {"id": "7", "uuid": str(uuid.uuid4()), "info": "made up", "date": "2026-01-01"}
+        path = self.events / f"{name}.json"
+        path.write_text(json.dumps({"Event": {**event, "Attribute": list(attributes)}}))
+        return path
+
+    def refresh(self, **options: bool) -> Summary:
+        return refresh(self.config, self.settings, Quiet(), **options)
+
+    def matcher(self) -> Matcher:
+        where = self.places
+        return Matcher(
+            open_current(where.installed, self.settings.caps), read_token(where.token_file)
+        )
+
+    def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of inkgate's commands with this installation's settings."""
+        return subprocess.run(
+            [BIN / command, "--config", self.config, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "COLUMNS": "300"},
+        )
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""A real Squid, started as `make run` starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import NamedTuple
+
+from support.installation import BIN, Installation
+
+INCIDENT = re.compile(r"IG-[0-9A-HJKMNP-TV-Z]{10}")
+
+
+class Reply(NamedTuple):
+    status: int
+    body: str
+
+    @property
+    def incident(self) -> str | None:
+        found = INCIDENT.search(self.body)
+        return found[0] if found else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Squid:
+    """A Squid over an installation; end it with `close`."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.port = free_port()
+        self.folder = installation.folder / "squid"
+        self.process = subprocess.Popen(
+            [
+                BIN / "inkgate-squid-conf",
+                "run",
+                "--state",
+                installation.folder,
+                "--port",
+                str(self.port),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = ""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        else:
+            raise AssertionError(f"Squid did not start: {said}")
+        self.origin = int(re.search(r"neighbour\.example:(\d+)", said)[1])  # type: ignore[index]
+
+    def get(self, url: str, method: str = "GET", **headers: str) -> Reply:
+        """Ask for a URL as a client of a proxy does."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+            connection.putheader("Host", "ignored.example")
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            reply = connection.getresponse()
+            # Squid's refusal of a CONNECT has a body that http.client leaves unread.
+            return Reply(reply.status, reply.read().decode("utf-8", "replace"))
+        finally:
+            connection.close()
+
+    def connect(self, authority: str) -> Reply:
+        """Ask for a tunnel; the body is the refusal's."""
+        with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+            client.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += client.recv(65536)
+            status = int(data.split(b" ", 2)[1])
+            if status != 200:
+                while b"</html>" not in data and (piece := client.recv(65536)):
+                    data += piece
+        return Reply(status, data.partition(b"\r\n\r\n")[2].decode("utf-8", "replace"))
+
+    def access_log(self, text: str, seconds: float = 5) -> str:
+        """The first line of access.log with a text in it; Squid writes it a little later."""
+        end = time.monotonic() + seconds
+        path = Path(self.folder / "access.log")
+        while time.monotonic() < end:
+            for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
+                if text in line:
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(f"{text} is not in access.log")
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        assert self.process.stdout
+        self.process.stdout.close()
