@@ -1,0 +1,260 @@
+"""The helper as Squid sees it: one process, lines in, lines out."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helper.loop import host_key
+from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
+from helper.recent import Recent
+from helper.target import parse_target
+from support.installation import BIN, Installation, attribute
+
+ANSWER = re.compile(
+    rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"
+    rb"|OK message=(IG-[0-9A-Z]{10}) log=\2)"
+)
+
+
+def start(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [BIN / "inkgate-helper", "--config", installation.config, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ask(installation: Installation, data: bytes, *options: str) -> dict[bytes, bytes]:
+    """Answers by ID of a helper that gets all of the input at once."""
+    out, _ = start(installation, *options).communicate(data, timeout=300)
+    lines = out.split(b"\n")
+    assert lines.pop() == b""
+    for line in lines:
+        assert ANSWER.fullmatch(line), line
+    answers = dict(line.split(b" ", 1) for line in lines)
+    assert len(answers) == len(lines), "an ID was answered twice"
+    return answers
+
+
+def line(number: int, url: str, method: str = "GET", server: str = "-", agent: str = "-") -> bytes:
+    return f"{number} {method} {url} 127.0.0.1 {server} {agent} -\n".encode()
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    installation.add(
+        "listed",
+        attribute("domain", "listed.example"),
+        attribute("url", "http://files.example/bad?x=1 y"),
+        attribute("ip-dst", "198.51.100.66"),
+        attribute("ip-dst", "2001:db8::/48"),
+        attribute("domain|ip", "pair.example|192.0.2.9"),
+        attribute("hostname|port", "odd.example|8443"),
+    )
+    installation.refresh()
+    return installation
+
+
+def test_verdicts(listed: Installation) -> None:
+    answers = ask(
+        listed,
+        line(0, "http://a.listed.example/")
+        + line(1, "http://files.example/bad?x=1%20y")
+        + line(2, "http://files.example/bad?x=2")
+        + line(3, "http://fine.example/", server="198.51.100.66")
+        + line(4, "http://fine.example/", server="2001:db8:0:1::2")
+        + line(5, "odd.example:8443", method="CONNECT")
+        + line(6, "odd.example:443", method="CONNECT")
+        + line(7, "files.example:443", method="CONNECT")
+        + line(18446744073709551615, "http://listed.example/")
+        + b"8 GET http://listed.example/ 127.0.0.1 - - -",
+    )
+    matched = {int(i) for i, answer in answers.items() if answer.startswith(b"OK")}
+    assert matched == {0, 1, 3, 4, 5, 8, 18446744073709551615}
+    assert len(answers) == 10
+
+
+def test_sighting_is_in_the_journal_before_the_answer(listed: Installation) -> None:
+    helper = start(listed)
+    assert helper.stdin
+    assert helper.stdout
+    helper.stdin.write(line(1, "http://listed.example/"))
+    helper.stdin.flush()
+    incident = helper.stdout.readline().split(b"log=")[1].strip().decode()
+    assert incident in listed.run("inkgate-sightings", "list").stdout
+    helper.communicate()
+
+
+@pytest.mark.parametrize(("fail", "answer"), [("open", b"ERR"), ("closed", b"BH")])
+@pytest.mark.parametrize("broken", ["settings", "rules", "token"])
+def test_what_cannot_be_read_follows_fail(
+    listed: Installation, fail: str, answer: bytes, broken: str
+) -> None:
+    if broken == "settings":
+        listed.config.write_text("not [ toml")
+    elif broken == "rules":
+        (listed.folder / "rules" / "current" / "rules.mdb").write_bytes(b"")
+    else:
+        listed.places.token_file.write_text("another token, but long enough\n")
+    answers = ask(listed, line(1, "http://listed.example/"), "--fail", fail)
+    assert answers[b"1"].startswith(answer)
+
+
+def test_new_generation_is_noticed_and_old_one_kept_when_it_is_damaged(
+    listed: Installation,
+) -> None:
+    helper = start(listed)
+    assert helper.stdin
+    assert helper.stdout
+
+    def verdict(url: str) -> bytes:
+        assert helper.stdin
+        assert helper.stdout
+        helper.stdin.write(line(1, url))
+        helper.stdin.flush()
+        return helper.stdout.readline().split()[1]
+
+    assert verdict("http://added.example/") == b"ERR"
+    listed.add("more", attribute("domain", "added.example"))
+    listed.refresh()
+    time.sleep(1)
+    assert verdict("http://added.example/") == b"OK"
+    listed.add("yet-more", attribute("domain", "third.example"))
+    listed.refresh()
+    (listed.folder / "rules" / "current" / "manifest.json").write_text("{")
+    time.sleep(1)
+    assert verdict("http://added.example/") == b"OK"
+    helper.communicate()
+
+
+@pytest.mark.parametrize("how", ["eof", "sigterm"])
+def test_everything_pending_is_answered_at_the_end(listed: Installation, how: str) -> None:
+    helper = start(listed)
+    assert helper.stdin
+    assert helper.stdout
+    helper.stdin.write(line(99999, "http://warm-up.example/"))
+    helper.stdin.flush()
+    helper.stdout.readline()
+    sent = 2000
+    data = b"".join(line(n, f"http://new{n}.example/") for n in range(sent))
+    helper.stdin.write(data[:60_000])
+    helper.stdin.flush()
+    if how == "sigterm":
+        helper.send_signal(signal.SIGTERM)
+        out = helper.stdout.read()
+        helper.wait(20)
+        assert out.count(b"\n") == data[:60_000].count(b"\n") + 1
+    else:
+        out, _ = helper.communicate(data[60_000:], timeout=60)
+        assert out.count(b"\n") == sent
+    assert helper.returncode == 0
+
+
+def test_stray_output_does_not_reach_squid(listed: Installation) -> None:
+    code = (
+        "import os, sys, helper.__main__ as m\n"
+        "m._take_stdout(); print('stray'); os.write(1, b'stray'); sys.stdout.flush()\n"
+    )
+    done = subprocess.run(
+        [BIN / "python", "-c", code], capture_output=True, timeout=20, check=True
+    )
+    assert done.stdout == b""
+
+
+def hostile_lines(count: int) -> tuple[bytes, list[bytes]]:
+    """Lines of every kind of badness, and the IDs that must be answered."""
+    chance = random.Random(2016)
+    lines = []
+    expected = []
+    for number in range(count):
+        noise = chance.randbytes(chance.choice((0, 3, 40, 300))).replace(b"\n", b"")
+        identity = b"%d" % number
+        kind = chance.randrange(12)
+        body = {
+            0: b"GET http://" + noise + b".example/ 127.0.0.1 - - -",
+            1: b"GET http://host%d.example/%%zz%%%s 127.0.0.1 - - -" % (number % 99, noise),
+            2: b"GET " + noise,
+            3: noise,
+            4: b"",
+            5: b"GET http://listed.example/\0 127.0.0.1 - - -",
+            6: b"CONNECT " + noise + b":443 ::1 - - -",
+            7: b"GET http://files.example/%25%32%35" + noise + b" - 198.51.100.66%zz - -",
+            8: b"GET http://[::1/ 127.0.0.1 not-an-address %ff%fe -",
+            9: b"GET http://a.example/ 127.0.0.1 - - -\r",
+            10: b"  GET  http://a.example/",
+            11: b"GET http://user@listed.example:99999999999999999999/ " + noise + b" - - -",
+        }[kind]
+        if chance.random() < 0.0005:
+            body = b"GET http://a.example/" + b"a" * 60_000 + b" 127.0.0.1 - - -"
+        if chance.random() < 0.05:
+            identity = chance.choice(
+                (b"", b"x", b"-1", b"99999999999999999999", b"1_0", b"+5", b"\xd9\xa3", b"0x1")
+            )
+        else:
+            expected.append(identity)
+        lines.append(identity + b" " + body)
+    return b"\n".join(lines), expected
+
+
+def test_hundred_thousand_hostile_lines(listed: Installation) -> None:
+    data, expected = hostile_lines(100_000)
+    answers = ask(listed, data)
+    assert set(answers) == set(expected)
+
+
+@given(st.binary(max_size=200))
+def test_protocol_never_raises(data: bytes) -> None:
+    for piece in LineSplitter(50).feed(data + b"\n"):
+        request = parse_request(piece)
+        assert request is None or request.id == piece.split(b" ")[0]
+        if request:
+            parse_target(request.method, request.uri)
+        request_id(piece)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
+def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) -> None:
+    whole, pieces = LineSplitter(), LineSplitter()
+    edges = [0, *sorted(cuts), len(data)]
+    expected = whole.feed(data) + whole.finish()
+    got = [line for a, b in zip(edges, edges[1:], strict=False) for line in pieces.feed(data[a:b])]
+    assert got + pieces.finish() == expected
+
+
+def test_endless_line_is_held_only_in_part() -> None:
+    lines = LineSplitter()
+    for _ in range(100):
+        assert lines.feed(b"7" * MAX_LINE_BYTES) == []
+    (cut,) = lines.feed(b"\n")
+    assert len(cut) <= 2 * MAX_LINE_BYTES
+
+
+@given(st.sampled_from(["http://", "https://", "ftp://", ""]), st.text(max_size=20), st.text(max_size=20))
+def test_two_uris_with_one_host_key_have_one_host(scheme: str, one: str, other: str) -> None:
+    uri = f"{scheme}a.example/{one}".encode("utf-8", "replace")
+    same = host_key(uri) + b"/" + other.encode("utf-8", "replace")
+    if host_key(uri) == host_key(same):
+        ours = parse_target("GET", uri.decode())
+        theirs = parse_target("GET", same.decode())
+        if ours and theirs:
+            assert (ours.host, ours.port) == (theirs.host, theirs.port)
+
+
+def test_recent_never_holds_more_than_its_limit() -> None:
+    recent: Recent[int, bool] = Recent(100)
+    for number in range(10_000):
+        recent.put(number, True)
+        recent.get(7)
+        assert len(recent) <= 100
+    assert recent.get(9_999)
+
+

@@ -1,0 +1,179 @@
+"""Make tests/vectors. Run once per format version: the vectors are the contract, not the code."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from rules.canonical import canonical_attribute
+from rules.canonical.fields import length_prefixed
+from rules.derive import Deriver, derive_set_key, gate_info, gate_number, rule_info, rule_keys, token_check
+from rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from rules.manifest import sign_manifest
+from rules.message import encode_message
+from rules.sealing import rule_aad
+
+TOKEN = b"a token of a made-up subscriber"
+SALT = bytes(range(32))
+SET_ID = bytes(range(16))
+NONCE = bytes(range(12))
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+UUID = "00000000-0000-4000-8000-000000000001"
+PROFILES: dict[str, tuple[Profile, dict[str, Any]]] = {
+    "argon2id": (
+        Argon2id(memory_kib=1024, iterations=1),
+        {"algorithm": "argon2id", "memory_kib": 1024, "iterations": 1, "lanes": 1},
+    ),
+    "pbkdf2": (
+        Pbkdf2(hash="sha256", iterations=1),
+        {"algorithm": "pbkdf2", "hash": "sha256", "iterations": 1},
+    ),
+    "hkdf": (Hkdf(), {"algorithm": "hkdf"}),
+}
+GOOD = {
+    "domain": ("domain", "Listed[.]example.", "argon2id"),
+    "url": ("url", "hxxp://www.files.example:80/a/../b%2525?", "argon2id"),
+    "ip-dst": ("ip-dst", "198.51.100.66", "pbkdf2"),
+    "network": ("ip-dst", "203.0.113.77/26", "pbkdf2"),
+    "ipv6": ("ip-dst", "2001:DB8::0:1", "pbkdf2"),
+    "sha256": ("sha256", "AB" * 32, "hkdf"),
+    "ip-dst-port": ("ip-dst|port", "192.0.2.80|8443", "pbkdf2"),
+    "filename-md5": ("filename|md5", "a|b.exe|" + "CD" * 16, "hkdf"),
+}
+
+
+def good(name: str, text: str, profile: str) -> dict[str, Any]:
+    """One indicator with all that follows from it."""
+    kdf, described = PROFILES[profile]
+    set_key = derive_set_key(TOKEN, SALT)
+    value = canonical_attribute(name, text)
+    stretched = Deriver(set_key, {value.kind: kdf}).stretch(value.kind, value.data)
+    tag, key = rule_keys(stretched, rule_info(name))
+    padded = encode_message("block", [{"uuid": UUID}])
+    aad = rule_aad(SET_ID, name) + length_prefixed(tag)
+    return {
+        "set": {"token": TOKEN.hex(), "set_salt": SALT.hex(), "set_id": SET_ID.hex(), "profile": described},
+        "class": name,
+        "text": text,
+        "kind": value.kind,
+        "canonical": value.data.hex(),
+        "set_key": set_key.hex(),
+        "token_check": token_check(set_key).hex(),
+        "stretched": stretched.hex(),
+        "gate_number": {level: gate_number(stretched, gate_info(level)) for level in ("suffix", "url-host")},
+        "tag": tag.hex(),
+        "key": key.hex(),
+        "nonce": NONCE.hex(),
+        "padded": padded.hex(),
+        "ciphertext": ChaCha20Poly1305(key).encrypt(NONCE, padded, aad).hex(),
+    }
+
+
+def pack() -> tuple[dict[str, bytes], dict[str, Any]]:
+    """A sound pack of one rule, its manifest not yet encoded."""
+    rule = good(*GOOD["ip-dst"])
+    row = b"\t".join(base64.b64encode(bytes.fromhex(rule[n])) for n in ("tag", "nonce", "ciphertext"))
+    data = row + b"\n"
+    kdf = {"algorithm": "pbkdf2", "hash": "sha256", "iterations": 1}
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "set_id": SET_ID.hex(),
+        "set_salt": base64.b64encode(SALT).decode(),
+        "token_check": base64.b64encode(bytes.fromhex(rule["token_check"])).decode(),
+        "subscriber": "vectors",
+        "serial": 2,
+        "created": "2026-01-01T00:00:00Z",
+        "expires": "2026-02-01T00:00:00Z",
+        "profiles": dict.fromkeys(("name", "ip", "url", "digest", "text"), kdf),
+        "epsilon": 1,
+        "prefixes": {"4": [32]},
+        "classes": {},
+        "gates": {},
+    }
+    return {"rules/ip-dst.tsv": data}, manifest
+
+
+def bad(
+    error: str,
+    change: Callable[[dict[str, Any]], object] | None = None,
+    *,
+    rows: Callable[[bytes], bytes] | None = None,
+    swap: bytes | None = None,
+    signature: bytes | None = None,
+    token: bytes = TOKEN,
+    now: str = "2026-01-15T00:00:00Z",
+    installed: int = 1,
+) -> dict[str, Any]:
+    """A pack with one fault, or none if nothing is given."""
+    files, manifest = pack()
+    path = "rules/ip-dst.tsv"
+    files[path] = rows(files[path]) if rows else files[path]
+    manifest["classes"]["ip-dst"] = {
+        "rules": 1,
+        "size": len(files[path]),
+        "sha256": hashlib.sha256(files[path]).hexdigest(),
+    }
+    if change:
+        change(manifest)
+    data = json.dumps(manifest, indent=1).encode()
+    files["manifest.json"] = data
+    files["manifest.sig"] = signature if signature is not None else sign_manifest(data, KEY)
+    if swap is not None:
+        files[path] = swap
+    public = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return {
+        "error": error,
+        "public_key": public.hex(),
+        "token": token.hex(),
+        "now": now,
+        "installed_serial": installed,
+        "files_b64": {name: base64.b64encode(content).decode() for name, content in files.items()},
+    }
+
+
+def bad_packs() -> dict[str, dict[str, Any]]:
+    """One fault a file, and a sound pack to show that nothing else is wrong with them."""
+    dear = {"algorithm": "pbkdf2", "hash": "sha256", "iterations": 10**9}
+    return {
+        "none-sound-pack": bad(""),
+        "signature-empty": bad("bad-signature", signature=b""),
+        "signature-of-zeros": bad("bad-signature", signature=base64.b64encode(bytes(64))),
+        "format-2": bad("bad-manifest", lambda m: m.update(format=2)),
+        "profile-missing": bad("bad-manifest", lambda m: m["profiles"].pop("url")),
+        "salt-short": bad("bad-manifest", lambda m: m.update(set_salt="AAAA")),
+        "class-climbs": bad("bad-manifest", lambda m: m["classes"].update({"../x": m["classes"].pop("ip-dst")})),
+        "profile-costly": bad("too-costly", lambda m: m["profiles"].update(url=dear)),
+        "expired": bad("expired", now="2026-02-01T00:00:00Z"),
+        "rolled-back": bad("rolled-back", installed=3),
+        "token-other": bad("wrong-token", token=b"a token of another subscriber"),
+        "file-changed": bad("bad-digest", swap=b"x"),
+        "size-lies": bad("bad-digest", lambda m: m["classes"]["ip-dst"].update(size=10 << 30)),
+        "row-twice": bad("bad-rules", rows=lambda row: row + row),
+        "row-not-canonical-base64": bad("bad-rules", rows=lambda row: row.replace(b"=\t", b"\t", 1)),
+        "row-without-newline": bad("bad-rules", rows=lambda row: row[:-1]),
+        "count-lies": bad("bad-rules", lambda m: m["classes"]["ip-dst"].update(rules=2)),
+    }
+
+
+def main() -> None:
+    """Write all vectors below the given folder."""
+    folder = Path(sys.argv[1])
+    vectors = {f"good/{n}": good(*v) for n, v in GOOD.items()}
+    vectors |= {f"bad/{n}": v for n, v in bad_packs().items()}
+    for name, vector in vectors.items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(vector, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
