@@ -201,9 +201,7 @@ class Helper:
             return ok(request.id, incident)
         return err(request.id)
 
-    def _remember(
-        self, line: bytes, host: bool, server: bool, agent: bool, clean: _Clean
-    ) -> None:
+    def _remember(self, line: bytes, host: bool, server: bool, agent: bool, clean: _Clean) -> None:
         fields = line.split(b" ")
         for known, cache, key in (
             (host, clean.hosts, host_key(fields[URI])),

@@ -64,7 +64,9 @@ class RuleSet:
             return False
         token = read_token(resolve(self._config, settings.token_file))
         generation = open_current(root, settings.caps)
-        keys = self._key_cache(resolve(self._config, settings.key_cache), generation.manifest.set_id)
+        keys = self._key_cache(
+            resolve(self._config, settings.key_cache), generation.manifest.set_id
+        )
         limit = self._settings.cached_keys
 
         def cached(derive: Stretch) -> Stretch:

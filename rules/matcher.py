@@ -63,8 +63,7 @@ class Matcher:
         }
         self._url_classes = tuple(name for name in URL_CLASSES if name in self._classes)
         self._lengths = {
-            version: sorted(lengths, reverse=True)
-            for version, lengths in manifest.prefixes.items()
+            version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
         }
 
     @property

@@ -157,7 +157,9 @@ def _parse_row(line: bytes) -> Rule | None:
         return None
     sealed = len(rule.ciphertext) - _AUTHENTICATOR_BYTES
     sound = (
-        len(rule.tag) == TAG_BYTES and len(rule.nonce) == NONCE_BYTES and 128 <= sealed <= MAX_PADDED
+        len(rule.tag) == TAG_BYTES
+        and len(rule.nonce) == NONCE_BYTES
+        and 128 <= sealed <= MAX_PADDED
     )
     return rule if sound else None
 

@@ -169,9 +169,7 @@ def _only_one(publisher: Path) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RefreshError(
-                "another refresh is running; wait for it, or stop it"
-            ) from None
+            raise RefreshError("another refresh is running; wait for it, or stop it") from None
         yield
     finally:
         os.close(fd)
@@ -300,9 +298,7 @@ def _publish(where: Places, base: Manifest, sealed: Sealed) -> Path:
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=packs))
     classes = {name: write_rules(work, name, rules) for name, rules in sealed.rules.items()}
     gates = {level: write_gate(work, level, bitmap) for level, bitmap in sealed.gates.items()}
-    manifest = msgspec.structs.replace(
-        base, prefixes=sealed.prefixes, classes=classes, gates=gates
-    )
+    manifest = msgspec.structs.replace(base, prefixes=sealed.prefixes, classes=classes, gates=gates)
     write_signature(work, sign_manifest(write_manifest(work, manifest), key))
     for folder in (work / "rules", work / "gates", work):
         if folder.exists():

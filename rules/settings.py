@@ -66,7 +66,9 @@ class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("expires_days lies between 1 and 3650")
         for kind, name in self.profiles.items():
             if kind not in DEFAULT_PROFILES:
-                raise ValueError(f"profiles: no kind {kind!r}; there are {_names(DEFAULT_PROFILES)}")
+                raise ValueError(
+                    f"profiles: no kind {kind!r}; there are {_names(DEFAULT_PROFILES)}"
+                )
             if name not in PROFILES:
                 raise ValueError(f"profiles: no profile {name!r}; there are {_names(PROFILES)}")
 

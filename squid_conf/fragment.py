@@ -11,9 +11,7 @@ from squid_conf.settings import SquidSettings, squid_word
 # Squid looks templates up below its own folder; enough steps up lead to the root from
 # wherever that is, and the package's folders stay as they are.
 _TO_ROOT: Final = "../" * 8
-LOG_FORMAT: Final = (
-    "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
-)
+LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
 
 def fragment(

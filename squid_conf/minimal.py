@@ -7,9 +7,7 @@ from pathlib import Path
 from squid_conf.settings import squid_word
 
 
-def minimal(
-    *, port: int, folder: Path, fragment: str, user: str | None, origin: int | None
-) -> str:
+def minimal(*, port: int, folder: Path, fragment: str, user: str | None, origin: int | None) -> str:
     """A Squid on 127.0.0.1 that keeps everything of its own in one folder.
 
     Args:

@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rules.canonical import canonical_attribute
 from rules.canonical.fields import length_prefixed
-from rules.derive import Deriver, derive_set_key, gate_info, gate_number, rule_info, rule_keys, token_check
+from rules.derive import (
+    Deriver,
+    derive_set_key,
+    gate_info,
+    gate_number,
+    rule_info,
+    rule_keys,
+    token_check,
+)
 from rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
 from rules.manifest import sign_manifest
 from rules.message import encode_message
@@ -61,7 +69,12 @@ def good(name: str, text: str, profile: str) -> dict[str, Any]:
     padded = encode_message("block", [{"uuid": UUID}])
     aad = rule_aad(SET_ID, name) + length_prefixed(tag)
     return {
-        "set": {"token": TOKEN.hex(), "set_salt": SALT.hex(), "set_id": SET_ID.hex(), "profile": described},
+        "set": {
+            "token": TOKEN.hex(),
+            "set_salt": SALT.hex(),
+            "set_id": SET_ID.hex(),
+            "profile": described,
+        },
         "class": name,
         "text": text,
         "kind": value.kind,
@@ -69,7 +82,9 @@ def good(name: str, text: str, profile: str) -> dict[str, Any]:
         "set_key": set_key.hex(),
         "token_check": token_check(set_key).hex(),
         "stretched": stretched.hex(),
-        "gate_number": {level: gate_number(stretched, gate_info(level)) for level in ("suffix", "url-host")},
+        "gate_number": {
+            level: gate_number(stretched, gate_info(level)) for level in ("suffix", "url-host")
+        },
         "tag": tag.hex(),
         "key": key.hex(),
         "nonce": NONCE.hex(),
@@ -81,7 +96,9 @@ def good(name: str, text: str, profile: str) -> dict[str, Any]:
 def pack() -> tuple[dict[str, bytes], dict[str, Any]]:
     """A sound pack of one rule, its manifest not yet encoded."""
     rule = good(*GOOD["ip-dst"])
-    row = b"\t".join(base64.b64encode(bytes.fromhex(rule[n])) for n in ("tag", "nonce", "ciphertext"))
+    row = b"\t".join(
+        base64.b64encode(bytes.fromhex(rule[n])) for n in ("tag", "nonce", "ciphertext")
+    )
     data = row + b"\n"
     kdf = {"algorithm": "pbkdf2", "hash": "sha256", "iterations": 1}
     manifest: dict[str, Any] = {
@@ -150,7 +167,9 @@ def bad_packs() -> dict[str, dict[str, Any]]:
         "format-2": bad("bad-manifest", lambda m: m.update(format=2)),
         "profile-missing": bad("bad-manifest", lambda m: m["profiles"].pop("url")),
         "salt-short": bad("bad-manifest", lambda m: m.update(set_salt="AAAA")),
-        "class-climbs": bad("bad-manifest", lambda m: m["classes"].update({"../x": m["classes"].pop("ip-dst")})),
+        "class-climbs": bad(
+            "bad-manifest", lambda m: m["classes"].update({"../x": m["classes"].pop("ip-dst")})
+        ),
         "profile-costly": bad("too-costly", lambda m: m["profiles"].update(url=dear)),
         "expired": bad("expired", now="2026-02-01T00:00:00Z"),
         "rolled-back": bad("rolled-back", installed=3),
@@ -158,7 +177,9 @@ def bad_packs() -> dict[str, dict[str, Any]]:
         "file-changed": bad("bad-digest", swap=b"x"),
         "size-lies": bad("bad-digest", lambda m: m["classes"]["ip-dst"].update(size=10 << 30)),
         "row-twice": bad("bad-rules", rows=lambda row: row + row),
-        "row-not-canonical-base64": bad("bad-rules", rows=lambda row: row.replace(b"=\t", b"\t", 1)),
+        "row-not-canonical-base64": bad(
+            "bad-rules", rows=lambda row: row.replace(b"=\t", b"\t", 1)
+        ),
         "row-without-newline": bad("bad-rules", rows=lambda row: row[:-1]),
         "count-lies": bad("bad-rules", lambda m: m["classes"]["ip-dst"].update(rules=2)),
     }

@@ -55,7 +55,9 @@ def canonical_network(text: str) -> str:
         raise Refused("not a network") from None
     if not length.strip().isascii() or not length.strip().isdigit():
         raise Refused("not a network")
-    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+    return (
+        str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+    )
 
 
 def network_of(address: str, length: int) -> str:

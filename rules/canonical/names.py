@@ -11,7 +11,9 @@ from rules.canonical.refused import Refused, check_size
 
 _LABEL: Final = r"[a-z0-9_-]{1,63}"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
-_LAST_NOT_NUMBER: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0x[0-9a-f]*$)[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.ASCII)
+_LAST_NOT_NUMBER: Final = re.compile(
+    rf"(?:{_LABEL}\.)*(?!0x[0-9a-f]*$)[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.ASCII
+)
 _MAX_NAME: Final = 253
 _FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 

@@ -131,10 +131,16 @@ def _is_default(authority: Authority) -> bool:
 def _bytes(text: str) -> bytes:
     # Surrogates carry bytes that were not UTF-8 (os.fsencode's convention); lone ones
     # of another origin are kept apart, too.
-    return b"".join(
-        bytes((ord(c) - 0xDC00,)) if "\udc80" <= c <= "\udcff" else c.encode("utf-8", "surrogatepass")
-        for c in text
-    ) if not text.isascii() else text.encode("ascii")
+    return (
+        b"".join(
+            bytes((ord(c) - 0xDC00,))
+            if "\udc80" <= c <= "\udcff"
+            else c.encode("utf-8", "surrogatepass")
+            for c in text
+        )
+        if not text.isascii()
+        else text.encode("ascii")
+    )
 
 
 def _path(text: str) -> bytes:

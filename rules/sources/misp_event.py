@@ -137,7 +137,9 @@ def _documents(data: bytes | msgspec.Raw, path: Path, depth: int = 0) -> Iterato
 
 
 def _is_event(event: _Event) -> bool:
-    return event.attribute is not None or event.object is not None or bool(event.uuid and event.info)
+    return (
+        event.attribute is not None or event.object is not None or bool(event.uuid and event.info)
+    )
 
 
 def _attributes(event: _Event) -> Iterator[Attribute]:

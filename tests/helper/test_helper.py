@@ -164,9 +164,7 @@ def test_stray_output_does_not_reach_squid(listed: Installation) -> None:
         "import os, sys, helper.__main__ as m\n"
         "m._take_stdout(); print('stray'); os.write(1, b'stray'); sys.stdout.flush()\n"
     )
-    done = subprocess.run(
-        [BIN / "python", "-c", code], capture_output=True, timeout=20, check=True
-    )
+    done = subprocess.run([BIN / "python", "-c", code], capture_output=True, timeout=20, check=True)
     assert done.stdout == b""
 
 
@@ -238,7 +236,11 @@ def test_endless_line_is_held_only_in_part() -> None:
     assert len(cut) <= 2 * MAX_LINE_BYTES
 
 
-@given(st.sampled_from(["http://", "https://", "ftp://", ""]), st.text(max_size=20), st.text(max_size=20))
+@given(
+    st.sampled_from(["http://", "https://", "ftp://", ""]),
+    st.text(max_size=20),
+    st.text(max_size=20),
+)
 def test_two_uris_with_one_host_key_have_one_host(scheme: str, one: str, other: str) -> None:
     uri = f"{scheme}a.example/{one}".encode("utf-8", "replace")
     same = host_key(uri) + b"/" + other.encode("utf-8", "replace")
@@ -256,5 +258,3 @@ def test_recent_never_holds_more_than_its_limit() -> None:
         recent.get(7)
         assert len(recent) <= 100
     assert recent.get(9_999)
-
-

@@ -121,7 +121,9 @@ def test_what_cannot_be_a_url_is_refused(url: str) -> None:
 
 pieces = st.sampled_from(
     "http https ftp :// : / // \\ ? # @ % %25 %2e %2F %3f .. . www. index.html default.asp "
-    "host.example a 0x7f 1 127 [::1] [ ] :80 :8080 ü 。 \t \n \x00 & = ; %zz %C3%BC 25 41".split(" ")
+    "host.example a 0x7f 1 127 [::1] [ ] :80 :8080 ü 。 \t \n \x00 & = ; %zz %C3%BC 25 41".split(
+        " "
+    )
 )
 urls = st.lists(pieces, max_size=14).map("".join) | st.text(max_size=60)
 

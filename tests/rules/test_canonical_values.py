@@ -115,7 +115,9 @@ def sound_part(misp_type: str) -> str:
         return "listed.example"
     if misp_type in ("ip", "ip-src", "ip-dst"):
         return "192.0.2.1"
-    return {"port": "443", "AS": "64496", "url": "http://a.example/"}.get(misp_type, "made.up@a.example")
+    return {"port": "443", "AS": "64496", "url": "http://a.example/"}.get(
+        misp_type, "made.up@a.example"
+    )
 
 
 @pytest.mark.parametrize("misp_type", all_misp_types())

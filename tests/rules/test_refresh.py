@@ -371,7 +371,9 @@ def test_attack_roll_back(listed: Installation) -> None:
 def test_killed_refresh_leaves_one_whole_set(listed: Installation) -> None:
     """kill -9 at many moments: the old set or the new one answers, and the next run heals."""
     for number in range(12):
-        listed.add(f"n{number}", *(attribute("domain", f"x{number}-{i}.example") for i in range(60)))
+        listed.add(
+            f"n{number}", *(attribute("domain", f"x{number}-{i}.example") for i in range(60))
+        )
         process = subprocess.Popen(
             [BIN / "inkgate-rules", "--config", listed.config, "refresh", "-q"]
         )

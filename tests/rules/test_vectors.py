@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rules.canonical import canonical_attribute
 from rules.canonical.fields import length_prefixed
-from rules.derive import Deriver, derive_set_key, gate_info, gate_number, rule_info, rule_keys, token_check
+from rules.derive import (
+    Deriver,
+    derive_set_key,
+    gate_info,
+    gate_number,
+    rule_info,
+    rule_keys,
+    token_check,
+)
 from rules.errors import PackError
 from rules.install import install_pack, verify_pack
 from rules.kdf import Caps, Profile

@@ -1,0 +1,80 @@
+"""What inkgate-squid-conf prints, read by the real Squid."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from squid_conf.page import blocked_page
+from squid_conf.settings import squid_word
+from support.installation import Installation
+
+SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
+
+
+def parsed_by_squid(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    conf = folder / "squid.conf"
+    conf.write_text(text)
+    assert SQUID
+    return subprocess.run(
+        [SQUID, "-k", "parse", "-f", conf], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_minimal_is_accepted_by_squid(installation: Installation) -> None:
+    assert installation.run("inkgate-squid-conf", "pages").returncode == 0
+    done = installation.run("inkgate-squid-conf", "minimal", "--folder", str(installation.folder))
+    parsed = parsed_by_squid(installation.folder, done.stdout)
+    assert parsed.returncode == 0, parsed.stderr
+    assert "WARNING" not in parsed.stderr
+    assert "ERROR" not in parsed.stderr
+
+
+@pytest.mark.parametrize("extra", ["", "user_agent = false\nreplies = false\n"])
+def test_fragment_is_accepted_by_squid(installation: Installation, extra: str) -> None:
+    with installation.config.open("a") as file:
+        file.write(extra)
+    installation.run("inkgate-squid-conf", "pages")
+    log = f"stdio:{installation.folder}/access.log"
+    done = installation.run("inkgate-squid-conf", "fragment", "--access-log", log)
+    assert done.returncode == 0, done.stderr
+    parsed = parsed_by_squid(installation.folder, f"http_port 127.0.0.1:3128\n{done.stdout}")
+    assert parsed.returncode == 0, parsed.stderr
+    assert ("User-Agent" in done.stdout) == (not extra)
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        assert not {"src", "href"} & {name for name, _ in attrs}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_and_needs_nothing_else() -> None:
+    text = blocked_page("Example <Ltd>", "desk@organisation.example 100%")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert "script" not in page.seen
+    assert "Example &lt;Ltd&gt;" in text
+    assert "100%%" in text
+    assert '<html lang="en">' in text
+    assert "%O" not in text
+
+
+def test_paths_that_squid_conf_cannot_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="without spaces"):
+        squid_word("/srv/with space/x")
