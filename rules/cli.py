@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, Self
 
 import click
 import msgspec
@@ -195,7 +195,7 @@ class _Bar:
         )
         self._task: TaskID | None = None
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

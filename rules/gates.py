@@ -7,6 +7,7 @@ set, and guesses names, which of them are listed.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Collection
 from typing import Final
 
@@ -42,7 +43,7 @@ class Gate:
 
     __slots__ = ("_bitmap", "_bits")
 
-    def __init__(self, bitmap: bytes | memoryview) -> None:
+    def __init__(self, bitmap: bytes | mmap.mmap) -> None:
         self._bitmap = bitmap
         self._bits = len(bitmap) * 8
 

@@ -125,7 +125,7 @@ class Generation:
         """The rule with this class and tag. The class must be one of the manifest's."""
         with self._env.begin() as txn:
             value = txn.get(self._prefixes[indicator_class] + tag)
-        return value and Rule(tag, value[:NONCE_BYTES], value[NONCE_BYTES:])
+        return None if value is None else Rule(tag, value[:NONCE_BYTES], value[NONCE_BYTES:])
 
     def gate_passes(self, level: str, stretched: bytes) -> bool:
         """Whether a value may be listed; True when the set has no such gate."""

@@ -1,4 +1,4 @@
-"""Packs on disk: one TSV file a class, the gates, the signed manifest (docs/format.md, section 6)."""
+"""Packs on disk: a TSV file per class, gates, signed manifest (docs/format.md, section 6)."""
 
 from __future__ import annotations
 

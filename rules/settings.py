@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -112,5 +113,5 @@ def _read(path: Path) -> dict[str, object]:
         raise SettingsError(path, f"is not TOML: {error}", "correct that line") from None
 
 
-def _names(table: dict[str, object] | dict[str, str]) -> str:
+def _names(table: Iterable[str]) -> str:
     return ", ".join(table)

@@ -35,11 +35,13 @@ def fragment(
     page = _TO_ROOT + squid_word(str(pages / PAGE)).lstrip("/")
     lines = [
         "# Made by inkgate-squid-conf. Put it before your http_access allow lines.",
-        f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
-        f"cache=10000 children-max={settings.children} children-startup=1 children-idle=1 "
-        "concurrency=1000 queue-size=10000 "
-        f"%METHOD %#URI %>a %<a{agent} "
-        f"{squid_word(str(helper))} --config {squid_word(str(config))} --fail {fail}",
+        (
+            f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
+            f"cache=10000 children-max={settings.children} children-startup=1 children-idle=1 "
+            "concurrency=1000 queue-size=10000 "
+            f"%METHOD %#URI %>a %<a{agent} "
+            f"{squid_word(str(helper))} --config {squid_word(str(config))} --fail {fail}"
+        ),
         "acl inkgate_listed external inkgate",
         f"deny_info {page} inkgate_listed",
         "http_access deny inkgate_listed",

@@ -7,12 +7,17 @@ from typing import Final
 
 _STEPS: Final = (
     (re.compile(r"[\u200b-\u200d\u2060\ufeff\u00ad]"), ""),
-    (re.compile(r"\[\s*(?:\.|dot)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*\}", re.I), "."),
-    (re.compile(r"\[\s*(?:@|at)\s*\]|\(\s*(?:@|at)\s*\)|\{\s*(?:@|at)\s*\}", re.I), "@"),
+    (
+        re.compile(
+            r"\[\s*(?:\.|dot)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*\}", re.IGNORECASE
+        ),
+        ".",
+    ),
+    (re.compile(r"\[\s*(?:@|at)\s*\]|\(\s*(?:@|at)\s*\)|\{\s*(?:@|at)\s*\}", re.IGNORECASE), "@"),
     (re.compile(r"\[(:(?://)?|//?)\]"), r"\1"),
     (re.compile(r"\\\."), "."),
-    (re.compile(r"^\s*(?:h[tx*]{2}p|meow)(s?)(?=:)", re.I), r"http\1"),
-    (re.compile(r"^\s*fxp(s?)(?=:)", re.I), r"ftp\1"),
+    (re.compile(r"^\s*(?:h[tx*]{2}p|meow)(s?)(?=:)", re.IGNORECASE), r"http\1"),
+    (re.compile(r"^\s*fxp(s?)(?=:)", re.IGNORECASE), r"ftp\1"),
 )
 _QUOTES: Final = {'"': '"', "'": "'", "<": ">", "`": "`", "\u201c": "\u201d"}
 

@@ -8,8 +8,19 @@ from typing import Final
 from rules.canonical.refused import Refused
 
 _LOWER: Final = frozenset(
-    "email email-src email-dst email-reply-to target-email whois-registrant-email dns-soa-email "
-    "eppn jabber-id mac-address mac-eui-64".split()
+    [
+        "email",
+        "email-src",
+        "email-dst",
+        "email-reply-to",
+        "target-email",
+        "whois-registrant-email",
+        "dns-soa-email",
+        "eppn",
+        "jabber-id",
+        "mac-address",
+        "mac-eui-64",
+    ]
 )
 _UPPER: Final = frozenset(("hex", "vulnerability", "weakness"))
 MAX_PORT: Final = 65_535

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from support.installation import SETTINGS, Installation, attribute
 from support.squid import Squid
 

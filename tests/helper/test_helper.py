@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import signal
@@ -11,12 +12,12 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.installation import BIN, Installation, attribute
 
 from helper.loop import host_key
 from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
 from helper.recent import Recent
 from helper.target import parse_target
-from support.installation import BIN, Installation, attribute
 
 ANSWER = re.compile(
     rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"
@@ -224,7 +225,7 @@ def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) ->
     whole, pieces = LineSplitter(), LineSplitter()
     edges = [0, *sorted(cuts), len(data)]
     expected = whole.feed(data) + whole.finish()
-    got = [line for a, b in zip(edges, edges[1:], strict=False) for line in pieces.feed(data[a:b])]
+    got = [line for a, b in itertools.pairwise(edges) for line in pieces.feed(data[a:b])]
     assert got + pieces.finish() == expected
 
 

@@ -7,6 +7,7 @@ documentation lists, on our own reserved names; the expected forms are ours
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -120,10 +121,51 @@ def test_what_cannot_be_a_url_is_refused(url: str) -> None:
 
 
 pieces = st.sampled_from(
-    "http https ftp :// : / // \\ ? # @ % %25 %2e %2F %3f .. . www. index.html default.asp "
-    "host.example a 0x7f 1 127 [::1] [ ] :80 :8080 ü 。 \t \n \x00 & = ; %zz %C3%BC 25 41".split(
-        " "
-    )
+    [
+        "http",
+        "https",
+        "ftp",
+        "://",
+        ":",
+        "/",
+        "//",
+        "\\",
+        "?",
+        "#",
+        "@",
+        "%",
+        "%25",
+        "%2e",
+        "%2F",
+        "%3f",
+        "..",
+        ".",
+        "www.",
+        "index.html",
+        "default.asp",
+        "host.example",
+        "a",
+        "0x7f",
+        "1",
+        "127",
+        "[::1]",
+        "[",
+        "]",
+        ":80",
+        ":8080",
+        "ü",
+        "。",
+        "\t",
+        "\n",
+        "\x00",
+        "&",
+        "=",
+        ";",
+        "%zz",
+        "%C3%BC",
+        "25",
+        "41",
+    ]
 )
 urls = st.lists(pieces, max_size=14).map("".join) | st.text(max_size=60)
 
@@ -152,10 +194,8 @@ def test_authority_is_read_the_same_way(url: str) -> None:
 @given(st.text(alphabet=st.characters(min_codepoint=0, max_codepoint=0xFFFF), max_size=200))
 def test_only_refused_is_ever_raised(url: str) -> None:
     for text in (url, "http://" + url, "http://host.example/" + url):
-        try:
+        with contextlib.suppress(Refused):
             canonical_url(text)
-        except Refused:
-            pass
 
 
 @given(st.text(alphabet="abcdefghij.%/?&=~-", max_size=40), st.data())

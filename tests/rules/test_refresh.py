@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.installation import BIN, Installation, attribute
 
 from rules.errors import PackError
 from rules.install import install_pack, open_current, verify_pack
@@ -21,7 +21,6 @@ from rules.keys import KeyFileError, make_token, read_public_key, read_signing_k
 from rules.manifest import sign_manifest
 from rules.matcher import Matcher
 from rules.refresh import RefreshError
-from support.installation import BIN, Installation, attribute
 
 
 def uuids(installation: Installation, query: str) -> list[str]:
@@ -409,5 +408,5 @@ def test_gates_off_gives_the_same_verdicts(listed: Installation) -> None:
     assert open_current(listed.places.installed, listed.settings.caps).manifest.gates == {}
     assert uuids(listed, "domain=a.listed.example")
     assert uuids(listed, "url=http://files.example/bad?x")
-    assert os.listdir(listed.places.installed)
+    assert list(listed.places.installed.iterdir())
     assert isinstance(listed.matcher(), Matcher)

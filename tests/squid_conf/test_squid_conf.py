@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from support.installation import Installation
 
 from squid_conf.page import blocked_page
 from squid_conf.settings import squid_word
-from support.installation import Installation
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
 
