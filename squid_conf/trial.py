@@ -77,12 +77,14 @@ def run_trial(state: Path, port: int) -> int:
     if squid is None:
         raise TrialError("squid is not installed; on Debian: apt-get install squid-openssl")
     _check_port(port)
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     state = state.resolve()
     config = _prepare(state)
     origin = start_origin()
     conf = _configure(state, config, port, origin)
     process = subprocess.Popen([squid, "-N", "-f", str(conf), "-n", _service(state)])
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _wait_until_up(process, port, state)
         _say(state, port, origin)
