@@ -5,34 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, Self
+from typing import Any, BinaryIO, Literal, ParamSpec
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from rules.archive import export_pack, install_archive
 from rules.canonical import Refused, Value, canonical_attribute
 from rules.errors import PackError
 from rules.generation import Generation
 from rules.install import open_current
-from rules.keys import KeyFileError, make_signing_key, make_token, read_token
+from rules.kdf import Pbkdf2, Profile
+from rules.keys import KeyFileError, make_signing_key, make_token, read_public_key, read_token
 from rules.manifest import Manifest
 from rules.matcher import Match, Matcher
-from rules.refresh import Places, RefreshError, Summary, places, refresh
+from rules.publish import PACK
+from rules.refresh import Options, Places, RefreshError, Summary, only_one, places, refresh
+from rules.screen import Bar, print_problems, print_summary
 from rules.settings import RulesSettings, SettingsError, load_section, settings_path
+from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
 
+PBKDF2_ITERATIONS = 1000
 _EXPECTED = (SettingsError, KeyFileError, PackError, RefreshError, Unreadable, OSError)
 _ERROR_STATUS = 2
 _P = ParamSpec("_P")
@@ -85,27 +84,179 @@ def keygen(settings: _Settings) -> None:
     click.echo(f"{where.public_key_file}: public key for subscribers")
 
 
+_ORIGINS = click.Choice(["web", "mysql", "file"])
+_HASHES = click.Choice(["sha256", "sha384", "sha512"])
+
+
+def _sealing_options(command: Callable[_P, None]) -> Callable[_P, None]:
+    """What `refresh` and `publish` have in common."""
+    for option in reversed(
+        (
+            click.option("--misp", "only", type=_ORIGINS, help="Read these sources only."),
+            click.option("--full", is_flag=True, help="Read all of every source again."),
+            click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
+            click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),
+            click.option("--pad", type=int, help="Dummies up to a multiple of this, per type."),
+            click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
+            click.option("--iterations", type=int, help="PBKDF2 iterations."),
+            click.option("--ipiterations", type=int, help="PBKDF2 iterations for addresses."),
+            click.option("--quiet", "-q", is_flag=True, help="Print problems only."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @main.command("refresh")
-@click.option("--allow-empty", is_flag=True, help="Publish even a set without any rule.")
-@click.option("--quiet", "-q", is_flag=True, help="Print problems only.")
+@_sealing_options
 @click.pass_obj
 @_plain_errors
-def refresh_command(settings: _Settings, *, allow_empty: bool, quiet: bool) -> None:
+def refresh_command(settings: _Settings, /, *, quiet: bool, **flags: Any) -> None:
     """Read the sources, seal what is new, publish and install it.
 
-    Exit status: 0 done, 1 done but a source file could not be read (its last good
-    version counts), 2 nothing changed because of an error.
+    Exit status: 0 done, 1 done but a source could not be read (its last good version
+    counts), 2 nothing changed because of an error. Flags count for this run; what
+    shall stay belongs in inkgate.toml.
     """
-    console = Console(stderr=True, quiet=quiet)
-    with _Bar(console) as bar:
-        summary = refresh(settings.config, settings.rules, bar, allow_empty=allow_empty)
-    for fault in summary.unreadable:
-        click.echo(f"inkgate-rules: not read: {fault}", err=True)
-    for uuid, kind, reason in summary.refused:
-        click.echo(f"inkgate-rules: refused: {kind} {uuid or 'without uuid'}: {reason}", err=True)
-    if not quiet:
-        _print_summary(summary)
+    summary = _refresh(settings, None, quiet=quiet, **flags)
     sys.exit(1 if summary.unreadable else 0)
+
+
+@main.command("publish")
+@click.option("--for", "names", multiple=True, required=True, help="A subscriber's name.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the packs, each one file; without it they stay with the publisher.",
+)
+@_sealing_options
+@click.pass_obj
+@_plain_errors
+def publish_command(
+    settings: _Settings,
+    /,
+    *,
+    names: tuple[str, ...],
+    output: Path | None,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Seal a pack for another subscriber, under its own salt and token.
+
+    Nothing is installed here. Exit status as for refresh.
+    """
+    faults = 0
+    for name in names:
+        summary = _refresh(settings, name, quiet=quiet, **flags)
+        faults += len(summary.unreadable)
+        if output is None:
+            click.echo(summary.pack)
+        else:
+            output.mkdir(parents=True, exist_ok=True)
+            click.echo(_export(summary.pack, output / f"{name}-{summary.serial:010d}.inkgate"))
+    sys.exit(1 if faults else 0)
+
+
+@main.command()
+@click.option("--for", "name", help="A subscriber's name; without it this machine's own pack.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.pass_obj
+@_plain_errors
+def export(settings: _Settings, name: str | None, file: Path) -> None:
+    """Write the last published pack as one FILE (`-` for standard output)."""
+    where = settings.places.publisher
+    pack = (where / "subscribers" / name if name else where) / PACK
+    if str(file) == "-":
+        export_pack(pack, click.get_binary_stream("stdout"))
+    else:
+        _export(pack, file)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.pass_obj
+@_plain_errors
+def install(settings: _Settings, file: Path) -> None:
+    """Verify a pack FILE (`-` for standard input) and install it here.
+
+    Nothing is replaced unless signature, digests, serial, expiry and token are right.
+    """
+    where = settings.places
+    with ExitStack() as stack:
+        stack.enter_context(only_one(where.installed))
+        source: BinaryIO = (
+            click.get_binary_stream("stdin")
+            if str(file) == "-"
+            else stack.enter_context(file.open("rb"))
+        )
+        manifest = install_archive(
+            source,
+            where.installed,
+            key=read_public_key(where.public_key_file),
+            caps=settings.rules.caps,
+            token=read_token(where.token_file),
+            now=datetime.now(UTC),
+        )
+    click.echo(f"installed serial {manifest.serial} with {manifest.rule_count()} rules")
+
+
+def _refresh(
+    settings: _Settings,
+    subscriber: str | None,
+    *,
+    quiet: bool,
+    only: Origin | None,
+    full: bool,
+    new_epoch: bool,
+    allow_empty: bool,
+    pad: int | None,
+    hash_name: Literal["sha256", "sha384", "sha512"] | None,
+    iterations: int | None,
+    ipiterations: int | None,
+) -> Summary:
+    rules = settings.rules
+    if pad is not None:
+        rules = msgspec.structs.replace(rules, pad=pad)
+    if hash_name or iterations or ipiterations:
+        rules = msgspec.structs.replace(
+            rules, profiles=_pbkdf2_profiles(hash_name or "sha256", iterations, ipiterations)
+        )
+    options = Options(
+        allow_empty=allow_empty,
+        new_epoch=new_epoch,
+        only=only,
+        full=full,
+        subscriber=subscriber,
+    )
+    with Bar(quiet=quiet) as bar:
+        summary = refresh(settings.config, rules, bar, options)
+    print_problems(summary)
+    if not quiet:
+        print_summary(summary)
+    return summary
+
+
+def _pbkdf2_profiles(
+    hash_name: Literal["sha256", "sha384", "sha512"],
+    iterations: int | None,
+    ipiterations: int | None,
+) -> dict[str, str | Profile]:
+    """The thesis's three options as profiles: addresses have a cost of their own."""
+    count = iterations or PBKDF2_ITERATIONS
+    usual = Pbkdf2(hash=hash_name, iterations=count)
+    return {
+        **dict.fromkeys(("name", "url", "text"), usual),
+        "ip": Pbkdf2(hash=hash_name, iterations=ipiterations or count),
+    }
+
+
+def _export(pack: Path, file: Path) -> Path:
+    temporary = file.with_name(f".{file.name}.part")
+    with temporary.open("wb") as target:
+        export_pack(pack, target)
+    temporary.replace(file)
+    return file
 
 
 @main.command()
@@ -179,53 +330,6 @@ def _match_line(query: str, hit: Match) -> str:
 def _match_json(query: str, hit: Match) -> str:
     record = {"query": query, "class": hit.indicator_class, "message": hit.message}
     return msgspec.json.encode(record).decode()
-
-
-class _Bar:
-    """A progress bar on a terminal, silence in a pipe."""
-
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("deriving"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def start(self, total: int) -> None:
-        self._task = self._bar.add_task("derive", total=total)
-
-    def advance(self, count: int) -> None:
-        if self._task is not None:
-            self._bar.advance(self._task, count)
-
-
-def _print_summary(summary: Summary) -> None:
-    skipped = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.skipped.items()))
-    lines = (
-        ("read", str(summary.read)),
-        ("skipped", f"{sum(summary.skipped.values())}" + (f" ({skipped})" if skipped else "")),
-        ("refused", str(len(summary.refused))),
-        ("derived", str(summary.derived)),
-        ("new", str(summary.new)),
-        ("sealed again", str(summary.resealed)),
-        ("removed", str(summary.removed)),
-        ("rules", str(summary.rules)),
-        ("serial", f"{summary.serial}" + ("" if summary.published else " (unchanged)")),
-        ("time", f"{summary.seconds:.2f} s"),
-    )
-    for name, value in lines:
-        click.echo(f"{name:>12}  {value}")
 
 
 def _print_manifest(generation: Generation) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Final
 
 LEVELS: Final = ("suffix", "url-host")
@@ -28,9 +28,9 @@ def gate_bits(values: int, epsilon: float) -> int:
     return (needed + 7) // 8 * 8
 
 
-def build_gate(numbers: Collection[int], epsilon: float) -> bytes:
-    """The bitmap for the given values' 64-bit numbers."""
-    bits = gate_bits(len(numbers), epsilon)
+def build_gate(numbers: Iterable[int], values: int, epsilon: float) -> bytes:
+    """The bitmap for the 64-bit numbers of so many different values."""
+    bits = gate_bits(values, epsilon)
     bitmap = bytearray(bits // 8)
     for number in numbers:
         index = number % bits

@@ -1,78 +1,72 @@
-"""From MISP attributes to indicators: which are sealed, under which class, and why some are not."""
+"""From MISP attributes to indicators: the class and canonical value that a rule is made from."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from rules.canonical import Refused, Value, canonical_attribute
+import msgspec
+
+from rules.canonical import Value, canonical_attribute
+from rules.message import Action
 from rules.sources.attribute import Attribute
 
 
-class Indicator(NamedTuple):
-    """A class and a canonical value; all attributes that share both make one rule."""
+class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One attribute's part in a rule; all records with one class and value make one rule.
 
-    indicator_class: str
-    value: Value
-
-
-class Refusal(NamedTuple):
-    """An attribute that cannot be sealed. Names it by UUID only: its value is a secret."""
-
-    uuid: str
-    type: str
-    reason: str
-
-
-class Collection:
-    """Indicators gathered from any number of sources.
-
-    Args:
-        fields: the attribute fields that a message carries.
-        domain_ip_by_domain: seal the domain of `domain|ip` by itself, too.
+    Attributes:
+        host_kind, host: the host that the gates must let through; empty if there is none.
+        is_url: whether that is the host of a URL.
+        expires: seconds since 1970; 0 for never.
+        fields: what the message tells about the attribute.
     """
 
-    def __init__(self, fields: tuple[str, ...], *, domain_ip_by_domain: bool) -> None:
-        self._fields = fields
-        self._domain_ip_by_domain = domain_ip_by_domain
-        self.indicators: dict[Indicator, list[dict[str, str]]] = {}
-        self.refused: list[Refusal] = []
-        self.skipped: Counter[str] = Counter()
-        self.read = 0
+    indicator_class: str
+    kind: str
+    data: bytes
+    host_kind: str
+    host: str
+    is_url: bool
+    action: Action
+    expires: int
+    fields: dict[str, str]
 
-    def add_all(self, attributes: Iterable[Attribute]) -> None:
-        """Take in attributes; those not meant for detection are counted as skipped."""
-        for attribute in attributes:
-            self.read += 1
-            reason = _skip_reason(attribute)
-            if reason:
-                self.skipped[reason] += 1
-            else:
-                self._add(attribute)
-
-    def _add(self, attribute: Attribute) -> None:
-        try:
-            indicators = list(self._indicators(attribute))
-        except Refused as refused:
-            self.refused.append(Refusal(attribute.uuid, attribute.type, refused.reason))
-            return
-        fields = {name: getattr(attribute, name) for name in self._fields}
-        for indicator in indicators:
-            messages = self.indicators.setdefault(indicator, [])
-            if fields not in messages:
-                messages.append(fields)
-
-    def _indicators(self, attribute: Attribute) -> Iterator[Indicator]:
-        value = canonical_attribute(attribute.type, attribute.value)
-        yield Indicator(attribute.type, value)
-        if attribute.type == "domain|ip" and self._domain_ip_by_domain:
-            yield Indicator("domain", canonical_attribute("domain", value.parts[0]))
+    def base(self) -> bytes:
+        """What all values that share derivations have in common: the host's last two labels."""
+        if not self.host:
+            return self.data
+        if self.host_kind == "ip":
+            return self.host.encode()
+        return b".".join(self.host.encode().rsplit(b".", 2)[-2:])
 
 
-def _skip_reason(attribute: Attribute) -> str | None:
-    if attribute.deleted:
-        return "deleted"
-    if not attribute.to_ids:
-        return "to_ids not set"
-    return None
+def indicators_of(
+    attribute: Attribute, *, domain_ip_by_domain: bool
+) -> Iterator[tuple[str, Value]]:
+    """The classes and canonical values that an attribute is sealed under.
+
+    Raises:
+        Refused: there is no canonical form; the reason never holds the value.
+    """
+    value = canonical_attribute(attribute.type, attribute.value)
+    yield attribute.type, value
+    if attribute.type == "domain|ip" and domain_ip_by_domain:
+        yield "domain", canonical_attribute("domain", value.parts[0])
+
+
+def make_record(
+    indicator_class: str, value: Value, action: Action, expires: int, fields: dict[str, str]
+) -> Record:
+    """The record of an indicator for one attribute."""
+    host = value.host
+    return Record(
+        indicator_class,
+        value.kind,
+        value.data,
+        host.kind if host else "",
+        host.value if host else "",
+        value.is_url,
+        action,
+        expires,
+        fields,
+    )

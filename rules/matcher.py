@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from rules.canonical import Host, Refused, Url, canonical_url, network_of, suffixes
+from rules.canonical import Host, Refused, Url, canonical_url, network_of, strip_www, suffixes
 from rules.canonical.fields import length_prefixed
 from rules.derive import Deriver, rule_info, rule_keys
 from rules.generation import Generation
@@ -166,11 +167,6 @@ class Matcher:
         rule = self.generation.find(name, tag)
         if rule is None:
             return None
-        return Match(name, decode_message(unseal(rule, key, aad)))
+        message = decode_message(unseal(rule, key, aad))
+        return None if message.is_over(time.time()) else Match(name, message)
 
-
-def strip_www(name: str) -> str:
-    """A name as the host of a canonical URL: without `www.` (docs/format.md, section 2.3)."""
-    while name.startswith("www.") and name.count(".") > 1:
-        name = name[4:]
-    return name

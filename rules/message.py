@@ -16,11 +16,21 @@ MAX_FIELD: Final = 1024
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Course of action and, per attribute, the fields that the publisher chose."""
+    """Course of action and, per attribute, the fields that the publisher chose.
+
+    Attributes:
+        more: attributes that found no room.
+        expires: seconds since 1970 from which on the rule no longer counts.
+    """
 
     action: Action
     attributes: tuple[dict[str, str], ...]
     more: int = 0
+    expires: int | msgspec.UnsetType = msgspec.UNSET
+
+    def is_over(self, now: float) -> bool:
+        """Whether the rule has expired by itself."""
+        return self.expires is not msgspec.UNSET and self.expires <= now
 
     def uuids(self) -> tuple[str, ...]:
         """The MISP attribute UUIDs, where the message carries them."""
@@ -31,10 +41,15 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(Message)
 
 
-def encode_message(action: Action, attributes: list[dict[str, str]]) -> bytes:
+def encode_message(
+    action: Action, attributes: list[dict[str, str]], expires: int = 0
+) -> bytes:
     """Encode and pad a message; attributes beyond the size limit are counted, not listed.
 
     The order of the attributes does not matter: the same ones give the same bytes.
+
+    Args:
+        expires: seconds since 1970; 0 for never.
     """
     short = sorted(
         ({name: value[:MAX_FIELD] for name, value in a.items()} for a in attributes),
@@ -43,7 +58,12 @@ def encode_message(action: Action, attributes: list[dict[str, str]]) -> bytes:
     listed = len(short)
     while True:
         body = _ENCODER.encode(
-            Message(action=action, attributes=tuple(short[:listed]), more=len(short) - listed)
+            Message(
+                action=action,
+                attributes=tuple(short[:listed]),
+                more=len(short) - listed,
+                expires=expires or msgspec.UNSET,
+            )
         )
         if len(body) + 4 <= MAX_PADDED:
             return _pad(body)

@@ -39,13 +39,15 @@ def gate_path(pack: Path, level: str) -> Path:
     return pack / "gates" / f"{level}.b64"
 
 
-def write_rules(pack: Path, indicator_class: str, rules: Iterable[Rule]) -> RuleFile:
-    """Write one class's rules, sorted by tag, and flush them to disk."""
+def write_rules(
+    pack: Path, indicator_class: str, rules: Iterable[tuple[bytes, bytes, bytes]]
+) -> RuleFile:
+    """Write one class's rules, which come sorted by tag, and flush them to disk."""
     count = 0
 
     def rows() -> Iterator[bytes]:
         nonlocal count
-        for rule in sorted(rules):
+        for rule in rules:
             count += 1
             yield b"\t".join(map(base64.b64encode, rule)) + b"\n"
 

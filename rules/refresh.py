@@ -6,53 +6,42 @@ rename, and whatever was there before works until then.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-import msgspec
-
-from rules.derive import Deriver, derive_set_key, token_check
-from rules.indicators import Collection, Refusal
-from rules.install import (
-    install_pack,
-    installed_serial,
-    swap_link,
-    sync_folder,
-    verify_pack,
-)
-from rules.kdf import DEFAULT_PROFILES, PROFILES
-from rules.keycache import KeyCache
+from rules.collect import Collector, read_allow_list
+from rules.epoch import EpochRecord, choose_epoch
+from rules.false_positives import FalsePositives
+from rules.install import install_pack, installed_serial, verify_pack
 from rules.keys import read_public_key, read_signing_key, read_token
-from rules.lastgood import LastGood
-from rules.manifest import FORMAT, Manifest, parse_manifest, sign_manifest, verify_signature
-from rules.pack import (
-    MANIFEST,
-    SIGNATURE,
-    read_rules,
-    read_small,
-    rule_path,
-    write_gate,
-    write_manifest,
-    write_rules,
-    write_signature,
-)
-from rules.sealer import Sealed, derivations, seal_all, stretch_all
-from rules.sealing import Rule
-from rules.settings import RulesSettings, resolve
-from rules.sources.files import find_files
+from rules.manifest import FORMAT, Manifest, parse_manifest, verify_signature
+from rules.pack import MANIFEST, SIGNATURE, read_small
+from rules.padding import Padding, read_padding_key
+from rules.partition import Done, Epoch, Task
+from rules.publish import PACK, publish, published_content
+from rules.report import Report
+from rules.runs import Run, open_run
+from rules.selection import Selection, SelectSettings
+from rules.settings import RulesSettings, SubscriberSettings, resolve
+from rules.sources.configured import configured_sources
+from rules.sources.last_good import LastGood
+from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
+from rules.spool import Part, Spool
+from rules.warninglists import WarningLists, packaged_lists
+from rules.workers import seal_partitions
 
-PACK: Final = "pack"
-_PUBLISHER_CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
+REPORT: Final = "last-refresh.tsv"
+SEALED: Final = "sealed"
+_TICK: Final = 1000
 
 
 class RefreshError(Exception):
@@ -62,34 +51,47 @@ class RefreshError(Exception):
 class Progress(Protocol):
     """What a refresh tells about itself while it runs."""
 
-    def start(self, total: int) -> None:
-        """The number of derivations is known."""
+    def start(self, stage: str, total: int | None) -> None:
+        """A stage begins, with its number of steps if it is known."""
 
     def advance(self, count: int) -> None:
-        """So many more are done."""
+        """So many more steps are done."""
+
+
+class Options(NamedTuple):
+    """What one refresh does differently.
+
+    Attributes:
+        allow_empty: publish even a set without any rule.
+        new_epoch: new salt, and so new keys for everything.
+        only: read sources of this origin only.
+        full: read all of every source, however fresh its mirror is.
+        subscriber: seal for this one, and install nothing here.
+    """
+
+    allow_empty: bool = False
+    new_epoch: bool = False
+    only: Origin | None = None
+    full: bool = False
+    subscriber: str | None = None
 
 
 class Summary(NamedTuple):
     """What a refresh did."""
 
-    read: int
-    skipped: dict[str, int]
-    refused: list[Refusal]
+    report: Report
     unreadable: list[Unreadable]
-    derived: int
-    new: int
-    resealed: int
-    removed: int
+    done: Done
     rules: int
     serial: int
     published: bool
+    pack: Path
     seconds: float
 
 
 class Places(NamedTuple):
     """The folders and files of the `[rules]` section, resolved."""
 
-    sources: list[Path]
     publisher: Path
     installed: Path
     token_file: Path
@@ -100,7 +102,6 @@ class Places(NamedTuple):
 def places(config: Path, settings: RulesSettings) -> Places:
     """Resolve the section's paths against the settings file's folder."""
     return Places(
-        [resolve(config, source) for source in settings.sources],
         resolve(config, settings.publisher),
         resolve(config, settings.installed),
         resolve(config, settings.token_file),
@@ -109,61 +110,75 @@ def places(config: Path, settings: RulesSettings) -> Places:
     )
 
 
+class _Subscriber(NamedTuple):
+    """For whom rules are sealed, and where his packs are made."""
+
+    name: str
+    token: bytes
+    workspace: Path
+    pad: int
+    select: SelectSettings
+
+
 def refresh(
-    config: Path, settings: RulesSettings, progress: Progress, *, allow_empty: bool = False
+    config: Path, settings: RulesSettings, progress: Progress, options: Options = Options()
 ) -> Summary:
-    """Bring the installed rules up to date with the sources.
+    """Bring the rules up to date with the sources, and install them here.
 
     Raises:
         RefreshError, KeyFileError, PackError, Unreadable, OSError: nothing was changed.
     """
     started = time.monotonic()
     where = places(config, settings)
-    if not where.sources:
+    if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
-    token = read_token(where.token_file)
-    where.publisher.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _only_one(where.publisher):
-        collection, unreadable = _collect(where, settings)
-        old = _last_pack(where, settings)
-        if not collection.indicators and not allow_empty:
-            raise RefreshError(
-                "the sources hold no indicator that can be sealed; nothing was changed "
-                "(use --allow-empty if that is right)"
-                + "".join(f"\n  not read: {fault}" for fault in unreadable)
+    subscriber = _subscriber(config, settings, where, options.subscriber)
+    subscriber.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with only_one(where.publisher):
+        report = Report(subscriber.workspace / REPORT)
+        spool = Spool(where.publisher / "spool")
+        try:
+            faults = _collect(config, settings, where, subscriber, spool, report, progress, options)
+            parts = spool.finish()
+            if not any(part.records for part in parts) and not options.allow_empty:
+                raise RefreshError(_nothing(faults))
+            old = _last_manifest(subscriber.workspace, where, settings)
+            epoch = choose_epoch(
+                subscriber.workspace,
+                subscriber.token,
+                settings.kdf_profiles(),
+                published=old.set_id if old else None,
+                new_epoch=options.new_epoch,
             )
-        base = _next_manifest(old, settings, token)
-        sealed, derived = _seal(collection, base, old, where, token, settings, progress)
-        removed = _removed(old, sealed)
-        changed = bool(sealed.new or sealed.resealed or removed or _due(old, base, settings))
-        if changed or old is None:
-            pack = _publish(where, base, sealed)
-        else:
-            pack, base = where.publisher / PACK, old.manifest
-        _install(pack, where, settings, token)
+            base = _next_manifest(old, epoch, settings, subscriber)
+            done, runs = _seal(parts, epoch, subscriber, progress)
+        finally:
+            spool.remove()
+            report.close()
+        progress.start("publishing", None)
+        pack, manifest, published = _publish(runs, parts, old, base, subscriber, where, settings)
+        if options.subscriber is None:
+            _install(pack, where, settings, subscriber.token)
     return Summary(
-        read=collection.read,
-        skipped=dict(collection.skipped),
-        refused=collection.refused,
-        unreadable=unreadable,
-        derived=derived,
-        new=sealed.new,
-        resealed=sealed.resealed,
-        removed=removed,
-        rules=sum(map(len, sealed.rules.values())),
-        serial=base.serial,
-        published=changed,
+        report=report,
+        unreadable=faults,
+        done=done,
+        rules=manifest.rule_count(),
+        serial=manifest.serial,
+        published=published,
+        pack=pack,
         seconds=time.monotonic() - started,
     )
 
 
-class _OldPack(NamedTuple):
-    manifest: Manifest
-    rules: dict[str, dict[bytes, Rule]]
-
-
 @contextlib.contextmanager
-def _only_one(publisher: Path) -> Iterator[None]:
+def only_one(publisher: Path) -> Iterator[None]:
+    """Hold the publisher's lock.
+
+    Raises:
+        RefreshError: somebody else holds it.
+    """
+    publisher.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(publisher / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -175,56 +190,123 @@ def _only_one(publisher: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _collect(where: Places, settings: RulesSettings) -> tuple[Collection, list[Unreadable]]:
-    collection = Collection(settings.message, domain_ip_by_domain=settings.domain_ip_by_domain)
-    last_good = LastGood(where.publisher / "last-good")
-    unreadable: list[Unreadable] = []
-    files = find_files(where.sources)
-    for path in files:
-        attributes, fault = last_good.read(path)
-        collection.add_all(attributes)
-        if fault:
-            unreadable.append(fault)
-    last_good.forget_others(files)
-    return collection, unreadable
+def _subscriber(
+    config: Path, settings: RulesSettings, where: Places, name: str | None
+) -> _Subscriber:
+    if name is None:
+        token = read_token(where.token_file)
+        return _Subscriber(
+            settings.subscriber, token, where.publisher, settings.pad, settings.select
+        )
+    entry: SubscriberSettings | None = settings.subscribers.get(name)
+    if entry is None:
+        raise RefreshError(
+            f"{config}: there is no [rules.subscribers.{name}]; add it, with its token_file"
+        )
+    return _Subscriber(
+        name,
+        read_token(resolve(config, entry.token_file)),
+        where.publisher / "subscribers" / name,
+        settings.pad if entry.pad is None else entry.pad,
+        entry.select or settings.select,
+    )
 
 
-def _last_pack(where: Places, settings: RulesSettings) -> _OldPack | None:
-    pack = where.publisher / PACK
+def _collect(
+    config: Path,
+    settings: RulesSettings,
+    where: Places,
+    subscriber: _Subscriber,
+    spool: Spool,
+    report: Report,
+    progress: Progress,
+    options: Options,
+) -> list[Unreadable]:
+    folder = config.absolute().parent
+    copies = LastGood(where.publisher / "last-good")
+    sources = configured_sources(
+        settings.sources, folder, where.publisher / "sources", copies, full=options.full
+    )
+    chosen = [s for s in sources if options.only in (None, s.origin)]
+    if not chosen:
+        raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")
+    selection = Selection(
+        subscriber.select,
+        settings.max_age_days,
+        settings.actions,
+        settings.action,
+        datetime.now(UTC),
+    )
+    collector = Collector(
+        selection,
+        _false_positives(folder, settings, where, report),
+        settings.message,
+        spool,
+        report,
+        domain_ip_by_domain=settings.domain_ip_by_domain,
+    )
+    faults: list[Unreadable] = []
+    progress.start("reading", None)
+    for source in chosen:
+        for attribute in source.read(faults):
+            collector.add(attribute)
+            if report.read % _TICK == 0:
+                progress.advance(_TICK)
+    if len(chosen) == len(sources):
+        copies.forget_others()
+    return faults
+
+
+def _false_positives(
+    folder: Path, settings: RulesSettings, where: Places, report: Report
+) -> FalsePositives:
+    allowed = read_allow_list((folder / path for path in settings.allow), report)
+    lists = None
+    if set(settings.warninglists.values()) != {"off"} or "default" not in settings.warninglists:
+        given = folder / settings.warninglists_folder if settings.warninglists_folder else None
+        source = given or packaged_lists()
+        if source is not None:
+            lists = WarningLists(source, where.publisher / "warninglists")
+            unknown = settings.warninglists.keys() - lists.names - {"default"}
+            if unknown:
+                raise RefreshError(
+                    f"[rules.warninglists] there is no list {', '.join(sorted(unknown))}"
+                )
+    return FalsePositives(allowed, lists, settings.warninglists)
+
+
+def _nothing(faults: Sequence[Unreadable]) -> str:
+    return (
+        "the sources hold no indicator that can be sealed; nothing was changed "
+        "(use --allow-empty if that is right)"
+        + "".join(f"\n  not read: {fault}" for fault in faults)
+    )
+
+
+def _last_manifest(workspace: Path, where: Places, settings: RulesSettings) -> Manifest | None:
+    pack = workspace / PACK
     if not pack.exists():
         return None
     data = read_small(pack / MANIFEST)
     verify_signature(data, read_small(pack / SIGNATURE), read_public_key(where.public_key_file))
-    manifest = parse_manifest(data, settings.caps)
-    rules = {
-        name: {rule.tag: rule for rule in read_rules(rule_path(pack, name))}
-        for name in manifest.classes
-    }
-    return _OldPack(manifest, rules)
+    return parse_manifest(data, settings.caps)
 
 
-def _next_manifest(old: _OldPack | None, settings: RulesSettings, token: bytes) -> Manifest:
-    """The new manifest without its files; a new epoch if token or profiles changed."""
-    profiles = {
-        kind: PROFILES[settings.profiles.get(kind, name)] for kind, name in DEFAULT_PROFILES.items()
-    }
+def _next_manifest(
+    old: Manifest | None, epoch: EpochRecord, settings: RulesSettings, subscriber: _Subscriber
+) -> Manifest:
+    """The new manifest without its files."""
     now = datetime.now(UTC).replace(microsecond=0)
-    same_epoch = old is not None and old.manifest.profiles == profiles and _opens(old, token)
-    if old is not None and same_epoch:
-        set_id, set_salt = old.manifest.set_id, old.manifest.set_salt
-    else:
-        set_id, set_salt = os.urandom(16).hex(), base64.b64encode(os.urandom(32)).decode()
-    set_key = derive_set_key(token, base64.b64decode(set_salt))
     return Manifest(
         format=FORMAT,
-        set_id=set_id,
-        set_salt=set_salt,
-        token_check=base64.b64encode(token_check(set_key)).decode(),
-        subscriber=settings.subscriber,
-        serial=old.manifest.serial + 1 if old else 1,
+        set_id=epoch.set_id,
+        set_salt=epoch.set_salt,
+        token_check=epoch.token_check,
+        subscriber=subscriber.name,
+        serial=old.serial + 1 if old else 1,
         created=now,
         expires=now + timedelta(days=settings.expires_days),
-        profiles=profiles,
+        profiles=epoch.profiles,
         epsilon=settings.epsilon,
         prefixes={},
         classes={},
@@ -232,85 +314,63 @@ def _next_manifest(old: _OldPack | None, settings: RulesSettings, token: bytes) 
     )
 
 
-def _opens(old: _OldPack, token: bytes) -> bool:
-    check = token_check(derive_set_key(token, old.manifest.set_salt_bytes()))
-    return base64.b64encode(check).decode() == old.manifest.token_check
-
-
 def _seal(
-    collection: Collection,
+    parts: Sequence[Part], epoch: EpochRecord, subscriber: _Subscriber, progress: Progress
+) -> tuple[Done, list[Run]]:
+    folder = subscriber.workspace / SEALED / epoch.set_id
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = [folder / f"{part.number:02d}.run" for part in parts]
+    tasks = []
+    for part, path in zip(parts, paths, strict=True):
+        run = open_run(path)
+        if run is None or run.header.digest != part.digest:
+            tasks.append((Task(part.path, part.digest, path), part.records))
+    keys = Epoch(
+        epoch.set_id,
+        epoch.set_key(subscriber.token),
+        epoch.profiles,
+        subscriber.workspace / "derived",
+    )
+    progress.start("sealing", sum(records for _, records in tasks))
+    done = seal_partitions(keys, tasks, progress.advance)
+    return done, [Run(path) for path in paths]
+
+
+def _publish(
+    runs: Sequence[Run],
+    parts: Sequence[Part],
+    old: Manifest | None,
     base: Manifest,
-    old: _OldPack | None,
+    subscriber: _Subscriber,
     where: Places,
-    token: bytes,
     settings: RulesSettings,
-    progress: Progress,
-) -> tuple[Sealed, int]:
-    deriver = Deriver(derive_set_key(token, base.set_salt_bytes()), base.profiles)
-    cache = KeyCache(where.publisher / "derived", base.set_id, _PUBLISHER_CACHE_BYTES)
-    try:
-        wanted = derivations(collection.indicators)
-        progress.start(len(wanted))
-        stretched, derived = stretch_all(wanted, deriver, cache, progress.advance)
-    finally:
-        cache.close()
-    same_epoch = old is not None and old.manifest.set_id == base.set_id
-    sealed = seal_all(
-        collection.indicators,
-        stretched,
-        set_id=base.set_id_bytes(),
-        action=settings.action,
-        epsilon=settings.epsilon,
-        previous=old.rules if old is not None and same_epoch else {},
-    )
-    return sealed, derived
+) -> tuple[Path, Manifest, bool]:
+    content = hashlib.sha256(
+        b"".join(part.digest for part in parts) + f"{subscriber.pad}".encode()
+    ).digest()
+    unchanged = published_content(subscriber.workspace) == content
+    if old is not None and unchanged and not _due(old, base, settings):
+        return subscriber.workspace / PACK, old, False
+    padding = None
+    if subscriber.pad > 1:
+        padding = Padding(read_padding_key(where.publisher), base.set_id, subscriber.pad)
+    key = read_signing_key(where.publisher)
+    pack, manifest = publish(subscriber.workspace, base, runs, key, content, padding)
+    for other in (subscriber.workspace / SEALED).iterdir():
+        if other.name != base.set_id:
+            shutil.rmtree(other, ignore_errors=True)
+    return pack, manifest, True
 
 
-def _removed(old: _OldPack | None, sealed: Sealed) -> int:
-    if old is None:
-        return 0
-    return sum(
-        len(rules.keys() - {rule.tag for rule in sealed.rules.get(name, ())})
-        for name, rules in old.rules.items()
-    )
-
-
-def _due(old: _OldPack | None, base: Manifest, settings: RulesSettings) -> bool:
+def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
     """Whether the old manifest must be replaced although its rules are the same."""
-    if old is None:
-        return True
-    manifest = old.manifest
     half = timedelta(days=settings.expires_days) / 2
     return (
-        manifest.expires - base.created < half
-        or manifest.set_id != base.set_id
-        or manifest.epsilon != base.epsilon
-        or manifest.subscriber != base.subscriber
+        old.expires - base.created < half
+        or old.set_id != base.set_id
+        or old.epsilon != base.epsilon
+        or old.subscriber != base.subscriber
     )
-
-
-def _publish(where: Places, base: Manifest, sealed: Sealed) -> Path:
-    key = read_signing_key(where.publisher)
-    packs = where.publisher / "packs"
-    packs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for stale in packs.glob(".new-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=".new-", dir=packs))
-    classes = {name: write_rules(work, name, rules) for name, rules in sealed.rules.items()}
-    gates = {level: write_gate(work, level, bitmap) for level, bitmap in sealed.gates.items()}
-    manifest = msgspec.structs.replace(base, prefixes=sealed.prefixes, classes=classes, gates=gates)
-    write_signature(work, sign_manifest(write_manifest(work, manifest), key))
-    for folder in (work / "rules", work / "gates", work):
-        if folder.exists():
-            sync_folder(folder)
-    final = packs / f"{manifest.serial:010d}"
-    if final.exists():
-        shutil.rmtree(final)
-    work.rename(final)
-    swap_link(where.publisher / PACK, final)
-    for old in sorted(p for p in packs.iterdir() if p != final)[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def _install(pack: Path, where: Places, settings: RulesSettings, token: bytes) -> None:

@@ -7,6 +7,7 @@ settings is worse than one that says no.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,12 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from rules.kdf import DEFAULT_PROFILES, PROFILES, Caps
+from rules.false_positives import Disposition
+from rules.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
+from rules.message import Action
+from rules.padding import MAX_MULTIPLE
+from rules.selection import SelectSettings, check_actions, check_ages
+from rules.sources.settings import SourceSettings
 
 DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
 MAX_SETTINGS_BYTES: Final = 1 << 20
@@ -32,7 +38,10 @@ MessageField = Literal[
     "comment",
     "timestamp",
     "org",
+    "source",
+    "warninglist",
 ]
+_SUBSCRIBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SettingsError(Exception):
@@ -42,22 +51,42 @@ class SettingsError(Exception):
         super().__init__(f"{path}: {problem}; {remedy}")
 
 
+class SubscriberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[rules.subscribers.NAME]`: somebody else for whom rules are sealed."""
+
+    token_file: str
+    pad: int | None = None
+    select: SelectSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.pad is not None:
+            _check_pad(self.pad)
+
+
 class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Section `[rules]`. Paths are relative to the settings file's folder."""
 
-    sources: tuple[str, ...] = ()
+    sources: tuple[str | SourceSettings, ...] = ()
     publisher: str = "/var/lib/inkgate/publisher"
     installed: str = "/var/lib/inkgate/rules"
     token_file: str = "/etc/inkgate/token"  # noqa: S105 (a path, not a secret)
     public_key_file: str = "/etc/inkgate/publisher.pub"
     key_cache: str = "/var/lib/inkgate/run/keys"
     subscriber: str = "local"
-    message: tuple[MessageField, ...] = ("uuid", "event_id", "date")
-    action: Literal["block", "log"] = "block"
+    subscribers: dict[str, SubscriberSettings] = {}
+    message: tuple[MessageField, ...] = ("uuid", "event_id", "date", "source", "warninglist")
+    action: Action = "block"
+    actions: dict[str, Action] = {}
+    select: SelectSettings = SelectSettings()
+    max_age_days: dict[str, int] = {}
+    allow: tuple[str, ...] = ()
+    warninglists: dict[str, Disposition] = {}
+    warninglists_folder: str = ""
     epsilon: float = 1 / 16
+    pad: int = 1
     domain_ip_by_domain: bool = True
     expires_days: int = 30
-    profiles: dict[str, str] = {}
+    profiles: dict[str, str | Profile] = {}
     caps: Caps = Caps()
 
     def __post_init__(self) -> None:
@@ -65,13 +94,29 @@ class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("epsilon lies above 0 and is at most 1")
         if not 1 <= self.expires_days <= 3650:
             raise ValueError("expires_days lies between 1 and 3650")
-        for kind, name in self.profiles.items():
+        _check_pad(self.pad)
+        check_actions(self.actions)
+        check_ages(self.max_age_days)
+        for name in (self.subscriber, *self.subscribers):
+            if not _SUBSCRIBER.fullmatch(name):
+                raise ValueError(f"subscriber {name!r}: letters, digits, '.', '_' and '-' only")
+        for kind, profile in self.profiles.items():
             if kind not in DEFAULT_PROFILES:
                 raise ValueError(
                     f"profiles: no kind {kind!r}; there are {_names(DEFAULT_PROFILES)}"
                 )
-            if name not in PROFILES:
-                raise ValueError(f"profiles: no profile {name!r}; there are {_names(PROFILES)}")
+            if isinstance(profile, str) and profile not in PROFILES:
+                raise ValueError(f"profiles: no profile {profile!r}; there are {_names(PROFILES)}")
+
+    def kdf_profiles(self) -> dict[str, Profile]:
+        """The KDF profile of every kind."""
+        chosen = {**DEFAULT_PROFILES, **self.profiles}
+        return {k: PROFILES[p] if isinstance(p, str) else p for k, p in chosen.items()}
+
+
+def _check_pad(pad: int) -> None:
+    if not 1 <= pad <= MAX_MULTIPLE:
+        raise ValueError(f"pad lies between 1 (no dummies) and {MAX_MULTIPLE}")
 
 
 def settings_path(given: str | None) -> Path:

@@ -6,7 +6,12 @@ import msgspec
 
 
 class Attribute(msgspec.Struct, frozen=True, gc=False):
-    """An attribute as MISP's core format has it; texts that a source lacks are empty."""
+    """An attribute as MISP's core format has it; texts that a source lacks are empty.
+
+    Attributes:
+        source: the name of a list that knows no UUIDs.
+        place: where to look for it when it cannot be used, as in `list.txt:7`.
+    """
 
     type: str
     value: str
@@ -21,6 +26,10 @@ class Attribute(msgspec.Struct, frozen=True, gc=False):
     timestamp: str = ""
     to_ids: bool = False
     deleted: bool = False
+    published: bool = True
+    last_seen: str = ""
     tags: tuple[str, ...] = ()
     object_relation: str = ""
     object_uuid: str = ""
+    source: str = ""
+    place: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,7 @@ class _Attribute(msgspec.Struct):
     timestamp: Text = ""
     to_ids: Flag = False
     deleted: Flag = False
+    last_seen: Text = ""
     object_relation: Text = ""
     tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
     event: _EventOfAttribute | None = msgspec.field(name="Event", default=None)
@@ -66,6 +68,7 @@ class _Event(msgspec.Struct):
     uuid: Text = ""
     info: Text = ""
     date: Text = ""
+    published: Flag = None
     orgc: _Organisation | None = msgspec.field(name="Orgc", default=None)
     tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
     attribute: list[_Attribute] | None = msgspec.field(name="Attribute", default=None)
@@ -122,6 +125,16 @@ def read_limited(path: Path) -> bytes:
     return data
 
 
+def attribute_of_search(item: object) -> Attribute:
+    """One attribute as MISP's restSearch of attributes gives it.
+
+    Raises:
+        msgspec.ValidationError: it is not one.
+    """
+    attribute = msgspec.convert(item, _Attribute)
+    return _attribute(attribute, _Event(), None)
+
+
 def _documents(data: bytes | msgspec.Raw, path: Path, depth: int = 0) -> Iterator[_Event]:
     listed = bytes(data).lstrip()[:1] == b"["
     for document in _DOCUMENTS.decode(data) if listed else [_DOCUMENT.decode(data)]:
@@ -161,16 +174,25 @@ def _attribute(attribute: _Attribute, event: _Event, holder: _Object | None) -> 
         event_uuid=_text(origin.uuid),
         event_info=_text(origin.info),
         org=_text(origin.orgc.name) if origin.orgc else "",
-        date=_text(origin.date),
+        date=_text(origin.date) or _day(_text(attribute.timestamp)),
         category=_text(attribute.category),
         comment=_text(attribute.comment),
         timestamp=_text(attribute.timestamp),
         to_ids=_flag(attribute.to_ids),
         deleted=_flag(attribute.deleted) or (holder is not None and _flag(holder.deleted)),
+        published=event.published is None or _flag(event.published),
+        last_seen=_text(attribute.last_seen),
         tags=tuple(dict.fromkeys(_text(tag.name) for tag in tags)),
         object_relation=_text(attribute.object_relation),
         object_uuid=_text(holder.uuid) if holder else "",
     )
+
+
+def _day(timestamp: str) -> str:
+    """The search of attributes tells no date of the event: the attribute's own is near."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):
+        return ""
+    return datetime.fromtimestamp(int(timestamp), UTC).date().isoformat()
 
 
 def _text(value: Text) -> str:

@@ -51,11 +51,11 @@ def test_only_new_indicators_are_derived_and_old_rows_stay(listed: Installation)
     pack = listed.places.publisher / "pack"
     before = (pack / "rules" / "ip-dst.tsv").read_bytes()
     again = listed.refresh()
-    assert (again.derived, again.new, again.resealed, again.removed) == (0, 0, 0, 0)
+    assert (again.done.derived, again.done.new, again.done.resealed, again.done.removed) == (0, 0, 0, 0)
     assert not again.published
     listed.add("more", attribute("domain", "added.example"))
     more = listed.refresh()
-    assert (more.derived, more.new, more.serial) == (1, 1, again.serial + 1)
+    assert (more.done.derived, more.done.new, more.serial) == (1, 1, again.serial + 1)
     assert (pack / "rules" / "ip-dst.tsv").read_bytes() == before
 
 
@@ -70,7 +70,7 @@ def test_equal_values_make_one_rule_with_all_attributes(installation: Installati
 
 def test_removed_indicator_stops_matching(listed: Installation) -> None:
     listed.add("listed", attribute("domain", "other.example"))
-    assert listed.refresh().removed == 4
+    assert listed.refresh().done.removed == 4
     assert uuids(listed, "domain=listed.example") == []
 
 
@@ -84,8 +84,9 @@ def test_to_ids_deleted_and_bad_values_are_counted(installation: Installation) -
         bad,
     )
     summary = installation.refresh()
-    assert summary.skipped == {"to_ids not set": 1, "deleted": 1}
-    assert [(r.uuid, r.reason) for r in summary.refused] == [(bad["uuid"], "not an IP address")]
+    assert summary.report.skipped == {"to_ids not set": 1, "deleted": 1}
+    (case,) = summary.report.examples["refused", "not an IP address"]
+    assert (case.place, case.type) == (bad["uuid"], "ip-dst")
 
 
 def test_truncated_file_is_named_and_its_last_good_reading_counts(listed: Installation) -> None:

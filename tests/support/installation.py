@@ -11,11 +11,12 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 from rules.install import open_current
 from rules.keys import make_signing_key, make_token, read_token
 from rules.matcher import Matcher
-from rules.refresh import Places, Summary, places, refresh
+from rules.refresh import Options, Places, Summary, places, refresh
 from rules.settings import RulesSettings, load_section
 
 BIN = Path(sys.prefix).resolve() / "bin"
@@ -29,6 +30,7 @@ token_file = "token"
 public_key_file = "publisher.pub"
 key_cache = "run/keys"
 profiles = { name = "test", ip = "test", url = "test", text = "test" }
+warninglists = { default = "off" }
 [helper]
 fail = "open"
 [sightings]
@@ -46,7 +48,7 @@ negative_ttl = 2
 class Quiet:
     """No progress."""
 
-    def start(self, total: int) -> None:
+    def start(self, stage: str, total: int | None) -> None:
         pass
 
     def advance(self, count: int) -> None:
@@ -97,8 +99,8 @@ class Installation:
         path.write_text(json.dumps({"Event": {**event, "Attribute": list(attributes)}}))
         return path
 
-    def refresh(self, **options: bool) -> Summary:
-        return refresh(self.config, self.settings, Quiet(), **options)
+    def refresh(self, **options: Any) -> Summary:
+        return refresh(self.config, self.settings, Quiet(), Options(**options))
 
     def matcher(self) -> Matcher:
         where = self.places

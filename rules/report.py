@@ -1,0 +1,73 @@
+"""What a refresh left out, and why: counts for the screen, every case in a file.
+
+The cases name where an attribute stands (UUID, or file and line), never its value:
+the report may be read by people who may not read the indicators.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from rules.sources.attribute import Attribute
+
+Outcome = Literal["refused", "dropped", "marked", "allowed"]
+
+EXAMPLES: Final = 5
+
+
+class Case(NamedTuple):
+    """One attribute that was refused, dropped, marked or allowed."""
+
+    outcome: Outcome
+    place: str
+    type: str
+    reason: str
+
+
+class Report:
+    """Counts cases and writes each as a row of a TSV file (mode 0600).
+
+    Attributes:
+        counts: by outcome and reason.
+        examples: the first few cases by outcome and reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read = 0
+        self.skipped: Counter[str] = Counter()
+        self.counts: Counter[tuple[Outcome, str]] = Counter()
+        self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)
+        self._file: TextIOWrapper | None = None
+
+    def add(self, outcome: Outcome, attribute: Attribute, reason: str) -> None:
+        """Note one case. `reason` is a fixed phrase or a list's name, never a value."""
+        place = attribute.uuid or attribute.place or "no uuid"
+        case = Case(outcome, place, attribute.type or "unknown", reason)
+        self.counts[outcome, reason] += 1
+        examples = self.examples[outcome, reason]
+        if len(examples) < EXAMPLES:
+            examples.append(case)
+        if self._file is None:
+            self.path.touch(mode=0o600)
+            self._file = self.path.open("w", encoding="utf-8")
+            self._file.write("outcome\tplace\ttype\treason\n")
+        self._file.write("\t".join(map(_cell, case)) + "\n")
+
+    def total(self, outcome: Outcome) -> int:
+        """How many cases had an outcome."""
+        return sum(n for (name, _), n in self.counts.items() if name == outcome)
+
+    def close(self) -> None:
+        """Finish the file; without any case there is none."""
+        if self._file is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            self._file.close()
+
+
+def _cell(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,171 @@
+"""Which attributes become rules, for how long, and what is done with who meets them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from fnmatch import translate
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+from rules.message import Action
+from rules.sources.attribute import Attribute
+
+Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
+_TLP_ORDER: Final = ("clear", "green", "amber", "amber+strict", "red")
+_TLP_NAMES: Final = {"tlp:white": "clear", **{f"tlp:{name}": name for name in _TLP_ORDER}}
+_DAY: Final = 86_400
+MAX_DAYS: Final = 36_500
+
+
+class SelectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section `[rules.select]`: empty lists select everything; `*` stands for any text."""
+
+    types: tuple[str, ...] = ()
+    not_types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    orgs: tuple[str, ...] = ()
+    not_orgs: tuple[str, ...] = ()
+    max_tlp: Tlp = "red"
+    published_only: bool = False
+
+
+class Selection:
+    """Decides on attributes, one at a time.
+
+    Args:
+        select: what to leave out.
+        max_age_days: by type, or `*` for all others: days after which a rule leaves by
+            itself, counted from the attribute's last_seen, else its timestamp, else the
+            event's date.
+        actions: by `type:NAME` or `tag:PATTERN`; a tag weighs more than a type.
+        action: for all others.
+        now: the moment of this refresh.
+    """
+
+    def __init__(
+        self,
+        select: SelectSettings,
+        max_age_days: dict[str, int],
+        actions: dict[str, Action],
+        action: Action,
+        now: datetime,
+    ) -> None:
+        self._select = select
+        self._types = _pattern(select.types)
+        self._not_types = _pattern(select.not_types)
+        self._tags = _pattern(select.tags)
+        self._not_tags = _pattern(select.not_tags)
+        self._orgs = _pattern(select.orgs)
+        self._not_orgs = _pattern(select.not_orgs)
+        self._max_tlp = _TLP_ORDER.index(select.max_tlp)
+        self._max_age_days = max_age_days
+        self._action: Action = action
+        self._by_type = {k[5:]: v for k, v in actions.items() if k.startswith("type:")}
+        self._by_tag = [
+            (_pattern((k[4:],)), v) for k, v in actions.items() if k.startswith("tag:")
+        ]
+        self._now = int(now.timestamp())
+
+    def skip_reason(self, attribute: Attribute) -> str | None:
+        """Why an attribute does not become a rule, as a fixed phrase; None if it does."""
+        if attribute.deleted:
+            return "deleted"
+        if not attribute.to_ids:
+            return "to_ids not set"
+        if self._select.published_only and not attribute.published:
+            return "not published"
+        if not _selects(self._types, self._not_types, (attribute.type,)):
+            return "type not selected"
+        if not _selects(self._orgs, self._not_orgs, (attribute.org,)):
+            return "organisation not selected"
+        if not _selects(self._tags, self._not_tags, attribute.tags):
+            return "tag not selected"
+        if attribute.tags and self._tlp(attribute.tags) > self._max_tlp:
+            return "TLP too high"
+        return None
+
+    def expires(self, attribute: Attribute) -> int:
+        """When the attribute's rule leaves by itself: seconds since 1970, 0 for never."""
+        if not self._max_age_days:
+            return 0
+        days = self._max_age_days.get(attribute.type, self._max_age_days.get("*"))
+        if days is None:
+            return 0
+        seen = _moment(attribute.last_seen) or _moment(attribute.timestamp) or _moment(
+            attribute.date
+        )
+        return seen + days * _DAY if seen else 0
+
+    def is_over(self, expires: int) -> bool:
+        """Whether a moment given by `expires` has passed."""
+        return 0 < expires <= self._now
+
+    def action(self, attribute: Attribute) -> Action:
+        """The course of action for an attribute."""
+        for pattern, action in self._by_tag:
+            if pattern and any(map(pattern.fullmatch, attribute.tags)):
+                return action
+        return self._by_type.get(attribute.type, self._action)
+
+    @staticmethod
+    def _tlp(tags: tuple[str, ...]) -> int:
+        known = (_TLP_NAMES.get(tag.lower()) for tag in tags)
+        return max((_TLP_ORDER.index(name) for name in known if name), default=0)
+
+
+def check_actions(actions: dict[str, Action]) -> None:
+    """Check the keys of `[rules.actions]`.
+
+    Raises:
+        ValueError: one of them is neither `type:NAME` nor `tag:PATTERN`.
+    """
+    for key in actions:
+        if not key.startswith(("type:", "tag:")):
+            raise ValueError(f"actions: {key!r} is neither type:NAME nor tag:PATTERN")
+
+
+def check_ages(max_age_days: dict[str, int]) -> None:
+    """Check the values of `[rules.max_age_days]`.
+
+    Raises:
+        ValueError: one of them is not between 1 and 36500.
+    """
+    for key, days in max_age_days.items():
+        if not 1 <= days <= MAX_DAYS:
+            raise ValueError(f"max_age_days: {key} lies between 1 and {MAX_DAYS}")
+
+
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)
+
+
+def _selects(
+    wanted: re.Pattern[str] | None, unwanted: re.Pattern[str] | None, texts: tuple[str, ...]
+) -> bool:
+    if wanted is not None and not any(map(wanted.fullmatch, texts)):
+        return False
+    return unwanted is None or not any(map(unwanted.fullmatch, texts))
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str) -> int:
+    """Seconds since 1970 of a MISP timestamp, date or RFC 3339 moment; 0 if it is none."""
+    if not text or text == "0":
+        return 0
+    try:
+        if text.isascii() and text.isdigit():
+            # MISP's database keeps last_seen in microseconds.
+            number = int(text)
+            return number // 1_000_000 if number > 10**12 else number
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(seconds=1))

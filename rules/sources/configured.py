@@ -1,0 +1,88 @@
+"""From the settings to the sources they name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from rules.sources.attribute import Attribute
+from rules.sources.files import Files
+from rules.sources.last_good import LastGood
+from rules.sources.misp_feed import Feed
+from rules.sources.misp_mysql import MispMysql
+from rules.sources.misp_web import MispWeb
+from rules.sources.plain_list import read_plain_list
+from rules.sources.settings import (
+    FeedSettings,
+    FilesSettings,
+    ListSettings,
+    MispMysqlSettings,
+    MispWebSettings,
+    SourceSettings,
+)
+from rules.sources.source import Origin, Source
+from rules.sources.unreadable import Unreadable
+
+
+class TypedList:
+    """A plain list whose indicators all have one type."""
+
+    origin: Origin = "file"
+
+    def __init__(self, path: Path, indicator_type: str, copies: LastGood) -> None:
+        self._path = path
+        self._type = indicator_type
+        self._copies = copies
+
+    def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        yield from self._copies.read(
+            self._path, lambda path: read_plain_list(path, self._type), faults
+        )
+
+
+def configured_sources(
+    entries: Sequence[str | SourceSettings],
+    folder: Path,
+    state: Path,
+    copies: LastGood,
+    *,
+    full: bool = False,
+) -> list[Source]:
+    """The sources that the settings name, in their order.
+
+    Args:
+        entries: paths of files and folders, or one structure a source.
+        folder: where relative paths of the settings begin.
+        state: where sources keep what they have read.
+        copies: keeps the last good readings.
+        full: read everything anew.
+    """
+    sources: list[Source] = []
+    paths = [folder / entry for entry in entries if isinstance(entry, str)]
+    if paths:
+        sources.append(Files(paths, copies))
+    for entry in entries:
+        match entry:
+            case FilesSettings():
+                sources.append(Files([folder / path for path in entry.paths], copies))
+            case ListSettings():
+                sources.append(TypedList(folder / entry.path, entry.indicator_type, copies))
+            case FeedSettings():
+                sources.append(Feed(entry, folder, state / _key(entry), copies))
+            case MispWebSettings():
+                mirror = state / f"{_key(entry)}.db"
+                sources.append(MispWeb(entry, folder, mirror, full=full))
+            case MispMysqlSettings():
+                sources.append(MispMysql(entry, folder, copies))
+            case _:
+                pass
+    return sources
+
+
+def _key(entry: FeedSettings | MispWebSettings) -> str:
+    where = entry.location if isinstance(entry, FeedSettings) else entry.url
+    return hashlib.sha256(msgspec.json.encode(where)).hexdigest()[:16]

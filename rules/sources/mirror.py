@@ -1,0 +1,91 @@
+"""A mirror of a MISP's attributes in SQLite: all changes of one reading, or none."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from rules.sources.attribute import Attribute
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Attribute)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS attributes (
+    uuid TEXT PRIMARY KEY, event TEXT NOT NULL, body BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_event ON attributes (event);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Mirror:
+    """Attributes by UUID, with the moments of the last readings.
+
+    Args:
+        path: the database; made with mode 0600 in a folder of mode 0700.
+        fingerprint: what its content depends on; with another one it begins anew.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        self._db = sqlite3.connect(path)
+        self._db.executescript(_SCHEMA)
+        if self._state("fingerprint") != fingerprint:
+            self._db.execute("DELETE FROM attributes")
+            self._db.execute("DELETE FROM state")
+            self._set("fingerprint", fingerprint)
+            self._db.commit()
+        self.synced_at = int(self._state("synced_at") or 0)
+        self.full_at = int(self._state("full_at") or 0)
+
+    def attributes(self) -> Iterator[Attribute]:
+        """All of them, ordered by UUID."""
+        for (body,) in self._db.execute("SELECT body FROM attributes ORDER BY uuid"):
+            yield _DECODER.decode(body)
+
+    def put(self, attributes: Iterable[Attribute]) -> None:
+        """Add attributes, or replace them."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO attributes VALUES (?, ?, ?)",
+            ((a.uuid, a.event_uuid, _ENCODER.encode(a)) for a in attributes),
+        )
+
+    def clear(self) -> None:
+        """Remove all attributes."""
+        self._db.execute("DELETE FROM attributes")
+
+    def remove_events(self, events: Iterable[str]) -> None:
+        """Remove the attributes of events."""
+        self._db.executemany(
+            "DELETE FROM attributes WHERE event = ?", ((event,) for event in events)
+        )
+
+    def keep_events(self, events: set[str]) -> None:
+        """Remove the attributes of all other events."""
+        known = self._db.execute("SELECT DISTINCT event FROM attributes").fetchall()
+        self.remove_events(event for (event,) in known if event not in events)
+
+    def commit(self, *, synced_at: int, full_at: int) -> None:
+        """Make all changes since the last commit lasting."""
+        self._set("synced_at", str(synced_at))
+        self._set("full_at", str(full_at))
+        self._db.commit()
+
+    def undo(self) -> None:
+        """Forget all changes since the last commit."""
+        self._db.rollback()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _state(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else ""
+
+    def _set(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
