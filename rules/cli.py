@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, ParamSpec
+from typing import Any, BinaryIO, Literal
 
 import click
 import msgspec
@@ -17,24 +16,20 @@ from rich.table import Table
 
 from rules.archive import export_pack, install_archive
 from rules.canonical import Refused, Value, canonical_attribute
-from rules.errors import PackError
+from rules.command import OneLineErrors
 from rules.generation import Generation
 from rules.install import open_current
 from rules.kdf import Pbkdf2, Profile
-from rules.keys import KeyFileError, make_signing_key, make_token, read_public_key, read_token
+from rules.keys import make_signing_key, make_token, read_public_key, read_token
 from rules.manifest import Manifest
 from rules.matcher import Match, Matcher
 from rules.publish import PACK
 from rules.refresh import Options, Places, RefreshError, Summary, only_one, places, refresh
 from rules.screen import Bar, print_problems, print_summary
-from rules.settings import RulesSettings, SettingsError, load_section, settings_path
+from rules.settings import RulesSettings, load_section, settings_path
 from rules.sources.source import Origin
-from rules.sources.unreadable import Unreadable
 
 PBKDF2_ITERATIONS = 1000
-_EXPECTED = (SettingsError, KeyFileError, PackError, RefreshError, Unreadable, OSError)
-_ERROR_STATUS = 2
-_P = ParamSpec("_P")
 
 
 class _Settings(msgspec.Struct, frozen=True):
@@ -46,25 +41,14 @@ class _Settings(msgspec.Struct, frozen=True):
         return places(self.config, self.rules)
 
 
-def _plain_errors(command: Callable[_P, None]) -> Callable[_P, None]:
-    """What an operator can mend is one line; anything else is our fault and has a traceback."""
-
-    @wraps(command)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except _EXPECTED as error:
-            click.echo(f"inkgate-rules: {error}", err=True)
-            sys.exit(_ERROR_STATUS)
-
-    return run
+class _Group(OneLineErrors):
+    expected = (*OneLineErrors.expected, RefreshError)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
 @click.version_option(package_name="inkgate")
 @click.pass_context
-@_plain_errors
 def main(context: click.Context, config: str | None) -> None:
     """Encrypted rules: make keys, refresh from MISP data, inspect, match."""
     path = settings_path(config)
@@ -73,7 +57,6 @@ def main(context: click.Context, config: str | None) -> None:
 
 @main.command()
 @click.pass_obj
-@_plain_errors
 def keygen(settings: _Settings) -> None:
     """Make the token and the publisher's signing key, unless they exist."""
     where = settings.places
@@ -88,7 +71,7 @@ _ORIGINS = click.Choice(["web", "mysql", "file"])
 _HASHES = click.Choice(["sha256", "sha384", "sha512"])
 
 
-def _sealing_options(command: Callable[_P, None]) -> Callable[_P, None]:
+def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
     """What `refresh` and `publish` have in common."""
     for option in reversed(
         (
@@ -110,7 +93,6 @@ def _sealing_options(command: Callable[_P, None]) -> Callable[_P, None]:
 @main.command("refresh")
 @_sealing_options
 @click.pass_obj
-@_plain_errors
 def refresh_command(settings: _Settings, /, *, quiet: bool, **flags: Any) -> None:
     """Read the sources, seal what is new, publish and install it.
 
@@ -132,7 +114,6 @@ def refresh_command(settings: _Settings, /, *, quiet: bool, **flags: Any) -> Non
 )
 @_sealing_options
 @click.pass_obj
-@_plain_errors
 def publish_command(
     settings: _Settings,
     /,
@@ -162,13 +143,12 @@ def publish_command(
 @click.option("--for", "name", help="A subscriber's name; without it this machine's own pack.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.pass_obj
-@_plain_errors
 def export(settings: _Settings, name: str | None, file: Path) -> None:
     """Write the last published pack as one FILE (`-` for standard output)."""
     where = settings.places.publisher
     pack = (where / "subscribers" / name if name else where) / PACK
     if str(file) == "-":
-        export_pack(pack, click.get_binary_stream("stdout"))
+        export_pack(pack, sys.stdout.buffer)
     else:
         _export(pack, file)
 
@@ -176,7 +156,6 @@ def export(settings: _Settings, name: str | None, file: Path) -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.pass_obj
-@_plain_errors
 def install(settings: _Settings, file: Path) -> None:
     """Verify a pack FILE (`-` for standard input) and install it here.
 
@@ -186,9 +165,7 @@ def install(settings: _Settings, file: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(only_one(where.installed))
         source: BinaryIO = (
-            click.get_binary_stream("stdin")
-            if str(file) == "-"
-            else stack.enter_context(file.open("rb"))
+            sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         )
         manifest = install_archive(
             source,
@@ -262,7 +239,6 @@ def _export(pack: Path, file: Path) -> Path:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as it is.")
 @click.pass_obj
-@_plain_errors
 def inspect(settings: _Settings, *, as_json: bool) -> None:
     """Print the installed set's manifest and counts."""
     generation = open_current(settings.places.installed, settings.rules.caps)
@@ -276,7 +252,6 @@ def inspect(settings: _Settings, *, as_json: bool) -> None:
 @click.argument("queries", metavar="TYPE=VALUE…", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
 @click.pass_obj
-@_plain_errors
 def match(settings: _Settings, queries: tuple[str, ...], *, as_json: bool) -> None:
     """Look up values: url=…, domain=…, ip-dst=…, 'ip-dst|port=198.51.100.7|443'.
 

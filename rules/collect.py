@@ -38,7 +38,7 @@ class Collector:
     ) -> None:
         self._selection = selection
         self._false_positives = false_positives
-        self._fields = [name for name in fields if name != "warninglist"]
+        self._fields: list[str] = [name for name in fields if name != "warninglist"]
         self._tells_lists = "warninglist" in fields
         self._spool = spool
         self._report = report

@@ -53,8 +53,10 @@ def choose_epoch(
         new_epoch: a new one is wanted; one that was begun and never published will do.
     """
     last = _read(workspace / EPOCH)
-    if last is not None and last.fits(token, profiles) and not (
-        new_epoch and last.set_id == published
+    if (
+        last is not None
+        and last.fits(token, profiles)
+        and not (new_epoch and last.set_id == published)
     ):
         return last
     salt = os.urandom(32)

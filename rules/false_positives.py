@@ -18,11 +18,33 @@ Disposition = Literal["drop", "mark", "off"]
 
 # Lists of what no proxy should block: all others mark.
 DROPPED_BY_DEFAULT: Final = frozenset(
-    """alexa captive-portals cisco_top1000 cisco_top5k cisco_top10k cisco_top20k
-    common-ioc-false-positive empty-hashes google ipv6-linklocal majestic_million
-    microsoft microsoft-office365 microsoft-win10-connection-endpoints moz-top500
-    multicast rfc1918 rfc3849 rfc5735 rfc6598 rfc6761 second-level-tlds
-    ti-falsepositives tlds tranco10k""".split()
+    [
+        "alexa",
+        "captive-portals",
+        "cisco_top1000",
+        "cisco_top5k",
+        "cisco_top10k",
+        "cisco_top20k",
+        "common-ioc-false-positive",
+        "empty-hashes",
+        "google",
+        "ipv6-linklocal",
+        "majestic_million",
+        "microsoft",
+        "microsoft-office365",
+        "microsoft-win10-connection-endpoints",
+        "moz-top500",
+        "multicast",
+        "rfc1918",
+        "rfc3849",
+        "rfc5735",
+        "rfc6598",
+        "rfc6761",
+        "second-level-tlds",
+        "ti-falsepositives",
+        "tlds",
+        "tranco10k",
+    ]
 )
 
 

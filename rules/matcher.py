@@ -169,4 +169,3 @@ class Matcher:
             return None
         message = decode_message(unseal(rule, key, aad))
         return None if message.is_over(time.time()) else Match(name, message)
-

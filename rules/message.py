@@ -41,9 +41,7 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(Message)
 
 
-def encode_message(
-    action: Action, attributes: list[dict[str, str]], expires: int = 0
-) -> bytes:
+def encode_message(action: Action, attributes: list[dict[str, str]], expires: int = 0) -> bytes:
     """Encode and pad a message; attributes beyond the size limit are counted, not listed.
 
     The order of the attributes does not matter: the same ones give the same bytes.

@@ -45,8 +45,7 @@ class Padding:
         ordered = sorted(lengths.items())
         name = indicator_class.encode()
         dummies = (
-            self._row(name, number, ordered)
-            for number in range(self._missing(lengths.total()))
+            self._row(name, number, ordered) for number in range(self._missing(lengths.total()))
         )
         yield from sorted(dummies)
 

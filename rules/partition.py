@@ -152,9 +152,9 @@ def _rows(
     old: Run | None,
 ) -> tuple[dict[str, list[Row]], Done]:
     rows: dict[str, list[Row]] = defaultdict(list)
-    before = {
-        name: {row[0]: row for row in old.rows(name)} for name in (old.header.rules if old else ())
-    }
+    before: dict[str, dict[bytes, Row]] = {}
+    if old is not None:
+        before = {name: {row[0]: row for row in old.rows(name)} for name in old.header.rules}
     set_id = bytes.fromhex(epoch.set_id)
     classes: dict[str, tuple[bytes, bytes]] = {}
     new = resealed = derived = 0

@@ -71,9 +71,7 @@ def published_content(workspace: Path) -> bytes:
         return b""
 
 
-def _write(
-    work: Path, base: Manifest, runs: Sequence[Run], padding: Padding | None
-) -> Manifest:
+def _write(work: Path, base: Manifest, runs: Sequence[Run], padding: Padding | None) -> Manifest:
     classes = {}
     names = sorted({name for run in runs for name in run.header.rules})
     for name in names:
@@ -81,18 +79,18 @@ def _write(
         if padding:
             parts.append(padding.rows(name, [run.header for run in runs]))
         classes[name] = write_rules(work, name, heapq.merge(*parts))
-    gates = {} if base.epsilon == 1 else {
-        level: write_gate(work, level, _gate(level, base.epsilon, runs, padding))
-        for level in LEVELS
-    }
-    return msgspec.structs.replace(
-        base, prefixes=_prefixes(runs), classes=classes, gates=gates
+    gates = (
+        {}
+        if base.epsilon == 1
+        else {
+            level: write_gate(work, level, _gate(level, base.epsilon, runs, padding))
+            for level in LEVELS
+        }
     )
+    return msgspec.structs.replace(base, prefixes=_prefixes(runs), classes=classes, gates=gates)
 
 
-def _gate(
-    level: str, epsilon: float, runs: Sequence[Run], padding: Padding | None
-) -> bytes:
+def _gate(level: str, epsilon: float, runs: Sequence[Run], padding: Padding | None) -> bytes:
     values = sum(run.number_count(level) for run in runs)
     numbers: Iterator[int] = chain.from_iterable(run.numbers(level) for run in runs)
     if padding:

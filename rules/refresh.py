@@ -121,7 +121,7 @@ class _Subscriber(NamedTuple):
 
 
 def refresh(
-    config: Path, settings: RulesSettings, progress: Progress, options: Options = Options()
+    config: Path, settings: RulesSettings, progress: Progress, options: Options | None = None
 ) -> Summary:
     """Bring the rules up to date with the sources, and install them here.
 
@@ -129,6 +129,7 @@ def refresh(
         RefreshError, KeyFileError, PackError, Unreadable, OSError: nothing was changed.
     """
     started = time.monotonic()
+    options = options or Options()
     where = places(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")

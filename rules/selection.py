@@ -65,9 +65,7 @@ class Selection:
         self._max_age_days = max_age_days
         self._action: Action = action
         self._by_type = {k[5:]: v for k, v in actions.items() if k.startswith("type:")}
-        self._by_tag = [
-            (_pattern((k[4:],)), v) for k, v in actions.items() if k.startswith("tag:")
-        ]
+        self._by_tag = [(_pattern((k[4:],)), v) for k, v in actions.items() if k.startswith("tag:")]
         self._now = int(now.timestamp())
 
     def skip_reason(self, attribute: Attribute) -> str | None:
@@ -78,6 +76,9 @@ class Selection:
             return "to_ids not set"
         if self._select.published_only and not attribute.published:
             return "not published"
+        return self._not_selected(attribute)
+
+    def _not_selected(self, attribute: Attribute) -> str | None:
         if not _selects(self._types, self._not_types, (attribute.type,)):
             return "type not selected"
         if not _selects(self._orgs, self._not_orgs, (attribute.org,)):
@@ -95,8 +96,8 @@ class Selection:
         days = self._max_age_days.get(attribute.type, self._max_age_days.get("*"))
         if days is None:
             return 0
-        seen = _moment(attribute.last_seen) or _moment(attribute.timestamp) or _moment(
-            attribute.date
+        seen = (
+            _moment(attribute.last_seen) or _moment(attribute.timestamp) or _moment(attribute.date)
         )
         return seen + days * _DAY if seen else 0
 

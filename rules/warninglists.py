@@ -190,8 +190,8 @@ def _overlap(
     low: int | bytes,
     high: int | bytes,
 ) -> set[int]:
-    first = max(0, bisect_right(starts, low) - 1)  # type: ignore[type-var]
-    last = bisect_right(starts, high)  # type: ignore[type-var]
+    first = max(0, bisect_right(starts, low) - 1)
+    last = bisect_right(starts, high)
     found: set[int] = set()
     for place in range(first, last):
         found.update(networks[sets[place]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 
 import click
@@ -10,24 +9,26 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from rules.settings import SettingsError, load_section, resolve, settings_path
+from rules.command import OneLineErrors
+from rules.settings import load_section, resolve, settings_path
 from sightings.journal import Journal, JournalError, Sighting
 from sightings.settings import SightingsSettings
 
 _COLUMNS = ("time", "incident", "class", "action", "client", "method", "node", "attributes")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(OneLineErrors):
+    expected = (*OneLineErrors.expected, JournalError)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
 @click.version_option(package_name="inkgate")
 @click.pass_context
 def main(context: click.Context, config: str | None) -> None:
     """Matches that this proxy has seen."""
     path = settings_path(config)
-    try:
-        settings = load_section(path, "sightings", SightingsSettings)
-    except SettingsError as error:
-        _fail(error)
+    settings = load_section(path, "sightings", SightingsSettings)
     context.obj = Journal(resolve(path, settings.journal))
 
 
@@ -41,15 +42,12 @@ def list_command(
 ) -> None:
     """List sightings, oldest first."""
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    try:
-        sightings = journal.read(since=start, incident=incident)
-        if as_json:
-            for sighting in sightings:
-                click.echo(msgspec.json.encode(_record(sighting)))
-        else:
-            _print_table([_record(sighting) for sighting in sightings])
-    except JournalError as error:
-        _fail(error)
+    sightings = journal.read(since=start, incident=incident)
+    if as_json:
+        for sighting in sightings:
+            click.echo(msgspec.json.encode(_record(sighting)))
+    else:
+        _print_table([_record(sighting) for sighting in sightings])
 
 
 def _record(sighting: Sighting) -> dict[str, object]:
@@ -83,11 +81,6 @@ def _cell(value: object) -> str:
     text = " ".join(value) if isinstance(value, tuple) else str(value)
     # The client and the method come from the network, and this goes to a terminal.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _fail(error: Exception) -> None:
-    click.echo(f"inkgate-sightings: {error}", err=True)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

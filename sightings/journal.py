@@ -6,6 +6,8 @@ UUIDs say the rest to whoever may ask MISP.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import threading
@@ -144,23 +146,25 @@ class Journal:
     def _open(self) -> sqlite3.Connection:
         import sqlite3  # noqa: PLC0415
 
-        # Made here, not by SQLite: its own files get the mode of this one.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
-        connection = sqlite3.connect(
-            self._path, timeout=self._busy_timeout, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # In WAL mode NORMAL survives the end of any process; a power cut may take
-            # the last records with it, and waiting for the disk would hold up answers.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if self._check_schema(connection) == 0:
-                connection.executescript(_CREATE)
-                connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        with _alone(self._path.parent):
+            if not self._path.exists():
+                # Made here, not by SQLite: its own files get the mode of this one.
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
+            connection = sqlite3.connect(
+                self._path, timeout=self._busy_timeout, check_same_thread=False
+            )
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                # In WAL mode NORMAL survives the end of any process; a power cut may take
+                # the last records with it, and waiting for the disk would hold up answers.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                if self._check_schema(connection) == 0:
+                    connection.executescript(_CREATE)
+                    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
 
     def _check_schema(self, connection: sqlite3.Connection) -> int:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -180,6 +184,17 @@ class Journal:
             f"{self._path}: {error}; check that the folder exists, belongs to the proxy's user "
             "and has room"
         )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One opener at a time: SQLite waits for no other process while it changes to WAL mode."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _row(s: Sighting) -> tuple[float, str, str, str, str, str, str, str]:

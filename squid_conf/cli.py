@@ -9,38 +9,18 @@ import click
 import msgspec
 
 from helper.settings import HelperSettings
-from rules.errors import PackError
-from rules.keys import KeyFileError
+from rules.command import OneLineErrors
 from rules.refresh import RefreshError
-from rules.settings import SettingsError, load_section, resolve, settings_path
-from rules.sources.unreadable import Unreadable
+from rules.settings import load_section, resolve, settings_path
 from squid_conf.fragment import fragment as make_fragment
 from squid_conf.minimal import minimal as make_minimal
 from squid_conf.page import write_pages
 from squid_conf.settings import SquidSettings
 from squid_conf.trial import SQUID_USER, TrialError, helper_command, run_trial
 
-_EXPECTED = (
-    SettingsError,
-    TrialError,
-    RefreshError,
-    KeyFileError,
-    PackError,
-    Unreadable,
-    OSError,
-    ValueError,
-)
 
-
-class _Group(click.Group):
-    """What an operator can mend is one line."""
-
-    def invoke(self, context: click.Context) -> object:
-        try:
-            return super().invoke(context)
-        except _EXPECTED as error:
-            click.echo(f"inkgate-squid-conf: {error}", err=True)
-            sys.exit(2)
+class _Group(OneLineErrors):
+    expected = (*OneLineErrors.expected, TrialError, RefreshError, ValueError)
 
 
 class _Settings(msgspec.Struct, frozen=True):

@@ -122,7 +122,7 @@ def _prepare(state: Path) -> Path:
     make_token(where.token_file)
     make_signing_key(where.publisher, where.public_key_file)
     summary = refresh(config, settings, _Quiet())
-    print(f"{summary.rules} rules in use, {summary.new} of them new.")  # noqa: T201
+    print(f"{summary.rules} rules in use, {summary.done.new} of them new.")  # noqa: T201
     return config
 
 

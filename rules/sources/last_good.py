@@ -40,9 +40,7 @@ class LastGood:
         self._used: set[str] = set()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def read(
-        self, path: Path, reader: Reader, faults: list[Unreadable]
-    ) -> Iterator[Attribute]:
+    def read(self, path: Path, reader: Reader, faults: list[Unreadable]) -> Iterator[Attribute]:
         """A file's attributes; from its copy, and with a fault noted, if it cannot be read.
 
         `reader` gives either all attributes of a file or raises before the first.

@@ -94,7 +94,18 @@ def _attribute(row: dict[str, str]) -> Attribute:
         for ours, names in _COLUMNS.items()
     }
     return Attribute(
-        **texts,
+        type=texts["type"],
+        value=texts["value"],
+        uuid=texts["uuid"],
+        event_id=texts["event_id"],
+        event_uuid=texts["event_uuid"],
+        event_info=texts["event_info"],
+        org=texts["org"],
+        category=texts["category"],
+        comment=texts["comment"],
+        timestamp=texts["timestamp"],
+        object_relation=texts["object_relation"],
+        object_uuid=texts["object_uuid"],
         date=_date(row.get("date") or row.get("event_date") or ""),
         # An export without the column was made with to_ids as its condition (MISP's
         # default for CSV).

@@ -81,9 +81,9 @@ class Feed:
         with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, HTTPAdapter(max_retries=retry))
-            session.verify = str(self._base / self._settings.ca_file) if (
-                self._settings.ca_file
-            ) else True
+            session.verify = (
+                str(self._base / self._settings.ca_file) if (self._settings.ca_file) else True
+            )
             old_path, new_path = self._mirror / "manifest.json", self._mirror / ".manifest.new"
             self._download(session, "manifest.json", new_path)
             new = _manifest(new_path)

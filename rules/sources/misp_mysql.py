@@ -197,7 +197,11 @@ def _merged(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[str, .
 def _reason(error: Exception) -> str:
     origin = getattr(error, "orig", None)
     code = origin.args[0] if origin is not None and origin.args else type(error).__name__
-    meanings = {1045: "refuses the password", 1049: "does not exist", 2003: "cannot be reached",
-                1146: "has no MISP tables", 1044: "refuses the user"}
+    meanings = {
+        1045: "refuses the password",
+        1049: "does not exist",
+        2003: "cannot be reached",
+        1146: "has no MISP tables",
+        1044: "refuses the user",
+    }
     return meanings.get(code, f"fails with error {code}") if isinstance(code, int) else str(code)
-

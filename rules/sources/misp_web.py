@@ -145,9 +145,9 @@ class _Api:
 
     def published_events(self) -> set[str]:
         """UUIDs of all events that are published."""
-        found = self._retry(lambda: self._checked(
-            self._misp.search_index(published=True, minimal=True)
-        ))
+        found = self._retry(
+            lambda: self._checked(self._misp.search_index(published=True, minimal=True))
+        )
         return {str(event.get("uuid", "")) for event in found if isinstance(event, dict)}
 
     def events_published_since(self, since: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final, cast
 
 from rules.sources.attribute import Attribute
 from rules.sources.unreadable import Unreadable
@@ -32,11 +32,19 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _TYPED: Final = re.compile(r"([a-z0-9][a-z0-9|/.-]{1,40})\t(\S.*)", re.IGNORECASE)
 _HOSTS_LINE: Final = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(\S+)\s*")
 _EMAIL: Final = re.compile(r"[^\s/@]+@[^\s/@]+\.[^\s/@]+")
-_OPENERS: Final[dict[str, Callable[[Path], IO[bytes]]]] = {
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
-    ".bz2": lambda path: bz2.open(path, "rb"),
+_OPENERS: Final[dict[str, Callable[[Path], object]]] = {
+    ".gz": gzip.GzipFile,
+    ".xz": lzma.LZMAFile,
+    ".bz2": bz2.BZ2File,
 }
+# In this order: what an earlier pattern takes, a later one would take for something else.
+_GUESSES: Final = (
+    (_ADDRESS, "ip-dst"),
+    (_NAME, "domain"),
+    (_ADDRESS6, "ip-dst"),
+    (_ADDRESS_PORT, "ip-dst|port"),
+    (_NAME_PORT, "hostname|port"),
+)
 
 
 def read_plain_list(path: Path, misp_type: str = "") -> Iterator[Attribute]:
@@ -55,7 +63,7 @@ def read_plain_list(path: Path, misp_type: str = "") -> Iterator[Attribute]:
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):  # noqa: B007
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
                 text = _content(line)
                 if text:
                     yield _attribute(text, misp_type, name, number)
@@ -65,14 +73,9 @@ def read_plain_list(path: Path, misp_type: str = "") -> Iterator[Attribute]:
 
 def guess_type(text: str) -> str:
     """The MISP type that a lone value most likely has; empty if it could be anything."""
-    if _NAME.fullmatch(text):
-        return "ip-dst" if _ADDRESS.fullmatch(text) else "domain"
-    if _ADDRESS.fullmatch(text) or _ADDRESS6.fullmatch(text):
-        return "ip-dst"
-    if _ADDRESS_PORT.fullmatch(text):
-        return "ip-dst|port"
-    if _NAME_PORT.fullmatch(text):
-        return "hostname|port"
+    for pattern, misp_type in _GUESSES:
+        if pattern.fullmatch(text):
+            return misp_type
     if _HEX.fullmatch(text):
         return _DIGESTS.get(len(text), "")
     if text.startswith("/"):
@@ -108,9 +111,9 @@ def _content(line: bytes) -> str:
     return text
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO:
     opener = _OPENERS.get(path.suffix)
-    return opener(path) if opener else path.open("rb")
+    return cast(BinaryIO, opener(path)) if opener else path.open("rb")
 
 
 def _check_whole(path: Path) -> None:

@@ -74,6 +74,4 @@ class MispMysqlSettings(
     timeout: int = 60
 
 
-SourceSettings = (
-    FilesSettings | ListSettings | FeedSettings | MispWebSettings | MispMysqlSettings
-)
+SourceSettings = FilesSettings | ListSettings | FeedSettings | MispWebSettings | MispMysqlSettings

@@ -67,9 +67,7 @@ def _convert(path: Path, folder: Path) -> Path:
     logging.getLogger("misp_stix_converter").setLevel(logging.CRITICAL)
     try:
         with redirect_stdout(sys.stderr):
-            done = stix_2_to_misp(
-                path.resolve(), single_event=True, output_dir=folder
-            )
+            done = stix_2_to_misp(path.resolve(), single_event=True, output_dir=folder)
     except Exception as error:  # noqa: BLE001 (a foreign parser of hostile input)
         raise _unreadable(path, type(error).__name__) from None
     results = done.get("results") or []
@@ -79,4 +77,6 @@ def _convert(path: Path, folder: Path) -> Path:
 
 
 def _unreadable(path: Path, said: str) -> Unreadable:
-    return Unreadable(path, None, f"is not a STIX 2.1 bundle that misp-stix reads ({said})", _REMEDY)
+    return Unreadable(
+        path, None, f"is not a STIX 2.1 bundle that misp-stix reads ({said})", _REMEDY
+    )

@@ -51,7 +51,12 @@ def test_only_new_indicators_are_derived_and_old_rows_stay(listed: Installation)
     pack = listed.places.publisher / "pack"
     before = (pack / "rules" / "ip-dst.tsv").read_bytes()
     again = listed.refresh()
-    assert (again.done.derived, again.done.new, again.done.resealed, again.done.removed) == (0, 0, 0, 0)
+    assert (again.done.derived, again.done.new, again.done.resealed, again.done.removed) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert not again.published
     listed.add("more", attribute("domain", "added.example"))
     more = listed.refresh()

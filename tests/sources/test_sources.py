@@ -118,6 +118,6 @@ def test_find_files(tmp_path: Path) -> None:
     for name in ("b.json", "a.csv", ".hidden.json", "manifest.json", "x.txt", "sub/c.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [p.name for p in find_files([tmp_path])] == ["a.csv", "b.json", "c.json"]
+    assert [p.name for p in find_files([tmp_path])] == ["a.csv", "b.json", "c.json", "x.txt"]
     with pytest.raises(Unreadable, match="does not exist"):
         find_files([tmp_path / "missing"])
