@@ -6,23 +6,18 @@ import argparse
 import fcntl
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from helper.loop import Answers, Helper
-from helper.protocol import Request
-from helper.ruleset import RuleSet
 from helper.settings import HelperSettings
-from rules.matcher import Match
-from rules.settings import SettingsError, load_section, resolve, settings_path
+from rules.live.ruleset import RuleSet
+from rules.settings import SettingsError, load_section, settings_path
 from sightings.incident import new_incident
-from sightings.journal import Journal, JournalError, Sighting
-from sightings.settings import SightingsSettings
+from sightings.recorder import Recorder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answers = Answers(_take_stdout())
     settings = _settings(config, options.fail)
     helper = Helper(
-        RuleSet(config, settings, log),
+        RuleSet(config, settings.cached_keys, settings.key_cache_mib, log),
         settings,
         answers,
-        _Reporter(config),
+        Recorder(config, log).record,
         new_incident,
         log,
     )
@@ -91,44 +86,6 @@ def _settings(config: Path, fail: str | None) -> HelperSettings:
 def _stop_reading(_signal: int, _frame: object) -> None:
     fd = sys.stdin.fileno()
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
-
-
-class _Reporter:
-    """Writes matches to the journal; a journal that fails is said and does not unblock."""
-
-    def __init__(self, config: Path) -> None:
-        self._node = socket.gethostname()
-        self._journal: Journal | None = None
-        try:
-            settings = load_section(config, "sightings", SightingsSettings)
-        except SettingsError as error:
-            log(str(error))
-            return
-        self._node = settings.node or self._node
-        self._journal = Journal(resolve(config, settings.journal))
-
-    def __call__(self, request: Request, incident: str, matches: Sequence[Match]) -> None:
-        if self._journal is None:
-            return
-        now = time.time()
-        try:
-            self._journal.append(
-                [
-                    Sighting(
-                        time=now,
-                        incident=incident,
-                        indicator_class=match.indicator_class,
-                        attributes=match.message.uuids(),
-                        client=request.client,
-                        method=request.method,
-                        action=match.message.action,
-                        node=self._node,
-                    )
-                    for match in matches
-                ]
-            )
-        except JournalError as error:
-            log(f"a sighting was not journalled: {error}")
 
 
 if __name__ == "__main__":

@@ -22,18 +22,17 @@ from helper.protocol import (
     URI,
     USER_AGENT,
     LineSplitter,
-    Request,
     broken,
     err,
     ok,
     parse_request,
     request_id,
 )
-from helper.recent import Recent
-from helper.ruleset import RuleSet
 from helper.settings import HelperSettings
-from helper.verdicts import examine
 from rules.errors import PackError
+from rules.live.recent import Recent
+from rules.live.ruleset import RuleSet
+from rules.live.verdicts import examine
 from rules.matcher import Match, Matcher
 
 READ_BYTES: Final = 1 << 18
@@ -41,7 +40,7 @@ READ_BYTES: Final = 1 << 18
 _HOST_FROM: Final = 8
 _MAX_KEY_BYTES: Final = 300
 
-Report = Callable[[Request, str, Sequence[Match]], None]
+Report = Callable[[str, str, str, Sequence[Match]], None]
 
 
 class Answers:
@@ -83,8 +82,8 @@ class Helper:
         rule_set: where the matcher comes from.
         settings: section `[helper]`.
         answers: Squid's end.
-        report: called with a request, its incident id and its matches before the
-            answer goes out.
+        report: called with client, method, incident id and matches before the answer
+            goes out.
         new_incident: makes incident ids.
         log: takes one line without secrets.
     """
@@ -191,12 +190,12 @@ class Helper:
         request = parse_request(line)
         if request is None:
             return self._unable_line(line)
-        found = examine(request, matcher)
+        found = examine(request.observed, matcher)
         self._remember(line, found.clean_host, found.clean_server, found.clean_agent, clean)
         if not found.matches:
             return err(request.id)
         incident = self._new_incident()
-        self._report(request, incident, found.matches)
+        self._report(request.client, request.method, incident, found.matches)
         if any(match.message.action == "block" for match in found.matches):
             return ok(request.id, incident)
         return err(request.id)

@@ -14,6 +14,8 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from rules.live.observed import Observed
+
 MAX_LINE_BYTES: Final = 256 * 1024
 MAX_ID: Final = 2**64 - 1
 _ID: Final = re.compile(rb"([0-9]{1,20})(?: |$)")
@@ -34,6 +36,11 @@ class Request(NamedTuple):
     client: str
     server: str
     user_agent: str
+
+    @property
+    def observed(self) -> Observed:
+        """What of it can be listed."""
+        return Observed(self.method, self.uri, self.server, self.user_agent)
 
 
 class LineSplitter:

@@ -16,8 +16,8 @@ from support.installation import BIN, Installation, attribute
 
 from helper.loop import host_key
 from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
-from helper.recent import Recent
-from helper.target import parse_target
+from rules.live.recent import Recent
+from rules.live.target import parse_target
 
 ANSWER = re.compile(
     rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from helper.protocol import Request
-from helper.target import Target, parse_target
 from rules.canonical import Host, Refused, canonical_address
+from rules.live.observed import Observed
+from rules.live.target import Target, parse_target
 from rules.matcher import Match, Matcher
 
 
@@ -20,7 +20,7 @@ class Findings(NamedTuple):
     clean_agent: bool
 
 
-def examine(request: Request, matcher: Matcher) -> Findings:
+def examine(request: Observed, matcher: Matcher) -> Findings:
     """Look up everything that a request shows.
 
     Raises:

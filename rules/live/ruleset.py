@@ -9,12 +9,11 @@ from typing import Final
 
 import lmdb
 
-from helper.settings import HelperSettings
-from helper.stretching import CachedStretch
 from rules.errors import PackError
 from rules.install import current_folder, open_current
 from rules.keycache import KeyCache
 from rules.keys import KeyFileError, read_token
+from rules.live.stretching import CachedStretch
 from rules.matcher import Matcher, Stretch
 from rules.settings import RulesSettings, SettingsError, load_section, resolve
 
@@ -28,15 +27,18 @@ class RuleSet:
 
     Args:
         config: the settings file.
+        cached_keys: stretched values kept in memory.
+        key_cache_mib: largest size of the shared key cache on disk.
         log: takes one line; the same line is not repeated in a row.
 
     Nothing here raises: a set that cannot be opened leaves `matcher` as it is (None
     at first), and is tried again at the next check.
     """
 
-    def __init__(self, config: Path, settings: HelperSettings, log: Log) -> None:
+    def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
         self._config = config
-        self._settings = settings
+        self._cached_keys = cached_keys
+        self._key_cache_mib = key_cache_mib
         self._log = log
         self._said = ""
         self._next_check = 0.0
@@ -67,7 +69,7 @@ class RuleSet:
         keys = self._key_cache(
             resolve(self._config, settings.key_cache), generation.manifest.set_id
         )
-        limit = self._settings.cached_keys
+        limit = self._cached_keys
 
         def cached(derive: Stretch) -> Stretch:
             return CachedStretch(derive, keys, limit)
@@ -86,7 +88,7 @@ class RuleSet:
         if self._keys[0] == set_id:
             return self._keys[1]
         try:
-            keys = KeyCache(folder, set_id, self._settings.key_cache_mib << 20)
+            keys = KeyCache(folder, set_id, self._key_cache_mib << 20)
         except (OSError, lmdb.Error) as error:
             self._log(f"no key cache, every new name costs a derivation: {error}")
             keys = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import lmdb
 
-from helper.recent import Recent
 from rules.keycache import KeyCache
+from rules.live.recent import Recent
 from rules.matcher import Stretch
 
 

@@ -1,0 +1,1 @@
+"""What a running proxy does with an installed rule set: keep it fresh, look requests up."""
