@@ -37,8 +37,7 @@ class WarningListFile(msgspec.Struct):
 
     name: str
     type: Literal["string", "substring", "hostname", "cidr", "regex"]
-    version: int | str
-    list: list[str]
+    entries: list[str] = msgspec.field(name="list")
     matching_attributes: tuple[str, ...] = ()
 
 
@@ -228,14 +227,14 @@ def _compile(paths: list[Path], keys: Path, small: Path) -> None:
         metas.append(_Meta(path.parent.name, content.name, classes, content.type == "hostname"))
         match content.type:
             case "cidr":
-                _add_networks(networks, number, content.list)
+                _add_networks(networks, number, content.entries)
             case "substring":
-                substrings.append((number, [text.lower() for text in content.list]))
+                substrings.append((number, [text.lower() for text in content.entries]))
             case "regex":
-                patterns.append((number, list(_patterns(content.list))))
+                patterns.append((number, list(_patterns(content.entries))))
             case _:
                 names = bool(classes & _NAME_CLASSES)
-                entries += (e for text in content.list for e in _entries(text, number, names))
+                entries += (e for text in content.entries for e in _entries(text, number, names))
     combinations = _write_keys(keys, entries)
     table: dict[tuple[int, ...], int] = {}
     starts4, lists4 = _segments(networks[4], table)
