@@ -7,6 +7,7 @@ helpers share one copy and a set of any size opens in the same time.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -103,6 +104,9 @@ class Generation:
             )
         except (lmdb.Error, OSError) as error:
             raise _unusable(error) from None
+        if not _is_whole(self._env, folder / RULES):
+            self._env.close()
+            raise _unusable(OSError(errno.EIO, "the file is cut off"))
         try:
             self._gates = {level: self._open_gate(level) for level in self.manifest.gates}
         except (OSError, ValueError) as error:
@@ -139,6 +143,13 @@ class Generation:
         if len(mapped) * 8 != self.manifest.gates[level].bits:
             raise ValueError(f"{level}.gate has the wrong size")
         return Gate(mapped), gate_info(level)
+
+
+def _is_whole(env: lmdb.Environment, path: Path) -> bool:
+    """Whether every page is there: reading past the end of a mapped file ends the process."""
+    pages: int = env.info()["last_pgno"] + 1
+    page_size: int = env.stat()["psize"]
+    return path.stat().st_size >= pages * page_size
 
 
 def _unusable(error: Exception) -> PackError:

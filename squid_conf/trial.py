@@ -215,7 +215,7 @@ More: {proxy} http://www.listed.example/ is blocked, too; CONNECT works with
   {proxy} -p http://neighbour.example:{origin}/
 Put MISP event JSON or CSV files into {state}/events, then: make refresh-rules
 Log of requests: {state}/squid/access.log
-Sightings:       inkgate-sightings --config {state}/inkgate.toml list
+Sightings:       {helper_command().with_name("inkgate-sightings")} --config {state}/inkgate.toml list
 Ctrl-C ends it.
 """,
         flush=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
 import signal
@@ -96,7 +97,7 @@ def test_sighting_is_in_the_journal_before_the_answer(listed: Installation) -> N
 
 
 @pytest.mark.parametrize(("fail", "answer"), [("open", b"ERR"), ("closed", b"BH")])
-@pytest.mark.parametrize("broken", ["settings", "rules", "token"])
+@pytest.mark.parametrize("broken", ["settings", "rules", "cut-off rules", "token"])
 def test_what_cannot_be_read_follows_fail(
     listed: Installation, fail: str, answer: bytes, broken: str
 ) -> None:
@@ -104,6 +105,8 @@ def test_what_cannot_be_read_follows_fail(
         listed.config.write_text("not [ toml")
     elif broken == "rules":
         (listed.folder / "rules" / "current" / "rules.mdb").write_bytes(b"")
+    elif broken == "cut-off rules":
+        os.truncate(listed.folder / "rules" / "current" / "rules.mdb", 3 * 4096)
     else:
         listed.places.token_file.write_text("another token, but long enough\n")
     answers = ask(listed, line(1, "http://listed.example/"), "--fail", fail)
