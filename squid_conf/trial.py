@@ -204,6 +204,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, state: Path) -> 
 
 def _say(state: Path, port: int, origin: int) -> None:
     proxy = f"curl -x 127.0.0.1:{port}"
+    sightings = helper_command().with_name("inkgate-sightings")
     print(  # noqa: T201
         f"""
 inkgate is running: Squid listens on 127.0.0.1:{port}. Try, in another terminal:
@@ -215,7 +216,7 @@ More: {proxy} http://www.listed.example/ is blocked, too; CONNECT works with
   {proxy} -p http://neighbour.example:{origin}/
 Put MISP event JSON or CSV files into {state}/events, then: make refresh-rules
 Log of requests: {state}/squid/access.log
-Sightings:       {helper_command().with_name("inkgate-sightings")} --config {state}/inkgate.toml list
+Sightings:       {sightings} --config {state}/inkgate.toml list
 Ctrl-C ends it.
 """,
         flush=True,
