@@ -92,6 +92,17 @@ class Installation:
     def places(self) -> Places:
         return places(self.config, self.settings)
 
+    def configure(self, lines: str) -> None:
+        """Add lines to the `[rules]` section; a key that is there already is replaced."""
+        keys = {line.partition("=")[0].strip() for line in lines.splitlines()}
+        kept = [
+            line
+            for line in self.config.read_text().splitlines()
+            if line.partition("=")[0].strip() not in keys
+        ]
+        text = "\n".join(kept).replace("[rules]", f"[rules]\n{lines}")
+        self.config.write_text(text + "\n")
+
     def add(self, name: str, *attributes: dict[str, object]) -> Path:
         """Write an event file."""
         event = {"id": "7", "uuid": str(uuid.uuid4()), "info": "made up", "date": "2026-01-01"}
