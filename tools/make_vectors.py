@@ -185,11 +185,39 @@ def bad_packs() -> dict[str, dict[str, Any]]:
     }
 
 
+def _padded(text: str) -> str:
+    body = text.encode()
+    return length_prefixed(body).ljust(128, b"\0").hex()
+
+
+def messages() -> dict[str, dict[str, Any]]:
+    """Padded messages, written by hand, and what becomes of each at a moment."""
+    one = f'"attributes":[{{"uuid":"{UUID}"}}]'
+    cases = {
+        "block": ("counts", f'{{"action":"block",{one},"more":0}}'),
+        "log": ("counts", f'{{"action":"log",{one},"more":3}}'),
+        "unknown-member": ("counts", f'{{"action":"log",{one},"later":[1]}}'),
+        "expires-later": ("counts", f'{{"action":"block",{one},"expires":1767225601}}'),
+        "expires-now": ("over", f'{{"action":"block",{one},"expires":1767225600}}'),
+        "action-unknown": ("bad-rules", f'{{"action":"allow",{one}}}'),
+        "attributes-missing": ("bad-rules", '{"action":"block"}'),
+        "not-json": ("bad-rules", f'{{"action":"block",{one}'),
+    }
+    made = {
+        name: {"now": 1767225600, "padded": _padded(text), "expected": expected}
+        for name, (expected, text) in cases.items()
+    }
+    lie = "ffffffff" + made["block"]["padded"][8:]
+    made["length-lies"] = {"now": 1767225600, "padded": lie, "expected": "bad-rules"}
+    return made
+
+
 def main() -> None:
     """Write all vectors below the given folder."""
     folder = Path(sys.argv[1])
     vectors = {f"good/{n}": good(*v) for n, v in GOOD.items()}
     vectors |= {f"bad/{n}": v for n, v in bad_packs().items()}
+    vectors |= {f"messages/{n}": v for n, v in messages().items()}
     for name, vector in vectors.items():
         path = folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,18 @@ def test_good(vector: dict[str, Any]) -> None:
     assert decode_message(padded).uuids() == ("00000000-0000-4000-8000-000000000001",)
 
 
+@pytest.mark.parametrize("vector", load("messages"))
+def test_message(vector: dict[str, Any]) -> None:
+    try:
+        message = decode_message(bytes.fromhex(vector["padded"]))
+    except PackError as error:
+        outcome: str = error.error_class
+    else:
+        outcome = "over" if message.is_over(vector["now"]) else "counts"
+        assert message.uuids() == ("00000000-0000-4000-8000-000000000001",)
+    assert outcome == vector["expected"]
+
+
 @pytest.mark.parametrize("vector", [v for v in load("good") if v.values[0]["kind"] == "digest"])
 def test_good_by_hand(vector: dict[str, Any]) -> None:
     """Once more from the text of docs/format.md, with nothing but HMAC."""
