@@ -12,6 +12,7 @@ from helper.settings import HelperSettings
 from rules.command import OneLineErrors
 from rules.refresh import RefreshError
 from rules.settings import load_section, resolve, settings_path
+from squid_conf.check import helper_problem
 from squid_conf.fragment import fragment as make_fragment
 from squid_conf.minimal import minimal as make_minimal
 from squid_conf.page import write_pages
@@ -60,7 +61,14 @@ def main(context: click.Context, config: str | None) -> None:
 )
 @click.pass_obj
 def fragment(settings: _Settings, access_log: str) -> None:
-    """Print a drop-in (Debian: /etc/squid/conf.d/inkgate.conf)."""
+    """Print a drop-in (Debian: /etc/squid/conf.d/inkgate.conf).
+
+    As root, the helper is tried as Squid's user first; what it complains about is
+    said on standard error.
+    """
+    problem = helper_problem(helper_command(), settings.config.absolute(), SQUID_USER)
+    if problem:
+        click.echo(f"inkgate-squid-conf: warning: {problem}", err=True)
     click.echo(settings.fragment(access_log), nl=False)
 
 

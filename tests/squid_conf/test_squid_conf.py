@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from support.installation import Installation
+from support.installation import BIN, Installation, attribute
 
+from squid_conf.check import helper_problem
 from squid_conf.page import blocked_page
 from squid_conf.settings import squid_word
 
@@ -78,3 +80,28 @@ def test_page_is_well_formed_and_needs_nothing_else() -> None:
 def test_paths_that_squid_conf_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="without spaces"):
         squid_word("/srv/with space/x")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become Squid's user")
+def test_helper_that_squid_cannot_run_is_said_beforehand(installation: Installation) -> None:
+    installation.add("one", attribute("domain", "listed.example"))
+    installation.refresh()
+    shutil.chown(installation.folder / "run", "proxy", "proxy")
+    assert helper_problem(BIN / "inkgate-helper", installation.config, "proxy") is None
+    hidden = installation.folder / "hidden"
+    hidden.mkdir(mode=0o700)
+    shutil.copy(BIN / "inkgate-helper", hidden)
+    problem = helper_problem(hidden / "inkgate-helper", installation.config, "proxy")
+    assert problem is not None
+    assert "cannot run" in problem
+    assert "/usr/bin/python3" in problem
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become Squid's user")
+def test_token_that_squid_cannot_read_is_said_beforehand(installation: Installation) -> None:
+    installation.add("one", attribute("domain", "listed.example"))
+    installation.refresh()
+    installation.places.token_file.chmod(0o600)
+    problem = helper_problem(BIN / "inkgate-helper", installation.config, "proxy")
+    assert problem is not None
+    assert "token: Permission denied" in problem

@@ -1,0 +1,52 @@
+"""Whether Squid's user can run the helper: if not, Squid does not even start."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from pathlib import Path
+from typing import Final
+
+_REQUEST: Final = b"1 GET http://inkgate-check.invalid/ 192.0.2.1 - - -\n"
+_SECONDS: Final = 30
+
+
+def helper_problem(helper: Path, config: Path, user: str) -> str | None:
+    """Start the helper as Squid would, with one request; what is wrong, or None.
+
+    Only root can become another user: for anybody else there is nothing to say.
+    """
+    if os.getuid() != 0 or not _exists(user):
+        return None
+    try:
+        done = subprocess.run(
+            [helper, "--config", config],
+            input=_REQUEST,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid,
+            extra_groups=[],
+            cwd="/",
+            env={},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return (
+            f"user {user} cannot run {helper} ({getattr(error, 'strerror', 'no answer')}): Squid "
+            "would stop at once; make the virtual environment with /usr/bin/python3, in a "
+            "folder that everybody may enter"
+        )
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if not done.stdout.startswith(b"1 "):
+        return f"{helper} gave no answer as user {user}: {said}"
+    return said or None
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
