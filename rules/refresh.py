@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from rules.collect import Collector, read_allow_list
 from rules.epoch import EpochRecord, choose_epoch
@@ -36,6 +36,7 @@ from rules.sources.last_good import LastGood
 from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
 from rules.spool import Part, Spool
+from rules.stages import Progress, Stage, Stages
 from rules.warninglists import WarningLists, packaged_lists
 from rules.workers import seal_partitions
 
@@ -46,16 +47,6 @@ _TICK: Final = 1000
 
 class RefreshError(Exception):
     """A refresh that changed nothing; says why and what to do."""
-
-
-class Progress(Protocol):
-    """What a refresh tells about itself while it runs."""
-
-    def start(self, stage: str, total: int | None) -> None:
-        """A stage begins, with its number of steps if it is known."""
-
-    def advance(self, count: int) -> None:
-        """So many more steps are done."""
 
 
 class Options(NamedTuple):
@@ -87,6 +78,7 @@ class Summary(NamedTuple):
     published: bool
     pack: Path
     seconds: float
+    stages: list[Stage]
 
 
 class Places(NamedTuple):
@@ -130,6 +122,7 @@ def refresh(
     """
     started = time.monotonic()
     options = options or Options()
+    stages = Stages(progress)
     where = places(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
@@ -139,7 +132,7 @@ def refresh(
         report = Report(subscriber.workspace / REPORT)
         spool = Spool(where.publisher / "spool")
         try:
-            faults = _collect(config, settings, where, subscriber, spool, report, progress, options)
+            faults = _collect(config, settings, where, subscriber, spool, report, stages, options)
             parts = spool.finish()
             if not any(part.records for part in parts) and not options.allow_empty:
                 raise RefreshError(_nothing(faults))
@@ -152,14 +145,16 @@ def refresh(
                 new_epoch=options.new_epoch,
             )
             base = _next_manifest(old, epoch, settings, subscriber)
-            done, runs = _seal(parts, epoch, subscriber, progress)
+            done, runs = _seal(parts, epoch, subscriber, stages)
         finally:
             spool.remove()
             report.close()
-        progress.start("publishing", None)
+        stages.start("publishing", None)
         pack, manifest, published = _publish(runs, parts, old, base, subscriber, where, settings)
         if options.subscriber is None:
+            stages.start("installing", None)
             _install(pack, where, settings, subscriber.token)
+    stages.end()
     return Summary(
         report=report,
         unreadable=faults,
@@ -169,6 +164,7 @@ def refresh(
         published=published,
         pack=pack,
         seconds=time.monotonic() - started,
+        stages=stages.ended,
     )
 
 

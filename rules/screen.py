@@ -103,6 +103,7 @@ def print_summary(summary: Summary) -> None:
         ("rules", str(summary.rules)),
         ("serial", f"{summary.serial}" + ("" if summary.published else " (unchanged)")),
         ("time", f"{summary.seconds:.2f} s"),
+        *((s.name, f"{s.seconds:.2f} s, {s.cpu:.2f} s of CPU") for s in summary.stages),
     )
     for name, value in lines:
         click.echo(f"{name:>12}  {value}")

@@ -13,10 +13,12 @@ import ipaddress
 import mmap
 import os
 import re
+import socket
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -30,6 +32,9 @@ Relation = Literal["is", "covers", "below"]
 _NAME_CLASSES: Final = frozenset(("domain", "hostname", "url", "domain|ip"))
 _MAX_LIST_BYTES: Final = 256 << 20
 _FORMAT: Final = b"1"
+_BUCKETS: Final = 64
+_BUCKET_SHIFT: Final = 58
+_first = itemgetter(0)
 
 
 class WarningListFile(msgspec.Struct):
@@ -37,6 +42,7 @@ class WarningListFile(msgspec.Struct):
 
     name: str
     type: Literal["string", "substring", "hostname", "cidr", "regex"]
+    version: int | str
     entries: list[str] = msgspec.field(name="list")
     matching_attributes: tuple[str, ...] = ()
 
@@ -115,17 +121,19 @@ class WarningLists:
         self._hashes = memoryview(self._map)[: count * 8].cast("Q")
         self._sets = memoryview(self._map)[count * 8 :].cast("I")
         self._small = msgspec.msgpack.decode(small.read_bytes(), type=_Small)
-        self._patterns = [
-            (number, re.compile("|".join(patterns), re.IGNORECASE))
-            for number, patterns in self._small.patterns
-        ]
+        self._inside: dict[str, Inside] = {}
         self.names = frozenset(meta.name for meta in self._small.lists)
 
     def search(self, indicator_class: str, value: Value) -> list[Hit]:
         """All lists that say something about an indicator."""
-        found = set(self._by_name(indicator_class, value))
-        found |= {(number, "is") for number in self._by_address(value)}
-        found |= {(number, "is") for number in self._by_text(value)}
+        found: set[tuple[int, Relation]] = set()
+        if value.host is not None and value.host.kind == "name":
+            found.update(self._by_name(indicator_class, value, value.host.value))
+        elif value.kind == "ip":
+            found.update((number, "is") for number in self._by_address(value))
+        found.update((number, "is") for number in self._by_text(indicator_class, value))
+        if not found:
+            return []
         lists = self._small.lists
         return sorted(
             Hit(lists[number].name, lists[number].title, relation)
@@ -133,46 +141,54 @@ class WarningLists:
             if indicator_class in lists[number].classes
         )
 
-    def _by_name(self, indicator_class: str, value: Value) -> Iterator[tuple[int, Relation]]:
-        host = value.host
-        if host is None or host.kind != "name":
-            return
-        whole = not value.is_url or value.parts[0] == f"{host.value}/"
-        for number, covers in self._combination(b"n" + host.value.encode()):
+    def _by_name(
+        self, indicator_class: str, value: Value, name: str
+    ) -> Iterator[tuple[int, Relation]]:
+        whole = not value.is_url or value.parts[0] == f"{name}/"
+        for number, covers in self._combination(b"n" + name.encode()):
             if not covers:
                 yield number, "is" if whole else "below"
             elif indicator_class == "domain":
                 yield number, "covers"
-        name = host.value
         while "." in (name := name.partition(".")[2]):
             for number, covers in self._combination(b"n" + name.encode()):
                 if not covers and self._small.lists[number].below:
                     yield number, "below"
 
     def _by_address(self, value: Value) -> Iterable[int]:
-        if value.kind != "ip":
-            return ()
+        small = self._small
         text = value.host.value if value.host else value.parts[0]
+        if "/" not in text and ":" not in text:
+            low = int.from_bytes(socket.inet_aton(text))
+            return _overlap(small.starts4, small.lists4, small.networks, low, low)
         network = ipaddress.ip_network(text)
         low, high = int(network.network_address), int(network.broadcast_address)
-        small = self._small
         if network.version == 4:
             return _overlap(small.starts4, small.lists4, small.networks, low, high)
         first, last = low.to_bytes(16), high.to_bytes(16)
         return _overlap(small.starts6, small.lists6, small.networks, first, last)
 
-    def _by_text(self, value: Value) -> Iterator[int]:
+    def _by_text(self, indicator_class: str, value: Value) -> Iterator[int]:
         if value.kind in ("text", "digest"):
             for part in value.parts:
                 for number, _ in self._combination(b"t" + part.lower().encode()):
                     yield number
-        text = value.parts[0]
-        for number, needles in self._small.substrings:
-            if any(needle in text for needle in needles):
-                yield number
-        for number, pattern in self._patterns:
-            if pattern.search(text):
-                yield number
+        inside = self._inside.get(indicator_class)
+        if inside is None:
+            inside = self._inside[indicator_class] = self._inside_of(indicator_class)
+        yield from inside.search(value.parts[0])
+
+    def _inside_of(self, indicator_class: str) -> Inside:
+        small = self._small
+
+        def of_class(lists: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+            return [
+                (number, texts)
+                for number, texts in lists
+                if indicator_class in small.lists[number].classes
+            ]
+
+        return Inside(of_class(small.substrings), of_class(small.patterns))
 
     def _combination(self, key: bytes) -> list[tuple[int, int]]:
         number = _hash(key)
@@ -180,6 +196,38 @@ class WarningLists:
         if place < len(self._hashes) and self._hashes[place] == number:
             return self._small.combinations[self._sets[place]]
         return []
+
+
+class Inside:
+    """Lists that look inside a value: for a substring, or with a pattern.
+
+    Args:
+        substrings, patterns: those of each list, by its number.
+    """
+
+    def __init__(
+        self, substrings: list[tuple[int, list[str]]], patterns: list[tuple[int, list[str]]]
+    ) -> None:
+        needles = [(text, number) for number, texts in substrings for text in texts if text]
+        # One look at each place of the value, however many thousand needles there are.
+        self._size = min((len(text) for text, _ in needles), default=0)
+        self._needles: dict[str, list[tuple[str, int]]] = {}
+        for text, number in needles:
+            self._needles.setdefault(text[: self._size], []).append((text, number))
+        self._patterns = [
+            (number, re.compile("|".join(texts), re.IGNORECASE)) for number, texts in patterns
+        ]
+
+    def search(self, text: str) -> Iterator[int]:
+        """The numbers of the lists that find something."""
+        size, needles = self._size, self._needles
+        for start in range(len(text) - size + 1) if needles else ():
+            for needle, number in needles.get(text[start : start + size], ()):
+                if text.startswith(needle, start):
+                    yield number
+        for number, pattern in self._patterns:
+            if pattern.search(text):
+                yield number
 
 
 def _overlap(
@@ -217,7 +265,7 @@ def _remove_others(index: Path, key: str) -> None:
 
 def _compile(paths: list[Path], keys: Path, small: Path) -> None:
     metas: list[_Meta] = []
-    entries: list[int] = []
+    names = _Keys()
     networks: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
     substrings: list[tuple[int, list[str]]] = []
     patterns: list[tuple[int, list[str]]] = []
@@ -233,9 +281,9 @@ def _compile(paths: list[Path], keys: Path, small: Path) -> None:
             case "regex":
                 patterns.append((number, list(_patterns(content.entries))))
             case _:
-                names = bool(classes & _NAME_CLASSES)
-                entries += (e for text in content.entries for e in _entries(text, number, names))
-    combinations = _write_keys(keys, entries)
+                add = names.add_names if classes & _NAME_CLASSES else names.add_texts
+                add(number, content.entries)
+    combinations = names.write(keys)
     table: dict[tuple[int, ...], int] = {}
     starts4, lists4 = _segments(networks[4], table)
     starts6, lists6 = _segments(networks[6], table)
@@ -263,30 +311,51 @@ def _read(path: Path) -> WarningListFile:
         ) from None
 
 
-# An entry is hash << 16 | list << 1 | covers: sorting brings equal hashes together.
-def _entries(text: str, number: int, names: bool) -> Iterator[int]:
-    if not names:
-        yield _hash(b"t" + text.strip().lower().encode()) << 16 | number << 1
-        return
-    try:
-        name = canonical_name(text.strip().removeprefix("*."))
-    except Refused:
-        return
-    yield _hash(b"n" + name.encode()) << 16 | number << 1
-    while name := name.partition(".")[2]:
-        yield _hash(b"n" + name.encode()) << 16 | number << 1 | 1
+class _Keys:
+    """Hashes of entries and the lists they stand for, with little memory for millions."""
 
+    def __init__(self) -> None:
+        # By the hash's first bits: what is sorted at a time stays small.
+        self._hashes = [array("Q") for _ in range(_BUCKETS)]
+        self._marks = [array("H") for _ in range(_BUCKETS)]
 
-def _write_keys(path: Path, entries: list[int]) -> list[list[tuple[int, int]]]:
-    entries.sort()
-    hashes, sets = array("Q"), array("I")
-    table: dict[tuple[int, ...], int] = {}
-    for number, group in groupby(entries, lambda entry: entry >> 16):
-        lists = tuple(dict.fromkeys(entry & 0xFFFF for entry in group))
-        hashes.append(number)
-        sets.append(table.setdefault(lists, len(table)))
-    _write(path, hashes.tobytes() + sets.tobytes() or b"\0" * 12)
-    return [[(entry >> 1, entry & 1) for entry in lists] for lists in table]
+    def add_texts(self, number: int, texts: Iterable[str]) -> None:
+        """A list's entries that are no names."""
+        for text in texts:
+            self._add(b"t" + text.strip().lower().encode(), number << 1)
+
+    def add_names(self, number: int, texts: Iterable[str]) -> None:
+        """A list's names, and all names above them as covering."""
+        above: set[str] = set()
+        for text in texts:
+            try:
+                name = canonical_name(text.strip().removeprefix("*."))
+            except Refused:
+                continue
+            self._add(b"n" + name.encode(), number << 1)
+            # What is above a name that was seen was seen, too.
+            while (name := name.partition(".")[2]) and name not in above:
+                above.add(name)
+        for name in above:
+            self._add(b"n" + name.encode(), number << 1 | 1)
+
+    def write(self, path: Path) -> list[list[tuple[int, int]]]:
+        """Write the sorted hashes and the number of each one's combination of lists."""
+        hashes, sets = array("Q"), array("I")
+        table: dict[tuple[int, ...], int] = {}
+        for bucket, marks in zip(self._hashes, self._marks, strict=True):
+            entries = sorted(zip(bucket, marks, strict=True))
+            for key, group in groupby(entries, _first):
+                lists = tuple(dict.fromkeys(mark for _, mark in group))
+                hashes.append(key)
+                sets.append(table.setdefault(lists, len(table)))
+        _write(path, hashes.tobytes() + sets.tobytes() or b"\0" * 12)
+        return [[(mark >> 1, mark & 1) for mark in lists] for lists in table]
+
+    def _add(self, key: bytes, mark: int) -> None:
+        number = _hash(key)
+        self._hashes[number >> _BUCKET_SHIFT].append(number)
+        self._marks[number >> _BUCKET_SHIFT].append(mark)
 
 
 def _add_networks(

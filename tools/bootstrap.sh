@@ -2,7 +2,7 @@
 # Install what inkgate needs and is missing, into this clone where possible.
 #
 #   tools/bootstrap.sh run    Squid, and inkgate in .inkgate/venv
-#   tools/bootstrap.sh dev    the same with the development tools
+#   tools/bootstrap.sh dev    the same with the development tools, and a MariaDB for tests
 #
 # Every step leaves a stamp when it is done, so an interrupted run is taken up again.
 set -eu
@@ -45,16 +45,24 @@ if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     missing="$missing squid-openssl"
     squid_is_new=yes
 fi
+mariadb_is_new=no
+if [ "$purpose" = dev ] && ! PATH="$PATH:/usr/sbin" command -v mariadbd >/dev/null; then
+    # The tests read a MISP's database from a server of their own.
+    missing="$missing mariadb-server"
+    mariadb_is_new=yes
+fi
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 [ -z "$missing" ] || install_packages "$missing"
-if [ $squid_is_new = yes ]; then
-    # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.
+# Debian starts a service when it installs one. Nobody asked for it.
+stop_service() {
     if [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now squid >&2 || true
-    elif [ -x /etc/init.d/squid ]; then
-        as_root /etc/init.d/squid stop >/dev/null 2>&1 || true
+        as_root systemctl disable --now "$1" >&2 || true
+    elif [ -x "/etc/init.d/$1" ]; then
+        as_root "/etc/init.d/$1" stop >/dev/null 2>&1 || true
     fi
-fi
+}
+[ $squid_is_new = no ] || stop_service squid
+[ $mariadb_is_new = no ] || stop_service mariadb
 
 # Squid runs the helper as its own user, who must be able to reach it. A clone in a
 # private folder stays private: then what Squid needs lies elsewhere.
