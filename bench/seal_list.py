@@ -47,7 +47,7 @@ BARE_SECONDS = 3.0
 
 def made_up(count: int) -> Iterator[str]:
     """Indicators as lists have them: mostly names, then URLs, addresses, ports, digests."""
-    pick = random.Random(3)  # noqa: S311 (the same list every time)
+    pick = random.Random(3)
     for number in range(count):
         word = f"{pick.getrandbits(48):x}"
         part = number % 20

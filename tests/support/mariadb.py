@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+
 from support.squid import free_port
 
 USER = "inkgate"
