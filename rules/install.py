@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rules.derive import derive_set_key, token_check
 from rules.errors import PackError
-from rules.generation import Generation, compile_generation
+from rules.generation import Generation, compile_generation, is_sound
 from rules.kdf import Caps
 from rules.manifest import (
     Manifest,
@@ -55,11 +55,20 @@ def verify_pack(
     check_expiry(manifest, now)
     check_serial(manifest, installed)
     check_token(manifest, token)
+    check_files(pack, manifest)
+    return manifest
+
+
+def check_files(pack: Path, manifest: Manifest) -> None:
+    """Check that a pack's files are those that its manifest names.
+
+    Raises:
+        PackError: `bad-digest`.
+    """
     for name, file in manifest.classes.items():
         check_file(rule_path(pack, name), file)
     for level, gate in manifest.gates.items():
         check_file(gate_path(pack, level), gate)
-    return manifest
 
 
 def check_token(manifest: Manifest, token: bytes) -> bytes:
@@ -90,10 +99,14 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     """
     generations = root / "generations"
     generations.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(read_small(pack / MANIFEST)).hexdigest()
-    final = generations / f"{manifest.serial:010d}-{digest[:16]}"
-    if final == current_folder(root):
-        return final
+    data = read_small(pack / MANIFEST)
+    final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"
+    current = current_folder(root)
+    if current is not None and current.name.startswith(final.name):
+        if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
+            return current
+        # Never mended in place: helpers may have it open.
+        final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=generations))
     try:
         compile_generation(pack, manifest, work)
@@ -160,6 +173,13 @@ def installed_serial(root: Path, caps: Caps) -> int | None:
         return parse_manifest(read_small(folder / MANIFEST), caps).serial
     except PackError:
         return None
+
+
+def _read_or_nothing(path: Path) -> bytes:
+    try:
+        return read_small(path)
+    except PackError:
+        return b""
 
 
 def _prune(generations: Path, current: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 import lmdb
 
 from rules.canonical.fields import length_prefixed
+from rules.made_once import make_once
 
 INSTALLATION_KEY: Final = "installation.key"
 _KEY_BYTES: Final = 32
@@ -30,18 +31,7 @@ def read_installation_key(folder: Path) -> bytes:
     """
     path = folder / INSTALLATION_KEY
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        # Written aside and linked: a second process sees all of the key or none.
-        temporary = folder / f".{INSTALLATION_KEY}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(fd, os.urandom(_KEY_BYTES))
-        finally:
-            os.close(fd)
-        try:
-            os.link(temporary, path)
-        finally:
-            temporary.unlink()
+    make_once(path, os.urandom(_KEY_BYTES), 0o600)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise OSError(f"{path} is damaged; remove it and the files beside it")

@@ -5,7 +5,7 @@ from rules.canonical.attributes import Kind, Value, canonical_attribute
 from rules.canonical.defang import refang
 from rules.canonical.digests import canonical_digest
 from rules.canonical.hosts import Host, canonical_host
-from rules.canonical.names import canonical_name, suffixes
+from rules.canonical.names import canonical_name, parents, suffixes
 from rules.canonical.refused import Refused
 from rules.canonical.urls import Authority, Url, canonical_authority, canonical_url, strip_www
 
@@ -25,6 +25,7 @@ __all__ = [
     "canonical_network",
     "canonical_url",
     "network_of",
+    "parents",
     "refang",
     "strip_www",
     "suffixes",

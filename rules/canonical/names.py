@@ -57,6 +57,12 @@ def suffixes(name: str) -> tuple[str, ...]:
     return tuple(".".join(labels[i:]) for i in range(max(0, len(labels) - 2), -1, -1))
 
 
+def parents(name: str) -> tuple[str, ...]:
+    """A name and all names above it, down to its last label."""
+    labels = name.split(".")
+    return tuple(".".join(labels[i:]) for i in range(len(labels)))
+
+
 def _dots(name: str) -> str:
     return re.sub(r"\.{2,}", ".", name.strip(".")) if "." in name else name
 

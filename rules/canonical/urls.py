@@ -74,9 +74,9 @@ def canonical_authority(text: str) -> Authority:
     """Host and port of a URL, read exactly as `canonical_url` reads them, `www.` kept.
 
     Raises:
-        Refused: it has no host, or one that cannot be, or it is too long.
+        Refused: it has no host, or one that cannot be. However long the rest is, it does
+            not hide the host.
     """
-    check_size(text)
     return _split(text)[0]
 
 
