@@ -12,8 +12,9 @@ idempotent by UUID only where MISP is.
         server.misp.truth()            # what should be sealed now
 """
 
+from support.misp.changes import Changes
 from support.misp.faults import Faults
 from support.misp.server import MispServer, Role
 from support.misp.store import Attribute, Event, Misp, Sighting
 
-__all__ = ["Attribute", "Event", "Faults", "Misp", "MispServer", "Role", "Sighting"]
+__all__ = ["Attribute", "Changes", "Event", "Faults", "Misp", "MispServer", "Role", "Sighting"]
