@@ -27,7 +27,7 @@ url = "{url}"
 key_file = "misp.key"
 timeout = {timeout}
 first_wait = 0.01
-page_size = 7
+page_size = {page_size}
 {more}
 """
 
@@ -45,12 +45,17 @@ def linked(installation: Installation, server: MispServer) -> Installation:
 
 
 def link(
-    installation: Installation, server: MispServer, more: str = "", timeout: float = 10
+    installation: Installation,
+    server: MispServer,
+    more: str = "",
+    *,
+    timeout: float = 10,
+    page_size: int = 7,
 ) -> None:
     """Let an installation read from this MISP only."""
     text = installation.config.read_text().replace('sources = ["events"]\n', "")
     text = text.split("\n[[rules.sources]]")[0]
-    source = SOURCE.format(url=server.url, more=more, timeout=timeout)
+    source = SOURCE.format(url=server.url, more=more, timeout=timeout, page_size=page_size)
     installation.config.write_text(text + source)
     (installation.config.parent / "misp.key").write_text(server.key + "\n")
 
@@ -92,7 +97,7 @@ def test_sealed_set_is_the_truth_after_random_changes(
     with MispServer(skipped_header=seed % 3 != 0) as server:
         misp = server.misp
         misp.skew = (0, -7200, 7200, 90_000)[seed % 4]
-        link(installation, server, timeout=0.6)
+        link(installation, server, timeout=0.6, page_size=7 if seed % 4 == 0 else 25)
         changes = Changes(misp, seed)
         for _ in range(12):
             changes.add_event()
@@ -434,7 +439,6 @@ def test_tls_is_verified_unless_its_ca_is_named(installation: Installation, tmp_
 def test_fifty_thousand_attributes(installation: Installation, server: MispServer) -> None:
     for e in range(50):
         server.misp.add_event("many", [("sha256", f"{e * 1000 + n:064x}") for n in range(1000)])
-    link(installation, server)
-    text = installation.config.read_text()
-    installation.config.write_text(text.replace("page_size = 7", "page_size = 2000"))
+    server.misp.skew += 5
+    link(installation, server, page_size=2000)
     assert refreshed(installation).rules == 50_000

@@ -79,11 +79,7 @@ class MispServer:
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.served = self
         if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self._http.socket = context.wrap_socket(
-                self._http.socket, server_side=True, do_handshake_on_connect=False
-            )
+            wrap_tls(self._http, tls)
         self.port = int(self._http.server_address[1])
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
@@ -267,6 +263,15 @@ class _Api:
             if given in (str(event.id), event.uuid):
                 return event
         return None
+
+
+def wrap_tls(server: ThreadingHTTPServer, pair: tuple[str, str]) -> None:
+    """Let a server that listens already speak TLS, with certificate and key files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
 
 
 def _forbidden(path: str) -> Answer:
