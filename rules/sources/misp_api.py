@@ -36,6 +36,8 @@ _CONNECT_SECONDS: Final = 20
 _LONGEST_WAIT: Final = 60
 _LONGEST_WAITS: Final = 900
 _MAX_PAGES: Final = 1 << 20
+# Further ahead than this is no recent edit but another server's wrong clock.
+_FUTURE: Final = 60
 _TEMPORARY: Final = (408, 425, 429)
 _LATER: Final = "its last good reading counts; try again later"
 
@@ -57,7 +59,7 @@ class EventState(msgspec.Struct, frozen=True):
     def is_recent(self, now: int) -> bool:
         """Whether another edit could leave all times as they are, which count in seconds."""
         return any(
-            0 <= _seconds(moment) - now <= _LONGEST_WAIT
+            0 <= _seconds(moment) - now <= _FUTURE
             for moment in (self.timestamp, self.publish_timestamp)
         )
 

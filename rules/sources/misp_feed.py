@@ -52,7 +52,8 @@ class Feed:
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
         location = self._settings.location
-        if location.startswith(("https://", "http://")):
+        fetched = location.startswith(("https://", "http://"))
+        if fetched:
             folder = self._mirror
             try:
                 self._fetch(faults)
@@ -71,7 +72,10 @@ class Feed:
         else:
             names = sorted(manifest)
         for name in names:
-            yield from self._copies.read(folder / f"{name}.json", read_event_file, faults)
+            path = folder / f"{name}.json"
+            # What could not be downloaded is a fault already.
+            if path.exists() or not fetched:
+                yield from self._copies.read(path, read_event_file, faults)
 
     def _fetch(self, faults: list[Unreadable]) -> None:
         """Bring the mirror up to date; an event that fails stays as it was."""
