@@ -53,16 +53,20 @@ class LastGood:
         """
         copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
         try:
-            attributes = _started(reader(path))
-            if attributes is None and not self._may_be_empty and _has_attributes(copy, reader):
-                raise Unreadable(path, None, "is empty and was not before", _EMPTY)
+            attributes = self._checked(path, copy, reader)
         except Unreadable as fault:
             faults.append(fault)
             if copy.exists():
                 yield from _renamed(reader(copy), copy, path)
             return
-        yield from attributes or ()
+        yield from attributes
         _keep(path, copy)
+
+    def _checked(self, path: Path, copy: Path, reader: Reader) -> Iterator[Attribute]:
+        attributes = _started(reader(path))
+        if attributes is None and not self._may_be_empty and _has_attributes(copy, reader):
+            raise Unreadable(path, None, "is empty and was not before", _EMPTY)
+        return attributes or iter(())
 
     def snapshot(
         self, name: str, attributes: Iterator[Attribute], faults: list[Unreadable]
