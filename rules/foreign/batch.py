@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -128,6 +129,8 @@ _rules: tuple[tuple[SealedRule, ...], ...] = ()
 def _begin(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
     global _rules  # noqa: PLW0603 (the rules are sent once a process, not once a chunk)
     _rules = rules
+    # A terminal's Ctrl-C goes to the whole group; the parent ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 

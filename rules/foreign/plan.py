@@ -13,8 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from rules.foreign.errors import ForeignError
 from rules.foreign.rule import ForeignRules, KeyDerivation, SealedRule, Values, opened
 
+MAX_GROUPS: Final = 1000
+_MAX_PAIRS: Final = 50_000_000
 _SAMPLES: Final = 5
 _ENOUGH_SECONDS: Final = 0.02
 _SAMPLE_PASSWORD: Final = b"cost.example"
@@ -94,8 +97,20 @@ class Plan(NamedTuple):
 
 
 def make_plan(foreign: ForeignRules, observations: Sequence[Observation]) -> Plan:
-    """Find what must be derived, and measure what one derivation costs here."""
+    """Find what must be derived, and measure what one derivation costs here.
+
+    Raises:
+        ForeignError: there is too much to look at.
+    """
     groups = _groups(foreign.rules)
+    if len(groups) > MAX_GROUPS or len(groups) * len(observations) > _MAX_PAIRS:
+        raise ForeignError(
+            foreign.where,
+            None,
+            f"has over {MAX_GROUPS:,} combinations of types and costs, or too many for "
+            f"{len(observations):,} values",
+            "split the rules or the values",
+        )
     listed: list[Match] = []
     for number, (query, values) in enumerate(observations):
         spellings = foreign.spellings(values)
