@@ -86,9 +86,12 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
         The generation's folder.
 
     Raises:
-        PackError: `bad-rules`; the old generation stays current.
+        PackError: `bad-rules`, or another tool's rules lie there; the old generation
+            stays current.
         OSError: the disk is full or not writable; likewise.
     """
+    if current_folder(root) is None:
+        _refuse_foreign(root)
     generations = root / "generations"
     generations.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(read_small(pack / MANIFEST)).hexdigest()

@@ -10,9 +10,15 @@ from rules.foreign.files import files_in
 from rules.foreign.hkdf import HkdfKey
 from rules.foreign.ini import HASHES, Ini
 from rules.foreign.pbkdf2 import CAP, Pbkdf2Key
-from rules.foreign.rule import BLOCK, MAX_SALT, ForeignRules, KeyDerivation, SealedRule
+from rules.foreign.rule import (
+    BLOCK,
+    MAX_ATTRIBUTES,
+    MAX_SALT,
+    ForeignRules,
+    KeyDerivation,
+    SealedRule,
+)
 from rules.foreign.spelling import paper_spellings
-from rules.foreign.thesis import MAX_ATTRIBUTES
 from rules.kdf import Caps
 
 SUFFIX: Final = ".rule"

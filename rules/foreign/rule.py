@@ -16,6 +16,7 @@ from rules.foreign.bloom_filter import TokenFilter
 BLOCK: Final = 16
 MAX_RULES: Final = 1_000_000
 MAX_SALT: Final = 1024
+MAX_ATTRIBUTES: Final = 8
 
 Values = Mapping[str, str]
 # The ways in which a tool would have written what was observed.

@@ -13,7 +13,15 @@ from rules.foreign.files import files_in, lines_of
 from rules.foreign.hkdf import hkdf_format
 from rules.foreign.ini import Ini, decode_base64
 from rules.foreign.pbkdf2 import pbkdf2_format
-from rules.foreign.rule import BLOCK, MAX_RULES, MAX_SALT, ForeignRules, RuleFormat, SealedRule
+from rules.foreign.rule import (
+    BLOCK,
+    MAX_ATTRIBUTES,
+    MAX_RULES,
+    MAX_SALT,
+    ForeignRules,
+    RuleFormat,
+    SealedRule,
+)
 from rules.foreign.sha import NAMES, sha_format
 from rules.foreign.spelling import thesis_spellings
 from rules.kdf import Caps
@@ -24,20 +32,23 @@ COLUMNS: Final = ("salt", "attributes", "nonce", "ciphertext-check", "ciphertext
 SEPARATOR: Final = "||"
 BLOOM: Final = "bloom_filter"
 BLOOMY: Final = "bloomy_"
-MAX_ATTRIBUTES: Final = 8
 _MAX_ROW: Final = 98_304
 _MAX_NAME: Final = 64
 _AGAIN: Final = "ask for the rules again"
 
+ReadFormat = Callable[[Ini, bytes, Caps], RuleFormat]
+
+
+def _sha(name: str) -> ReadFormat:
+    return lambda _metadata, token, _caps: sha_format(name, token)
+
+
 # By the module's name in the metadata.
-_FORMATS: Final[dict[str, Callable[[Ini, bytes, Caps], RuleFormat]]] = {
+_FORMATS: Final[dict[str, ReadFormat]] = {
     "pbkdf2": pbkdf2_format,
     "bcrypt": bcrypt_format,
     "hkdf": lambda _metadata, token, _caps: hkdf_format(token),
-    **{
-        name: lambda _metadata, token, _caps, name=name: sha_format(name, token)  # type: ignore[misc]
-        for name in NAMES
-    },
+    **{name: _sha(name) for name in NAMES},
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.foreign_rules import TOKEN, paper_rule, thesis_folder
-from support.installation import BIN
+from support.installation import BIN, Installation, attribute
 
 from rules.errors import PackError
 from rules.foreign.batch import run_plan
@@ -345,3 +345,15 @@ def test_inline_use_is_refused_with_the_reason_in_one_line(tmp_path: Path, kind:
     assert command.returncode == 2
     assert command.stderr.count("\n") == 1
     assert "too slow for requests that wait" in command.stderr
+
+
+def test_a_refresh_does_not_install_into_a_partners_folder(installation: Installation) -> None:
+    folder = thesis_folder(installation.folder / "partner", "pbkdf2")
+    before = sorted(p.name for p in folder.iterdir())
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace('"rules"', '"partner"', 1))
+    installation.add("listed", attribute("domain", "listed.example"))
+    done = installation.run("inkgate-rules", "refresh")
+    assert done.returncode == 2
+    assert "holds rules of Jacquet's thesis" in done.stderr
+    assert sorted(p.name for p in folder.iterdir()) == before
