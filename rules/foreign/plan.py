@@ -144,7 +144,10 @@ def statement(plan: Plan, jobs: int) -> Iterator[str]:
             + (f" of {group.seconds * 1e6:,.0f} us" if group.owners else "")
             + f" ({' or '.join(d.describe() for d in group.derivations)})"
         )
-    yield f"{foreign.name}: about {plan.seconds / jobs:,.1f} s in all on {jobs} cores"
+    yield (
+        f"{foreign.name}: about {plan.seconds / jobs:,.1f} s in all on {jobs} cores "
+        "with nothing else to do"
+    )
 
 
 def cores() -> int:
