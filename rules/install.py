@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rules.derive import derive_set_key, token_check
 from rules.errors import PackError
+from rules.foreign.detect import looks_foreign
 from rules.generation import Generation, compile_generation, is_sound
 from rules.kdf import Caps
 from rules.manifest import (
@@ -94,9 +95,12 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
         The generation's folder.
 
     Raises:
-        PackError: `bad-rules`; the old generation stays current.
+        PackError: `bad-rules`, or another tool's rules lie there; the old generation
+            stays current.
         OSError: the disk is full or not writable; likewise.
     """
+    if current_folder(root) is None:
+        _refuse_foreign(root)
     generations = root / "generations"
     generations.mkdir(parents=True, exist_ok=True)
     data = read_small(pack / MANIFEST)
@@ -158,10 +162,23 @@ def open_current(root: Path, caps: Caps) -> Generation:
     """
     folder = current_folder(root)
     if folder is None:
+        _refuse_foreign(root)
         raise PackError(
             "bad-rules", f"no rule set is installed in {root}", "run inkgate-rules refresh"
         )
     return Generation(folder, caps)
+
+
+def _refuse_foreign(root: Path) -> None:
+    tool = looks_foreign(root)
+    if tool is not None:
+        raise PackError(
+            "bad-rules",
+            f"{root} holds rules of {tool}, which cost one derivation per rule for every value: "
+            "too slow for requests that wait",
+            f"match them in batch with inkgate-rules match --foreign {root}, and let "
+            "[rules] installed name inkgate's own folder",
+        )
 
 
 def installed_serial(root: Path, caps: Caps) -> int | None:

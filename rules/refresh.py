@@ -245,7 +245,7 @@ def _collect(
     )
     collector = Collector(
         selection,
-        _false_positives(folder, settings, where, report),
+        configured_false_positives(folder, settings, where, report),
         settings.message,
         spool,
         report,
@@ -263,9 +263,14 @@ def _collect(
     return faults
 
 
-def _false_positives(
+def configured_false_positives(
     folder: Path, settings: RulesSettings, where: Places, report: Report
 ) -> FalsePositives:
+    """The allow list and the warninglists that the settings name.
+
+    Raises:
+        RefreshError, Unreadable: they name one that is not there.
+    """
     allowed = read_allow_list((folder / path for path in settings.allow), report)
     lists = None
     if set(settings.warninglists.values()) != {"off"} or "default" not in settings.warninglists:
