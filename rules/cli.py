@@ -76,7 +76,12 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
     """What `refresh` and `publish` have in common."""
     for option in reversed(
         (
-            click.option("--misp", "only", type=_ORIGINS, help="Read these sources only."),
+            click.option(
+                "--misp",
+                "only",
+                type=_ORIGINS,
+                help="Ask these only; others as last read.",
+            ),
             click.option("--full", is_flag=True, help="Read all of every source again."),
             click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
             click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),

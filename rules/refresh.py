@@ -57,7 +57,7 @@ class Options(NamedTuple):
     Attributes:
         allow_empty: publish even a set without any rule.
         new_epoch: new salt, and so new keys for everything.
-        only: read sources of this origin only.
+        only: read sources of this origin only; of all others their last reading counts.
         full: read all of every source, however fresh its mirror is.
         subscriber: seal for this one, and install nothing here.
     """
@@ -253,13 +253,14 @@ def _collect(
     )
     faults: list[Unreadable] = []
     progress.start("reading", None)
-    for source in chosen:
-        for attribute in source.read(faults):
+    for source in sources:
+        # What is not asked this time still counts as it was read last.
+        read = source.read if source in chosen else source.remembered
+        for attribute in read(faults):
             collector.add(attribute)
             if report.read % _TICK == 0:
                 progress.advance(_TICK)
-    if len(chosen) == len(sources):
-        copies.forget_others()
+    copies.forget_others()
     return faults
 
 

@@ -62,6 +62,23 @@ class LastGood:
         yield from attributes
         _keep(path, copy)
 
+    def remembered(
+        self, path: Path, reader: Reader, faults: list[Unreadable]
+    ) -> Iterator[Attribute]:
+        """What `read` gave last, without a look at the file."""
+        copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
+        try:
+            if copy.exists():
+                yield from _renamed(reader(copy), copy, path)
+        except Unreadable as fault:
+            faults.append(fault)
+
+    def last_snapshot(self, name: str) -> Iterator[Attribute]:
+        """What `snapshot` gave last."""
+        copy = self._named(name.encode(), ".snapshot")
+        if copy.exists():
+            yield from _read_snapshot(copy)
+
     def _checked(self, path: Path, copy: Path, reader: Reader) -> Iterator[Attribute]:
         attributes = _started(reader(path))
         if attributes is None and not self._may_be_empty and _has_attributes(copy, reader):
@@ -81,8 +98,7 @@ class LastGood:
             temporary.unlink(missing_ok=True)
         else:
             temporary.replace(copy)
-        if copy.exists():
-            yield from _read_snapshot(copy)
+        yield from self.last_snapshot(name)
 
     def forget_others(self) -> None:
         """Remove copies of what was not read since: it was taken away on purpose."""

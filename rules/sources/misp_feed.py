@@ -51,16 +51,24 @@ class Feed:
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        location = self._settings.location
-        fetched = location.startswith(("https://", "http://"))
-        if fetched:
-            folder = self._mirror
+        if self._is_fetched:
             try:
                 self._fetch(faults)
             except Unreadable as fault:
                 faults.append(fault)
-        else:
-            folder = self._base / location
+        yield from self._events(faults)
+
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        if not self._is_fetched or (self._mirror / "manifest.json").exists():
+            yield from self._events(faults)
+
+    @property
+    def _is_fetched(self) -> bool:
+        return self._settings.location.startswith(("https://", "http://"))
+
+    def _events(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        folder = self._mirror if self._is_fetched else self._base / self._settings.location
         try:
             manifest = _manifest(folder / "manifest.json", faults)
         except Unreadable as fault:
@@ -74,7 +82,7 @@ class Feed:
         for name in names:
             path = folder / f"{name}.json"
             # What could not be downloaded is a fault already.
-            if path.exists() or not fetched:
+            if path.exists() or not self._is_fetched:
                 yield from self._copies.read(path, read_event_file, faults)
 
     def _fetch(self, faults: list[Unreadable]) -> None:

@@ -67,6 +67,10 @@ class MispMysql:
         """See `Source`."""
         yield from self._copies.snapshot(str(self._place), self._attributes(), faults)
 
+    def remembered(self, _: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        yield from self._copies.last_snapshot(str(self._place))
+
     def _attributes(self) -> Iterator[Attribute]:
         # Imported here: it takes a third of a second, and only who reads a database needs it.
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415

@@ -72,6 +72,14 @@ class MispWeb:
         finally:
             mirror.close()
 
+    def remembered(self, _: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        mirror = Mirror(self._path, _fingerprint(self._settings))
+        try:
+            yield from mirror.attributes()
+        finally:
+            mirror.close()
+
     def _update(self, mirror: Mirror, api: MispApi) -> None:
         events = api.index()
         now = api.now()
