@@ -36,6 +36,8 @@ from rules.live.ruleset import RuleSet
 from rules.live.verdicts import Findings
 
 READ_BYTES: Final = 1 << 16
+# One line of so many batches tells what is hot.
+_SAMPLED: Final = 8
 
 
 class Helper:
@@ -74,6 +76,7 @@ class Helper:
         )
         self._poll = select.poll()
         self._out: list[bytes] = []
+        self._batches = 0
 
     def run(self, fd: int) -> None:
         """Serve until the input ends or has nothing more to give, then answer what is pending.
@@ -136,7 +139,6 @@ class Helper:
         young = hosts.young
         plain = not view.in_use.matcher.has_user_agents
         out = self._out
-        fields: list[bytes] = []
         for line in lines:
             fields = line.split(b" ")
             if (
@@ -150,9 +152,9 @@ class Helper:
                 out.append(fields[0] + b" ERR\n")
             elif request := request_id(line):
                 self._queue(request, line, view)
-        if len(fields) >= MIN_FIELDS:
-            # One request of each batch is sample enough.
-            self._watcher.hot.saw(fields, host_key(fields[URI]))
+        self._batches += 1
+        if not self._batches % _SAMPLED:
+            self._watcher.hot.saw(lines[-1].split(b" "))
 
     def _queue(self, request: bytes, line: bytes, view: View) -> None:
         if self._lookups.count + self._reports.waiting() < self._pending:

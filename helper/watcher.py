@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from helper.clean import Clean
+from helper.clean import Clean, host_key
 from helper.protocol import ABSENT, METHOD, MIN_FIELDS, SERVER, URI, USER_AGENT, parse_request
 from helper.settings import HelperSettings
 from rules.live.derivers import step_back
@@ -46,9 +46,11 @@ class Hot(NamedTuple):
         """Nothing was asked for yet; up to so many hosts are counted."""
         return cls(Hottest(hosts * 4), Hottest(_SERVERS * 4), Hottest(_AGENTS * 4))
 
-    def saw(self, fields: list[bytes], key: bytes) -> None:
+    def saw(self, fields: list[bytes]) -> None:
         """Count one request."""
-        self.hosts.saw(key)
+        if len(fields) < MIN_FIELDS:
+            return
+        self.hosts.saw(host_key(fields[URI]))
         self.servers.saw(fields[SERVER])
         self.agents.saw(fields[USER_AGENT])
 
