@@ -25,6 +25,9 @@ SLICE_SECONDS: Final = 0.0005
 # So many derivations are handed over ahead: enough that no thread waits for the loop,
 # few enough that a request's deadline can still take the rest back.
 _AHEAD: Final = 4
+# After so long the processors must be busy with other things, and deriving may no
+# longer give way to them.
+URGENT_SECONDS: Final = 0.1
 
 NO_FINDINGS: Final = Findings((), clean_host=False, clean_server=False, clean_agent=False)
 
@@ -115,9 +118,10 @@ class Lookups:
         if self._new:
             return 0
         self._forget_settled()
+        longest = URGENT_SECONDS if self._ahead else self._seconds
         if not self._by_age:
-            return self._seconds
-        return max(0.0, self._by_age[0].deadline - time.monotonic())
+            return longest
+        return min(longest, max(0.0, self._by_age[0].deadline - time.monotonic()))
 
     def work(self) -> None:
         """Do what there is to do, for about `SLICE_SECONDS`."""
@@ -185,6 +189,14 @@ class Lookups:
             else:
                 self._ahead += 1
                 self._derivers.submit(*key)
+        if self._ahead and self._is_late():
+            self._derivers.hurry()
+
+    def _is_late(self) -> bool:
+        self._forget_settled()
+        if not self._by_age:
+            return False
+        return time.monotonic() > self._by_age[0].deadline - self._seconds + URGENT_SECONDS
 
     def _collect(self, end: float) -> None:
         while result := self._derivers.result():

@@ -17,8 +17,12 @@ from typing import Final, NamedTuple
 from rules.live.stretching import CachedStretch, Unsaved
 from rules.steps import Value
 
-# Serving goes before deriving when the machine has too little to do both.
-NICE: Final = 5
+# Serving goes before deriving: a thread that serves and wakes up takes the processor
+# from one that derives at once (docs/decisions/0041).
+NICE: Final = 19
+
+
+Job = tuple[CachedStretch, Value]
 
 
 class Result(NamedTuple):
@@ -30,10 +34,12 @@ class Result(NamedTuple):
 
 
 class Derivers:
-    """Derives values on threads of its own.
+    """Derives values on threads of its own, which give way to everything else.
+
+    One more thread does not, for what has waited long because all processors are busy.
 
     Args:
-        threads: how many.
+        threads: how many give way.
         wake: called on such a thread whenever there are results.
         log: takes one line without secrets.
     """
@@ -41,20 +47,24 @@ class Derivers:
     def __init__(self, threads: int, wake: Callable[[], None], log: Callable[[str], None]) -> None:
         self._wake = wake
         self._log = log
-        self._todo: queue.SimpleQueue[tuple[CachedStretch, Value] | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._hurries: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._results: deque[Result] = deque()
         self._threads = [
             threading.Thread(target=self._work, name=f"derive-{n}", daemon=True)
             for n in range(threads)
         ]
+        self._helping = threading.Thread(target=self._help, name="derive-late", daemon=True)
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._helping):
             thread.start()
 
     def stop(self) -> None:
         """Finish what was submitted, save it, and end the threads."""
+        self._hurries.put(False)
+        self._helping.join()
         for _ in self._threads:
             self._todo.put(None)
         for thread in self._threads:
@@ -64,6 +74,11 @@ class Derivers:
         """Have a value derived."""
         self._todo.put((keys, value))
 
+    def hurry(self) -> None:
+        """Have the thread that does not give way help with what waits now."""
+        if self._hurries.empty():
+            self._hurries.put(True)
+
     def result(self) -> Result | None:
         """One result, if there is any."""
         return self._results.popleft() if self._results else None
@@ -72,21 +87,32 @@ class Derivers:
         step_back()
         unsaved = Unsaved()
         while job := self._next(unsaved):
-            keys, value = job
-            stretched = self._derive(keys, value)
-            if stretched is not None:
-                keys.remember(*value, stretched)
-                unsaved.add(keys, (*value, stretched))
-            self._results.append(Result(keys, value, stretched))
-            self._wake()
+            self._do(job, unsaved)
         unsaved.write()
 
-    def _next(self, unsaved: Unsaved) -> tuple[CachedStretch, Value] | None:
+    def _help(self) -> None:
+        unsaved = Unsaved()
+        while self._hurries.get():
+            with contextlib.suppress(queue.Empty):
+                while job := self._todo.get_nowait():
+                    self._do(job, unsaved)
+            unsaved.write()
+
+    def _next(self, unsaved: Unsaved) -> Job | None:
         try:
             return self._todo.get_nowait()
         except queue.Empty:
             unsaved.write()
             return self._todo.get()
+
+    def _do(self, job: Job, unsaved: Unsaved) -> None:
+        keys, value = job
+        stretched = self._derive(keys, value)
+        if stretched is not None:
+            keys.remember(*value, stretched)
+            unsaved.add(keys, (*value, stretched))
+        self._results.append(Result(keys, value, stretched))
+        self._wake()
 
     def _derive(self, keys: CachedStretch, value: Value) -> bytes | None:
         try:

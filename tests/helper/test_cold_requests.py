@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 from support.helper_process import HelperProcess, request
-from support.installation import SETTINGS, Installation, attribute
+from support.installation import BIN, SETTINGS, Installation, attribute
 
 # About 20 and 400 ms for one derivation.
 _SLOW = '{ algorithm = "pbkdf2", hash = "sha256", iterations = 50000 }'
@@ -116,3 +118,24 @@ def test_derivations_nobody_waits_for_any_more_are_not_made(hasty: Installation)
         helper.read()
     helper.close()
     assert helper.derivations < 10
+
+
+def test_busy_machine_does_not_starve_derivations() -> None:
+    # About 0.8 ms for one derivation.
+    profile = '{ algorithm = "pbkdf2", hash = "sha256", iterations = 2000 }'
+    installation = installation_with(profile, "workers = 1")
+    helper = HelperProcess(installation)
+    helper.ask("http://known.example/")
+    busy = [
+        subprocess.Popen([BIN / "python", "-c", "while True: pass"])
+        for _ in range(2 * len(os.sched_getaffinity(0)))
+    ]
+    try:
+        # Giving way to all of these, half a second of work would take longer than the deadline.
+        assert helper.ask(*(f"http://new{n}.example/" for n in range(600))) == [b"ERR"] * 600
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    helper.close()
+    installation.close()
