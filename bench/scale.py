@@ -2,14 +2,16 @@
 
     bench/scale.py --rules 10000 100000 1000000 10000000
 
-Each size is a generated rule set of the real format. Look-ups are those of a host
-that passes no gate and of one that passes all (its rules are searched for), with
-keys at hand: derivations cost the same at any size.
+Each size is a generated rule set of the real format. A look-up is measured for new
+names with its derivation (default profile), for the same names with their keys at
+hand, for listed names with their keys at hand, and for a search among the rules
+alone, each for a tag that was never looked for (so in pages not yet mapped).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import random
 import time
@@ -24,11 +26,12 @@ from support.installation import BIN, Installation
 
 from rules.canonical import Host
 from rules.generation import Generation
+from rules.install import open_current
+from rules.keys import read_token
 from rules.matcher import Matcher
 
-_PROFILES = '{ name = "hkdf", ip = "hkdf", url = "hkdf", text = "hkdf" }'
-_LOOKUPS = 5_000
-_KINDS = ("stopped", "searched", "listed")
+_LOOKUPS = 1_000
+_KINDS = ("new", "known", "listed", "search")
 _CHILDREN = 3
 
 
@@ -43,17 +46,21 @@ class Found(TypedDict):
 
 
 def lookup_cost(installation: Installation, runs: int) -> dict[str, list[float]]:
-    """Microseconds of a look-up in a new process's view of the set, over random names."""
-    matcher = installation.matcher()
-    results: dict[str, list[float]] = {"stopped": [], "searched": [], "listed": []}
+    """Microseconds of a look-up."""
+    places = installation.places
+    generation = open_current(places.installed, installation.settings.caps)
+    matcher = Matcher(generation, read_token(places.token_file), functools.cache)
+    results: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     chance = random.Random(2016)
+    listed = [rule_sets.listed_domain(n) for n in range(rule_sets.LISTED)]
+    _time(matcher, listed)
     for _ in range(runs):
         names = [f"{chance.getrandbits(64):x}.example" for _ in range(_LOOKUPS)]
-        results["stopped"].append(_time(matcher, names))
-        results["searched"].append(_search_time(matcher.generation, chance))
-        listed = [rule_sets.listed_domain(n % rule_sets.LISTED) for n in range(_LOOKUPS)]
+        results["new"].append(_time(matcher, names))
+        results["known"].append(_time(matcher, names))
         results["listed"].append(_time(matcher, listed))
-    matcher.generation.close()
+        results["search"].append(_search_time(generation, chance))
+    generation.close()
     return results
 
 
@@ -102,7 +109,7 @@ def memory(installation: Installation) -> list[float]:
 
 def measure(rules: int, runs: int) -> Found:
     started = time.perf_counter()
-    installation = rule_sets.make(rules, profiles=_PROFILES)
+    installation = rule_sets.make(rules)
     made = time.perf_counter() - started
     folder = (installation.places.installed / "current").resolve()
     try:
@@ -129,14 +136,16 @@ def plot(results: dict[int, Found], path: Path) -> None:
         axes[0].plot(
             sizes, [median(r["lookup_us"][name]) for r in results.values()], "o-", label=name
         )
+    axes[0].set_yscale("log")
     axes[0].legend()
     axes[1].plot(sizes, [median(r["start_ms"]) for r in results.values()], "o-")
     axes[2].plot(sizes, [r["children_pss_mib"][1] for r in results.values()], "o-")
     titles = ("one look-up, us", "start to first answer, ms", "one more child, MiB (PSS)")
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xscale="log", xlabel="rules", title=title)
-        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
+    for axis in axes[1:]:
+        axis.set_ylim(bottom=0)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

@@ -3,6 +3,7 @@
 #
 #   tools/bootstrap.sh run    Squid, and inkgate in .inkgate/venv
 #   tools/bootstrap.sh dev    the same with the development tools
+#   tools/bootstrap.sh bench  the same with the peers that bench/ measures beside us
 #
 # Every step leaves a stamp when it is done, so an interrupted run is taken up again.
 set -eu
@@ -45,8 +46,23 @@ if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     missing="$missing squid-openssl"
     squid_is_new=yes
 fi
+if [ "$purpose" = bench ]; then
+    for package in squidguard:squidGuard wrk:wrk nginx-light:nginx; do
+        PATH="$PATH:/usr/sbin" command -v "${package#*:}" >/dev/null ||
+            missing="$missing ${package%:*}"
+    done
+    purpose=dev
+fi
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 [ -z "$missing" ] || install_packages "$missing"
+case $missing in *nginx*)
+    # Likewise: Debian's nginx would listen on port 80.
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now nginx >&2 || true
+    elif [ -x /etc/init.d/nginx ]; then
+        as_root /etc/init.d/nginx stop >/dev/null 2>&1 || true
+    fi ;;
+esac
 if [ $squid_is_new = yes ]; then
     # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.
     if [ -d /run/systemd/system ]; then
