@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.helper_process import HelperProcess
@@ -124,4 +125,18 @@ def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     listed.refresh(new_epoch=new_epoch)
     helper.wait_for(HOSTS[3], b"OK")
     assert helper.ask(HOSTS[4], HOSTS[4] + "bad", HOSTS[5]) == [b"ERR", b"OK", b"ERR"]
+    helper.close()
+
+
+def test_old_generations_are_let_go_of(listed: Installation) -> None:
+    helper = HelperProcess(listed)
+    helper.ask(*HOSTS)
+    for number in range(4):
+        publish(listed, f"added{number}", new_epoch=number % 2 == 1)
+        helper.wait_for(f"http://added{number}.example/", b"OK")
+        helper.ask(*HOSTS)
+    maps = Path(f"/proc/{helper.process.pid}/maps").read_text().splitlines()
+    mapped = {line.split()[5] for line in maps if line.count(" /")}
+    assert len([path for path in mapped if path.endswith("rules.mdb")]) == 1
+    assert len([path for path in mapped if "/keys/" in path and path.endswith(".mdb")]) == 1
     helper.close()
