@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.installation import BIN, Installation, attribute
 
-from helper.loop import host_key
+from helper.clean import host_key
 from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
 from rules.live.recent import Recent
 from rules.live.target import parse_target
