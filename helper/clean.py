@@ -46,7 +46,8 @@ class Clean(NamedTuple):
             (found.clean_server, self.servers, fields[SERVER]),
             (found.clean_agent, self.agents, fields[USER_AGENT]),
         ):
-            if clean and len(key) <= _MAX_KEY_BYTES:
+            # A key that ends in a slash holds no host: `http:///` goes on with any.
+            if clean and len(key) <= _MAX_KEY_BYTES and not key.endswith(b"/"):
                 cache.put(key, True)
 
 
@@ -54,7 +55,8 @@ def host_key(uri: bytes) -> bytes:
     """The part of a URI that decides its host: everything before the path.
 
     Two URIs with the same key have the same scheme, host and port, in whatever
-    spelling. (The key may be longer than that; then it only fits fewer URIs.)
+    spelling, unless the key ends in a slash. (The key may be longer than that; then it
+    only fits fewer URIs.)
     """
     end = uri.find(b"/", _HOST_FROM)
     return uri if end < 0 else uri[:end]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from rules.canonical import Host, Refused, canonical_url, network_of, strip_www, suffixes
+from rules.canonical import Host, Refused, network_of, observed_url, strip_www, suffixes
 from rules.canonical.fields import length_prefixed
 from rules.derive import Deriver, rule_info, rule_keys
 from rules.generation import Generation
@@ -30,6 +30,13 @@ class HostVerdict(NamedTuple):
 
     matches: tuple[Match, ...]
     needs_url: bool
+
+
+class ServerVerdict(NamedTuple):
+    """What a server's address decides: its matches, and whether the port may matter."""
+
+    matches: tuple[Match, ...]
+    by_port: bool
 
 
 CLEAN: Final = HostVerdict((), needs_url=False)
@@ -61,6 +68,7 @@ class Matcher:
         self._classes = {
             name: (rule_info(name), rule_aad(set_id, name)) for name in manifest.classes
         }
+        self._has_ports = "ip-dst|port" in self._classes
         self._url_classes = tuple(name for name in URL_CLASSES if name in self._classes)
         self._lengths = {
             version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
@@ -101,14 +109,16 @@ class Matcher:
 
     def server_address(self, address: str, host: Host | None = None) -> tuple[Match, ...]:
         """Matches of the server's (canonical) address, alone and together with the name."""
-        return finish(self.server_steps(address, host), self._stretch)
+        return finish(self.server_steps(address, host), self._stretch).matches
 
     def user_agent(self, text: str) -> tuple[Match, ...]:
         """Matches of a User-Agent header's text, without the white space around it."""
         return finish(self.user_agent_steps(text), self._stretch)
 
-    def host_steps(self, host: Host, port: int | None = None) -> Steps[HostVerdict]:
-        """`host` in steps."""
+    def host_steps(
+        self, host: Host, port: int | None = None, *, whole: bool = True
+    ) -> Steps[HostVerdict]:
+        """`host` in steps; if it is not the whole host, only domains can be listed."""
         if host.kind == "ip":
             return (yield from self._address_steps(host, port))
         matches: list[Match] = []
@@ -119,6 +129,8 @@ class Matcher:
             if not self.generation.gate_passes("suffix", stretched):
                 break
             matches += self._opened(("domain",), stretched)
+            if not whole:
+                continue
             if name == host.value:
                 matches += self._opened(("hostname",), stretched)
                 matches += yield from self._port_steps(("hostname|port",), host, port)
@@ -129,27 +141,33 @@ class Matcher:
     def url_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`url` in steps: the URL and the URL without its query at once."""
         try:
-            url = canonical_url(text)
+            candidates = observed_url(text)
         except Refused:
             return ()
-        candidates = dict.fromkeys((url.value, url.without_query))
         derived = yield tuple(("url", value.encode()) for value in candidates)
         return tuple(self._all_opened(self._url_classes, derived))
 
-    def server_steps(self, address: str, host: Host | None = None) -> Steps[tuple[Match, ...]]:
-        """`server_address` in steps."""
+    def server_steps(
+        self, address: str, host: Host | None = None, port: int | None = None
+    ) -> Steps[ServerVerdict]:
+        """`server_address` in steps, and with the port that was asked for."""
         networks = self._networks(address)
         pair: tuple[Value, ...] = ()
         if host is not None and host.kind == "name" and self.has_pairs:
             pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
-        if not networks and not pair:
-            return ()
-        derived = yield networks + pair
+        alone: tuple[Value, ...] = (("ip", address.encode()),) if self._has_ports else ()
+        if not networks and not pair and not alone:
+            return ServerVerdict((), by_port=False)
+        derived = yield networks + pair + alone
         count = len(networks)
-        return (
+        matches = [
             *self._all_opened(("ip-dst",), derived[:count]),
-            *self._all_opened(("domain|ip",), derived[count:]),
-        )
+            *self._all_opened(("domain|ip",), derived[count : count + len(pair)]),
+        ]
+        by_port = bool(alone) and self.generation.gate_passes("suffix", derived[-1])
+        if by_port:
+            matches += yield from self._port_steps(("ip-dst|port",), Host("ip", address), port)
+        return ServerVerdict(tuple(matches), by_port)
 
     def user_agent_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`user_agent` in steps."""

@@ -100,7 +100,7 @@ class _Stretcher:
         self._deriver = Deriver(epoch.set_key, epoch.profiles)
         # What costs no more to derive than to look up is not worth keeping.
         self._cheap = {kind for kind, p in epoch.profiles.items() if isinstance(p, Hkdf)}
-        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES)
+        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES, durable=True)
         self._fresh: list[tuple[str, bytes, bytes]] = []
         self._kept_at = time.monotonic()
         self.derived = 0

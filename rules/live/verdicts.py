@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rules.canonical import Host, Refused, canonical_address
+import msgspec
+
+from rules.canonical import Refused, canonical_address
 from rules.live.observed import Observed
 from rules.live.target import Target, parse_target
 from rules.matcher import Match, Matcher
@@ -37,9 +39,7 @@ def examination(request: Observed, matcher: Matcher) -> Steps[Findings]:
     clean_host = False
     if target is not None:
         at_host, clean_host = yield from _host_steps(target, matcher)
-    at_server, clean_server = yield from _server_steps(
-        request.server, target and target.host, matcher
-    )
+    at_server, clean_server = yield from _server_steps(request.server, target, matcher)
     agent: tuple[Match, ...] = ()
     if request.user_agent:
         agent = yield from matcher.user_agent_steps(request.user_agent)
@@ -48,7 +48,7 @@ def examination(request: Observed, matcher: Matcher) -> Steps[Findings]:
 
 
 def _host_steps(target: Target, matcher: Matcher) -> Steps[tuple[tuple[Match, ...], bool]]:
-    found, needs_url = yield from matcher.host_steps(target.host, target.port)
+    found, needs_url = yield from matcher.host_steps(target.host, target.port, whole=target.whole)
     clean = not found and not needs_url
     if needs_url and target.url is not None:
         found += yield from matcher.url_steps(target.url)
@@ -56,7 +56,7 @@ def _host_steps(target: Target, matcher: Matcher) -> Steps[tuple[tuple[Match, ..
 
 
 def _server_steps(
-    server: str, host: Host | None, matcher: Matcher
+    server: str, target: Target | None, matcher: Matcher
 ) -> Steps[tuple[tuple[Match, ...], bool]]:
     if not server:
         return (), False
@@ -64,15 +64,17 @@ def _server_steps(
         address = canonical_address(server)
     except Refused:
         return (), False
-    found = yield from matcher.server_steps(address, host)
+    host, port = (target.host, target.port) if target is not None else (None, None)
+    found, by_port = yield from matcher.server_steps(address, host, port)
     # A set with domain|ip rules asks for each pair of name and address.
-    return found, not found and not matcher.has_pairs
+    return found, not found and not by_port and not matcher.has_pairs
 
 
 def _distinct(found: Iterable[Match]) -> Iterator[Match]:
     seen = set()
     for match in found:
-        key = (match.indicator_class, match.message.uuids())
+        # A message need not carry UUIDs, so all of it tells two rules apart.
+        key = (match.indicator_class, msgspec.json.encode(match.message))
         if key not in seen:
             seen.add(key)
             yield match

@@ -24,7 +24,8 @@ def test_key_cache_on_disk_never_outgrows_its_limit(tmp_path: Path) -> None:
         batch = [("name", b"host%d" % n, b"%032d" % n) for n in range(start, start + 16)]
         keys.put_many(batch)
         assert keys.get("name", b"host%d" % (start + 15)) == b"%032d" % (start + 15)
-    assert (tmp_path / ("00" * 16 + ".mdb")).stat().st_size <= 1 << 20
+    (path,) = tmp_path.glob("*.mdb")
+    assert path.stat().st_size <= 1 << 20
     keys.close()
 
 
