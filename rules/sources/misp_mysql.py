@@ -1,51 +1,65 @@
-"""A MISP's database, read directly: the schema of MISP 2.5, streaming and read-only."""
+"""A MISP's database, read directly: the schema of MISP 2.5, in batches and read-only."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.sources.attribute import Attribute
 from rules.sources.last_good import LastGood
+from rules.sources.mysql_session import read_only_session
 from rules.sources.secret import read_secret
 from rules.sources.settings import MispMysqlSettings
 from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 _ROWS_AT_ONCE: Final = 5000
+_MICROSECONDS: Final = 1_000_000
 
-_ATTRIBUTES: Final = """
+# By primary key, so that every batch begins where the last one ended.
+_ATTRIBUTES: Final = f"""
 SELECT a.id, a.event_id, a.type, a.category, a.value1, a.value2, a.uuid, a.timestamp,
        a.comment, a.last_seen, a.object_relation, o.uuid
-FROM attributes a
-JOIN events e ON e.id = a.event_id
-LEFT JOIN objects o ON o.id = a.object_id
-WHERE a.to_ids = 1 AND a.deleted = 0 AND (o.deleted IS NULL OR o.deleted = 0){published}
-ORDER BY a.id
+FROM attributes a USE INDEX (PRIMARY) LEFT JOIN objects o ON o.id = a.object_id
+WHERE a.id > %s AND a.to_ids = 1 AND a.deleted = 0 AND (o.deleted IS NULL OR o.deleted = 0)
+ORDER BY a.id LIMIT {_ROWS_AT_ONCE}
+"""  # noqa: S608 (a constant)
+_ATTRIBUTE_TAGS: Final = """
+SELECT t.attribute_id, n.name FROM attribute_tags t JOIN tags n ON n.id = t.tag_id
+WHERE t.attribute_id BETWEEN %s AND %s ORDER BY t.id
 """
 _EVENTS: Final = """
 SELECT e.id, e.uuid, e.info, e.date, e.published, g.name
 FROM events e LEFT JOIN organisations g ON g.id = e.orgc_id
 """
 _EVENT_TAGS: Final = """
-SELECT t.event_id, n.name FROM event_tags t JOIN tags n ON n.id = t.tag_id
+SELECT t.event_id, n.name FROM event_tags t JOIN tags n ON n.id = t.tag_id ORDER BY t.id
 """
-_ATTRIBUTE_TAGS: Final = """
-SELECT t.attribute_id, n.name FROM attribute_tags t JOIN tags n ON n.id = t.tag_id
-ORDER BY t.attribute_id
+_USER: Final = """
+SELECT disabled OR COALESCE(expiration <= NOW(), 0) FROM users WHERE email = %s
 """
-_USER: Final = "SELECT disabled FROM users WHERE email = :email"
+
+_Row = Sequence[Any]
+
+
+class _Event(NamedTuple):
+    uuid: str
+    info: str
+    date: str
+    published: bool
+    org: str
+    tags: tuple[str, ...]
 
 
 class MispMysql:
     """The attributes with to_ids of a MISP's MySQL or MariaDB.
+
+    Everything is read in one transaction: what is added meanwhile does not count.
 
     Args:
         settings: where it is.
@@ -72,140 +86,81 @@ class MispMysql:
         yield from self._copies.last_snapshot(str(self._place))
 
     def _attributes(self) -> Iterator[Attribute]:
-        # Imported here: it takes a third of a second, and only who reads a database needs it.
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-        engine = self._engine()
-        try:
-            with ExitStack() as stack:
-                first = stack.enter_context(engine.connect())
-                second = stack.enter_context(engine.connect())
-                for connection in (first, second):
-                    _begin(connection)
-                self._check_user(first)
-                yield from self._rows(first, second)
-        except SQLAlchemyError as error:
-            # Its text quotes the statement and may quote values; the code is enough.
-            raise self._unreadable(_reason(error)) from None
-        finally:
-            engine.dispose()
-
-    def _rows(self, first: Connection, second: Connection) -> Iterator[Attribute]:
-        events = _events(first)
-        published = " AND e.published = 1" if self._settings.published else ""
-        tags = _merged(_stream(second, _ATTRIBUTE_TAGS))
-        next_id, next_tags = next(tags, (-1, ()))
-        for row in _stream(first, _ATTRIBUTES.format(published=published)):
-            number, event_id, kind, category, value1, value2, uuid, timestamp = row[:8]
-            while -1 < next_id < number:
-                next_id, next_tags = next(tags, (-1, ()))
-            event_uuid, info, date, is_published, org, event_tags = events.get(event_id, _NO_EVENT)
-            yield Attribute(
-                type=kind,
-                value=f"{value1}|{value2}" if value2 else value1,
-                uuid=uuid,
-                event_id=str(event_id),
-                event_uuid=event_uuid,
-                event_info=info,
-                org=org,
-                date=date,
-                category=category,
-                comment=row[8] or "",
-                timestamp=str(timestamp),
-                to_ids=True,
-                published=is_published,
-                last_seen=str(row[9]) if row[9] else "",
-                tags=(*event_tags, *next_tags) if next_id == number else event_tags,
-                object_relation=row[10] or "",
-                object_uuid=row[11] or "",
-            )
-
-    def _check_user(self, connection: Connection) -> None:
-        from sqlalchemy import text  # noqa: PLC0415
-
-        if not self._settings.misp_user:
-            return
-        row = connection.execute(text(_USER), {"email": self._settings.misp_user}).fetchone()
-        if row is None or row[0]:
-            raise self._unreadable(
-                "has no such user, or it is disabled", "correct misp_user in the settings"
-            )
-
-    def _engine(self) -> Engine:
-        from sqlalchemy import URL, create_engine  # noqa: PLC0415
-
         settings = self._settings
         file = self._folder / settings.password_file if settings.password_file else None
         password = read_secret(file, settings.password_variable, str(self._place))
-        options: dict[str, Any] = {
-            "connect_timeout": settings.timeout,
-            "read_timeout": settings.timeout,
-            "charset": "utf8mb4",
-        }
-        if settings.socket:
-            options["unix_socket"] = settings.socket
-        if settings.ca_file:
-            options["ssl"] = {"ca": str(self._folder / settings.ca_file)}
-        url = URL.create(
-            "mysql+pymysql",
-            settings.user,
-            password,
-            settings.host,
-            settings.port,
-            settings.database,
-        )
-        return create_engine(url, connect_args=options, hide_parameters=True)
+        with read_only_session(settings, self._folder, password, self._place) as connection:
+            self._check_user(connection)
+            yield from self._of_events(connection, _events(connection))
 
-    def _unreadable(self, problem: str, remedy: str = "check [[rules.sources]]") -> Unreadable:
-        return Unreadable(self._place, None, problem, remedy)
+    def _of_events(self, connection: Connection, events: dict[int, _Event]) -> Iterator[Attribute]:
+        unpublished = not self._settings.published
+        for rows in _batches(connection):
+            tags = _grouped(connection, _ATTRIBUTE_TAGS, rows[0][0], rows[-1][0])
+            for row in rows:
+                event = events.get(row[1])
+                if event is not None and (unpublished or event.published):
+                    yield _attribute(row, event, tags.get(row[0], ()))
+
+    def _check_user(self, connection: Connection) -> None:
+        if not self._settings.misp_user:
+            return
+        rows = _rows(connection, _USER, self._settings.misp_user)
+        if not rows or rows[0][0]:
+            raise Unreadable(
+                self._place,
+                None,
+                "has no such misp_user, or it is disabled or has expired",
+                "correct misp_user in [[rules.sources]]",
+            )
 
 
-_Event = tuple[str, str, str, bool, str, tuple[str, ...]]
-_NO_EVENT: Final[_Event] = ("", "", "", True, "", ())
+def _attribute(row: _Row, event: _Event, tags: Sequence[str]) -> Attribute:
+    _, event_id, kind, category, value1, value2, uuid, timestamp, comment, seen, relation, of = row
+    return Attribute(
+        type=kind,
+        value=f"{value1}|{value2}" if value2 else value1,
+        uuid=uuid,
+        event_id=str(event_id),
+        event_uuid=event.uuid,
+        event_info=event.info,
+        org=event.org,
+        date=event.date,
+        category=category,
+        comment=comment or "",
+        timestamp=str(timestamp),
+        to_ids=True,
+        published=event.published,
+        last_seen=str(seen // _MICROSECONDS) if seen else "",
+        tags=(*event.tags, *tags) if tags else event.tags,
+        object_relation=relation or "",
+        object_uuid=of or "",
+    )
 
 
-def _begin(connection: Connection) -> None:
-    """One consistent view of everything, that cannot write."""
-    connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+def _batches(connection: Connection) -> Iterator[Sequence[_Row]]:
+    last = 0
+    while rows := _rows(connection, _ATTRIBUTES, last):
+        yield rows
+        last = rows[-1][0]
 
 
 def _events(connection: Connection) -> dict[int, _Event]:
-    tags: dict[int, list[str]] = defaultdict(list)
-    for event_id, name in _stream(connection, _EVENT_TAGS):
-        tags[event_id].append(name)
+    tags = _grouped(connection, _EVENT_TAGS)
     return {
-        number: (uuid, info, str(date or ""), bool(published), org or "", tuple(tags[number]))
-        for number, uuid, info, date, published, org in _stream(connection, _EVENTS)
+        number: _Event(
+            uuid, info, str(date or ""), bool(published), org or "", tuple(tags.get(number, ()))
+        )
+        for number, uuid, info, date, published, org in _rows(connection, _EVENTS)
     }
 
 
-def _stream(connection: Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    found = connection.execution_options(
-        stream_results=True, max_row_buffer=_ROWS_AT_ONCE
-    ).exec_driver_sql(statement)
-    cursor = found.cursor
-    if cursor is None:
-        return
-    # The driver's own rows: SQLAlchemy's would cost as much again.
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        yield from rows
-    found.close()
+def _grouped(connection: Connection, statement: str, *values: object) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for number, name in _rows(connection, statement, *values):
+        found[number].append(name)
+    return found
 
 
-def _merged(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for number, group in groupby(rows, lambda row: row[0]):
-        yield number, tuple(name for _, name in group)
-
-
-def _reason(error: Exception) -> str:
-    origin = getattr(error, "orig", None)
-    code = origin.args[0] if origin is not None and origin.args else type(error).__name__
-    meanings = {
-        1045: "refuses the password",
-        1049: "does not exist",
-        2003: "cannot be reached",
-        1146: "has no MISP tables",
-        1044: "refuses the user",
-    }
-    return meanings.get(code, f"fails with error {code}") if isinstance(code, int) else str(code)
+def _rows(connection: Connection, statement: str, *values: object) -> Sequence[_Row]:
+    return connection.exec_driver_sql(statement, values or None).fetchall()
