@@ -347,7 +347,7 @@ def test_tls_to_another_host(misp: MariaDb, tmp_path: Path, certificate: tuple[s
 def documented(language: str) -> str:
     """The example in docs/settings.md, under the heading of this source."""
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
-    section = page.split("## A MISP's database as a source")[1]
+    section = page.split('#### `type = "misp-mysql"`')[1]
     return section.split(f"```{language}\n")[1].split("```")[0]
 
 

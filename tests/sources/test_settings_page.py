@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from rules.settings import RulesSettings
-from rules.sources.settings import FeedSettings, MispWebSettings
+from rules.sources.settings import FeedSettings, MispMysqlSettings, MispWebSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 EXAMPLES = [
@@ -27,7 +27,7 @@ def test_example_of_a_source(example: str) -> None:
     assert settings.sources
 
 
-@pytest.mark.parametrize("kind", [MispWebSettings, FeedSettings])
+@pytest.mark.parametrize("kind", [MispWebSettings, FeedSettings, MispMysqlSettings])
 def test_every_key_has_a_row_with_its_default(kind: type[msgspec.Struct]) -> None:
     tag = kind.__struct_config__.tag
     part = PAGE.split(f'#### `type = "{tag}"`')[1].split("\n#", 1)[0]
