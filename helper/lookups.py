@@ -131,6 +131,8 @@ class Lookups:
         while self._new and time.monotonic() < end:
             self._begin(self._new.popleft())
         self._feed()
+        # What is settled must not keep an old generation open.
+        self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
         if lookup.answered or (request := parse_request(lookup.line)) is None:
