@@ -115,7 +115,7 @@ class Lookups:
 
     def patience(self) -> float:
         """Seconds until there is something to do, if no derivation ends before."""
-        if self._new:
+        if self._new or self._derivers.has_results():
             return 0
         self._forget_settled()
         longest = URGENT_SECONDS if self._ahead else self._seconds

@@ -83,6 +83,10 @@ class Derivers:
         """One result, if there is any."""
         return self._results.popleft() if self._results else None
 
+    def has_results(self) -> bool:
+        """Whether there is one."""
+        return bool(self._results)
+
     def _work(self) -> None:
         step_back()
         unsaved = Unsaved()
