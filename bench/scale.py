@@ -132,7 +132,7 @@ def plot(results: dict[int, Found], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
     sizes = list(results)
-    for name in ("stopped", "searched", "listed"):
+    for name in _KINDS:
         axes[0].plot(
             sizes, [median(r["lookup_us"][name]) for r in results.values()], "o-", label=name
         )
@@ -162,16 +162,9 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe()
     results = {rules: measure(rules, options.runs) for rules in options.rules}
+    save("scale", machine, results=results)
     table(
-        (
-            "rules",
-            "stopped us",
-            "searched us",
-            "listed us",
-            "start ms",
-            "child 1 MiB",
-            "one more MiB",
-        ),
+        ("rules", *(f"{kind} us" for kind in _KINDS), "start ms", "child MiB", "one more MiB"),
         [
             (
                 rules,
@@ -184,7 +177,6 @@ def main() -> None:
     )
     if options.plot:
         plot(results, options.plot)
-    save("scale", machine, results=results)
 
 
 if __name__ == "__main__":

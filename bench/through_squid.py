@@ -229,11 +229,11 @@ def main() -> None:
         installation.close()
         shutil.rmtree(own)
         shutil.rmtree(guard)
+    settings = {k: v for k, v in vars(options).items() if k != "plot"}
+    save("through_squid", machine, settings=settings, results=results)
     report(results)
     if options.plot:
         plot(results, options.plot)
-    settings = {k: v for k, v in vars(options).items() if k != "plot"}
-    save("through_squid", machine, settings=settings, results=results)
 
 
 def measure(

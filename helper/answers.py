@@ -21,9 +21,12 @@ class Answers:
             OSError: Squid is gone.
         """
         with self._lock:
-            while data:
+            while True:
                 try:
-                    data = data[write(self._fd, data) :]
+                    written = write(self._fd, data)
+                    if written == len(data):
+                        return
+                    data = data[written:]
                 except BlockingIOError:
                     # Squid gives one socket for both directions, so it may be the
                     # reading side that made it non-blocking.

@@ -115,7 +115,7 @@ class Lookups:
 
     def patience(self) -> float:
         """Seconds until there is something to do, if no derivation ends before."""
-        if self._new:
+        if self._new or self._derivers.has_results():
             return 0
         self._forget_settled()
         longest = URGENT_SECONDS if self._ahead else self._seconds
@@ -131,6 +131,8 @@ class Lookups:
         while self._new and time.monotonic() < end:
             self._begin(self._new.popleft())
         self._feed()
+        # What is settled must not keep an old generation open.
+        self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
         if lookup.answered or (request := parse_request(lookup.line)) is None:

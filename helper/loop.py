@@ -104,16 +104,18 @@ class Helper:
         # A signal makes the input non-blocking: what Squid has already sent is still
         # read and answered, and then the reading ends.
         with contextlib.suppress(BlockingIOError):
-            while True:
-                if self._lookups.count and not self._wait(fd):
-                    self._do_pending()
-                    continue
-                data = os.read(fd, READ_BYTES)
-                if not data:
-                    break
+            while data := os.read(fd, READ_BYTES):
                 self._handle(lines.feed(data))
+                if self._lookups.count:
+                    self._work_until_readable(fd)
         self._poll.unregister(fd)
         self._handle(lines.finish())
+
+    def _work_until_readable(self, fd: int) -> None:
+        # At least once: input that never ends must not keep new hosts waiting.
+        self._do_pending()
+        while self._lookups.count and not self._wait(fd):
+            self._do_pending()
 
     def _wait(self, fd: int = -1) -> bool:
         """Wait until there is something to do; True if it is to read from `fd`."""
@@ -123,21 +125,18 @@ class Helper:
         return any(number == fd for number, _ in ready)
 
     def _handle(self, lines: list[bytes]) -> None:
-        if lines:
-            view = self._watcher.view
-            if view is None:
-                self._out += [self._unable(i) for line in lines if (i := request_id(line))]
-            else:
-                self._sort(lines, view)
-            self._flush()
-        if self._lookups.count:
-            self._do_pending()
+        view = self._watcher.view
+        if view is None:
+            self._out += [self._unable(i) for line in lines if (i := request_id(line))]
+        elif lines:
+            self._sort(lines, view)
+        self._flush()
 
     def _sort(self, lines: list[bytes], view: View) -> None:
         """Answer the requests that are known to be clean and queue the others."""
         hosts, servers, agents = view.clean
         young = hosts.young
-        plain = not view.in_use.matcher.has_user_agents
+        plain = view.plain
         out = self._out
         for line in lines:
             fields = line.split(b" ")
@@ -158,7 +157,7 @@ class Helper:
 
     def _queue(self, request: bytes, line: bytes, view: View) -> None:
         if self._lookups.count + self._reports.waiting() < self._pending:
-            self._lookups.add(line, *view)
+            self._lookups.add(line, view.in_use, view.clean)
         else:
             self._out.append(self._unable(request))
 
@@ -167,9 +166,10 @@ class Helper:
         self._flush()
 
     def _flush(self) -> None:
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
             self._answers.write(data)
 
     def _settle(self, lookup: Lookup, found: Findings | None) -> None:

@@ -28,10 +28,14 @@ Request = tuple[list[bytes], Observed]
 
 
 class View(NamedTuple):
-    """What requests are answered from: a generation, and what is clean in it."""
+    """What requests are answered from: a generation, and what is clean in it.
+
+    `plain` means that it does not matter which User-Agent asks.
+    """
 
     in_use: InUse
     clean: Clean
+    plain: bool
 
 
 class Hot(NamedTuple):
@@ -122,7 +126,7 @@ class Watcher:
         old = self._rule_set.in_use
         if old is not None:
             self._warm_up(new, clean, same_epoch=old.keys is new.keys)
-        self.view = View(new, clean)
+        self.view = View(new, clean, not new.matcher.has_user_agents)
         self._rule_set.take(new)
 
     def _warm_up(self, new: InUse, clean: Clean, *, same_epoch: bool) -> None:

@@ -83,19 +83,24 @@ class Derivers:
         """One result, if there is any."""
         return self._results.popleft() if self._results else None
 
+    def has_results(self) -> bool:
+        """Whether there is one."""
+        return bool(self._results)
+
     def _work(self) -> None:
         step_back()
         unsaved = Unsaved()
-        while job := self._next(unsaved):
-            self._do(job, unsaved)
+        # No job is kept in a variable here: it would keep its epoch's keys in memory.
+        while self._do(self._next(unsaved), unsaved):
+            pass
         unsaved.write()
 
     def _help(self) -> None:
         unsaved = Unsaved()
         while self._hurries.get():
             with contextlib.suppress(queue.Empty):
-                while job := self._todo.get_nowait():
-                    self._do(job, unsaved)
+                while self._do(self._todo.get_nowait(), unsaved):
+                    pass
             unsaved.write()
 
     def _next(self, unsaved: Unsaved) -> Job | None:
@@ -105,7 +110,9 @@ class Derivers:
             unsaved.write()
             return self._todo.get()
 
-    def _do(self, job: Job, unsaved: Unsaved) -> None:
+    def _do(self, job: Job | None, unsaved: Unsaved) -> bool:
+        if job is None:
+            return False
         keys, value = job
         stretched = self._derive(keys, value)
         if stretched is not None:
@@ -113,6 +120,7 @@ class Derivers:
             unsaved.add(keys, (*value, stretched))
         self._results.append(Result(keys, value, stretched))
         self._wake()
+        return True
 
     def _derive(self, keys: CachedStretch, value: Value) -> bytes | None:
         try:
