@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import sqlite3
 
 _COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
-_INSERT: Final = (
-    f"INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_SELECT: Final = (
-    f"SELECT id, origin, {_COLUMNS}, events FROM sightings WHERE id > ? AND time >= ? "
-    "AND (? IS NULL OR incident = ?) ORDER BY id LIMIT ?"
-)
+_INSERT: Final = f"""
+    INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""  # noqa: S608 (our own words)
+_SELECT: Final = f"""
+    SELECT id, origin, {_COLUMNS}, events FROM sightings
+    WHERE id > ? AND time >= ? AND (? IS NULL OR incident = ?) ORDER BY id LIMIT ?
+"""  # noqa: S608
 _SELECT_1: Final = _SELECT.replace("id, origin", "id, NULL", 1).replace("events", "'[]'", 1)
 _ALL: Final = -1
 

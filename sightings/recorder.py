@@ -91,9 +91,7 @@ class Recorder:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._write_on, name="journal", daemon=True
-                )
+                self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
                 self._thread.start()
 
     def _write_on(self) -> None:

@@ -46,15 +46,21 @@ if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     squid_is_new=yes
 fi
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
-[ -z "$missing" ] || install_packages "$missing"
-if [ $squid_is_new = yes ]; then
-    # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.
-    if [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now squid >&2 || true
-    elif [ -x /etc/init.d/squid ]; then
-        as_root /etc/init.d/squid stop >/dev/null 2>&1 || true
-    fi
+services=""
+[ $squid_is_new = no ] || services=squid
+if [ "$purpose" = dev ] && ! command -v redis-server >/dev/null; then
+    missing="$missing redis-server"
+    services="$services redis-server"
 fi
+[ -z "$missing" ] || install_packages "$missing"
+# Debian starts what it installs, on its usual port. Nobody asked for it.
+for service in $services; do
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now "$service" >&2 || true
+    elif [ -x "/etc/init.d/$service" ]; then
+        as_root "/etc/init.d/$service" stop >/dev/null 2>&1 || true
+    fi
+done
 
 # Squid runs the helper as its own user, who must be able to reach it. A clone in a
 # private folder stays private: then what Squid needs lies elsewhere.
