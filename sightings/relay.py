@@ -20,7 +20,6 @@ _ROWS: Final = 500
 # A Redis that restarts or fails over may forget what it had taken just before: up to a
 # second or two with appendonly and everysec, the replica's lag with a failover.
 _RESEND_SECONDS: Final = 60.0
-_MARKS_SECONDS: Final = 600.0
 
 
 class Drain:
@@ -73,10 +72,11 @@ class Drain:
                 "INSERT OR REPLACE INTO handed_over (id, time, server) VALUES (?, ?, ?)",
                 (position, now, server),
             )
-            # The newest mark stays: it names the server.
+            # The newest of the old ones stays: it says where a rewind would end.
             self._connection.execute(
-                "DELETE FROM handed_over WHERE time < ? AND id < ?",
-                (now - _MARKS_SECONDS, position),
+                "DELETE FROM handed_over WHERE id < "
+                "(SELECT max(id) FROM handed_over WHERE time < ?)",
+                (now - _RESEND_SECONDS,),
             )
 
     def _rewind_if_new(self, server: str) -> None:

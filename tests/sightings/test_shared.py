@@ -198,13 +198,11 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_tls_and_acl_user(tmp_path: Path) -> None:
     key, cert = certificate(tmp_path)
-    proxy = (
-        "on >proxy-password ~inkgate:sightings +xadd +info +ping +client|setname +client|setinfo"
-    )
+    proxy = "on >proxy-password ~inkgate:sightings +xadd +info +ping +client|setname"
     reporter = (
         "on >reporter-password ~inkgate:sightings ~inkgate:sightings:unreadable "
         "+xreadgroup +xautoclaim +xack +xtrim +xpending +xrange +xadd +exists +xinfo|groups "
-        "+xgroup|create +ping +client|setname +client|setinfo"
+        "+xgroup|create +ping +client|setname"
     )
     with RedisServer(
         f"tls-cert-file {cert}", f"tls-key-file {key}", f"tls-ca-cert-file {cert}",
