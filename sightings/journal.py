@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     import sqlite3
 
 _COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
+# One statement for all rows: SQLite takes them apart without the interpreter's lock, which
+# the threads that answer requests want.
 _INSERT: Final = f"""
     INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    SELECT value ->> '$[1].time', value ->> '$[1].incident', value ->> '$[1].indicator_class',
+        value -> '$[1].attributes', value ->> '$[1].client', value ->> '$[1].method',
+        value ->> '$[1].action', value ->> '$[1].node', value -> '$[1].events',
+        value ->> '$[0]'
+    FROM json_each(?)
 """  # noqa: S608 (our own words)
 _SELECT: Final = f"""
     SELECT id, origin, {_COLUMNS}, events FROM sightings
@@ -99,7 +105,7 @@ class Journal:
         Raises:
             JournalError: they were not recorded.
         """
-        self._insert([_row(sighting, None) for sighting in sightings])
+        self._insert([(None, sighting) for sighting in sightings])
 
     def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
         """Record copies of other journals' records, by origin; those already here stay.
@@ -107,7 +113,7 @@ class Journal:
         Raises:
             JournalError: they were not recorded.
         """
-        self._insert([_row(sighting, origin) for origin, sighting in copies])
+        self._insert(copies)
 
     def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
         """Sightings in the order of their recording.
@@ -133,15 +139,16 @@ class Journal:
         with self._lock:
             self._drop()
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> None:
+    def _insert(self, rows: Sequence[tuple[str | None, Sighting]]) -> None:
         # Imported here: most helpers run long before their first match.
         from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
 
+        data = msgspec.json.encode(rows).decode()
         with self._lock:
             try:
                 connection = self._writer()
                 with failing_as_one_line(self._path), transaction(connection):
-                    connection.executemany(_INSERT, rows)
+                    connection.execute(_INSERT, (data,))
             except BaseException:
                 self._drop()
                 raise
@@ -172,17 +179,6 @@ def records(
     select = _SELECT_1 if old else _SELECT
     for row in connection.execute(select, (after, since, incident, incident, limit)):
         yield _record(row)
-
-
-def _row(s: Sighting, origin: str | None) -> tuple[object, ...]:
-    return (
-        s.time, s.incident, s.indicator_class, _json(s.attributes), s.client, s.method,
-        s.action, s.node, _json(s.events), origin,
-    )  # fmt: skip
-
-
-def _json(texts: tuple[str, ...]) -> str:
-    return msgspec.json.encode(texts).decode()
 
 
 def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str, str]) -> Record:

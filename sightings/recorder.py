@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import socket
 import threading
 import time
@@ -38,7 +37,8 @@ class Recorder:
     """Writes matches to the journal; a journal that fails is said and does not unblock.
 
     One thread commits what has come together, so that whoever answers a request waits
-    for no disk, and a burst costs few commits.
+    for no disk, and a burst costs few commits. A process that forks makes its Recorder
+    after that: threads and SQLite's connections belong to one process.
 
     Args:
         config: the settings file.
@@ -50,7 +50,13 @@ class Recorder:
         self._node = socket.gethostname()
         self._path: Path | None = None
         self._reduce: Reducer = str
-        self._start_anew()
+        self._waiting: deque[_Incident] = deque(maxlen=_MOST_WAITING)
+        self._wanted = threading.Event()
+        self._writing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._journal: Journal | None = None
+        self._failing = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
         except SettingsError as error:
@@ -59,7 +65,6 @@ class Recorder:
         self._node = settings.node or self._node
         self._path = settings.local_path(config)
         self._reduce = self._reducer(settings, config)
-        os.register_at_fork(after_in_child=self._start_anew)
         atexit.register(self.flush)
 
     def record(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> None:
@@ -77,16 +82,6 @@ class Recorder:
         with self._writing:
             while self._waiting and self._write_batch():
                 pass
-
-    def _start_anew(self) -> None:
-        """Threads, locks and SQLite's connections belong to one process."""
-        self._waiting: deque[_Incident] = deque(maxlen=_MOST_WAITING)
-        self._wanted = threading.Event()
-        self._writing = threading.Lock()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._journal: Journal | None = None
-        self._failing = False
 
     def _start(self) -> None:
         with self._starting:
