@@ -80,7 +80,7 @@ def open_writer(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Co
     with failing_as_one_line(path), _alone(path.parent):
         if not path.exists():
             # Made here, not by SQLite: its own files get the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+            os.close(create(path))
         connection = sqlite3.connect(
             path, timeout=busy_seconds, check_same_thread=False, isolation_level=None
         )
@@ -94,6 +94,19 @@ def open_writer(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Co
             connection.close()
             raise
         return connection
+
+
+def create(path: Path) -> int:
+    """Open a file for writing and make it if it is not there, mode 0640; its descriptor.
+
+    Made by root it belongs to the folder's owner: an operator's first look at the
+    journal must not shut out Squid's user.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    if os.geteuid() == 0 and os.fstat(fd).st_size == 0:
+        folder = path.parent.stat()
+        os.fchown(fd, folder.st_uid, folder.st_gid)
+    return fd
 
 
 def open_reader(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:

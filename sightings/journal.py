@@ -175,8 +175,10 @@ def records(
     limit: int = _ALL,
 ) -> Iterator[Record]:
     """Records of an open journal, of any schema, in the order of their recording."""
-    old = connection.execute("PRAGMA user_version").fetchone()[0] < 2
-    select = _SELECT_1 if old else _SELECT
+    schema = connection.execute("PRAGMA user_version").fetchone()[0]
+    if schema == 0:  # somebody is just making the file
+        return
+    select = _SELECT_1 if schema == 1 else _SELECT
     for row in connection.execute(select, (after, since, incident, incident, limit)):
         yield _record(row)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rules.settings import SettingsError
+from sightings.database import create
 from sightings.journal import Journal, JournalError
 from sightings.misp import Again, MispSightings
 from sightings.outbox import REPORTED, Outbox, State
@@ -235,7 +236,7 @@ def only_reporter(journal: Path) -> Iterator[bool]:
     """Whether nobody else reports this journal; nobody will, in the `with`."""
     # A file of its own: closing a second descriptor of a database drops SQLite's locks.
     lock = journal.with_name(f"{journal.name}.reporter")
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    fd = create(lock)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         is_alone = True
