@@ -69,7 +69,10 @@ class Labels:
         """Counts by attribute UUID as a vector; what the list does not name is left out."""
         vector = [0] * len(self)
         for name, count in counts.items():
-            position = self.position(label_of(name))
+            try:
+                position = self.position(label_of(name))
+            except ValueError:
+                continue  # an attribute without a UUID, from a plain list
             if position is not None:
                 vector[position] += count
         return vector

@@ -28,6 +28,8 @@ from sightings.aggregation.wire import unseal as unseal_message
 ROUNDS: Final = ("keys", "shares", "input", "survivors", "unmask")
 KEYS, SHARES, INPUT, SURVIVORS, UNMASK = ROUNDS
 
+_MAX_NAMES: Final = 68 * MAX_SUBSCRIBERS  # bytes of a list of names
+
 
 class MaskedContributor:
     """One subscriber in one session.
@@ -150,7 +152,7 @@ class MaskedContributor:
         expected = length_prefixed(*(name.encode() for name in survivors))
         signers = set()
         for message in split_fields(received, most=MAX_SUBSCRIBERS):
-            sender, body = unseal_message(SURVIVORS, self._session, message, most=len(expected))
+            sender, body = unseal_message(SURVIVORS, self._session, message, most=_MAX_NAMES)
             if body != expected or sender not in survivors:
                 raise _dishonest("subscribers were told different sets of survivors")
             signers.add(sender)
