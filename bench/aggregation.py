@@ -22,10 +22,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import matplotlib as mpl
+from matplotlib import pyplot
 from support.aggregation import Party
 
 from sightings.aggregation.curve import base_times
 from sightings.aggregation.discrete_log import logarithm
+
+mpl.use("Agg")
 
 SHI_SUBSCRIBERS = (10, 50, 100, 200)
 SHI_INDICATORS = 200
@@ -95,11 +99,6 @@ def medians(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def plot(results: dict[str, dict[int, dict[str, float]]], path: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     titles = {
         "shi": ("shi", "ms an indicator, one core"),

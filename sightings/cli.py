@@ -11,6 +11,8 @@ from rich.table import Table
 
 from rules.command import OneLineErrors
 from rules.settings import load_section, resolve, settings_path
+from sightings.aggregation.cli import register
+from sightings.aggregation.errors import AggregationError
 from sightings.journal import Journal, JournalError, Sighting
 from sightings.settings import SightingsSettings
 
@@ -18,7 +20,7 @@ _COLUMNS = ("time", "incident", "class", "action", "client", "method", "node", "
 
 
 class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, JournalError)
+    expected = (*OneLineErrors.expected, JournalError, AggregationError)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +83,9 @@ def _cell(value: object) -> str:
     text = " ".join(value) if isinstance(value, tuple) else str(value)
     # The client and the method come from the network, and this goes to a terminal.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+register(main)
 
 
 if __name__ == "__main__":

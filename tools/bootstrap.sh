@@ -41,9 +41,14 @@ install_packages() {
 missing=""
 command -v curl >/dev/null || missing="$missing curl"
 squid_is_new=no
+redis_is_new=no
 if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     missing="$missing squid-openssl"
     squid_is_new=yes
+fi
+if [ "$purpose" = dev ] && ! command -v redis-server >/dev/null; then
+    missing="$missing redis-server"
+    redis_is_new=yes
 fi
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 [ -z "$missing" ] || install_packages "$missing"
@@ -53,6 +58,14 @@ if [ $squid_is_new = yes ]; then
         as_root systemctl disable --now squid >&2 || true
     elif [ -x /etc/init.d/squid ]; then
         as_root /etc/init.d/squid stop >/dev/null 2>&1 || true
+    fi
+fi
+if [ $redis_is_new = yes ]; then
+    # Nor a Redis: the tests start their own.
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now redis-server >&2 || true
+    elif [ -x /etc/init.d/redis-server ]; then
+        as_root /etc/init.d/redis-server stop >/dev/null 2>&1 || true
     fi
 fi
 

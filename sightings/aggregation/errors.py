@@ -22,6 +22,8 @@ Refusal = Literal[
     "too-few",
     "over-budget",
     "missing-library",
+    "no-mailbox",
+    "no-misp",
 ]
 
 
