@@ -32,7 +32,7 @@ from sightings.aggregation.discrete_log import logarithm
 mpl.use("Agg")
 
 SHI_SUBSCRIBERS = (10, 50, 100, 200)
-SHI_INDICATORS = 200
+SHI_INDICATORS = 1000
 MASKED_SUBSCRIBERS = (10, 25, 50, 100)
 MASKED_INDICATORS = 1_000_000
 RUNS = 3
@@ -55,19 +55,25 @@ def shi(subscribers: int, indicators: int) -> dict[str, float]:
     """Milliseconds an indicator."""
     party = Party("shi", subscribers, indicators)
     vectors = {n: [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)] for n in party.names}
-    encrypt, aggregate = Clock(), Clock()
+    encrypt = Clock()
     messages = [encrypt(party.contributor(n).answer, [], vectors[n]) for n in party.names]
-    collector = party.collector()
-    for message in messages:
-        aggregate(collector.accept, message)
-    collector.close()
-    totals = aggregate(collector.totals)
-    assert totals.values == [sum(column) for column in zip(*vectors.values(), strict=True)]
+    expected = [sum(column) for column in zip(*vectors.values(), strict=True)]
+    seconds = [decrypt(party, messages, expected) for _ in range(RUNS)]
     scale = 1000 / indicators
     return {
         "encrypt": scale * encrypt.seconds / subscribers,
-        "aggregate": scale * aggregate.seconds,
+        "aggregate": scale * statistics.median(seconds),
     }
+
+
+def decrypt(party: Party, messages: list[bytes], expected: list[int]) -> float:
+    """Seconds from messages to totals."""
+    collector, aggregate = party.collector(), Clock()
+    for message in messages:
+        aggregate(collector.accept, message)
+    collector.close()
+    assert aggregate(collector.totals).values == expected
+    return aggregate.seconds
 
 
 def masked(subscribers: int, indicators: int) -> dict[str, float]:
@@ -92,10 +98,6 @@ def masked(subscribers: int, indicators: int) -> dict[str, float]:
         "aggregation": aggregate.seconds,
         "dropouts": len(gone),
     }
-
-
-def medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 def plot(results: dict[str, dict[int, dict[str, float]]], path: str) -> None:
@@ -124,7 +126,7 @@ def main() -> None:
     logarithm(base_times(1), 1)
     print(f"table of logarithms: {time.process_time() - started:.2f} s, once a process\n")
     results: dict[str, dict[int, dict[str, float]]] = {
-        "shi": {n: medians([shi(n, SHI_INDICATORS) for _ in range(RUNS)]) for n in SHI_SUBSCRIBERS},
+        "shi": {n: shi(n, SHI_INDICATORS) for n in SHI_SUBSCRIBERS},
         "masked": {n: masked(n, options.indicators) for n in MASKED_SUBSCRIBERS},
     }
     for name, table in results.items():

@@ -1,7 +1,7 @@
 """The prime-order group secp256k1 (SEC 2), from libsecp256k1 through coincurve.
 
-A point is written as 64 bytes, x and y; the library refuses coordinates that are not reduced
-or not on the curve, so every point has one encoding. The identity has none.
+A point is written uncompressed (SEC 1): 4, x, y. The library refuses coordinates that are not
+reduced or not on the curve, so every point has one encoding. The identity has none.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.optional import need
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-POINT_BYTES: Final = 64
+POINT_BYTES: Final = 65
 SCALAR_BYTES: Final = 32
-_UNCOMPRESSED: Final = b"\x04"
+UNCOMPRESSED: Final = b"\x04"
 _DOMAIN: Final = b"inkgate/v1 aggregation shi"
 
 Point = Any
@@ -42,26 +42,24 @@ def hash_to_point(session: bytes, label: bytes) -> Point:
             counter += 1
 
 
-def parse_points(data: bytes) -> list[Point]:
-    """All points of a message.
+def parse_point(data: bytes) -> Point:
+    """One point from 65 bytes.
 
     Raises:
-        AggregationError: one of them is not a point (`bad-point`).
+        AggregationError: they are not one (`bad-point`).
     """
-    public_key = need("coincurve").PublicKey
-    starts = range(0, len(data), POINT_BYTES)
     try:
-        return [public_key(_UNCOMPRESSED + data[at : at + POINT_BYTES]) for at in starts]
+        if len(data) == POINT_BYTES and data.startswith(UNCOMPRESSED):
+            return need("coincurve").PublicKey(data)
     except ValueError:
-        raise AggregationError(
-            "bad-point", "64 bytes are not a point of secp256k1", "drop the message"
-        ) from None
+        pass
+    raise AggregationError("bad-point", "not a point of secp256k1", "drop the message")
 
 
 def encode_point(point: Point) -> bytes:
-    """64 bytes: x and y, big-endian."""
+    """65 bytes: 4, x, y."""
     encoded: bytes = point.format(False)
-    return encoded[1:]
+    return encoded
 
 
 def scalar(number: int) -> bytes:

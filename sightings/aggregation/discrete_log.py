@@ -6,32 +6,37 @@ bounds what a subscriber who submits nonsense can cost (about 1 ms for an indica
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 from sightings.aggregation.curve import Point, add_points, base_times, encode_point
 
 _BABY: Final = 1 << 16
-_KEY_BYTES: Final = 16  # of a point, in the table: two of 65,536 agree with chance 2^-97
+_KEY_END: Final = 17  # 16 bytes of x; y would only tell a point from its negative
 
 
-@lru_cache(maxsize=1)
+@cache
 def _table() -> dict[bytes, int]:
     base = base_times(1)
     table = {}
     point: Point = base
     for exponent in range(1, _BABY + 1):
-        table[encode_point(point)[:_KEY_BYTES]] = exponent
+        table[encode_point(point)[1:_KEY_END]] = exponent
         point = add_points((point, base))
     return table
+
+
+@cache
+def _giant() -> Point:
+    return base_times(-_BABY)
 
 
 def logarithm(point: Point, highest: int) -> int | None:
     """The exponent of a point between 1 and `highest`, else None."""
     table = _table()
-    back = base_times(-_BABY)
+    back = _giant()
     for done in range(0, highest, _BABY):
-        exponent = table.get(encode_point(point)[:_KEY_BYTES])
+        exponent = table.get(encode_point(point)[1:_KEY_END])
         if exponent is not None:
             return done + exponent if done + exponent <= highest else None
         point = add_points((point, back))

@@ -95,8 +95,13 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     @property
     def digest(self) -> bytes:
         """SHA-256 of the canonical description: what members compare out of band."""
-        encoded = msgspec.json.encode(self, order="sorted")
-        return hashlib.sha256(length_prefixed(b"inkgate/v1 aggregation group", encoded)).digest()
+        data = length_prefixed(b"inkgate/v1 aggregation group", self.encoded)
+        return hashlib.sha256(data).digest()
+
+    @property
+    def encoded(self) -> bytes:
+        """JSON without white space, members in alphabetical order."""
+        return msgspec.json.encode(self, order="sorted")
 
     def identity(self, name: str) -> Ed25519PublicKey:
         """The key that a subscriber signs with.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 from sightings.aggregation.errors import AggregationError
 
 
+@cache
 def need(module: str) -> Any:
     """Import a module of the extra `aggregation`.
 

@@ -18,6 +18,7 @@ from sightings.aggregation import curve
 from sightings.aggregation.discrete_log import logarithm
 from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.group import MAX_TOTAL
+from sightings.aggregation.point_sums import PointSums
 from sightings.aggregation.protocol import LOWEST_TOTAL, Totals, believable, too_few
 from sightings.aggregation.seen import Seen
 from sightings.aggregation.session import Session
@@ -25,7 +26,6 @@ from sightings.aggregation.wire import seal, unseal
 
 ROUNDS: Final = ("shi-input",)
 _SHIFT: Final = 1 - LOWEST_TOTAL  # makes every exponent positive: the identity has no encoding
-_BATCH: Final = 32  # parsed messages held at a time
 
 
 def deal(subscribers: Sequence[str]) -> tuple[bytes, dict[str, bytes]]:
@@ -87,8 +87,7 @@ class ShiCollector:
         self._session = session
         self._key = key
         self._seen = Seen()
-        self._pending: list[list[curve.Point]] = []
-        self._sums: list[curve.Point | None] | None = None
+        self._sums = PointSums(len(session.labels), curve.base_times(_SHIFT))
 
     @property
     def expected(self) -> frozenset[str]:
@@ -109,10 +108,8 @@ class ShiCollector:
             raise AggregationError(
                 "wrong-length", f"{sender} did not send one point an indicator", "drop it"
             )
-        self._pending.append(curve.parse_points(body))
+        self._sums.add(body)
         self._seen.add(sender, body)
-        if len(self._pending) == _BATCH:
-            self._flush()
         return sender
 
     def close(self) -> dict[str, bytes]:
@@ -124,10 +121,9 @@ class ShiCollector:
 
     def totals(self) -> Totals:
         """Decrypt (protocol.Collector)."""
-        self._flush()
         group, labels = self._session.group, self._session.labels
         count = len(group.subscribers)
-        values = (self._decrypt(p, n) for p, n in zip(self._sums or [], labels, strict=True))
+        values = (self._decrypt(self._sums.sum(n), label) for n, label in enumerate(labels))
         found = [None if value is None else believable(value, count, group) for value in values]
         return Totals(contributors=count, values=found)
 
@@ -138,17 +134,3 @@ class ShiCollector:
         point = curve.add_points((total, own))
         exponent = None if point is None else logarithm(point, MAX_TOTAL + _SHIFT)
         return None if exponent is None else exponent - _SHIFT
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        columns = zip(*self._pending, strict=True)
-        if self._sums is None:
-            shift = curve.base_times(_SHIFT)
-            self._sums = [curve.add_points((shift, *column)) for column in columns]
-        else:
-            self._sums = [
-                None if point is None else curve.add_points((point, *column))
-                for point, column in zip(self._sums, columns, strict=True)
-            ]
-        self._pending = []

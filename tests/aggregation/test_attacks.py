@@ -142,8 +142,8 @@ def test_shi_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> Non
     party = Party("shi", 6, 2)
     vectors = {n: [i, 3 * i] for i, n in enumerate(party.names, 1)}
     victim, other, *colluders = party.names
-    point = {n: curve.parse_points(body_of("shi-input", party,
-             party.contributor(n).answer([], vectors[n])))[0] for n in party.names}  # fmt: skip
+    point = {n: curve.parse_point(body_of("shi-input", party,
+             party.contributor(n).answer([], vectors[n]))[:65]) for n in party.names}  # fmt: skip
     known = [party.aggregator_key, *(party.shi_keys[n] for n in colluders)]
     key = curve.scalar(sum(int.from_bytes(k) for k in known))
     label = next(iter(party.session.labels))
@@ -352,7 +352,7 @@ def test_swapped_identifiers() -> None:
         if name != party.names[0]:
             return message
         body = body_of("shi-input", party, message)
-        body = body[64:128] + body[:64] + body[128:]
+        body = body[65:130] + body[:65] + body[130:]
         return seal("shi-input", party.session, name, body, party.identities[name])
 
     vectors = {n: [1, 2, 3] for n in party.names}
@@ -451,13 +451,18 @@ def test_submitted_huge_or_negative_count_spoils_its_own_total_only(
 
 
 P = 2**256 - 2**32 - 977
+Y_OF_ONE = pow(8, (P + 1) // 4, P)  # x = 1 is on y^2 = x^3 + 7
 GOOD = curve.encode_point(curve.base_times(1))
+X, Y = GOOD[1:33], GOOD[33:]
 MALFORMED = {
-    "zeros": bytes(64),
-    "not on the curve": GOOD[:63] + bytes([GOOD[63] ^ 1]),
-    "x not reduced": (P + 1).to_bytes(32) + curve.encode_point(curve.base_times(1))[32:],
-    "all ones": b"\xff" * 64,
-    "y not reduced": GOOD[:32] + b"\xff" * 32,
+    "zeros": bytes(65),
+    "origin": b"\x04" + bytes(64),
+    "not on the curve": GOOD[:64] + bytes([GOOD[64] ^ 1]),
+    "x not reduced": b"\x04" + (P + 1).to_bytes(32) + (Y_OF_ONE).to_bytes(32),
+    "y not reduced": b"\x04" + X + b"\xff" * 32,
+    "all ones": b"\x04" + b"\xff" * 64,
+    "hybrid form": bytes([6 + (GOOD[64] & 1)]) + X + Y,
+    "compressed form": bytes([2 + (GOOD[64] & 1)]) + X + bytes(32),
 }
 
 
@@ -473,7 +478,7 @@ def test_malformed_points_are_refused(bad: bytes) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["masked", "shi"])
-@pytest.mark.parametrize("change", [-64, -1, 1, 64, 1 << 16])
+@pytest.mark.parametrize("change", [-65, -64, -1, 1, 65, 1 << 16])
 def test_wrong_lengths_are_refused(protocol: str, change: int) -> None:
     run = course(3) if protocol == "masked" else Course(Party("shi", 3, 3), {})
     if protocol == "masked":
