@@ -41,33 +41,26 @@ install_packages() {
 missing=""
 command -v curl >/dev/null || missing="$missing curl"
 squid_is_new=no
-redis_is_new=no
 if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     missing="$missing squid-openssl"
     squid_is_new=yes
 fi
+/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+services=""
+[ $squid_is_new = no ] || services=squid
 if [ "$purpose" = dev ] && ! command -v redis-server >/dev/null; then
     missing="$missing redis-server"
-    redis_is_new=yes
+    services="$services redis-server"
 fi
-/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 [ -z "$missing" ] || install_packages "$missing"
-if [ $squid_is_new = yes ]; then
-    # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.
+# Debian starts what it installs, on its usual port. Nobody asked for it.
+for service in $services; do
     if [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now squid >&2 || true
-    elif [ -x /etc/init.d/squid ]; then
-        as_root /etc/init.d/squid stop >/dev/null 2>&1 || true
+        as_root systemctl disable --now "$service" >&2 || true
+    elif [ -x "/etc/init.d/$service" ]; then
+        as_root "/etc/init.d/$service" stop >/dev/null 2>&1 || true
     fi
-fi
-if [ $redis_is_new = yes ]; then
-    # Nor a Redis: the tests start their own.
-    if [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now redis-server >&2 || true
-    elif [ -x /etc/init.d/redis-server ]; then
-        as_root /etc/init.d/redis-server stop >/dev/null 2>&1 || true
-    fi
-fi
+done
 
 # Squid runs the helper as its own user, who must be able to reach it. A clone in a
 # private folder stays private: then what Squid needs lies elsewhere.

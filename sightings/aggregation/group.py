@@ -28,7 +28,7 @@ Protocol = Literal["masked", "shi"]
 
 
 class NoiseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Diluted geometric noise (Shi et al., NDSS 2011, section 4.2).
+    """Diluted geometric noise (Shi et al., NDSS 2011).
 
     Attributes:
         epsilon: privacy lost in one period, for one count of one indicator.
@@ -142,7 +142,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 def default_threshold(subscribers: int) -> int:
     """The least threshold against an active aggregator and a third of the subscribers.
 
-    Bonawitz et al. (CCS 2017), table 1: floor(2n/3) + 1.
+    Bonawitz et al. (CCS 2017): floor(2n/3) + 1.
     """
     return 2 * subscribers // 3 + 1
 

@@ -1,4 +1,4 @@
-"""Protocol `masked`, the aggregator's side (Bonawitz et al., CCS 2017, figure 4).
+"""Protocol `masked`, the aggregator's side (Bonawitz et al., CCS 2017).
 
 Inputs are added up as they come, so one vector is held in memory, not one for each subscriber.
 """

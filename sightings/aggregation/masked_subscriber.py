@@ -1,5 +1,5 @@
 """Protocol `masked`, a subscriber's side: Bonawitz et al., "Practical Secure Aggregation for
-Privacy-Preserving Machine Learning", CCS 2017, figure 4, with what an active aggregator needs.
+Privacy-Preserving Machine Learning", CCS 2017, with what an active aggregator needs.
 
 Round 0 advertises keys, 1 shares their secrets, 2 sends the masked input, 3 signs who is in the
 sum, 4 hands out shares: of the self mask for who is in the sum, of the mask key for who is not,

@@ -1,4 +1,4 @@
-"""Diluted geometric noise (Shi et al., NDSS 2011, section 4.2, algorithm 1).
+"""Diluted geometric noise (Shi et al., NDSS 2011).
 
 With alpha = exp(epsilon / sensitivity), Geom(alpha) gives k the probability
 (alpha - 1) / (alpha + 1) * alpha^-|k|. Each subscriber adds such a number with probability

@@ -527,3 +527,40 @@ def test_fields_that_claim_gigabytes_are_refused() -> None:
         split_fields(b"\xff\xff\xff\xff" + bytes(100), most=8)
     with refused("bad-message"):
         split_fields(bytes(4 * 9), most=8)
+
+
+def split_world(colluders: int) -> tuple[Course, str, list[int] | None]:
+    """Honest subscribers are told two truths; colluders sign both, and give all they have."""
+    run = course(6, threshold=4)
+    for _ in range(3):
+        run.round()
+    party, names = run.party, run.party.names
+    victim, honest, liars = names[0], names[: 6 - colluders], names[6 - colluders :]
+    everybody = length_prefixed(*(n.encode() for n in names))
+    without = length_prefixed(*(n.encode() for n in names if n != victim))
+    half = (len(honest) + 1) // 2
+    shares: dict[int, dict[int, bytes]] = {}
+    for side, (told, group) in enumerate(((everybody, honest[:half]), (without, honest[half:]))):
+        history = {n: (run.sent[0][n], run.sent[1][n], told) for n in names}
+        signed = length_prefixed(*(run.answer(n, 3, *history[n]) for n in sorted([*group, *liars])))
+        shares[side] = {names.index(n) + 1: run.opened(n, victim) for n in liars}
+        shares[side] = {h: s[32:] if side == 0 else s[:32] for h, s in shares[side].items()}
+        for name in group:
+            try:
+                answer = run.answer(name, 4, *history[name], signed)
+            except AggregationError:
+                continue
+            handed = split_pairs(body_of(UNMASK, party, answer), most=9)
+            shares[side][names.index(name) + 1] = handed[victim]
+    if any(len(found) < 4 for found in shares.values()):
+        return run, victim, None
+    self_mask, mask_key = (combine_shares(dict(list(shares[s].items())[:4])) for s in (0, 1))
+    return run, victim, run.unmasked(victim, mask_key, self_mask)
+
+
+def test_active_bound_on_colluders_is_exact() -> None:
+    """n = 6, t = 4: with c < 2t - n = 2 lies are refused, with c = 2 they succeed."""
+    for colluders in (0, 1):
+        assert split_world(colluders)[2] is None
+    run, victim, learnt = split_world(2)
+    assert learnt == run.vectors[victim]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.misp import MispServer
+from support.redis_server import RedisServer
 
 from sightings.incident import new_incident
 from sightings.journal import Journal, Sighting
@@ -28,23 +28,9 @@ COUNTS = {"alpha": (3, 0, 1, 0), "beta": (4, 0, 0, 0), "gamma": (0, 0, 5, 1)}
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "",
-         "--dir", str(folder)], stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait()
+def redis_url() -> Iterator[str]:
+    with RedisServer() as server:
+        yield server.url
 
 
 class Member:
