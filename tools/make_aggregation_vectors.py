@@ -58,9 +58,7 @@ def common(made: Session) -> dict[str, Any]:
 def shi() -> dict[str, Any]:
     made = session("shi")
     own = curve.scalar(-sum(int.from_bytes(key) for key in SHI_KEY.values()))
-    points = [
-        curve.encode_point(curve.hash_to_point(made.id, label)).hex() for label in made.labels
-    ]
+    points = [curve.hash_to_point(made.id, label) for label in made.labels]
     messages = {
         name: ShiContributor(made, name, IDENTITY[name], SHI_KEY[name]).answer([], COUNTS[name])
         for name in NAMES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import shutil
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -237,6 +238,8 @@ def publish(
     party = _Party(context)
     session = party.session(group, period, list_file)
     path = party.places.session_folder(session.group, session.id) / _TOTALS
+    if not path.exists():
+        raise AggregationError("too-few", f"{period} has no totals", "run aggregate first")
     totals = msgspec.json.decode(path.read_bytes(), type=Totals)
     by_label = {label_of(name): name for name in _read_uuids(uuids)}
     found = {
@@ -274,6 +277,7 @@ def _deal(folder: Path, group: Group) -> None:
 
     if (folder / "aggregator.key").exists():
         return
+    shutil.rmtree(folder / "dealt", ignore_errors=True)  # from a setup that was cut off
     own, keys = deal(sorted(group.subscribers))
     for name, key in keys.items():
         write_secret(folder / "dealt" / f"{name}.key", key)

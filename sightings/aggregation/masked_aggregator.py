@@ -20,7 +20,7 @@ from sightings.aggregation.reconstruction import reconstruct
 from sightings.aggregation.secret_sharing import SECRET_BYTES
 from sightings.aggregation.seen import Seen
 from sightings.aggregation.session import Session
-from sightings.aggregation.wire import join_pairs, split_pairs, unseal
+from sightings.aggregation.wire import join_names, join_pairs, names_digest, split_pairs, unseal
 
 _PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs
 
@@ -81,7 +81,7 @@ class MaskedCollector:
             case kind if kind == INPUT:
                 self._take_input(sender, body)
             case kind if kind == SURVIVORS:
-                if body != _names(self._survivors):
+                if body != names_digest(self._survivors):
                     raise _wrong(sender, "other survivors")
                 self._messages[sender] = message
             case _:
@@ -133,7 +133,7 @@ class MaskedCollector:
                 return {u: join_pairs({v: self._sealed[v][u] for v in there}) for u in there}
             case kind if kind == INPUT:
                 self._survivors, self._messages = there, {}
-                return dict.fromkeys(there, _names(there))
+                return dict.fromkeys(there, join_names(there))
             case kind if kind in {KEYS, SURVIVORS}:
                 messages = length_prefixed(*(self._messages[name] for name in there))
                 return dict.fromkeys(there, messages)
@@ -177,10 +177,6 @@ class MaskedCollector:
                 "this period gives no totals",
             )
         return secret
-
-
-def _names(names: list[str]) -> bytes:
-    return length_prefixed(*(name.encode() for name in names))
 
 
 def _check_length(sender: str, body: bytes, length: int) -> None:

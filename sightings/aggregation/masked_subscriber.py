@@ -13,7 +13,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.canonical.fields import length_prefixed
 from sightings.aggregation import masks
 from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.group import MAX_SUBSCRIBERS
@@ -22,13 +21,18 @@ from sightings.aggregation.optional import need
 from sightings.aggregation.protocol import too_few
 from sightings.aggregation.secret_sharing import SECRET_BYTES, split_secret
 from sightings.aggregation.session import Session
-from sightings.aggregation.wire import decode_names, join_pairs, seal, split_fields, split_pairs
+from sightings.aggregation.wire import (
+    decode_names,
+    join_pairs,
+    names_digest,
+    seal,
+    split_fields,
+    split_pairs,
+)
 from sightings.aggregation.wire import unseal as unseal_message
 
 ROUNDS: Final = ("keys", "shares", "input", "survivors", "unmask")
 KEYS, SHARES, INPUT, SURVIVORS, UNMASK = ROUNDS
-
-_MAX_NAMES: Final = 68 * MAX_SUBSCRIBERS  # bytes of a list of names
 
 
 class MaskedContributor:
@@ -62,7 +66,7 @@ class MaskedContributor:
             case 2:
                 body = self._mask(history, vector)
             case 3:
-                body = length_prefixed(*(n.encode() for n in self._survivors(history)))
+                body = names_digest(self._survivors(history))
             case _:
                 body = self._unmask(history)
         kind = ROUNDS[len(history)]
@@ -149,10 +153,10 @@ class MaskedContributor:
 
     def _check_signatures(self, received: bytes, survivors: list[str]) -> None:
         """Enough subscribers must have signed the very set that this one signed."""
-        expected = length_prefixed(*(name.encode() for name in survivors))
+        expected = names_digest(survivors)
         signers = set()
         for message in split_fields(received, most=MAX_SUBSCRIBERS):
-            sender, body = unseal_message(SURVIVORS, self._session, message, most=_MAX_NAMES)
+            sender, body = unseal_message(SURVIVORS, self._session, message, most=len(expected))
             if body != expected or sender not in survivors:
                 raise _dishonest("subscribers were told different sets of survivors")
             signers.add(sender)

@@ -8,7 +8,7 @@ another group, period, list or round, nor under another name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -60,6 +60,16 @@ def split_pairs(data: bytes, *, most: int) -> dict[str, bytes]:
 def join_pairs(pairs: dict[str, bytes]) -> bytes:
     """The opposite of `split_pairs`."""
     return b"".join(length_prefixed(name.encode(), pairs[name]) for name in sorted(pairs))
+
+
+def join_names(names: Iterable[str]) -> bytes:
+    """`LP(name, …)` in ascending order."""
+    return length_prefixed(*(name.encode() for name in sorted(names)))
+
+
+def names_digest(names: Iterable[str]) -> bytes:
+    """SHA-256 of a set of names."""
+    return hashlib.sha256(join_names(names)).digest()
 
 
 def decode_names(fields: Sequence[bytes]) -> list[str]:
