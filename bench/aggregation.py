@@ -76,14 +76,14 @@ def decrypt(party: Party, messages: list[bytes], expected: list[int]) -> float:
     return aggregate.seconds
 
 
-def masked(subscribers: int, indicators: int) -> dict[str, float]:
+def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, float]:
     """Seconds of processor time: the costliest subscriber's share, and the aggregation."""
     party = Party("masked", subscribers, indicators)
     vector = [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)]
     collector, aggregate = party.collector(), Clock()
     shares = {name: Clock() for name in party.names}
     histories: dict[str, list[bytes]] = {name: [] for name in party.names}
-    gone = set(party.names[::10]) if subscribers >= 10 else set()
+    gone = set(party.names[: subscribers * percent // 100])
     for number in range(5):
         for name in histories.keys() - (gone if number >= 2 else set()):
             # Made, taken and forgotten one by one: a hundred inputs would be 800 MB.
@@ -128,10 +128,14 @@ def main() -> None:
     results: dict[str, dict[int, dict[str, float]]] = {
         "shi": {n: shi(n, SHI_INDICATORS) for n in SHI_SUBSCRIBERS},
         "masked": {n: masked(n, options.indicators) for n in MASKED_SUBSCRIBERS},
+        "masked, 30 % drop out": {
+            n: masked(n, options.indicators, 30) for n in MASKED_SUBSCRIBERS[-1:]
+        },
     }
     for name, table in results.items():
         columns = list(next(iter(table.values())))
-        print(f"{name:>8}" + "".join(f"{column:>14}" for column in columns))
+        print(name)
+        print(f"{'':>8}" + "".join(f"{column:>14}" for column in columns))
         for n, row in table.items():
             print(f"{n:>8}" + "".join(f"{row[column]:>14.3f}" for column in columns))
         print()
