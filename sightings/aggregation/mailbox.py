@@ -30,7 +30,10 @@ class Mailbox(Protocol):
     def get(
         self, box: str, *, most: int, skip: Collection[str] = ()
     ) -> Iterator[tuple[str, bytes]]:
-        """Messages of at most so many bytes, with their names, except the names to skip."""
+        """Messages of at most so many bytes, with their names, except the names to skip.
+
+        A message that was given before may be left out.
+        """
 
 
 def up_box(session: Session, number: int) -> str:
@@ -86,6 +89,7 @@ class RedisMailbox:
         # Imported here: who uses files needs no Redis.
         import redis  # noqa: PLC0415
 
+        self._read: dict[str, str] = {}
         self._error: type[Exception] = redis.RedisError
         self._redis: Any = redis.Redis.from_url(
             url, username=user, password=password, socket_timeout=60, socket_connect_timeout=10
@@ -102,9 +106,9 @@ class RedisMailbox:
     def get(
         self, box: str, *, most: int, skip: Collection[str] = ()
     ) -> Iterator[tuple[str, bytes]]:
-        """Read a stream (Mailbox.get), entry by entry: together they may be gigabytes."""
-        after = "-"
+        """Read what is new in a stream (Mailbox.get), entry by entry: all may be gigabytes."""
         for _ in range(_MOST_ENTRIES):
+            after = self._read.get(box, "-")
             try:
                 entries = self._redis.xrange(_PREFIX + box, min=after, count=1)
             except self._error as error:
@@ -112,7 +116,7 @@ class RedisMailbox:
             if not entries:
                 return
             (number, fields) = entries[0]
-            after = "(" + number.decode()
+            self._read[box] = "(" + number.decode()
             name = fields.get(b"name", b"").decode("ascii", "replace")
             message = fields.get(b"message", b"")
             if name not in skip and len(message) <= most:

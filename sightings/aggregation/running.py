@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,13 +107,14 @@ class Aggregation:
         for name, message in self._mailbox.get(
             up_box(self._session, number), most=most, skip=there
         ):
-            if message in refused:
+            digest = hashlib.sha256(message).digest()
+            if digest in refused:
                 continue
             try:
                 sender = self._collector.accept(message)
             except AggregationError as error:
                 self._log(f"refused a message of {name[:64]!r}: {error}")
-                refused.add(message)
+                refused.add(digest)
                 continue
             path = folder / f"{sender}.msg"
             if not path.exists():
