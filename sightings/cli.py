@@ -4,9 +4,15 @@ from __future__ import annotations
 
 # Each registers its commands with the group.
 from sightings import cli_list, cli_report
+from sightings.aggregation.cli import register
 from sightings.group import main
 
+register(main)
+
 __all__ = ["cli_list", "cli_report", "main"]
+
+register(main)
+
 
 if __name__ == "__main__":
     main()

@@ -12,6 +12,7 @@ import msgspec
 
 from rules.command import OneLineErrors
 from rules.settings import load_section, settings_path
+from sightings.aggregation.errors import AggregationError
 from sightings.journal import Journal, JournalError, Sighting
 from sightings.settings import SightingsSettings
 from sightings.show import cell
@@ -30,7 +31,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, JournalError)
+    expected = (*OneLineErrors.expected, JournalError, AggregationError)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
