@@ -55,7 +55,7 @@ user = "{user}"
 password_file = "mysql.password"
 misp_user = "admin@misp.example"
 """
-WORDS = "account cdn cloud files login mail office panel secure static support update web".split()
+WORDS = ("account", "cdn", "cloud", "files", "login", "mail", "office", "secure", "static", "web")
 # How often each type occurs, as in feeds of network indicators.
 KINDS = (
     ("domain", 30),

@@ -19,11 +19,15 @@ _STEPS: Final = (
     (re.compile(r"^\s*(?:h[tx*]{2}p|meow)(s?)(?=:)", re.IGNORECASE), r"http\1"),
     (re.compile(r"^\s*fxp(s?)(?=:)", re.IGNORECASE), r"ftp\1"),
 )
+# What no step and no quote can change: most values, so it is asked first.
+_UNTOUCHED: Final = re.compile(r"(?:https?://)?[\w./?&=%+#,;!$~-]*", re.ASCII)
 _QUOTES: Final = {'"': '"', "'": "'", "<": ">", "`": "`", "\u201c": "\u201d"}
 
 
 def refang(text: str) -> str:
     """Undo defanging, and quotes and white space around the value."""
+    if _UNTOUCHED.fullmatch(text):
+        return text
     text = text.strip()
     while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()

@@ -25,5 +25,7 @@ def check_size(text: str) -> None:
     Raises:
         Refused: over 8,192 bytes of UTF-8.
     """
+    if 4 * len(text) <= MAX_VALUE_BYTES:
+        return
     if len(text) > MAX_VALUE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
         raise Refused("longer than 8192 bytes")

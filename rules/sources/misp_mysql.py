@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rules.sources.attribute import Attribute
 from rules.sources.last_good import LastGood
@@ -17,7 +17,7 @@ from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, Engine
 
 _ROWS_AT_ONCE: Final = 5000
 
@@ -176,16 +176,16 @@ def _events(connection: Connection) -> dict[int, _Event]:
     }
 
 
-def _stream(connection: Connection, statement: str) -> Iterator[Row[Any]]:
+def _stream(connection: Connection, statement: str) -> Iterator[tuple[Any, ...]]:
     # Rows go through SQLAlchemy, though the driver's own would cost less: it prefetches
     # rows, and it makes its own errors of what goes wrong on the way.
     options = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
     with connection.exec_driver_sql(statement, execution_options=options) as found:
         for rows in found.partitions(_ROWS_AT_ONCE):
-            yield from rows
+            yield from cast("list[tuple[Any, ...]]", rows)
 
 
-def _merged(rows: Iterator[Row[Any]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _merged(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[str, ...]]]:
     for number, group in groupby(rows, lambda row: row[0]):
         yield number, tuple(name for _, name in group)
 
