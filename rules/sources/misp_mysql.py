@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from rules.sources.attribute import Attribute
 from rules.sources.last_good import LastGood
@@ -19,16 +17,19 @@ from rules.sources.unreadable import Unreadable
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-_ROWS_AT_ONCE: Final = 5000
+_ROWS_AT_ONCE = 2000
 
+# Page by page along the primary key, which the order of the joins must not hide: one
+# connection sees everything at one moment, and tags come with their attributes.
 _ATTRIBUTES: Final = """
-SELECT a.id, a.event_id, a.type, a.category, a.value1, a.value2, a.uuid, a.timestamp,
+SELECT STRAIGHT_JOIN a.id, a.event_id, a.type, a.category, a.value1, a.value2, a.uuid, a.timestamp,
        a.comment, a.last_seen, a.object_relation, o.uuid
 FROM attributes a
 JOIN events e ON e.id = a.event_id
 LEFT JOIN objects o ON o.id = a.object_id
-WHERE a.to_ids = 1 AND a.deleted = 0 AND (o.deleted IS NULL OR o.deleted = 0){published}
-ORDER BY a.id
+WHERE a.id > %(after)s AND a.to_ids = 1 AND a.deleted = 0 AND (o.deleted IS NULL OR o.deleted = 0)
+{published}
+ORDER BY a.id LIMIT %(limit)s
 """
 _EVENTS: Final = """
 SELECT e.id, e.uuid, e.info, e.date, e.published, g.name
@@ -39,7 +40,7 @@ SELECT t.event_id, n.name FROM event_tags t JOIN tags n ON n.id = t.tag_id
 """
 _ATTRIBUTE_TAGS: Final = """
 SELECT t.attribute_id, n.name FROM attribute_tags t JOIN tags n ON n.id = t.tag_id
-ORDER BY t.attribute_id
+WHERE t.attribute_id BETWEEN %(first)s AND %(last)s ORDER BY t.id
 """
 _USER: Final = "SELECT disabled FROM users WHERE email = :email"
 
@@ -73,48 +74,30 @@ class MispMysql:
 
         engine = self._engine()
         try:
-            with ExitStack() as stack:
-                first = stack.enter_context(engine.connect())
-                second = stack.enter_context(engine.connect())
-                for connection in (first, second):
-                    _begin(connection)
-                self._check_user(first)
-                yield from self._rows(first, second)
+            with engine.connect() as connection:
+                _begin(connection)
+                self._check_user(connection)
+                yield from self._rows(connection)
         except SQLAlchemyError as error:
             # Its text quotes the statement and may quote values; the code is enough.
-            raise self._unreadable(_reason(error)) from None
+            raise self._unreadable(*_reason(error)) from None
+        except OSError as error:
+            # The driver reads the CA before it connects, and names its own errors afterwards.
+            problem = f"cannot use ca_file ({error.strerror or 'not a certificate'})"
+            raise self._unreadable(problem, "correct ca_file") from None
         finally:
             engine.dispose()
 
-    def _rows(self, first: Connection, second: Connection) -> Iterator[Attribute]:
-        events = _events(first)
-        published = " AND e.published = 1" if self._settings.published else ""
-        tags = _merged(_stream(second, _ATTRIBUTE_TAGS))
-        next_id, next_tags = next(tags, (-1, ()))
-        for row in _stream(first, _ATTRIBUTES.format(published=published)):
-            number, event_id, kind, category, value1, value2, uuid, timestamp = row[:8]
-            while -1 < next_id < number:
-                next_id, next_tags = next(tags, (-1, ()))
-            event_uuid, info, date, is_published, org, event_tags = events.get(event_id, _NO_EVENT)
-            yield Attribute(
-                type=kind,
-                value=f"{value1}|{value2}" if value2 else value1,
-                uuid=uuid,
-                event_id=str(event_id),
-                event_uuid=event_uuid,
-                event_info=info,
-                org=org,
-                date=date,
-                category=category,
-                comment=row[8] or "",
-                timestamp=str(timestamp),
-                to_ids=True,
-                published=is_published,
-                last_seen=str(row[9]) if row[9] else "",
-                tags=(*event_tags, *next_tags) if next_id == number else event_tags,
-                object_relation=row[10] or "",
-                object_uuid=row[11] or "",
-            )
+    def _rows(self, connection: Connection) -> Iterator[Attribute]:
+        events = _events(connection)
+        published = "AND e.published = 1" if self._settings.published else ""
+        statement = _ATTRIBUTES.format(published=published)
+        after = 0
+        while rows := _query(connection, statement, after=after, limit=_ROWS_AT_ONCE):
+            after = rows[-1][0]
+            tags = _tags(_query(connection, _ATTRIBUTE_TAGS, first=rows[0][0], last=after))
+            for row in rows:
+                yield _attribute(row, events.get(row[1], _NO_EVENT), tags.get(row[0], ()))
 
     def _check_user(self, connection: Connection) -> None:
         from sqlalchemy import text  # noqa: PLC0415
@@ -152,7 +135,7 @@ class MispMysql:
         )
         return create_engine(url, connect_args=options, hide_parameters=True)
 
-    def _unreadable(self, problem: str, remedy: str = "check [[rules.sources]]") -> Unreadable:
+    def _unreadable(self, problem: str, remedy: str) -> Unreadable:
         return Unreadable(self._place, None, problem, remedy)
 
 
@@ -167,37 +150,69 @@ def _begin(connection: Connection) -> None:
 
 
 def _events(connection: Connection) -> dict[int, _Event]:
-    tags: dict[int, list[str]] = defaultdict(list)
-    for event_id, name in _stream(connection, _EVENT_TAGS):
-        tags[event_id].append(name)
+    tags = _tags(_query(connection, _EVENT_TAGS))
     return {
-        number: (uuid, info, str(date or ""), bool(published), org or "", tuple(tags[number]))
-        for number, uuid, info, date, published, org in _stream(connection, _EVENTS)
+        number: (uuid, info, str(date or ""), bool(published), org or "", tags.get(number, ()))
+        for number, uuid, info, date, published, org in _query(connection, _EVENTS)
     }
 
 
-def _stream(connection: Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    # Rows go through SQLAlchemy, though the driver's own would cost less: it prefetches
-    # rows, and it makes its own errors of what goes wrong on the way.
-    options = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
-    with connection.exec_driver_sql(statement, execution_options=options) as found:
-        for rows in found.partitions(_ROWS_AT_ONCE):
-            yield from cast("list[tuple[Any, ...]]", rows)
+def _query(connection: Connection, statement: str, **values: int) -> Sequence[Any]:
+    return connection.exec_driver_sql(statement, values or None).fetchall()
 
 
-def _merged(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for number, group in groupby(rows, lambda row: row[0]):
-        yield number, tuple(name for _, name in group)
+def _tags(rows: Sequence[Any]) -> dict[int, tuple[str, ...]]:
+    """The names by the number of what they are tags of."""
+    tags: dict[int, tuple[str, ...]] = defaultdict(tuple)
+    for number, name in rows:
+        tags[number] += (name,)
+    return tags
 
 
-def _reason(error: Exception) -> str:
+def _attribute(row: Sequence[Any], event: _Event, tags: tuple[str, ...]) -> Attribute:
+    _, event_id, kind, category, value1, value2, uuid, timestamp = row[:8]
+    comment, last_seen, relation, object_uuid = row[8:]
+    event_uuid, info, date, published, org, event_tags = event
+    return Attribute(
+        type=kind,
+        value=f"{value1}|{value2}" if value2 else value1,
+        uuid=uuid,
+        event_id=str(event_id),
+        event_uuid=event_uuid,
+        event_info=info,
+        org=org,
+        date=date,
+        category=category,
+        comment=comment or "",
+        timestamp=str(timestamp),
+        to_ids=True,
+        published=published,
+        # In microseconds, as rules.selection knows.
+        last_seen=str(last_seen) if last_seen else "",
+        tags=event_tags + tags,
+        object_relation=relation or "",
+        object_uuid=object_uuid or "",
+    )
+
+
+_REMEDIES: Final = {
+    1044: ("refuses the user this database", "GRANT SELECT as docs/settings.md says"),
+    1045: ("refuses user or password", "correct user and password_file"),
+    1049: ("does not exist", "correct database"),
+    1130: ("refuses connections from this machine", "CREATE USER for this machine's address"),
+    1142: ("refuses the user a table", "GRANT SELECT as docs/settings.md says"),
+    1146: ("has no MISP tables", "correct database"),
+    1698: ("refuses user or password", "correct user and password_file"),
+    2003: ("cannot be reached", "correct host and port, or start the server"),
+    2006: ("broke the connection", "see the database server's log"),
+    2013: ("broke the connection", "see the database server's log"),
+    2026: ("does not speak TLS that ca_file trusts", "correct ca_file"),
+}
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """What is wrong and what to do about it, without anything that the server said."""
     origin = getattr(error, "orig", None)
     code = origin.args[0] if origin is not None and origin.args else type(error).__name__
-    meanings = {
-        1045: "refuses the password",
-        1049: "does not exist",
-        2003: "cannot be reached",
-        1146: "has no MISP tables",
-        1044: "refuses the user",
-    }
-    return meanings.get(code, f"fails with error {code}") if isinstance(code, int) else str(code)
+    unknown = (f"fails with error {code}", "see the database server's log")
+    return _REMEDIES.get(code, unknown) if isinstance(code, int) else unknown
