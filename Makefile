@@ -5,7 +5,7 @@ PORT ?= 3128
 CONFIG ?= .inkgate/trial/inkgate.toml
 BIN = .inkgate/venv/bin
 
-.PHONY: run test refresh-rules bench lint clean lock install install-dev
+.PHONY: run test refresh-rules bench lint clean lock install install-dev install-bench
 
 run: install
 	@exec $(BIN)/inkgate-squid-conf run --state .inkgate/trial --port $(PORT)
@@ -16,7 +16,7 @@ refresh-rules: install
 test: install-dev
 	$(BIN)/python -m pytest -n auto tests
 
-bench: install-dev
+bench: install-bench
 	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
 lint: install-dev
@@ -29,6 +29,9 @@ install:
 
 install-dev:
 	@tools/bootstrap.sh dev
+
+install-bench:
+	@tools/bootstrap.sh bench
 
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \

@@ -1,144 +1,164 @@
 """Lines a second through the helper's pipe, beside squidGuard on the same requests.
 
-squidGuard (Debian's package) keeps its list in clear in a Berkeley DB; inkgate
-keeps encrypted rules. Both read the same warm stream of unlisted hosts, in turns.
-Prints a table and writes bench/results/helper_pipe.json.
+squidGuard (Debian's package) keeps its lists in clear in Berkeley DBs; inkgate
+keeps encrypted rules. Both get the same requests for unlisted hosts, in turns:
+warm (hosts seen before), half of them new, all of them new. Then the wait of warm
+requests, one at a time, alone and while new hosts keep all derivations busy.
+Prints tables and writes bench/results/helper_pipe.json.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import shutil
-import statistics
-import subprocess
-import sys
+import argparse
+import itertools
 import tempfile
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from support.installation import BIN, Installation, attribute
+from harness import rule_sets
+from harness.machine import describe, median, save, table
+from harness.pipe import Command, Helper, our_line, squidguard, squidguard_line
+from support.installation import BIN, Installation
 
 HOSTS = 20_000
-LINES = 200_000
-LISTED = 10_000
-RUNS = 5
 BATCHES = (1, 16, 256)
+# Part of the requests that ask for a host never seen, and lines for a run of one second
+# or so with batches of 1, 16 and 256.
+SHARES = {
+    "warm": (0.0, (20_000, 200_000, 400_000)),
+    "half cold": (0.5, (1_000, 2_000, 4_096)),
+    "all cold": (1.0, (500, 1_000, 2_048)),
+}
+STORM = 200
+PROBES = 2_000
 
-Command = list[str | Path]
-
-
-def requests_for_inkgate(count: int) -> list[bytes]:
-    return [
-        b"%d GET http://host%d.example/a/path?x=%d 192.0.2.1 - - -\n" % (n, n % HOSTS, n)
-        for n in range(count)
-    ]
-
-
-def requests_for_squidguard(count: int) -> list[bytes]:
-    return [
-        b"%d http://host%d.example/a/path?x=%d 192.0.2.1/- - GET\n" % (n, n % HOSTS, n)
-        for n in range(count)
-    ]
+Line = Callable[[int, bytes], bytes]
+Rates = dict[str, dict[int, dict[str, list[float]]]]
+_new = itertools.count()
 
 
-def rate(command: Command, lines: list[bytes], batch: int) -> float:
-    """Lines a second with `batch` requests under way at a time, after one warming round."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdin
-    assert process.stdout
-    out = process.stdout.fileno()
-    into = process.stdin.fileno()
-    exchange(into, out, lines[:HOSTS], 256)
-    count = LINES // (8 if batch == 1 else 1)
-    started = time.perf_counter()
-    exchange(into, out, lines[:count], batch)
-    seconds = time.perf_counter() - started
-    process.stdin.close()
-    process.wait()
-    return count / seconds
-
-
-def exchange(into: int, out: int, lines: list[bytes], batch: int) -> None:
-    for start in range(0, len(lines), batch):
-        part = lines[start : start + batch]
-        writer = threading.Thread(target=write_all, args=(into, b"".join(part)))
-        data = b"".join(part)
-        if len(data) < 32_768:
-            write_all(into, data)
+def hosts(share: float, count: int) -> Iterator[bytes]:
+    """Host names, of which a share was never used before."""
+    for number in range(count):
+        if int((number + 1) * share) > int(number * share):
+            yield b"new%d.example" % next(_new)
         else:
-            writer.start()
-        wanted = len(part)
-        while wanted > 0:
-            wanted -= os.read(out, 1 << 16).count(b"\n")
+            # A step that shares no factor with the number of hosts: all are used.
+            yield b"host%d.example" % (number * 7919 % HOSTS)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+def start(command: Command, line: Line) -> Helper:
+    """Start a helper and show it all hosts."""
+    helper = Helper(command)
+    helper.exchange([line(n, b"host%d.example" % n) for n in range(HOSTS)], 256)
+    return helper
 
 
-def squidguard(folder: Path) -> Command | None:
-    """A squidGuard with the same list, or None if it is not installed."""
-    program = shutil.which("squidGuard", path="/usr/bin:/usr/sbin")
-    if program is None:
-        return None
-    (folder / "domains").write_text("".join(f"listed{n}.example\n" for n in range(LISTED)))
-    conf = folder / "squidGuard.conf"
-    conf.write_text(
-        f"dbhome {folder}\nlogdir {folder}\n"
-        "dest listed {\n domainlist domains\n}\n"
-        "acl {\n default {\n  pass !listed all\n  redirect http://blocked.example/\n }\n}\n"
-    )
-    subprocess.run([program, "-c", conf, "-C", "all"], check=True, capture_output=True)
-    return [program, "-c", conf]
-
-
-def main() -> None:
-    installation = Installation()
-    installation.add("listed", *(attribute("domain", f"listed{n}.example") for n in range(LISTED)))
-    installation.refresh()
-    ours: Command = [BIN / "inkgate-helper", "--config", installation.config]
-    with tempfile.TemporaryDirectory() as folder:
-        peer = squidguard(Path(folder))
-        contenders: dict[str, tuple[Command, list[bytes]]] = {
-            "inkgate": (ours, requests_for_inkgate(LINES))
-        }
-        if peer:
-            contenders["squidGuard"] = (peer, requests_for_squidguard(LINES))
-        results = measure(contenders, rate)
-    installation.close()
-    report(results)
-
-
-def measure(
-    contenders: dict[str, tuple[Command, list[bytes]]],
-    how: Callable[[Command, list[bytes], int], float],
-) -> dict[str, dict[int, list[float]]]:
-    results: dict[str, dict[int, list[float]]] = {name: {} for name in contenders}
-    for batch in BATCHES:
-        for _ in range(RUNS):
-            for name, (command, lines) in contenders.items():
-                results[name].setdefault(batch, []).append(how(command, lines, batch))
+def rates(contenders: dict[str, tuple[Command, Line]], runs: int) -> Rates:
+    """Lines a second by kind of stream, batch size and contender."""
+    helpers = {name: (start(*what), what[1]) for name, what in contenders.items()}
+    results: Rates = {}
+    for kind, (share, counts) in SHARES.items():
+        for batch, count in zip(BATCHES, counts, strict=True):
+            found = results.setdefault(kind, {}).setdefault(batch, {})
+            for _ in range(runs):
+                stream = list(hosts(share, count))
+                for name, (helper, line) in helpers.items():
+                    lines = [line(n, host) for n, host in enumerate(stream)]
+                    found.setdefault(name, []).append(count / helper.exchange(lines, batch))
+    for helper, _ in helpers.values():
+        helper.close()
     return results
 
 
-def report(results: dict[str, dict[int, list[float]]]) -> None:
-    print(f"{'batch':>6}" + "".join(f"{name:>14}" for name in results) + "    lines/s, medians")
-    for batch in BATCHES:
-        medians = [statistics.median(runs[batch]) for runs in results.values()]
-        print(f"{batch:>6}" + "".join(f"{median:>14,.0f}" for median in medians))
-    path = Path(__file__).parent / "results" / "helper_pipe.json"
-    path.parent.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    path.write_text(json.dumps({"machine": machine, "lines_per_second": results}, indent=1))
+def waits(command: Command, runs: int) -> dict[str, list[dict[str, float]]]:
+    """Seconds that single warm requests wait, without and with a storm of new hosts."""
+    helper = start(command, our_line)
+    results: dict[str, list[dict[str, float]]] = {"calm": [], "storm": []}
+    for _ in range(runs):
+        results["calm"].append(quantiles(probe(helper, storm=0)))
+        results["storm"].append(quantiles(probe(helper, storm=STORM)))
+    helper.close()
+    return results
+
+
+def probe(helper: Helper, storm: int) -> list[float]:
+    """Ask for warm hosts, one every 0.3 ms or so, while `storm` new hosts are under way."""
+    found = []
+    cold = 0
+    for number in range(PROBES):
+        if cold < storm // 2:
+            lines = [our_line(10**6 + n, host) for n, host in enumerate(hosts(1, storm - cold))]
+            helper.send(b"".join(lines))
+            cold = storm
+        time.sleep(0.0003)
+        line = our_line(number, b"host%d.example" % (number * 7919 % HOSTS))
+        started = time.perf_counter()
+        helper.send(line)
+        answered = False
+        while not answered:
+            for answer in helper.read().splitlines():
+                if int(answer.split(b" ")[0]) < 10**6:
+                    answered = True
+                else:
+                    cold -= 1
+        found.append(time.perf_counter() - started)
+    while cold > 0:
+        cold -= helper.read().count(b"\n")
+    return found
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        name: ordered[int(len(ordered) * part)] * 1000
+        for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rules", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    machine = describe()
+    installation = rule_sets.make(options.rules)
+    contenders: dict[str, tuple[Command, Line]] = {"inkgate": (command(installation), our_line)}
+    with tempfile.TemporaryDirectory() as folder:
+        clear = rule_sets.clear_text(options.rules)
+        peer = squidguard(Path(folder), clear.domains, clear.urls)
+        if peer:
+            contenders["squidGuard"] = (peer, squidguard_line)
+        measured = rates(contenders, options.runs)
+    waited = waits(command(installation), options.runs)
+    installation.close()
+    report(measured, waited)
+    save(
+        "helper_pipe",
+        machine,
+        rules=options.rules,
+        lines_per_second=measured,
+        wait_ms=waited,
+    )
+
+
+def command(installation: Installation) -> Command:
+    return [BIN / "inkgate-helper", "--config", installation.config]
+
+
+def report(measured: Rates, waited: dict[str, list[dict[str, float]]]) -> None:
+    rows = []
+    for kind, batches in measured.items():
+        for batch, found in batches.items():
+            medians = [median(runs) for runs in found.values()]
+            rows.append((kind, batch, *medians, medians[0] / medians[-1]))
+    table(("stream", "batch", "inkgate", "squidGuard", "ratio"), rows)
+    rows = [
+        (name, *(median([run[q] for run in runs]) for q in ("p50", "p99", "p99.9")))
+        for name, runs in waited.items()
+    ]
+    table(("warm, one by one", "p50 ms", "p99 ms", "p99.9 ms"), rows)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
 """The helper's main loop: read a batch, answer what is known, hand on what is not.
 
 Everything that a clean host needs happens in `_sort`, without looking at the
-path; all the rest happens on worker threads, whose derivations release the
-interpreter lock, so a new name never holds up a known one.
+path; all the rest waits in `Lookups`, which gets its turn between two batches.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
-import queue
 import select
-import threading
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
+from helper.answers import Answers
+from helper.clean import host_key
+from helper.lookups import Lookup, Lookups
 from helper.protocol import (
+    ABSENT,
     MIN_FIELDS,
     SERVER,
     SHORT_ID_DIGITS,
@@ -24,55 +26,18 @@ from helper.protocol import (
     LineSplitter,
     broken,
     err,
-    ok,
-    parse_request,
     request_id,
 )
+from helper.reports import Reports
 from helper.settings import HelperSettings
-from rules.errors import PackError
-from rules.live.recent import Recent
+from helper.watcher import View, Watcher
+from rules.live.derivers import Derivers
 from rules.live.ruleset import RuleSet
-from rules.live.verdicts import examine
-from rules.matcher import Match, Matcher
+from rules.live.verdicts import Findings
 
-READ_BYTES: Final = 1 << 18
-# Where the host is surely over: "http://" and one character of it have 8 bytes.
-_HOST_FROM: Final = 8
-_MAX_KEY_BYTES: Final = 300
-
-Report = Callable[[str, str, str, Sequence[Match]], None]
-
-
-class Answers:
-    """The only way to Squid: whole lines, one writer at a time."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._lock = threading.Lock()
-
-    def write(self, data: bytes) -> None:
-        """Write all of it; wait while Squid does not read.
-
-        Raises:
-            OSError: Squid is gone.
-        """
-        with self._lock:
-            view = memoryview(data)
-            while view:
-                try:
-                    view = view[os.write(self._fd, view) :]
-                except BlockingIOError:
-                    # Squid gives one socket for both directions, so it may be the
-                    # reading side that made it non-blocking.
-                    select.select([], [self._fd], [])
-
-
-class _Clean(NamedTuple):
-    """What is known to be clean in one generation, by its spelling in Squid's lines."""
-
-    hosts: Recent[bytes, bool]
-    servers: Recent[bytes, bool]
-    agents: Recent[bytes, bool]
+READ_BYTES: Final = 1 << 16
+# One line of so many batches tells what is hot.
+_SAMPLED: Final = 8
 
 
 class Helper:
@@ -82,9 +47,7 @@ class Helper:
         rule_set: where the matcher comes from.
         settings: section `[helper]`.
         answers: Squid's end.
-        report: called with client, method, incident id and matches before the answer
-            goes out.
-        new_incident: makes incident ids.
+        reports: where matches go.
         log: takes one line without secrets.
     """
 
@@ -93,23 +56,27 @@ class Helper:
         rule_set: RuleSet,
         settings: HelperSettings,
         answers: Answers,
-        report: Report,
-        new_incident: Callable[[], str],
+        reports: Reports,
         log: Callable[[str], None],
     ) -> None:
-        self._rule_set = rule_set
-        self._settings = settings
+        self._pending = settings.pending
         self._unable = broken if settings.fail == "closed" else err
         self._answers = answers
-        self._report = report
-        self._new_incident = new_incident
-        self._log = log
-        self._clean = self._nothing_known()
-        self._work: queue.SimpleQueue[tuple[bytes, Matcher, _Clean] | None] = queue.SimpleQueue()
-        self._workers = [
-            threading.Thread(target=self._worker, name=f"lookup-{n}", daemon=True)
-            for n in range(settings.workers)
-        ]
+        self._reports = reports
+        self._watcher = Watcher(rule_set, settings, log)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._derivers = Derivers(settings.workers, lambda: os.eventfd_write(self._wake, 1), log)
+        self._lookups = Lookups(
+            self._derivers,
+            settings.workers,
+            settings.deadline_seconds,
+            self._settle,
+            self._give_up,
+            log,
+        )
+        self._poll = select.poll()
+        self._out: list[bytes] = []
+        self._batches = 0
 
     def run(self, fd: int) -> None:
         """Serve until the input ends or has nothing more to give, then answer what is pending.
@@ -117,112 +84,102 @@ class Helper:
         Raises:
             OSError: Squid is gone.
         """
-        for worker in self._workers:
-            worker.start()
+        self._watcher.start()
+        self._derivers.start()
+        self._reports.start()
+        # What lives from start to end need not be looked at by the garbage collector.
+        gc.freeze()
+        self._poll.register(self._wake, select.POLLIN)
+        self._read_all(fd)
+        while self._lookups.count:
+            self._wait()
+            self._do_pending()
+        self._watcher.stop()
+        self._derivers.stop()
+        self._reports.stop()
+
+    def _read_all(self, fd: int) -> None:
         lines = LineSplitter()
+        self._poll.register(fd, select.POLLIN)
         # A signal makes the input non-blocking: what Squid has already sent is still
         # read and answered, and then the reading ends.
         with contextlib.suppress(BlockingIOError):
             while data := os.read(fd, READ_BYTES):
                 self._handle(lines.feed(data))
+                if self._lookups.count:
+                    self._work_until_readable(fd)
+        self._poll.unregister(fd)
         self._handle(lines.finish())
-        for _ in self._workers:
-            self._work.put(None)
-        for worker in self._workers:
-            worker.join()
+
+    def _work_until_readable(self, fd: int) -> None:
+        # At least once: input that never ends must not keep new hosts waiting.
+        self._do_pending()
+        while self._lookups.count and not self._wait(fd):
+            self._do_pending()
+
+    def _wait(self, fd: int = -1) -> bool:
+        """Wait until there is something to do; True if it is to read from `fd`."""
+        ready = self._poll.poll(self._lookups.patience() * 1000)
+        if any(number == self._wake for number, _ in ready):
+            os.eventfd_read(self._wake)
+        return any(number == fd for number, _ in ready)
 
     def _handle(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        if self._rule_set.fresh():
-            # Verdicts belong to a generation; lookups under way keep the old object.
-            self._clean = self._nothing_known()
-        matcher = self._rule_set.matcher
-        if matcher is None:
-            out = [self._unable(i) for line in lines if (i := request_id(line))]
-        else:
-            out = self._sort(lines, matcher)
-        if out:
-            self._answers.write(b"".join(out))
+        view = self._watcher.view
+        if view is None:
+            self._out += [self._unable(i) for line in lines if (i := request_id(line))]
+        elif lines:
+            self._sort(lines, view)
+        self._flush()
 
-    def _sort(self, lines: list[bytes], matcher: Matcher) -> list[bytes]:
+    def _sort(self, lines: list[bytes], view: View) -> None:
         """Answer the requests that are known to be clean and queue the others."""
-        hosts, servers, agents = self._clean
+        hosts, servers, agents = view.clean
         young = hosts.young
-        plain = not matcher.has_user_agents
-        out = []
+        plain = view.plain
+        out = self._out
         for line in lines:
             fields = line.split(b" ")
             if (
                 len(fields) >= MIN_FIELDS
                 and ((key := host_key(fields[URI])) in young or hosts.get(key))
-                and (fields[SERVER] == b"-" or servers.get(fields[SERVER]))
+                and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
                 and (plain or agents.get(fields[USER_AGENT]))
                 and len(fields[0]) <= SHORT_ID_DIGITS
                 and fields[0].isdigit()
             ):
                 out.append(fields[0] + b" ERR\n")
             elif request := request_id(line):
-                if self._work.qsize() < self._settings.pending:
-                    self._work.put((line, matcher, self._clean))
-                else:
-                    out.append(self._unable(request))
-        return out
+                self._queue(request, line, view)
+        self._batches += 1
+        if not self._batches % _SAMPLED:
+            self._watcher.hot.saw(lines[-1].split(b" "))
 
-    def _worker(self) -> None:
-        while (item := self._work.get()) is not None:
-            line = item[0]
-            try:
-                answer = self._answer(*item)
-            except PackError as error:
-                self._log(str(error))
-                answer = self._unable_line(line)
-            except Exception as error:  # noqa: BLE001
-                # The text may hold the value that caused it, so only the type is said.
-                self._log(f"a lookup failed: {type(error).__name__}")
-                answer = self._unable_line(line)
-            try:
-                self._answers.write(answer)
-            except OSError:
+    def _queue(self, request: bytes, line: bytes, view: View) -> None:
+        if self._lookups.count + self._reports.waiting() < self._pending:
+            self._lookups.add(line, view.in_use, view.clean)
+        else:
+            self._out.append(self._unable(request))
+
+    def _do_pending(self) -> None:
+        self._lookups.work()
+        self._flush()
+
+    def _flush(self) -> None:
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._answers.write(data)
+
+    def _settle(self, lookup: Lookup, found: Findings | None) -> None:
+        if found is not None and lookup.request is not None:
+            lookup.clean.remember(lookup.fields, found)
+            if found.matches:
+                self._reports.add(lookup.request, found.matches, late=lookup.answered)
                 return
+        if not lookup.answered:
+            self._out.append((self._unable if found is None else err)(lookup.fields[0]))
 
-    def _answer(self, line: bytes, matcher: Matcher, clean: _Clean) -> bytes:
-        request = parse_request(line)
-        if request is None:
-            return self._unable_line(line)
-        found = examine(request.observed, matcher)
-        self._remember(line, found.clean_host, found.clean_server, found.clean_agent, clean)
-        if not found.matches:
-            return err(request.id)
-        incident = self._new_incident()
-        self._report(request.client, request.method, incident, found.matches)
-        if any(match.message.action == "block" for match in found.matches):
-            return ok(request.id, incident)
-        return err(request.id)
-
-    def _remember(self, line: bytes, host: bool, server: bool, agent: bool, clean: _Clean) -> None:
-        fields = line.split(b" ")
-        for known, cache, key in (
-            (host, clean.hosts, host_key(fields[URI])),
-            (server, clean.servers, fields[SERVER]),
-            (agent, clean.agents, fields[USER_AGENT]),
-        ):
-            if known and len(key) <= _MAX_KEY_BYTES:
-                cache.put(key, True)
-
-    def _unable_line(self, line: bytes) -> bytes:
-        return self._unable(line.split(b" ", 1)[0])
-
-    def _nothing_known(self) -> _Clean:
-        limit = self._settings.cached_hosts
-        return _Clean(Recent(limit), Recent(limit // 4), Recent(limit // 16))
-
-
-def host_key(uri: bytes) -> bytes:
-    """The part of a URI that decides its host: everything before the path.
-
-    Two URIs with the same key have the same scheme, host and port, in whatever
-    spelling. (The key may be longer than that; then it only fits fewer URIs.)
-    """
-    end = uri.find(b"/", _HOST_FROM)
-    return uri if end < 0 else uri[:end]
+    def _give_up(self, lookup: Lookup) -> None:
+        self._out.append(self._unable(lookup.fields[0]))

@@ -21,7 +21,7 @@ MAX_ID: Final = 2**64 - 1
 _ID: Final = re.compile(rb"([0-9]{1,20})(?: |$)")
 # IDs with fewer digits than MAX_ID need no comparison.
 SHORT_ID_DIGITS: Final = 19
-_ABSENT: Final = b"-"
+ABSENT: Final = b"-"
 
 METHOD, URI, CLIENT, SERVER, USER_AGENT = 1, 2, 3, 4, 5
 MIN_FIELDS: Final = 6
@@ -100,7 +100,7 @@ def broken(request: bytes) -> bytes:
 
 
 def _text(field: bytes) -> str:
-    if field == _ABSENT:
+    if field == ABSENT:
         return ""
     # Squid passes on bytes of any encoding. Bytes that are not UTF-8 are kept apart
     # from each other (surrogates), so that two values never become one.

@@ -19,6 +19,9 @@ class HelperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         cached_keys: stretched values kept in memory (about 250 bytes each).
         key_cache_mib: largest size of the shared key cache on disk.
         pending: requests that may wait for a derivation; beyond it `fail` decides.
+        deadline_seconds: longest that a request may wait; then `fail` decides.
+        warm_up_hosts: hosts looked up in a new rule set before it is used.
+        warm_up_seconds: longest that a rule set of a new epoch may wait for that.
     """
 
     fail: Fail = "open"
@@ -27,6 +30,9 @@ class HelperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     cached_keys: int = 100_000
     key_cache_mib: int = 256
     pending: int = 20_000
+    deadline_seconds: float = 5.0
+    warm_up_hosts: int = 10_000
+    warm_up_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -35,6 +41,9 @@ class HelperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             ("cached_keys", 1000, 50_000_000),
             ("key_cache_mib", 1, 65_536),
             ("pending", 1, 1_000_000),
+            ("deadline_seconds", 0.01, 300),
+            ("warm_up_hosts", 1, 1_000_000),
+            ("warm_up_seconds", 0, 300),
         ):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} lies between {least} and {most}")

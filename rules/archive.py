@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tarfile
 import tempfile
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -19,8 +18,7 @@ from rules.install import install_pack, installed_serial, verify_pack
 from rules.kdf import Caps
 from rules.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, verify_signature
 from rules.pack import MANIFEST, SIGNATURE, gate_path, read_small, rule_path
-
-_CHUNK: Final = 1 << 20
+from rules.ustar import Member, read_members
 
 
 def export_pack(pack: Path, target: BinaryIO) -> Manifest:
@@ -63,11 +61,10 @@ def install_archive(
     root.mkdir(parents=True, exist_ok=True)
     with _folder(root) as folder:
         try:
-            with tarfile.open(fileobj=source, mode="r|*") as archive:
-                _unpack(archive, folder, key, caps)
-        except (tarfile.TarError, EOFError, OSError) as error:
+            _unpack(source, folder, key, caps)
+        except tarfile.TarError as error:
             raise PackError(
-                "bad-digest", f"the archive is damaged ({type(error).__name__})", "get it again"
+                "bad-digest", f"the archive is damaged ({error})", "get it again"
             ) from None
         manifest = verify_pack(
             folder,
@@ -81,35 +78,34 @@ def install_archive(
     return manifest
 
 
-def _unpack(archive: tarfile.TarFile, folder: Path, key: Ed25519PublicKey, caps: Caps) -> None:
-    members = iter(archive)
-    data = _small(archive, next(members, None), MANIFEST)
-    signature = _small(archive, next(members, None), SIGNATURE)
+def _unpack(source: BinaryIO, folder: Path, key: Ed25519PublicKey, caps: Caps) -> None:
+    members = read_members(source)
+    data = _small(members, MANIFEST)
+    signature = _small(members, SIGNATURE)
     verify_signature(data, signature, key)
     manifest = parse_manifest(data, caps)
     (folder / MANIFEST).write_bytes(data)
     (folder / SIGNATURE).write_bytes(signature)
     expected = _members(manifest)
     for member in members:
-        size = expected.pop(member.name, None)
-        if size is None or not member.isreg() or member.size != size:
+        if expected.pop(member.name, None) != member.size:
             raise PackError(
                 "bad-digest", "the archive holds what its manifest does not name", "get it again"
             )
-        file = archive.extractfile(member)
         target = folder / member.name
         target.parent.mkdir(exist_ok=True)
         with target.open("wb") as copy:
-            shutil.copyfileobj(file or io.BytesIO(), copy, _CHUNK)
+            for chunk in member.chunks:
+                copy.write(chunk)
 
 
-def _small(archive: tarfile.TarFile, member: tarfile.TarInfo | None, name: str) -> bytes:
-    if member is None or member.name != name or not member.isreg():
+def _small(members: Iterator[Member], name: str) -> bytes:
+    member = next(members, None)
+    if member is None or member.name != name:
         raise PackError("bad-digest", f"the archive does not begin with {name}", "get it again")
     if member.size > MAX_MANIFEST_BYTES:
         raise PackError("too-large", f"{name} is larger than 1 MiB", "this is no pack")
-    file = archive.extractfile(member)
-    return file.read() if file else b""
+    return b"".join(member.chunks)
 
 
 def _members(manifest: Manifest) -> dict[str, int]:

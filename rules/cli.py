@@ -17,6 +17,7 @@ from rich.table import Table
 from rules.archive import export_pack, install_archive
 from rules.canonical import Refused, Value, canonical_attribute
 from rules.command import OneLineErrors
+from rules.foreign.cli import export_foreign, or_foreign
 from rules.generation import Generation
 from rules.install import open_current
 from rules.kdf import Pbkdf2, Profile
@@ -75,7 +76,12 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
     """What `refresh` and `publish` have in common."""
     for option in reversed(
         (
-            click.option("--misp", "only", type=_ORIGINS, help="Read these sources only."),
+            click.option(
+                "--misp",
+                "only",
+                type=_ORIGINS,
+                help="Ask these only; others as last read.",
+            ),
             click.option("--full", is_flag=True, help="Read all of every source again."),
             click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
             click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),
@@ -249,14 +255,16 @@ def inspect(settings: _Settings, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("queries", metavar="TYPE=VALUE…", nargs=-1, required=True)
+@click.argument("queries", metavar="TYPE=VALUE…", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
+@or_foreign
 @click.pass_obj
 def match(settings: _Settings, queries: tuple[str, ...], *, as_json: bool) -> None:
     """Look up values: url=…, domain=…, ip-dst=…, 'ip-dst|port=198.51.100.7|443'.
 
     A name is looked up as a proxy would: domain= also finds rules for its parent
-    domains. Exit status as grep's: 0 found, 1 nothing found, 2 error.
+    domains. Exit status as grep's: 0 found, 1 nothing found, 2 error. With --foreign
+    the rules of another tool are matched in batch (docs/foreign-rules.md).
     """
     where = settings.places
     token = read_token(where.token_file)
@@ -327,6 +335,9 @@ def _print_manifest(generation: Generation) -> None:
     for name, file in sorted(manifest.classes.items()):
         table.add_row(name, str(file.rules), str(file.size))
     console.print(table)
+
+
+main.add_command(export_foreign)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from rules.canonical import Value, suffixes
+from rules.canonical import Value, parents
 from rules.warninglists import Hit, WarningLists
 
 Disposition = Literal["drop", "mark", "off"]
@@ -74,10 +74,15 @@ class AllowList:
         if host is not None and host.kind == "name":
             if indicator_class == "domain" and host.value in self._covers:
                 return True
-            return bool(self._names) and any(n in self._names for n in suffixes(host.value))
-        if self._networks and value.kind == "ip":
+            return bool(self._names) and self._names_host(host.value, is_url=value.is_url)
+        if self._networks and (host is not None or value.kind == "ip"):
             return self._overlaps(host.value if host else value.parts[0])
         return False
+
+    def _names_host(self, name: str, *, is_url: bool) -> bool:
+        # The host of a URL stands without its www.
+        names = (*parents(name), f"www.{name}") if is_url else parents(name)
+        return not self._names.isdisjoint(names)
 
     def _add(self, value: Value) -> None:
         if value.kind == "ip" and len(value.parts) == 1:
@@ -85,10 +90,12 @@ class AllowList:
         elif value.kind == "name" and len(value.parts) == 1:
             name = value.parts[0]
             self._names.add(name)
-            while name := name.partition(".")[2]:
-                self._covers.add(name)
+            self._covers.update(parents(name)[1:])
         else:
             self._exact.add((value.kind, value.data))
+            if value.is_url and value.host is not None and value.host.kind == "name":
+                # A domain rule would block the URL, too.
+                self._covers.update(parents(value.host.value))
 
     def _overlaps(self, text: str) -> bool:
         network = ipaddress.ip_network(text)

@@ -17,7 +17,10 @@ MAX_BITS: Final = 1 << 36
 
 
 def gate_bits(values: int, epsilon: float) -> int:
-    """Size of a gate, in bits, that lets a fraction `epsilon` of random values pass.
+    """Size of a gate, in bits, that lets at most a fraction `epsilon` of random values pass.
+
+    A power of two (docs/decisions/0040): a set that grows keeps its size for long, and
+    when it does not, a value that the smaller gate stopped is stopped by the larger.
 
     Raises:
         ValueError: epsilon is not above 0 and below 1 (1 means "no gate").
@@ -25,7 +28,7 @@ def gate_bits(values: int, epsilon: float) -> int:
     if not 0 < epsilon < 1:
         raise ValueError("epsilon lies between 0 and 1")
     needed = max(MIN_BITS, math.ceil(values / -math.log1p(-epsilon)))
-    return (needed + 7) // 8 * 8
+    return 1 << (needed - 1).bit_length()
 
 
 def build_gate(numbers: Iterable[int], values: int, epsilon: float) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
-from rules.canonical import Value, canonical_attribute
+from rules.canonical import Refused, Value, canonical_attribute
 from rules.message import Action
 from rules.sources.attribute import Attribute
+
+_SHORTEST: Final = {"4": 8, "6": 16}
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -49,9 +52,17 @@ def indicators_of(
         Refused: there is no canonical form; the reason never holds the value.
     """
     value = canonical_attribute(attribute.type, attribute.value)
+    _check_network(value)
     yield attribute.type, value
     if attribute.type == "domain|ip" and domain_ip_by_domain:
         yield "domain", canonical_attribute("domain", value.parts[0])
+
+
+def _check_network(value: Value) -> None:
+    """A typing error must not block a continent: 0.0.0.0/0 is a valid value in MISP."""
+    address, slash, length = value.parts[0].partition("/")
+    if value.kind == "ip" and slash and int(length) < _SHORTEST["6" if ":" in address else "4"]:
+        raise Refused("a network of more than a /8 (IPv6: /16)")
 
 
 def make_record(

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rules.derive import derive_set_key, token_check
 from rules.errors import PackError
-from rules.generation import Generation, compile_generation
+from rules.foreign.detect import looks_foreign
+from rules.generation import Generation, compile_generation, is_sound
 from rules.kdf import Caps
 from rules.manifest import (
     Manifest,
@@ -55,11 +56,20 @@ def verify_pack(
     check_expiry(manifest, now)
     check_serial(manifest, installed)
     check_token(manifest, token)
+    check_files(pack, manifest)
+    return manifest
+
+
+def check_files(pack: Path, manifest: Manifest) -> None:
+    """Check that a pack's files are those that its manifest names.
+
+    Raises:
+        PackError: `bad-digest`.
+    """
     for name, file in manifest.classes.items():
         check_file(rule_path(pack, name), file)
     for level, gate in manifest.gates.items():
         check_file(gate_path(pack, level), gate)
-    return manifest
 
 
 def check_token(manifest: Manifest, token: bytes) -> bytes:
@@ -85,15 +95,22 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
         The generation's folder.
 
     Raises:
-        PackError: `bad-rules`; the old generation stays current.
+        PackError: `bad-rules`, or another tool's rules lie there; the old generation
+            stays current.
         OSError: the disk is full or not writable; likewise.
     """
+    if current_folder(root) is None:
+        _refuse_foreign(root)
     generations = root / "generations"
     generations.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(read_small(pack / MANIFEST)).hexdigest()
-    final = generations / f"{manifest.serial:010d}-{digest[:16]}"
-    if final == current_folder(root):
-        return final
+    data = read_small(pack / MANIFEST)
+    final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"
+    current = current_folder(root)
+    if current is not None and current.name.startswith(final.name):
+        if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
+            return current
+        # Never mended in place: helpers may have it open.
+        final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=generations))
     try:
         compile_generation(pack, manifest, work)
@@ -145,10 +162,23 @@ def open_current(root: Path, caps: Caps) -> Generation:
     """
     folder = current_folder(root)
     if folder is None:
+        _refuse_foreign(root)
         raise PackError(
             "bad-rules", f"no rule set is installed in {root}", "run inkgate-rules refresh"
         )
     return Generation(folder, caps)
+
+
+def _refuse_foreign(root: Path) -> None:
+    tool = looks_foreign(root)
+    if tool is not None:
+        raise PackError(
+            "bad-rules",
+            f"{root} holds rules of {tool}, which cost one derivation per rule for every value: "
+            "too slow for requests that wait",
+            f"match them in batch with inkgate-rules match --foreign {root}, and let "
+            "[rules] installed name inkgate's own folder",
+        )
 
 
 def installed_serial(root: Path, caps: Caps) -> int | None:
@@ -160,6 +190,13 @@ def installed_serial(root: Path, caps: Caps) -> int | None:
         return parse_manifest(read_small(folder / MANIFEST), caps).serial
     except PackError:
         return None
+
+
+def _read_or_nothing(path: Path) -> bytes:
+    try:
+        return read_small(path)
+    except PackError:
+        return b""
 
 
 def _prune(generations: Path, current: Path) -> None:

@@ -92,6 +92,8 @@ class Caps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     argon2id_iterations: int = 4
     argon2id_lanes: int = 4
     pbkdf2_iterations: int = 1_000_000
+    # Of foreign rules only (docs/foreign-rules.md).
+    bcrypt_rounds: int = 2_000
 
 
 def check_profile(kind: str, profile: Profile, caps: Caps) -> None:

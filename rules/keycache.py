@@ -16,10 +16,14 @@ from typing import Final
 import lmdb
 
 from rules.canonical.fields import length_prefixed
+from rules.generation import is_whole
+from rules.kdf import STRETCHED_BYTES
+from rules.made_once import make_once
 
 INSTALLATION_KEY: Final = "installation.key"
 _KEY_BYTES: Final = 32
 _INDEX_BYTES: Final = 16
+_CHECK_BYTES: Final = 8
 
 
 def read_installation_key(folder: Path) -> bytes:
@@ -30,18 +34,7 @@ def read_installation_key(folder: Path) -> bytes:
     """
     path = folder / INSTALLATION_KEY
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        # Written aside and linked: a second process sees all of the key or none.
-        temporary = folder / f".{INSTALLATION_KEY}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(fd, os.urandom(_KEY_BYTES))
-        finally:
-            os.close(fd)
-        try:
-            os.link(temporary, path)
-        finally:
-            temporary.unlink()
+    make_once(path, os.urandom(_KEY_BYTES), 0o600)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise OSError(f"{path} is damaged; remove it and the files beside it")
@@ -55,25 +48,19 @@ class KeyCache:
         folder: where the files lie; it belongs to this user.
         set_id: the epoch. Files of other epochs are useless and are removed.
         limit: the file's largest size in bytes; at the limit the cache starts anew.
+        durable: wait for the disk at every write. Without, a power cut may leave any
+            bytes (LMDB, MDB_NOSYNC), so another start of the machine has another file.
 
     Raises:
         OSError, lmdb.Error: it cannot be opened.
     """
 
-    def __init__(self, folder: Path, set_id: str, limit: int = 256 << 20) -> None:
+    def __init__(
+        self, folder: Path, set_id: str, limit: int = 256 << 20, *, durable: bool = False
+    ) -> None:
         self._key = read_installation_key(folder)
-        path = folder / f"{set_id}.mdb"
-        self._env = lmdb.open(
-            str(path),
-            map_size=limit,
-            subdir=False,
-            mode=0o600,
-            # A lost tail costs derivations, not correctness; waiting for the disk
-            # would cost every new name.
-            sync=False,
-            metasync=False,
-            max_readers=512,
-        )
+        path = folder / (f"{set_id}.mdb" if durable else f"{set_id}.{_boot()}.mdb")
+        self._env = _open_whole(path, limit, durable=durable)
         _remove_others(folder, path)
 
     def index(self, kind: str, data: bytes) -> bytes:
@@ -82,13 +69,17 @@ class KeyCache:
 
     def get(self, kind: str, data: bytes) -> bytes | None:
         """The stretched bytes of a value, or None."""
+        index = self.index(kind, data)
         with self._env.begin() as txn:
-            found: bytes | None = txn.get(self.index(kind, data))
-        return found
+            found: bytes | None = txn.get(index)
+        if found is None or found[STRETCHED_BYTES:] != self._check(index, found[:STRETCHED_BYTES]):
+            return None
+        return found[:STRETCHED_BYTES]
 
     def put_many(self, entries: list[tuple[str, bytes, bytes]]) -> None:
         """Keep (kind, value, stretched) triples."""
         rows = [(self.index(kind, data), stretched) for kind, data, stretched in entries]
+        rows = [(index, stretched + self._check(index, stretched)) for index, stretched in rows]
         try:
             self._put(rows)
         except lmdb.MapFullError:
@@ -103,10 +94,41 @@ class KeyCache:
             self._env.sync(True)
         self._env.close()
 
+    def _check(self, index: bytes, stretched: bytes) -> bytes:
+        # A wrong key would be a listed value that is never found, and nobody would know.
+        return hmac.digest(self._key, length_prefixed(index, stretched), "sha256")[:_CHECK_BYTES]
+
     def _put(self, rows: list[tuple[bytes, bytes]]) -> None:
         with self._env.begin(write=True) as txn:
             for index, stretched in rows:
                 txn.put(index, stretched)
+
+
+def _open_whole(path: Path, limit: int, *, durable: bool) -> lmdb.Environment:
+    with contextlib.suppress(lmdb.InvalidError, lmdb.CorruptedError, lmdb.PanicError):
+        env = _open(path, limit, durable=durable)
+        if is_whole(env, path):
+            return env
+        env.close()
+    path.unlink()
+    return _open(path, limit, durable=durable)
+
+
+def _open(path: Path, limit: int, *, durable: bool) -> lmdb.Environment:
+    return lmdb.open(
+        str(path),
+        map_size=limit,
+        subdir=False,
+        mode=0o600,
+        sync=durable,
+        metasync=durable,
+        max_readers=512,
+    )
+
+
+def _boot() -> str:
+    """What tells this start of the machine from all others (random(4), boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
 
 
 def _remove_others(folder: Path, kept: Path) -> None:

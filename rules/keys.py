@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rules.derive import MIN_TOKEN_BYTES
+from rules.made_once import make_once
 
 SIGNING_KEY: Final = "signing.key"
 _MAX_KEY_BYTES: Final = 64 * 1024
@@ -95,18 +95,9 @@ def make_signing_key(folder: Path, public: Path) -> bool:
 
 
 def _create(path: Path, data: bytes, mode: int) -> bool:
+    # Never overwritten: an old key may be the only one that opens something.
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Never overwrite: an old key may be the only one that opens something.
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        return False
-    with os.fdopen(fd, "wb") as file:
-        os.fchmod(fd, mode)
-        file.write(data)
-        file.flush()
-        os.fsync(fd)
-    return True
+    return make_once(path, data, mode)
 
 
 def _read(path: Path, remedy: str) -> bytes:

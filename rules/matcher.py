@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from rules.canonical import Host, Refused, Url, canonical_url, network_of, strip_www, suffixes
+from rules.canonical import Host, Refused, network_of, observed_url, strip_www, suffixes
 from rules.canonical.fields import length_prefixed
 from rules.derive import Deriver, rule_info, rule_keys
 from rules.generation import Generation
 from rules.install import check_token
 from rules.message import Message, decode_message
 from rules.sealing import rule_aad, unseal
+from rules.steps import Steps, Stretch, Value, finish
 
 URL_CLASSES: Final = ("url", "uri", "link")
-
-Stretch = Callable[[str, bytes], bytes]
 
 
 class Match(NamedTuple):
@@ -31,6 +30,13 @@ class HostVerdict(NamedTuple):
 
     matches: tuple[Match, ...]
     needs_url: bool
+
+
+class ServerVerdict(NamedTuple):
+    """What a server's address decides: its matches, and whether the port may matter."""
+
+    matches: tuple[Match, ...]
+    by_port: bool
 
 
 CLEAN: Final = HostVerdict((), needs_url=False)
@@ -62,10 +68,16 @@ class Matcher:
         self._classes = {
             name: (rule_info(name), rule_aad(set_id, name)) for name in manifest.classes
         }
+        self._has_ports = "ip-dst|port" in self._classes
         self._url_classes = tuple(name for name in URL_CLASSES if name in self._classes)
         self._lengths = {
             version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
         }
+
+    @property
+    def stretch(self) -> Stretch:
+        """The derivation that this matcher's look-ups stand on."""
+        return self._stretch
 
     @property
     def has_user_agents(self) -> bool:
@@ -89,73 +101,112 @@ class Matcher:
 
     def host(self, host: Host, port: int | None = None) -> HostVerdict:
         """Everything that a request's host decides, with its port if it is known."""
+        return finish(self.host_steps(host, port), self._stretch)
+
+    def url(self, text: str) -> tuple[Match, ...]:
+        """Matches of a URL whose host passed the gates."""
+        return finish(self.url_steps(text), self._stretch)
+
+    def server_address(self, address: str, host: Host | None = None) -> tuple[Match, ...]:
+        """Matches of the server's (canonical) address, alone and together with the name."""
+        return finish(self.server_steps(address, host), self._stretch).matches
+
+    def user_agent(self, text: str) -> tuple[Match, ...]:
+        """Matches of a User-Agent header's text, without the white space around it."""
+        return finish(self.user_agent_steps(text), self._stretch)
+
+    def host_steps(
+        self, host: Host, port: int | None = None, *, whole: bool = True
+    ) -> Steps[HostVerdict]:
+        """`host` in steps; if it is not the whole host, only domains can be listed."""
         if host.kind == "ip":
-            return self._address_host(host, port)
+            return (yield from self._address_steps(host, port))
         matches: list[Match] = []
         needs_url = False
         url_host = strip_www(host.value)
         for name in suffixes(host.value):
-            stretched = self._stretch("name", name.encode())
+            (stretched,) = yield (("name", name.encode()),)
             if not self.generation.gate_passes("suffix", stretched):
                 break
             matches += self._opened(("domain",), stretched)
+            if not whole:
+                continue
             if name == host.value:
                 matches += self._opened(("hostname",), stretched)
-                matches += self._with_port("hostname|port", "name", host.value, port)
+                matches += yield from self._port_steps(("hostname|port",), host, port)
             if name == url_host and self._url_classes:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
 
-    def url(self, text: str) -> tuple[Match, ...]:
-        """Matches of a URL whose host passed the gates."""
+    def url_steps(self, text: str) -> Steps[tuple[Match, ...]]:
+        """`url` in steps: the URL and the URL without its query at once."""
         try:
-            url = canonical_url(text)
+            candidates = observed_url(text)
         except Refused:
             return ()
-        return tuple(self._url_matches(url))
+        derived = yield tuple(("url", value.encode()) for value in candidates)
+        return tuple(self._all_opened(self._url_classes, derived))
 
-    def server_address(self, address: str, host: Host | None = None) -> tuple[Match, ...]:
-        """Matches of the server's (canonical) address, alone and together with the name."""
-        matches = list(self._networks(address))
-        if host is not None and host.kind == "name" and "domain|ip" in self._classes:
-            data = length_prefixed(host.value.encode(), address.encode())
-            match = self.look_up("domain|ip", "name", data)
-            matches += [match] if match else []
-        return tuple(matches)
+    def server_steps(
+        self, address: str, host: Host | None = None, port: int | None = None
+    ) -> Steps[ServerVerdict]:
+        """`server_address` in steps, and with the port that was asked for."""
+        networks = self._networks(address)
+        pair: tuple[Value, ...] = ()
+        if host is not None and host.kind == "name" and self.has_pairs:
+            pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
+        alone: tuple[Value, ...] = (("ip", address.encode()),) if self._has_ports else ()
+        if not networks and not pair and not alone:
+            return ServerVerdict((), by_port=False)
+        derived = yield networks + pair + alone
+        count = len(networks)
+        matches = [
+            *self._all_opened(("ip-dst",), derived[:count]),
+            *self._all_opened(("domain|ip",), derived[count : count + len(pair)]),
+        ]
+        by_port = bool(alone) and self.generation.gate_passes("suffix", derived[-1])
+        if by_port:
+            matches += yield from self._port_steps(("ip-dst|port",), Host("ip", address), port)
+        return ServerVerdict(tuple(matches), by_port)
 
-    def user_agent(self, text: str) -> tuple[Match, ...]:
-        """Matches of a User-Agent header's text, without the white space around it."""
-        match = self.look_up("user-agent", "text", text.strip().encode("utf-8", "replace"))
-        return (match,) if match else ()
+    def user_agent_steps(self, text: str) -> Steps[tuple[Match, ...]]:
+        """`user_agent` in steps."""
+        if not self.has_user_agents:
+            return ()
+        (stretched,) = yield (("text", text.strip().encode("utf-8", "replace")),)
+        return tuple(self._opened(("user-agent",), stretched))
 
-    def _address_host(self, host: Host, port: int | None) -> HostVerdict:
-        matches = list(self._networks(host.value))
-        stretched = self._stretch("ip", host.value.encode())
+    def _address_steps(self, host: Host, port: int | None) -> Steps[HostVerdict]:
+        networks = self._networks(host.value)
+        derived = yield (*networks, ("ip", host.value.encode()))
+        matches = list(self._all_opened(("ip-dst",), derived[:-1]))
+        stretched = derived[-1]
         needs_url = False
         if self.generation.gate_passes("suffix", stretched):
             matches += self._opened(("domain", "hostname"), stretched)
-            matches += self._with_port("hostname|port", "ip", host.value, port)
-            matches += self._with_port("ip-dst|port", "ip", host.value, port)
+            matches += yield from self._port_steps(("hostname|port", "ip-dst|port"), host, port)
             if self._url_classes:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
 
-    def _networks(self, address: str) -> Iterator[Match]:
+    def _networks(self, address: str) -> tuple[Value, ...]:
         if "ip-dst" not in self._classes:
-            return
-        for length in self._lengths.get("6" if ":" in address else "4", ()):
-            stretched = self._stretch("ip", network_of(address, length).encode())
-            yield from self._opened(("ip-dst",), stretched)
+            return ()
+        lengths = self._lengths.get("6" if ":" in address else "4", ())
+        return tuple(("ip", network_of(address, length).encode()) for length in lengths)
 
-    def _with_port(self, name: str, kind: str, host: str, port: int | None) -> list[Match]:
-        if port is None or name not in self._classes:
+    def _port_steps(
+        self, names: tuple[str, ...], host: Host, port: int | None
+    ) -> Steps[list[Match]]:
+        if port is None or not any(name in self._classes for name in names):
             return []
-        match = self.look_up(name, kind, length_prefixed(host.encode(), str(port).encode()))
-        return [match] if match else []
+        data = length_prefixed(host.value.encode(), str(port).encode())
+        (stretched,) = yield ((host.kind, data),)
+        return self._opened(names, stretched)
 
-    def _url_matches(self, url: Url) -> Iterator[Match]:
-        for value in dict.fromkeys((url.value, url.without_query)):
-            yield from self._opened(self._url_classes, self._stretch("url", value.encode()))
+    def _all_opened(self, names: tuple[str, ...], derived: Sequence[bytes]) -> Iterator[Match]:
+        for stretched in derived:
+            yield from self._opened(names, stretched)
 
     def _opened(self, names: tuple[str, ...], stretched: bytes) -> list[Match]:
         found = (self._open(name, stretched) for name in names if name in self._classes)

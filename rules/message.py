@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Message(msgspec.Struct, frozen=True):
     """
 
     action: Action
-    attributes: tuple[dict[str, str], ...]
+    attributes: Annotated[tuple[dict[str, str], ...], msgspec.Meta(min_length=1)]
     more: int = 0
     expires: int | msgspec.UnsetType = msgspec.UNSET
 

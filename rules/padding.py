@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from rules.canonical.fields import length_prefixed
+from rules.made_once import make_once
 from rules.runs import Row, RunHeader
 from rules.sealing import NONCE_BYTES, TAG_BYTES
 
@@ -96,14 +97,7 @@ def read_padding_key(publisher: Path) -> bytes:
         OSError: it can neither be read nor made.
     """
     path = publisher / PADDING_KEY
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(fd, "wb") as file:
-            file.write(os.urandom(_KEY_BYTES))
-            os.fsync(fd)
+    make_once(path, os.urandom(_KEY_BYTES), 0o600)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise OSError(f"{path} is damaged; remove it")

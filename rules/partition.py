@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from rules.canonical import suffixes
 from rules.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
+from rules.errors import PackError
 from rules.gates import LEVELS
 from rules.indicators import Record
 from rules.kdf import Hkdf, Profile
@@ -99,7 +100,7 @@ class _Stretcher:
         self._deriver = Deriver(epoch.set_key, epoch.profiles)
         # What costs no more to derive than to look up is not worth keeping.
         self._cheap = {kind for kind, p in epoch.profiles.items() if isinstance(p, Hkdf)}
-        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES)
+        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES, durable=True)
         self._fresh: list[tuple[str, bytes, bytes]] = []
         self._kept_at = time.monotonic()
         self.derived = 0
@@ -170,21 +171,32 @@ def _rows(
             new += 1
             derived += isinstance(epoch.profiles[kind], Hkdf)
             row = seal(tag, key, aad, padded)
-        elif unseal(Rule(*row), key, aad) != padded:
+        elif not _says(row, key, aad, padded):
             resealed += 1
             row = seal(tag, key, aad, padded)
         rows[name].append(row)
     return dict(rows), Done(derived, new, resealed, sum(map(len, before.values())))
 
 
+def _says(row: Row, key: bytes, aad: bytes, padded: bytes) -> bool:
+    """Whether an old row opens and says this; one that is damaged is simply made again."""
+    try:
+        return unseal(Rule(*row), key, aad) == padded
+    except PackError:
+        return False
+
+
 def _message(records: list[Record]) -> bytes:
-    """All attributes of a rule in one message: it blocks if one does, lives as long as one."""
+    """All attributes of a rule in one message: it blocks if one does, as long as one that does.
+
+    What only logs and lives longer comes back with the refresh after that.
+    """
     if len(records) == 1:
         (record,) = records
         return encode_message(record.action, [record.fields], record.expires)
     attributes = list({tuple(sorted(r.fields.items())): r.fields for r in records}.values())
     action: Action = "block" if any(r.action == "block" for r in records) else "log"
-    expiries = [record.expires for record in records]
+    expiries = [record.expires for record in records if record.action == action]
     return encode_message(action, attributes, max(expiries) if all(expiries) else 0)
 
 

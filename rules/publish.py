@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rules.gates import LEVELS, build_gate
 from rules.install import swap_link, sync_folder
-from rules.manifest import Manifest, sign_manifest
+from rules.kdf import Caps
+from rules.manifest import Manifest, parse_manifest, sign_manifest
 from rules.pack import write_gate, write_manifest, write_rules, write_signature
 from rules.padding import Padding
 from rules.runs import Run
@@ -32,15 +33,20 @@ def publish(
     key: Ed25519PrivateKey,
     content: bytes,
     padding: Padding | None,
+    caps: Caps,
 ) -> tuple[Path, Manifest]:
     """Write a new pack and point the workspace's `pack` at it.
 
     Args:
         base: the manifest without its files.
         content: digest of everything the pack was made from.
+        caps: what the manifest must keep to.
 
     Returns:
         The pack's folder and its manifest.
+
+    Raises:
+        PackError: no subscriber would take it; the last pack stays.
     """
     packs = workspace / "packs"
     packs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,7 +54,9 @@ def publish(
         shutil.rmtree(stale, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=packs))
     manifest = _write(work, base, runs, padding)
-    write_signature(work, sign_manifest(write_manifest(work, manifest), key))
+    data = write_manifest(work, manifest)
+    parse_manifest(data, caps)
+    write_signature(work, sign_manifest(data, key))
     (work / CONTENT).write_bytes(content)
     for folder in (work / "rules", work / "gates", work):
         if folder.exists():
@@ -61,6 +69,12 @@ def publish(
     for old in sorted(p for p in packs.iterdir() if p != final)[:-1]:
         shutil.rmtree(old, ignore_errors=True)
     return final, manifest
+
+
+def last_serial(workspace: Path) -> int:
+    """The highest serial of the packs that are here, whatever their state; 0 if there are none."""
+    names = (path.name for path in (workspace / "packs").glob("[0-9]*"))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def published_content(workspace: Path) -> bytes:

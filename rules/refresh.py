@@ -19,14 +19,16 @@ from typing import Final, NamedTuple
 
 from rules.collect import Collector, read_allow_list
 from rules.epoch import EpochRecord, choose_epoch
+from rules.errors import PackError
 from rules.false_positives import FalsePositives
-from rules.install import install_pack, installed_serial, verify_pack
+from rules.install import check_files, install_pack, installed_serial, verify_pack
+from rules.kdf import check_profile
 from rules.keys import read_public_key, read_signing_key, read_token
 from rules.manifest import FORMAT, Manifest, parse_manifest, verify_signature
 from rules.pack import MANIFEST, SIGNATURE, read_small
 from rules.padding import Padding, read_padding_key
 from rules.partition import Done, Epoch, Task
-from rules.publish import PACK, publish, published_content
+from rules.publish import PACK, last_serial, publish, published_content
 from rules.report import Report
 from rules.runs import Run, open_run
 from rules.selection import Selection, SelectSettings
@@ -55,7 +57,7 @@ class Options(NamedTuple):
     Attributes:
         allow_empty: publish even a set without any rule.
         new_epoch: new salt, and so new keys for everything.
-        only: read sources of this origin only.
+        only: read sources of this origin only; of all others their last reading counts.
         full: read all of every source, however fresh its mirror is.
         subscriber: seal for this one, and install nothing here.
     """
@@ -136,6 +138,8 @@ def refresh(
             parts = spool.finish()
             if not any(part.records for part in parts) and not options.allow_empty:
                 raise RefreshError(_nothing(faults))
+            for kind, profile in settings.kdf_profiles().items():
+                check_profile(kind, profile, settings.caps)
             old = _last_manifest(subscriber.workspace, where, settings)
             epoch = choose_epoch(
                 subscriber.workspace,
@@ -144,7 +148,12 @@ def refresh(
                 published=old.set_id if old else None,
                 new_epoch=options.new_epoch,
             )
-            base = _next_manifest(old, epoch, settings, subscriber)
+            serial = 1 + max(
+                last_serial(subscriber.workspace),
+                (options.subscriber is None and installed_serial(where.installed, settings.caps))
+                or 0,
+            )
+            base = _next_manifest(serial, epoch, settings, subscriber)
             done, runs = _seal(parts, epoch, subscriber, stages)
         finally:
             spool.remove()
@@ -220,7 +229,7 @@ def _collect(
     options: Options,
 ) -> list[Unreadable]:
     folder = config.absolute().parent
-    copies = LastGood(where.publisher / "last-good")
+    copies = LastGood(where.publisher / "last-good", may_be_empty=options.allow_empty)
     sources = configured_sources(
         settings.sources, folder, where.publisher / "sources", copies, full=options.full
     )
@@ -236,7 +245,7 @@ def _collect(
     )
     collector = Collector(
         selection,
-        _false_positives(folder, settings, where, report),
+        configured_false_positives(folder, settings, where, report),
         settings.message,
         spool,
         report,
@@ -244,19 +253,25 @@ def _collect(
     )
     faults: list[Unreadable] = []
     progress.start("reading", None)
-    for source in chosen:
-        for attribute in source.read(faults):
+    for source in sources:
+        # What is not asked this time still counts as it was read last.
+        read = source.read if source in chosen else source.remembered
+        for attribute in read(faults):
             collector.add(attribute)
             if report.read % _TICK == 0:
                 progress.advance(_TICK)
-    if len(chosen) == len(sources):
-        copies.forget_others()
+    copies.forget_others()
     return faults
 
 
-def _false_positives(
+def configured_false_positives(
     folder: Path, settings: RulesSettings, where: Places, report: Report
 ) -> FalsePositives:
+    """The allow list and the warninglists that the settings name.
+
+    Raises:
+        RefreshError, Unreadable: they name one that is not there.
+    """
     allowed = read_allow_list((folder / path for path in settings.allow), report)
     lists = None
     if set(settings.warninglists.values()) != {"off"} or "default" not in settings.warninglists:
@@ -284,13 +299,17 @@ def _last_manifest(workspace: Path, where: Places, settings: RulesSettings) -> M
     pack = workspace / PACK
     if not pack.exists():
         return None
-    data = read_small(pack / MANIFEST)
-    verify_signature(data, read_small(pack / SIGNATURE), read_public_key(where.public_key_file))
-    return parse_manifest(data, settings.caps)
+    try:
+        data = read_small(pack / MANIFEST)
+        verify_signature(data, read_small(pack / SIGNATURE), read_public_key(where.public_key_file))
+        return parse_manifest(data, settings.caps)
+    except PackError:
+        # Damaged, or of another key or other settings: the next pack takes its place.
+        return None
 
 
 def _next_manifest(
-    old: Manifest | None, epoch: EpochRecord, settings: RulesSettings, subscriber: _Subscriber
+    serial: int, epoch: EpochRecord, settings: RulesSettings, subscriber: _Subscriber
 ) -> Manifest:
     """The new manifest without its files."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -300,7 +319,7 @@ def _next_manifest(
         set_salt=epoch.set_salt,
         token_check=epoch.token_check,
         subscriber=subscriber.name,
-        serial=old.serial + 1 if old else 1,
+        serial=serial,
         created=now,
         expires=now + timedelta(days=settings.expires_days),
         profiles=epoch.profiles,
@@ -346,17 +365,25 @@ def _publish(
         b"".join(part.digest for part in parts) + f"{subscriber.pad}".encode()
     ).digest()
     unchanged = published_content(subscriber.workspace) == content
-    if old is not None and unchanged and not _due(old, base, settings):
+    if old and unchanged and not _due(old, base, settings) and _is_whole(subscriber, old):
         return subscriber.workspace / PACK, old, False
     padding = None
     if subscriber.pad > 1:
         padding = Padding(read_padding_key(where.publisher), base.set_id, subscriber.pad)
     key = read_signing_key(where.publisher)
-    pack, manifest = publish(subscriber.workspace, base, runs, key, content, padding)
+    pack, manifest = publish(subscriber.workspace, base, runs, key, content, padding, settings.caps)
     for other in (subscriber.workspace / SEALED).iterdir():
         if other.name != base.set_id:
             shutil.rmtree(other, ignore_errors=True)
     return pack, manifest, True
+
+
+def _is_whole(subscriber: _Subscriber, manifest: Manifest) -> bool:
+    try:
+        check_files(subscriber.workspace / PACK, manifest)
+    except PackError:
+        return False
+    return True
 
 
 def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
@@ -364,6 +391,7 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
     half = timedelta(days=settings.expires_days) / 2
     return (
         old.expires - base.created < half
+        or old.expires - old.created != base.expires - base.created
         or old.set_id != base.set_id
         or old.epsilon != base.epsilon
         or old.subscriber != base.subscriber

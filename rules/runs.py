@@ -6,6 +6,7 @@ run as it is, so a refresh costs what has changed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ class RunHeader(msgspec.Struct, frozen=True):
 
     Attributes:
         digest: that of the records it was made from.
+        body_size, body_digest: those of all that follows the header.
         rules: rows by class.
         offsets: where a class's rows begin, in bytes after the header.
         lengths: by class, how many ciphertexts have which length.
@@ -34,6 +36,8 @@ class RunHeader(msgspec.Struct, frozen=True):
     """
 
     digest: bytes
+    body_size: int
+    body_digest: bytes
     rules: dict[str, int]
     offsets: dict[str, int]
     lengths: dict[str, dict[int, int]]
@@ -63,6 +67,14 @@ class Run:
             except msgspec.MsgspecError:
                 raise ValueError("not a run") from None
         self._start = 8 + size
+        if path.stat().st_size != self._start + self.header.body_size:
+            raise ValueError("not a whole run")
+
+    def is_sound(self) -> bool:
+        """Whether its rows are those that were written."""
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            return hashlib.file_digest(file, _digest).digest() == self.header.body_digest
 
     def rows(self, indicator_class: str) -> Iterator[Row]:
         """The rows of one class, sorted by tag."""
@@ -108,6 +120,8 @@ def write_run(
     header = msgspec.msgpack.encode(
         RunHeader(
             digest,
+            len(body),
+            _digest(body).digest(),
             {name: len(found) for name, found in rows.items()},
             offsets,
             lengths,
@@ -127,6 +141,11 @@ def write_run(
 def open_run(path: Path) -> Run | None:
     """A run, or None if there is none or it is damaged: then it is simply made again."""
     try:
-        return Run(path)
+        run = Run(path)
+        return run if run.is_sound() else None
     except (OSError, ValueError):
         return None
+
+
+def _digest(data: bytes | bytearray = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)

@@ -17,6 +17,7 @@ Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
 _TLP_ORDER: Final = ("clear", "green", "amber", "amber+strict", "red")
 _TLP_NAMES: Final = {"tlp:white": "clear", **{f"tlp:{name}": name for name in _TLP_ORDER}}
 _DAY: Final = 86_400
+_LATEST: Final = 1 << 40
 MAX_DAYS: Final = 36_500
 
 
@@ -157,7 +158,16 @@ def _selects(
 
 @lru_cache(maxsize=4096)
 def _moment(text: str) -> int:
-    """Seconds since 1970 of a MISP timestamp, date or RFC 3339 moment; 0 if it is none."""
+    """Seconds since 1970 of a MISP timestamp, date or RFC 3339 moment; 0 if it is none.
+
+    What is not between 1970 and the year 36812 is none: it comes from somebody else's
+    file, and must fit where it is stored.
+    """
+    seconds = _seconds(text)
+    return seconds if 0 < seconds < _LATEST else 0
+
+
+def _seconds(text: str) -> int:
     if not text or text == "0":
         return 0
     try:

@@ -34,7 +34,7 @@ def seal_partitions(
         return total
     # Not forked: the progress bar's thread may hold any lock at that moment.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=end_with_parent) as pool:
         futures = {pool.submit(seal_partition, epoch, task): n for task, n in tasks}
         try:
             for future in as_completed(futures):
@@ -46,8 +46,11 @@ def seal_partitions(
     return total
 
 
-def _end_with_parent() -> None:
-    """A killed parent says nothing: its worker would wait for work for ever."""
+def end_with_parent() -> None:
+    """End this process with its parent.
+
+    A killed parent says nothing: its worker would wait for work for ever.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel

@@ -2,7 +2,8 @@
 # Install what inkgate needs and is missing, into this clone where possible.
 #
 #   tools/bootstrap.sh run    Squid, and inkgate in .inkgate/venv
-#   tools/bootstrap.sh dev    the same with the development tools, and a MariaDB for tests
+#   tools/bootstrap.sh dev    the same with the development tools and the tests' servers
+#   tools/bootstrap.sh bench  the same with the peers that bench/ measures beside us
 #
 # Every step leaves a stamp when it is done, so an interrupted run is taken up again.
 set -eu
@@ -38,31 +39,27 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
 }
 
-missing=""
-command -v curl >/dev/null || missing="$missing curl"
-squid_is_new=no
-if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
-    missing="$missing squid-openssl"
-    squid_is_new=yes
-fi
-mariadb_is_new=no
-if [ "$purpose" = dev ] && ! PATH="$PATH:/usr/sbin" command -v mariadbd >/dev/null; then
-    # The tests read a MISP's database from a server of their own.
-    missing="$missing mariadb-server"
-    mariadb_is_new=yes
-fi
+# Debian package, a program of it, the service that Debian starts when it installs it.
+wanted="curl:curl: squid-openssl:squid:squid"
+[ "$purpose" = run ] || wanted="$wanted mariadb-server:mariadbd:mariadb"
+[ "$purpose" != bench ] || wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx"
+missing="" unasked=""
+for entry in $wanted; do
+    package=${entry%%:*} service=${entry##*:} program=${entry#*:} program=${program%:*}
+    if ! PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then
+        missing="$missing $package" unasked="$unasked $service"
+    fi
+done
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 [ -z "$missing" ] || install_packages "$missing"
-# Debian starts a service when it installs one. Nobody asked for it.
-stop_service() {
+# Nobody asked for a service: a Squid on 3128, a web server on 80, a database.
+for service in $unasked; do
     if [ -d /run/systemd/system ]; then
-        as_root systemctl disable --now "$1" >&2 || true
-    elif [ -x "/etc/init.d/$1" ]; then
-        as_root "/etc/init.d/$1" stop >/dev/null 2>&1 || true
+        as_root systemctl disable --now "$service" >&2 || true
+    elif [ -x "/etc/init.d/$service" ]; then
+        as_root "/etc/init.d/$service" stop >/dev/null 2>&1 || true
     fi
-}
-[ $squid_is_new = no ] || stop_service squid
-[ $mariadb_is_new = no ] || stop_service mariadb
+done
 
 # Squid runs the helper as its own user, who must be able to reach it. A clone in a
 # private folder stays private: then what Squid needs lies elsewhere.
@@ -112,7 +109,7 @@ changed() {
 }
 
 lock=locks/runtime.txt
-[ "$purpose" = dev ] && lock=locks/dev.txt
+[ "$purpose" = run ] || lock=locks/dev.txt
 for file in locks/build.txt "$lock"; do
     sum=$(cksum "$file")
     name=$(basename "$file")

@@ -5,9 +5,17 @@ from rules.canonical.attributes import Kind, Value, canonical_attribute
 from rules.canonical.defang import refang
 from rules.canonical.digests import canonical_digest
 from rules.canonical.hosts import Host, canonical_host
-from rules.canonical.names import canonical_name, suffixes
+from rules.canonical.names import canonical_name, parents, suffixes
 from rules.canonical.refused import Refused
-from rules.canonical.urls import Authority, Url, canonical_authority, canonical_url, strip_www
+from rules.canonical.urls import (
+    Authority,
+    Url,
+    canonical_authority,
+    canonical_url,
+    observed_authority,
+    observed_url,
+    strip_www,
+)
 
 __all__ = [
     "Authority",
@@ -25,6 +33,9 @@ __all__ = [
     "canonical_network",
     "canonical_url",
     "network_of",
+    "observed_authority",
+    "observed_url",
+    "parents",
     "refang",
     "strip_www",
     "suffixes",

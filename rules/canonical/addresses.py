@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from typing import Final
 
 from rules.canonical.refused import Refused
@@ -14,8 +13,9 @@ _DOTTED_QUAD: Final = re.compile(
 )
 # WHATWG URL, "ends in a number checker", and inet_aton(3) for what the numbers may be.
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII | re.IGNORECASE)
-_ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
-_ATON_MAX: Final = 40  # characters; zero-padded octals are no longer than that in the wild
+_ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
+_MAX_DIGITS: Final = 11  # 2^32 in octal
+_PADDED_QUAD: Final = re.compile(r"(?:\d+\.)*0\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
 
 
 def ends_in_number(name: str) -> bool:
@@ -60,6 +60,16 @@ def canonical_network(text: str) -> str:
     )
 
 
+def check_unambiguous(text: str) -> None:
+    """Refuse an indicator like 192.0.2.010: octal for a browser, decimal for whoever padded it.
+
+    Raises:
+        Refused: it has parts with leading zeros.
+    """
+    if _PADDED_QUAD.fullmatch(text.strip()):
+        raise Refused("an address with leading zeros")
+
+
 def network_of(address: str, length: int) -> str:
     """The canonical network of a canonical address with a prefix length."""
     if length == (128 if ":" in address else 32):
@@ -76,10 +86,19 @@ def _v6(text: str) -> str:
 
 
 def _v4(text: str) -> str:
+    """The forms of inet_aton(3), as WHATWG URL's IPv4 parser reads them."""
     parts = text.split(".")
-    if len(text) <= _ATON_MAX and len(parts) <= 4 and all(map(_ATON_PART.fullmatch, parts)):
-        try:
-            return socket.inet_ntoa(socket.inet_aton(text))
-        except OSError:
-            pass
-    raise Refused("not an IP address")
+    if len(parts) > 4 or not all(map(_ATON_PART.fullmatch, parts)):
+        raise Refused("not an IP address")
+    *first, last = (_number(part) for part in parts)
+    if any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
+        raise Refused("not an IP address")
+    value = last + sum(number << 8 * (3 - place) for place, number in enumerate(first))
+    return str(ipaddress.IPv4Address(value))
+
+
+def _number(part: str) -> int:
+    part = part.lower()
+    base = 16 if part.startswith("0x") else 8 if part.startswith("0") else 10
+    digits = part.removeprefix("0x").lstrip("0")
+    return int(digits or "0", base) if len(digits) <= _MAX_DIGITS else 1 << 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-from rules.canonical.addresses import canonical_network
-from rules.canonical.defang import refang
+from rules.canonical.addresses import canonical_network, check_unambiguous
+from rules.canonical.defang import refang, refang_url
 from rules.canonical.digests import DIGEST_LENGTHS, canonical_digest
 from rules.canonical.fields import length_prefixed
 from rules.canonical.hosts import Host, canonical_host
@@ -103,7 +103,7 @@ def _single(misp_type: str, text: str) -> _Part:
     if misp_type in _ADDRESSES:
         return _address(refang(text))
     if misp_type in _URLS:
-        return _url(misp_type, refang(text))
+        return _url(misp_type, refang_url(text))
     if misp_type in DIGEST_LENGTHS:
         return _Part("digest", canonical_digest(misp_type, text))
     if misp_type.startswith("email"):
@@ -123,6 +123,7 @@ def _name(text: str) -> _Part:
 
 
 def _address(text: str) -> _Part:
+    check_unambiguous(text)
     network = canonical_network(text)
     return _Part("ip", network, None if "/" in network else Host("ip", network))
 

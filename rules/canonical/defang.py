@@ -19,6 +19,11 @@ _STEPS: Final = (
     (re.compile(r"^\s*(?:h[tx*]{2}p|meow)(s?)(?=:)", re.IGNORECASE), r"http\1"),
     (re.compile(r"^\s*fxp(s?)(?=:)", re.IGNORECASE), r"ftp\1"),
 )
+# A scheme as it may be written, and what separates it from the host.
+_BEFORE_HOST: Final = re.compile(
+    r"\s*(?:[a-z][a-z0-9*+.-]*(?:\[:(?://)?\]|:))?(?:\[//?\]|[/\\])*", re.IGNORECASE
+)
+_AFTER_HOST: Final = re.compile(r"\[(//?)\]|[/\\?#]")
 # What no step and no quote can change: most values, so it is asked first.
 _UNTOUCHED: Final = re.compile(r"(?:https?://)?[\w./?&=%+#,;!$~-]*", re.ASCII)
 _QUOTES: Final = {'"': '"', "'": "'", "<": ">", "`": "`", "\u201c": "\u201d"}
@@ -28,9 +33,26 @@ def refang(text: str) -> str:
     """Undo defanging, and quotes and white space around the value."""
     if _UNTOUCHED.fullmatch(text):
         return text
+    text = _bare(text)
+    for pattern, replacement in _STEPS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def refang_url(text: str) -> str:
+    """Undo defanging up to the host's end: a path or query may really hold `(dot)`."""
+    if _UNTOUCHED.fullmatch(text):
+        return text
+    text = _bare(text)
+    before = _BEFORE_HOST.match(text)
+    end = _AFTER_HOST.search(text, before.end() if before else 0)
+    if end is None:
+        return refang(text)
+    return refang(text[: end.start()]) + (end[1] or end[0]) + text[end.end() :]
+
+
+def _bare(text: str) -> str:
     text = text.strip()
     while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
-    for pattern, replacement in _STEPS:
-        text = pattern.sub(replacement, text)
     return text

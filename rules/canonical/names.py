@@ -53,12 +53,43 @@ def clean_name(text: str) -> str:
     return name
 
 
+def longest_suffix(text: str) -> str:
+    """What is left of an observed host that is not a name: its last labels that are sound.
+
+    A proxy forwards `x!.listed.example`, and a wildcard in the DNS answers for it; what
+    stands before the dot must not hide what stands behind it.
+
+    Raises:
+        Refused: not even its last label could be one of a name.
+    """
+    check_size(text)
+    raw = unescape(text.encode("utf-8", "surrogateescape"))
+    labels = raw.decode("utf-8", "replace").translate(_FULL_STOPS).split(".")
+    found: list[str] = []
+    for label in reversed(list(filter(None, labels))):
+        try:
+            found.insert(0, clean_name(label))
+        except Refused:
+            break
+    while len(".".join(found)) > _MAX_NAME:
+        found.pop(0)
+    if not found or ends_in_number(found[-1]):
+        raise Refused("not a host name")
+    return ".".join(found)
+
+
 def suffixes(name: str) -> tuple[str, ...]:
     """A name's suffixes, from its last two labels (or the only one) to all of it."""
     if name.count(".") < 2:
         return (name,)
     labels = name.split(".")
     return tuple(".".join(labels[i:]) for i in range(len(labels) - 2, -1, -1))
+
+
+def parents(name: str) -> tuple[str, ...]:
+    """A name and all names above it, down to its last label."""
+    labels = name.split(".")
+    return tuple(".".join(labels[i:]) for i in range(len(labels)))
 
 
 def _dots(name: str) -> str:

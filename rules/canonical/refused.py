@@ -19,13 +19,18 @@ class Refused(ValueError):  # noqa: N818 (it is a verdict on a value, said so in
         self.reason = reason
 
 
-def check_size(text: str) -> None:
-    """Refuse what is too long to look at, or not text at all.
+def check_size(text: str, limit: int = MAX_VALUE_BYTES) -> None:
+    """Refuse what is too long to look at.
+
+    Bytes that were not UTF-8 count as what they are, one each (os.fsencode's surrogates).
 
     Raises:
-        Refused: over 8,192 bytes of UTF-8.
+        Refused: over `limit` bytes of UTF-8, by default 8,192.
     """
-    if 4 * len(text) <= MAX_VALUE_BYTES:
-        return
-    if len(text) > MAX_VALUE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
-        raise Refused("longer than 8192 bytes")
+    if len(text) > limit or (len(text) * 3 > limit and _size(text) > limit):
+        raise Refused(f"longer than {limit} bytes")
+
+
+def _size(text: str) -> int:
+    escaped = sum("\udc80" <= character <= "\udcff" for character in text)
+    return len(text.encode("utf-8", "surrogatepass")) - 2 * escaped

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from rules.canonical.escapes import escape, unescape
 from rules.canonical.hosts import Host, canonical_host
+from rules.canonical.names import longest_suffix
 from rules.canonical.refused import Refused, check_size
 
 # WHATWG URL removes these anywhere in a URL, so browsers do.
@@ -30,6 +31,9 @@ _SLASHES: Final = re.compile(r"[/\\]{2,}")
 _INDEX: Final = re.compile(
     rb"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
 )
+
+
+MAX_OBSERVED_BYTES: Final = 64 * 1024
 
 
 class Authority(NamedTuple):
@@ -59,6 +63,27 @@ def canonical_url(text: str) -> Url:
         Refused: it has no host, or one that cannot be, or it is too long.
     """
     check_size(text)
+    return _canonical(text)
+
+
+def observed_url(text: str) -> tuple[str, ...]:
+    """The canonical values under which an observed URL may be listed, longest first.
+
+    An observed URL may be longer than an indicator: what `/./` and escapes blow up is
+    still the listed one. Beyond 64 KiB it is looked up without its query, if that is
+    where its length is.
+
+    Raises:
+        Refused: it has no host, or one that cannot be, or its path is too long.
+    """
+    if len(text) > MAX_OBSERVED_BYTES:
+        text = text[:MAX_OBSERVED_BYTES].rpartition("?")[0]
+    check_size(text, MAX_OBSERVED_BYTES)
+    url = _canonical(text)
+    return tuple(dict.fromkeys((url.value, url.without_query)))
+
+
+def _canonical(text: str) -> Url:
     authority, rest = _split(text)
     host = authority.host
     if host.kind == "name":
@@ -74,10 +99,27 @@ def canonical_authority(text: str) -> Authority:
     """Host and port of a URL, read exactly as `canonical_url` reads them, `www.` kept.
 
     Raises:
-        Refused: it has no host, or one that cannot be, or it is too long.
+        Refused: it has no host, or one that cannot be. However long the rest is, it does
+            not hide the host.
     """
-    check_size(text)
     return _split(text)[0]
+
+
+def observed_authority(text: str) -> tuple[Authority, bool]:
+    """`canonical_authority` of what a client sent, and whether its host is all there.
+
+    A host without a canonical form stands for its longest sound suffix, so that no
+    spelling of a name below a listed domain gets by.
+
+    Raises:
+        Refused: there is nothing in it that could be listed.
+    """
+    try:
+        return canonical_authority(text), True
+    except Refused:
+        scheme, authority, _ = _pieces(text)
+        host = authority.rpartition("@")[2].partition(":")[0]
+        return Authority(Host("name", longest_suffix(host)), None, scheme), False
 
 
 def strip_www(name: str) -> str:
@@ -88,6 +130,12 @@ def strip_www(name: str) -> str:
 
 
 def _split(text: str) -> tuple[Authority, str]:
+    scheme, authority, rest = _pieces(text)
+    return _authority(authority, scheme), rest
+
+
+def _pieces(text: str) -> tuple[str, str, str]:
+    """Scheme, authority and the rest, as they are written."""
     text = text.strip(_AROUND).translate(_REMOVED).partition("#")[0]
     before, question, query = text.partition("?")
     if _NO_HOST.match(before):
@@ -95,7 +143,7 @@ def _split(text: str) -> tuple[Authority, str]:
     scheme, before = _without_scheme(before)
     before = before.replace("\\", "/")
     authority, slash, path = before.partition("/")
-    return _authority(authority, scheme), slash + path + question + query
+    return scheme, authority, slash + path + question + query
 
 
 def _without_scheme(text: str) -> tuple[str, str]:

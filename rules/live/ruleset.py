@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import lmdb
 
@@ -14,16 +14,30 @@ from rules.install import current_folder, open_current
 from rules.keycache import KeyCache
 from rules.keys import KeyFileError, read_token
 from rules.live.stretching import CachedStretch
-from rules.matcher import Matcher, Stretch
+from rules.matcher import Matcher
 from rules.settings import RulesSettings, SettingsError, load_section, resolve
+from rules.steps import Stretch
 
 CHECK_SECONDS: Final = 0.5
 
 Log = Callable[[str], None]
 
 
+class InUse(NamedTuple):
+    """An open generation: what looks values up, and the keys of its epoch."""
+
+    matcher: Matcher
+    keys: CachedStretch
+    key_folder: Path
+
+    @property
+    def set_id(self) -> str:
+        """The epoch."""
+        return self.matcher.generation.manifest.set_id
+
+
 class RuleSet:
-    """Keeps a matcher for the current generation.
+    """Keeps the current generation open.
 
     Args:
         config: the settings file.
@@ -31,8 +45,9 @@ class RuleSet:
         key_cache_mib: largest size of the shared key cache on disk.
         log: takes one line; the same line is not repeated in a row.
 
-    Nothing here raises: a set that cannot be opened leaves `matcher` as it is (None
-    at first), and is tried again at the next check.
+    Nothing here raises: a set that cannot be opened leaves the one in use as it is
+    (None at first), and is tried again at the next check. Either call `fresh` now and
+    then, or `look` and, when all is prepared, `take`; from one thread.
     """
 
     def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
@@ -42,58 +57,69 @@ class RuleSet:
         self._log = log
         self._said = ""
         self._next_check = 0.0
-        self._folder: Path | None = None
-        self._keys: tuple[str, KeyCache | None] = ("", None)
-        self.matcher: Matcher | None = None
+        self.in_use: InUse | None = None
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """Looks values up in the generation in use."""
+        return self.in_use.matcher if self.in_use else None
 
     def fresh(self) -> bool:
-        """Look for a new generation if it is time to. True if the matcher changed."""
+        """Look for a new generation if it is time to, and take it. True if there was one."""
         now = time.monotonic()
         if now < self._next_check:
             return False
         self._next_check = now + CHECK_SECONDS
+        new = self.look()
+        if new is not None:
+            self.take(new)
+        return new is not None
+
+    def look(self) -> InUse | None:
+        """Open the current generation, if it is another one than that in use."""
         try:
-            return self._update()
+            return self._open()
         except (SettingsError, KeyFileError, PackError, OSError, lmdb.Error) as error:
             self._say(str(error))
-            return False
+            return None
 
-    def _update(self) -> bool:
+    def take(self, new: InUse) -> None:
+        """Use a generation from now on."""
+        # The old generation is closed when the last lookup in it lets go of it.
+        self.in_use = new
+        self._said = ""
+
+    def _open(self) -> InUse | None:
         settings = load_section(self._config, "rules", RulesSettings)
         root = resolve(self._config, settings.installed)
         folder = current_folder(root)
-        if folder is not None and folder == self._folder:
-            return False
+        if self.in_use and folder == self.in_use.matcher.generation.folder:
+            return None
         token = read_token(resolve(self._config, settings.token_file))
         generation = open_current(root, settings.caps)
-        keys = self._key_cache(
-            resolve(self._config, settings.key_cache), generation.manifest.set_id
-        )
-        limit = self._cached_keys
+        key_folder = resolve(self._config, settings.key_cache)
+        keys: list[CachedStretch] = []
 
         def cached(derive: Stretch) -> Stretch:
-            return CachedStretch(derive, keys, limit)
+            keys.append(self._keys(derive, generation.manifest.set_id, key_folder))
+            return keys[0]
 
         try:
-            self.matcher = Matcher(generation, token, cached)
+            return InUse(Matcher(generation, token, cached), keys[0], key_folder)
         except PackError:
             generation.close()
             raise
-        # The old generation is closed when the last lookup in it lets go of it.
-        self._folder = generation.folder
-        self._said = ""
-        return True
 
-    def _key_cache(self, folder: Path, set_id: str) -> KeyCache | None:
-        if self._keys[0] == set_id:
-            return self._keys[1]
+    def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
+        # All generations of an epoch have the same keys, so a refresh forgets none.
+        if self.in_use and self.in_use.set_id == set_id:
+            return self.in_use.keys
         try:
-            keys = KeyCache(folder, set_id, self._key_cache_mib << 20)
+            disk = KeyCache(folder, set_id, self._key_cache_mib << 20)
         except (OSError, lmdb.Error) as error:
             self._log(f"no key cache, every new name costs a derivation: {error}")
-            keys = None
-        self._keys = (set_id, keys)
-        return keys
+            disk = None
+        return CachedStretch(derive, disk, self._cached_keys)
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -39,9 +39,14 @@ class TypedList:
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        yield from self._copies.read(
-            self._path, lambda path: read_plain_list(path, self._type), faults
-        )
+        yield from self._copies.read(self._path, self._reader, faults)
+
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        yield from self._copies.remembered(self._path, self._reader, faults)
+
+    def _reader(self, path: Path) -> Iterator[Attribute]:
+        return read_plain_list(path, self._type)
 
 
 def configured_sources(

@@ -71,6 +71,11 @@ class Files:
         for path in find_files(self._paths):
             yield from self._copies.read(path, read_file, faults)
 
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        for path in find_files(self._paths):
+            yield from self._copies.remembered(path, read_file, faults)
+
 
 def _is_source(path: Path) -> bool:
     suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ Reader = Callable[[Path], Iterator[Attribute]]
 
 _BATCH: Final = 1000
 _LENGTH_BYTES: Final = 4
+_EMPTY: Final = "if that is right, remove it, or use --allow-empty once"
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Attribute])
 
@@ -33,9 +34,11 @@ class LastGood:
 
     Args:
         folder: where the copies lie (mode 0700).
+        may_be_empty: whether a file may lose all of its attributes at once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_be_empty: bool = False) -> None:
+        self._may_be_empty = may_be_empty
         self._folder = folder
         self._used: set[str] = set()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,19 +46,44 @@ class LastGood:
     def read(self, path: Path, reader: Reader, faults: list[Unreadable]) -> Iterator[Attribute]:
         """A file's attributes; from its copy, and with a fault noted, if it cannot be read.
 
+        A file that had attributes and has none any more counts as one that cannot be
+        read: that is how an export looks whose making failed.
+
         `reader` gives either all attributes of a file or raises before the first.
         """
         copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
-        attributes = iter(())  # type: Iterator[Attribute]
         try:
-            attributes = _started(reader(path))
+            attributes = self._checked(path, copy, reader)
         except Unreadable as fault:
             faults.append(fault)
             if copy.exists():
-                yield from reader(copy)
+                yield from _renamed(reader(copy), copy, path)
             return
         yield from attributes
         _keep(path, copy)
+
+    def remembered(
+        self, path: Path, reader: Reader, faults: list[Unreadable]
+    ) -> Iterator[Attribute]:
+        """What `read` gave last, without a look at the file."""
+        copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
+        try:
+            if copy.exists():
+                yield from _renamed(reader(copy), copy, path)
+        except Unreadable as fault:
+            faults.append(fault)
+
+    def last_snapshot(self, name: str) -> Iterator[Attribute]:
+        """What `snapshot` gave last."""
+        copy = self._named(name.encode(), ".snapshot")
+        if copy.exists():
+            yield from _read_snapshot(copy)
+
+    def _checked(self, path: Path, copy: Path, reader: Reader) -> Iterator[Attribute]:
+        attributes = _started(reader(path))
+        if attributes is None and not self._may_be_empty and _has_attributes(copy, reader):
+            raise Unreadable(path, None, "is empty and was not before", _EMPTY)
+        return attributes or iter(())
 
     def snapshot(
         self, name: str, attributes: Iterator[Attribute], faults: list[Unreadable]
@@ -70,8 +98,7 @@ class LastGood:
             temporary.unlink(missing_ok=True)
         else:
             temporary.replace(copy)
-        if copy.exists():
-            yield from _read_snapshot(copy)
+        yield from self.last_snapshot(name)
 
     def forget_others(self) -> None:
         """Remove copies of what was not read since: it was taken away on purpose."""
@@ -86,15 +113,26 @@ class LastGood:
         return copy
 
 
-def _started(attributes: Iterator[Attribute]) -> Iterator[Attribute]:
+def _started(attributes: Iterator[Attribute]) -> Iterator[Attribute] | None:
     """The same attributes, after the first was asked for: then its faults are known."""
     first = list(islice(attributes, 1))
+    return chain(first, attributes) if first else None
 
-    def rest() -> Iterator[Attribute]:
-        yield from first
-        yield from attributes
 
-    return rest()
+def _has_attributes(copy: Path, reader: Reader) -> bool:
+    try:
+        return copy.exists() and _started(reader(copy)) is not None
+    except Unreadable:
+        return False
+
+
+def _renamed(attributes: Iterator[Attribute], copy: Path, path: Path) -> Iterator[Attribute]:
+    """What the SOC is told names the file that it knows, not our copy."""
+    for attribute in attributes:
+        if attribute.source == copy.name:
+            place = attribute.place.replace(copy.name, path.name, 1)
+            attribute = msgspec.structs.replace(attribute, source=path.name, place=place)  # noqa: PLW2901
+        yield attribute
 
 
 def _keep(path: Path, copy: Path) -> None:

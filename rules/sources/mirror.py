@@ -1,9 +1,9 @@
-"""A mirror of a MISP's attributes in SQLite: all changes of one reading, or none."""
+"""A mirror of a MISP's attributes in SQLite: of every event all changes, or none."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,16 +17,20 @@ CREATE TABLE IF NOT EXISTS attributes (
     uuid TEXT PRIMARY KEY, event TEXT NOT NULL, body BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_event ON attributes (event);
+CREATE TABLE IF NOT EXISTS versions (event TEXT PRIMARY KEY, version TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
 class Mirror:
-    """Attributes by UUID, with the moments of the last readings.
+    """Attributes by UUID, the version in which each event was read, and when.
 
     Args:
         path: the database; made with mode 0600 in a folder of mode 0700.
         fingerprint: what its content depends on; with another one it begins anew.
+
+    Attributes:
+        synced_at, full_at: moments of the MISP's clock, in seconds since 1970.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -35,8 +39,8 @@ class Mirror:
         self._db = sqlite3.connect(path)
         self._db.executescript(_SCHEMA)
         if self._state("fingerprint") != fingerprint:
-            self._db.execute("DELETE FROM attributes")
-            self._db.execute("DELETE FROM state")
+            for table in ("attributes", "versions", "state"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own words)
             self._set("fingerprint", fingerprint)
             self._db.commit()
         self.synced_at = int(self._state("synced_at") or 0)
@@ -54,25 +58,42 @@ class Mirror:
             ((a.uuid, a.event_uuid, _ENCODER.encode(a)) for a in attributes),
         )
 
-    def clear(self) -> None:
-        """Remove all attributes."""
-        self._db.execute("DELETE FROM attributes")
+    def versions(self) -> dict[str, str]:
+        """The version of each event that need not be read again."""
+        return dict(self._db.execute("SELECT event, version FROM versions"))
+
+    def settle(self, versions: Mapping[str, str]) -> None:
+        """Note in which version events were read."""
+        self._db.executemany("INSERT OR REPLACE INTO versions VALUES (?, ?)", versions.items())
+
+    def unsettle(self, events: Iterable[str] | None = None) -> None:
+        """Let events be read again, or all of them; what was read of them stays until then."""
+        if events is None:
+            self._db.execute("DELETE FROM versions")
+        else:
+            self._db.executemany("DELETE FROM versions WHERE event = ?", ((e,) for e in events))
 
     def remove_events(self, events: Iterable[str]) -> None:
-        """Remove the attributes of events."""
-        self._db.executemany(
-            "DELETE FROM attributes WHERE event = ?", ((event,) for event in events)
-        )
+        """Remove events with their attributes."""
+        names = [(event,) for event in events]
+        self._db.executemany("DELETE FROM attributes WHERE event = ?", names)
+        self._db.executemany("DELETE FROM versions WHERE event = ?", names)
 
-    def keep_events(self, events: set[str]) -> None:
-        """Remove the attributes of all other events."""
-        known = self._db.execute("SELECT DISTINCT event FROM attributes").fetchall()
+    def keep_events(self, events: Mapping[str, object]) -> None:
+        """Remove all other events."""
+        known = self._db.execute(
+            "SELECT event FROM versions UNION SELECT DISTINCT event FROM attributes"
+        ).fetchall()
         self.remove_events(event for (event,) in known if event not in events)
 
-    def commit(self, *, synced_at: int, full_at: int) -> None:
-        """Make all changes since the last commit lasting."""
+    def note(self, *, synced_at: int, full_at: int) -> None:
+        """Note when was read."""
         self._set("synced_at", str(synced_at))
         self._set("full_at", str(full_at))
+        self.synced_at, self.full_at = synced_at, full_at
+
+    def commit(self) -> None:
+        """Make all changes since the last commit lasting."""
         self._db.commit()
 
     def undo(self) -> None:

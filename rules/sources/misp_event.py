@@ -178,9 +178,9 @@ def _attribute(attribute: _Attribute, event: _Event, holder: _Object | None) -> 
         category=_text(attribute.category),
         comment=_text(attribute.comment),
         timestamp=_text(attribute.timestamp),
-        to_ids=_flag(attribute.to_ids),
-        deleted=_flag(attribute.deleted) or (holder is not None and _flag(holder.deleted)),
-        published=event.published is None or _flag(event.published),
+        to_ids=is_set(attribute.to_ids),
+        deleted=is_set(attribute.deleted) or (holder is not None and is_set(holder.deleted)),
+        published=event.published is None or is_set(event.published),
         last_seen=_text(attribute.last_seen),
         tags=tuple(dict.fromkeys(_text(tag.name) for tag in tags)),
         object_relation=_text(attribute.object_relation),
@@ -199,7 +199,8 @@ def _text(value: Text) -> str:
     return "" if value is None else str(value)
 
 
-def _flag(value: Flag) -> bool:
+def is_set(value: Flag) -> bool:
+    """Whether a flag in any of MISP's spellings is set."""
     return value.strip().lower() in ("1", "true") if isinstance(value, str) else bool(value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,13 +17,16 @@ from rules.sources.settings import FeedSettings
 from rules.sources.source import Origin
 from rules.sources.unreadable import Unreadable
 
+if TYPE_CHECKING:
+    from requests import Session
+
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_MAX_BYTES: Final = 256 << 20
+MAX_BYTES: Final = 256 << 20
 _REMEDY: Final = "check the feed's address"
 
 
 class _Entry(msgspec.Struct):
-    timestamp: str | int = 0
+    timestamp: str | int | None = 0
 
 
 class Feed:
@@ -48,17 +51,26 @@ class Feed:
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        location = self._settings.location
-        if location.startswith(("https://", "http://")):
-            folder = self._mirror
+        if self._is_fetched:
             try:
-                self._fetch()
+                self._fetch(faults)
             except Unreadable as fault:
                 faults.append(fault)
-        else:
-            folder = self._base / location
+        yield from self._events(faults)
+
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        if not self._is_fetched or (self._mirror / "manifest.json").exists():
+            yield from self._events(faults)
+
+    @property
+    def _is_fetched(self) -> bool:
+        return self._settings.location.startswith(("https://", "http://"))
+
+    def _events(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        folder = self._mirror if self._is_fetched else self._base / self._settings.location
         try:
-            manifest = _manifest(folder / "manifest.json")
+            manifest = _manifest(folder / "manifest.json", faults)
         except Unreadable as fault:
             faults.append(fault)
             manifest = None
@@ -68,58 +80,96 @@ class Feed:
         else:
             names = sorted(manifest)
         for name in names:
-            yield from self._copies.read(folder / f"{name}.json", read_event_file, faults)
+            path = folder / f"{name}.json"
+            # What could not be downloaded is a fault already.
+            if path.exists() or not self._is_fetched:
+                yield from self._copies.read(path, read_event_file, faults)
 
-    def _fetch(self) -> None:
+    def _fetch(self, faults: list[Unreadable]) -> None:
+        """Bring the mirror up to date; an event that fails stays as it was."""
+        self._mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+        old_path, new_path = self._mirror / "manifest.json", self._mirror / ".manifest.new"
+        with self._session() as session:
+            self._download(session, "manifest.json").replace(new_path)
+            new = _manifest(new_path, faults)
+            old = _manifest(old_path, []) if old_path.exists() else {}
+            for name, entry in new.items():
+                path = self._mirror / f"{name}.json"
+                if old.get(name) != entry or not path.exists():
+                    try:
+                        self._download_event(session, path)
+                    except Unreadable as fault:
+                        faults.append(fault)
+                        # Another entry than the feed's: it is downloaded again next time.
+                        new[name] = _Entry(None)
+        # Last: an interrupted reading downloads again what it cannot be sure of.
+        new_path.write_bytes(msgspec.json.encode(new))
+        new_path.replace(old_path)
+        for path in self._mirror.glob("*.json"):
+            if path.stem not in new and path.name != old_path.name:
+                path.unlink()
+
+    def _session(self) -> Session:
         # Imported here: only who has a feed on the web needs it.
         import requests  # noqa: PLC0415
         from requests.adapters import HTTPAdapter  # noqa: PLC0415
         from urllib3.util import Retry  # noqa: PLC0415
 
-        self._mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
-        retry = Retry(total=4, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
-        with requests.Session() as session:
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=retry))
-            session.verify = (
-                str(self._base / self._settings.ca_file) if (self._settings.ca_file) else True
-            )
-            old_path, new_path = self._mirror / "manifest.json", self._mirror / ".manifest.new"
-            self._download(session, "manifest.json", new_path)
-            new = _manifest(new_path)
-            old = _manifest(old_path) if old_path.exists() else {}
-            for name, entry in new.items():
-                path = self._mirror / f"{name}.json"
-                if not path.exists() or name not in old or old[name] != entry:
-                    self._download(session, f"{name}.json", path)
-            # Last: an interrupted reading downloads again what it cannot be sure of.
-            new_path.replace(old_path)
-        for path in self._mirror.glob("*.json"):
-            if path.stem not in new and path.name != old_path.name:
-                path.unlink()
+        retry = Retry(
+            total=4,
+            # A certificate does not get better by waiting.
+            other=0,
+            backoff_factor=0.5,
+            status_forcelist=(429, 500, 502, 503, 504),
+            # A feed could make us wait for a year.
+            respect_retry_after_header=False,
+        )
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        return session
 
-    def _download(self, session: object, name: str, target: Path) -> None:
-        import requests  # noqa: PLC0415
-
-        assert isinstance(session, requests.Session)  # noqa: S101 (narrows the type)
-        url = f"{self._settings.location.rstrip('/')}/{name}"
-        temporary = target.with_name(f".{target.name}.part")
+    def _download_event(self, session: Session, target: Path) -> None:
+        temporary = self._download(session, target.name)
         try:
-            with session.get(url, timeout=self._settings.timeout, stream=True) as answer:
+            for _ in read_event_file(temporary):
+                break
+        except Unreadable as fault:
+            temporary.unlink()
+            raise self._unreadable(target.name, fault.problem) from None
+        temporary.replace(target)
+
+    def _download(self, session: Session, name: str) -> Path:
+        """The file as downloaded, beside its place."""
+        from requests import RequestException  # noqa: PLC0415
+
+        url = f"{self._settings.location.rstrip('/')}/{name}"
+        ca_file = self._settings.ca_file
+        # Given here, because a session's own is overruled by $REQUESTS_CA_BUNDLE.
+        verify = str(self._base / ca_file) if ca_file else True
+        temporary = self._mirror / f".{name}.part"
+        temporary.touch(mode=0o600)
+        try:
+            with session.get(
+                url, timeout=self._settings.timeout, stream=True, verify=verify
+            ) as answer:
                 answer.raise_for_status()
-                size = 0
-                with temporary.open("wb") as file:
-                    for chunk in answer.iter_content(1 << 16):
-                        size += len(chunk)
-                        if size > _MAX_BYTES:
-                            raise self._unreadable(name, "is larger than 256 MiB")
-                        file.write(chunk)
-        except requests.RequestException as error:
-            status = getattr(error.response, "status_code", None)
+                self._save(answer.iter_content(1 << 16), name, temporary)
+        except (RequestException, OSError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
             said = f"status {status}" if status else type(error).__name__
             raise self._unreadable(name, f"cannot be downloaded ({said})") from None
-        temporary.chmod(0o600)
-        temporary.replace(target)
+        return temporary
+
+    def _save(self, chunks: Iterator[bytes], name: str, path: Path) -> None:
+        size = 0
+        with path.open("wb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    path.unlink()
+                    raise self._unreadable(name, f"is larger than {MAX_BYTES >> 20} MiB")
+                file.write(chunk)
 
     def _unreadable(self, name: str, problem: str) -> Unreadable:
         # Without what the address may carry of a password.
@@ -128,11 +178,15 @@ class Feed:
         return Unreadable(place, None, problem, _REMEDY)
 
 
-def _manifest(path: Path) -> dict[str, _Entry]:
+def _manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
     data = read_limited(path)
     try:
         manifest = msgspec.json.decode(data, type=dict[str, _Entry])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise Unreadable(path, None, "is not a feed's manifest", _REMEDY) from None
     # A name becomes a path: nothing but UUIDs.
-    return {name: entry for name, entry in manifest.items() if _UUID.fullmatch(name)}
+    events = {name: entry for name, entry in manifest.items() if _UUID.fullmatch(name)}
+    if len(events) < len(manifest):
+        problem = f"names {len(manifest) - len(events)} events by something that is no UUID"
+        faults.append(Unreadable(path, None, problem, "tell the feed's owner"))
+    return events

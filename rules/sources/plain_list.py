@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,11 +60,11 @@ def read_plain_list(path: Path, misp_type: str = "") -> Iterator[Attribute]:
     """
     if path.suffix in _OPENERS:
         _check_whole(path)
-    name = path.name
+    name = os.fsencode(path.name).decode("utf-8", "replace")
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
+            for number, line in enumerate(_lines(file), 1):
                 text = _content(line)
                 if text:
                     yield _attribute(text, misp_type, name, number)
@@ -96,6 +97,14 @@ def _attribute(text: str, misp_type: str, name: str, number: int) -> Attribute:
     return Attribute(
         type=kind, value=text, uuid="", to_ids=True, source=name, place=f"{name}:{number}"
     )
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines, of which an endless one is cut: what is left is too long to be taken for a value."""
+    while line := file.readline(_MAX_LINE):
+        yield line
+        while len(line) == _MAX_LINE and not line.endswith(b"\n"):
+            line = file.readline(_MAX_LINE)
 
 
 def _content(line: bytes) -> str:

@@ -36,7 +36,7 @@ class MispWebSettings(
     key_variable: str = "INKGATE_MISP_KEY"
     ca_file: str = ""
     verify_tls: bool = True
-    timeout: int = 120
+    timeout: float = 120
     retries: int = 5
     first_wait: float = 1.0
     page_size: int = 2000

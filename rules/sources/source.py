@@ -23,3 +23,6 @@ class Source(Protocol):
         instead: a source that is broken tonight must not unblock what it listed
         yesterday.
         """
+
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """Its last good reading, without asking the source: nothing if there was none."""

@@ -28,14 +28,17 @@ def is_stix_file(path: Path) -> bool:
     """Whether a JSON file is a STIX bundle, judged by its outermost `type`."""
     try:
         with path.open("rb") as file:
-            start = file.read(_PROBE_BYTES)
+            # Its members come in any order, so its type may stand first or last.
+            some = file.read(_PROBE_BYTES)
+            file.seek(max(0, path.stat().st_size - _PROBE_BYTES))
+            some += file.read(_PROBE_BYTES)
     except OSError:
         return False
-    if b'"bundle"' not in start:
+    if b'"bundle"' not in some:
         return False
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Probe).type == "bundle"
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, OSError):
+        return msgspec.json.decode(read_limited(path), type=_Probe).type == "bundle"
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, Unreadable):
         # Cut off, but named as what it is, it is better reported as a bundle.
         return True
 

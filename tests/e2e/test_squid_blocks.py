@@ -94,6 +94,27 @@ def test_listed_url_gets_the_blocked_page(
     assert record["node"] == "proxy.test"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"http://listed.example/?" + b"\xff" * 2800,
+        b"http://listed.example/" + b"a" * 8100,
+        b"http://x!.listed.example/",
+        b"http://*.listed.example/",
+        b"http://a,b.listed.example/",
+        b"http://\xff.listed.example/",
+        b"http://%20.listed.example/",
+        b"http://" + b"a" * 64 + b".listed.example/",
+        b"http://-.listed.example/",
+        b"http://files.example/malware/payload.exe?" + b"\xff" * 2800,
+        b"http://files.example/" + b"./" * 3000 + b"malware/payload.exe",
+    ],
+)
+def test_no_spelling_hides_what_is_listed(squid: tuple[Squid, Installation], target: bytes) -> None:
+    reply = squid[0].raw(target)
+    assert (reply.status, bool(reply.incident)) == (403, True)
+
+
 @pytest.mark.parametrize("url", PASSED)
 def test_neighbours_pass(squid: tuple[Squid, Installation], url: str) -> None:
     assert squid[0].get(url).status == 200
@@ -139,6 +160,21 @@ def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> No
         reply = server.get("http://innocent.example/")
         assert reply.status == 403
         assert reply.incident
+    finally:
+        server.close()
+        installation.close()
+
+
+def test_address_with_port_is_blocked_when_a_name_leads_there() -> None:
+    installation = Installation()
+    installation.add("other", attribute("domain", "listed.example"))
+    server = Squid(installation)
+    installation.add("listed", attribute("ip-dst|port", f"127.0.0.1|{server.origin}"))
+    try:
+        assert installation.run("inkgate-rules", "refresh").returncode == 0
+        time.sleep(1)
+        assert server.get(f"http://neighbour.example:{server.origin}/").status == 403
+        assert server.get("http://neighbour.example/").status == 200
     finally:
         server.close()
         installation.close()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.installation import BIN, Installation, attribute
 
-from helper.loop import host_key
+from helper.clean import host_key
 from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
 from rules.live.recent import Recent
 from rules.live.target import parse_target
@@ -262,3 +262,34 @@ def test_recent_never_holds_more_than_its_limit() -> None:
         recent.get(7)
         assert len(recent) <= 100
     assert recent.get(9_999)
+
+
+def test_block_is_not_lost_behind_a_log_without_uuids(installation: Installation) -> None:
+    installation.configure('message = ["event_id"]\nactions = { "tag:watch" = "log" }')
+    installation.add(
+        "two",
+        attribute("domain", "listed.example", Tag=[{"name": "watch"}]),
+        attribute("domain", "a.listed.example"),
+    )
+    installation.refresh()
+    answers = ask(installation, line(1, "http://a.listed.example/"))
+    assert answers[b"1"].startswith(b"OK")
+
+
+def test_clean_verdict_of_an_empty_authority_is_not_kept(listed: Installation) -> None:
+    answers = ask(listed, line(1, "http:////fine.example/") + line(2, "http:////listed.example/"))
+    assert answers[b"1"].startswith(b"ERR")
+    assert answers[b"2"].startswith(b"OK")
+
+
+def test_port_of_a_listed_address_is_asked_for_each_time(installation: Installation) -> None:
+    installation.add("pair", attribute("ip-dst|port", "198.51.100.7|8443"))
+    installation.refresh()
+    answers = ask(
+        installation,
+        line(1, "http://a.example/", server="198.51.100.7")
+        + line(2, "http://a.example:8443/", server="198.51.100.7")
+        + line(3, "http://b.example:8443/", server="198.51.100.7")
+        + line(4, "http://b.example:8443/", server="198.51.100.8"),
+    )
+    assert [answers[b"%d" % n][:2] for n in (1, 2, 3, 4)] == [b"ER", b"OK", b"OK", b"ER"]

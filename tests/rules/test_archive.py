@@ -105,7 +105,7 @@ def test_export_and_install_carry_a_pack_to_another_machine(
     assert other_machine.run("inkgate-rules", "match", "domain=listed.example").returncode == 0
 
 
-def test_through_a_pipe_and_compressed(listed: Installation, other_machine: Installation) -> None:
+def test_through_a_pipe(listed: Installation, other_machine: Installation) -> None:
     out = subprocess.run(
         [BIN / "inkgate-rules", "--config", listed.config, "export", "-"],
         capture_output=True,
@@ -114,7 +114,7 @@ def test_through_a_pipe_and_compressed(listed: Installation, other_machine: Inst
     assert out == exported(listed)
     subprocess.run(
         [BIN / "inkgate-rules", "--config", other_machine.config, "install", "-"],
-        input=gzip.compress(out),
+        input=out,
         check=True,
     )
     assert other_machine.run("inkgate-rules", "match", "domain=listed.example").returncode == 0
@@ -253,11 +253,37 @@ def attack_row_swapped_between_types(listed: Installation) -> bytes:
     return packed(content)
 
 
-def attack_bomb(listed: Installation) -> bytes:
-    """A gigabyte of zeros where the manifest should be, in a megabyte."""
+def attack_endless_manifest(_: Installation) -> bytes:
     info = tarfile.TarInfo("manifest.json")
     info.size = 1 << 30
-    return gzip.compress(info.tobuf() + bytes(1 << 26))
+    return info.tobuf() + bytes(1 << 20)
+
+
+def attack_extended_header(listed: Installation) -> bytes:
+    """What tarfile would read whole, before anything is verified."""
+    info = tarfile.TarInfo("pax")
+    info.type = tarfile.XHDTYPE
+    info.size = 400 << 20
+    return info.tobuf() + exported(listed)
+
+
+def attack_sparse_map(listed: Installation) -> bytes:
+    content = members(exported(listed))
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("manifest.json")
+        info.pax_headers = {"GNU.sparse.size": "abc"}
+        info.size = len(content["manifest.json"])
+        archive.addfile(info, io.BytesIO(content["manifest.json"]))
+    return target.getvalue()
+
+
+def attack_name_that_is_not_ascii(listed: Installation) -> bytes:
+    return exported(listed).replace(b"manifest.json", b"manifest.js\xff\xfe", 1)
+
+
+def attack_compressed(listed: Installation) -> bytes:
+    return gzip.compress(exported(listed))
 
 
 ATTACKS: list[tuple[Callable[[Installation], bytes], str]] = [
@@ -281,7 +307,11 @@ ATTACKS: list[tuple[Callable[[Installation], bytes], str]] = [
     (attack_symbolic_link, "bad-digest"),
     (attack_same_member_twice, "bad-digest"),
     (attack_row_swapped_between_types, "bad-digest"),
-    (attack_bomb, "too-large"),
+    (attack_endless_manifest, "too-large"),
+    (attack_extended_header, "bad-digest"),
+    (attack_sparse_map, "bad-digest"),
+    (attack_name_that_is_not_ascii, "bad-digest"),
+    (attack_compressed, "bad-digest"),
 ]
 
 

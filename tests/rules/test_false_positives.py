@@ -117,6 +117,14 @@ def test_damaged_list_is_named(tmp_path: Path) -> None:
         ("url", "http://shared.example/evil", False),
         ("sha256", "ab" * 32, True),
         ("sha256", "cd" * 32, False),
+        ("url", "http://192.0.2.1/x", True),
+        ("url", "http://www.portal.example/x", True),
+        ("url", "http://portal.example/x", True),
+        ("domain", "portal.example", True),
+        ("hostname", "portal.example", False),
+        ("domain", "host.lan", True),
+        ("domain", "shared.example", True),
+        ("hostname", "shared.example", False),
     ],
 )
 def test_allow_list_wins_over_what_would_block_it(kind: str, text: str, allowed: bool) -> None:
@@ -125,6 +133,8 @@ def test_allow_list_wins_over_what_would_block_it(kind: str, text: str, allowed:
         canonical_attribute("ip-dst", "192.0.2.0/24"),
         canonical_attribute("url", "http://shared.example/fine"),
         canonical_attribute("sha256", "ab" * 32),
+        canonical_attribute("domain", "www.portal.example"),
+        canonical_attribute("domain", "lan"),
     ]
     assert AllowList(entries).allows(kind, canonical_attribute(kind, text)) == allowed
 

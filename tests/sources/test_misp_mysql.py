@@ -1,469 +1,467 @@
-"""A MISP's database, read from a real MariaDB with MISP's tables."""
+"""A MISP's database through a real MariaDB: what is read, and every way in which it can fail."""
 
 from __future__ import annotations
 
-import re
-import socket
-import threading
-import tomllib
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+import shutil
+import sys
+import tempfile
+import traceback
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import psutil
-import pymysql
 import pytest
-from support.installation import Installation
+from support.certificates import self_signed
+from support.installation import SETTINGS, Installation
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
+from support.relay import Relay
 
 from rules.selection import Selection, SelectSettings
-from rules.sources import misp_mysql
 from rules.sources.attribute import Attribute
 from rules.sources.last_good import LastGood
 from rules.sources.misp_mysql import MispMysql
+from rules.sources.mysql_session import read_only_session
 from rules.sources.settings import MispMysqlSettings
 from rules.sources.unreadable import Unreadable
 
-DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
-ADMIN = "admin@misp.example"
+
+@pytest.fixture(scope="module")
+def certificate() -> Iterator[tuple[str, str]]:
+    """A certificate, which is its own authority, and its key; the server can read both."""
+    folder = Path(tempfile.mkdtemp(prefix="inkgate-certificate-"))
+    folder.chmod(0o755)
+    paths = self_signed(folder)
+    for path in paths:
+        Path(path).chmod(0o644)
+    yield paths
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MariaDb]:
-    made = MariaDb()
+def server(certificate: tuple[str, str]) -> Iterator[MariaDb]:
+    made = MariaDb(f"--ssl-cert={certificate[0]}", f"--ssl-key={certificate[1]}")
     yield made
     made.close()
 
 
 @pytest.fixture
 def misp(server: MariaDb) -> MariaDb:
-    """The tables, with an organisation, a user and a published event 1, which has no attributes."""
+    """A MISP with one published event (id 1) and nothing in it."""
     server.empty()
-    server.add("organisations", name="ORG")
-    server.add("users", email=ADMIN)
-    server.add("events", uuid="event-1", published=1)
+    server.add("organisations", name="Example Org", uuid=str(uuid.uuid4()))
+    server.add("users", email="reader@misp.example")
+    server.add("events", uuid="e1", info="made up event")
     return server
 
 
-class Watched(LastGood):
-    """Does something when so many attributes have been read."""
-
-    def __init__(self, folder: Path, after: int, action: Callable[[], object]) -> None:
-        super().__init__(folder)
-        self._after = after
-        self._action = action
-
-    def snapshot(
-        self, name: str, attributes: Iterator[Attribute], faults: list[Unreadable]
-    ) -> Iterator[Attribute]:
-        def watched() -> Iterator[Attribute]:
-            for number, attribute in enumerate(attributes):
-                if number == self._after:
-                    self._action()
-                yield attribute
-
-        return super().snapshot(name, watched(), faults)
+@pytest.fixture(autouse=True)
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKGATE_MYSQL_PASSWORD", PASSWORD)
 
 
-class Reader:
-    """Reads the source as a refresh does."""
-
-    def __init__(self, server: MariaDb, folder: Path) -> None:
-        (folder / "password").write_text(f"{PASSWORD}\n")
-        self.folder = folder
-        self.settings = MispMysqlSettings(port=server.port, user=USER, password_file="password")
-        self.faults: list[Unreadable] = []
-
-    def read(self, copies: LastGood | None = None, **changes: object) -> list[Attribute]:
-        self.faults.clear()
-        settings = msgspec.structs.replace(self.settings, **changes)
-        kept = copies or LastGood(self.folder / "last-good")
-        return list(MispMysql(settings, self.folder, kept).read(self.faults))
-
-    def values(self, **changes: object) -> list[str]:
-        found = [attribute.value for attribute in self.read(**changes)]
-        assert not self.faults
-        return found
-
-    def fault(self, **changes: object) -> str:
-        """What is said about a reading that fails."""
-        self.read(**changes)
-        (fault,) = self.faults
-        return str(fault)
+def add(misp: MariaDb, kind: str, value: str, **more: object) -> str:
+    """Add an attribute; its UUID."""
+    value1, _, value2 = value.partition("|")
+    name = str(uuid.uuid4())
+    row = {"uuid": name, "type": kind, "value1": value1, "value2": value2, **more}
+    misp.add("attributes", **row)
+    return name
 
 
-@pytest.fixture
-def reader(misp: MariaDb, tmp_path: Path) -> Reader:
-    return Reader(misp, tmp_path)
+def read(
+    misp: MariaDb, folder: Path, **settings: object
+) -> tuple[list[Attribute], list[Unreadable]]:
+    source = MispMysql(settings_for(misp, **settings), folder, LastGood(folder / "last-good"))
+    faults: list[Unreadable] = []
+    return list(source.read(faults)), faults
 
 
-def add(server: MariaDb, value1: str, kind: str = "domain", **columns: object) -> int:
-    return server.add(
-        "attributes", value1=value1, type=kind, **{"uuid": f"uuid-{value1}", **columns}
-    )
+def settings_for(misp: MariaDb, **settings: object) -> MispMysqlSettings:
+    return MispMysqlSettings(**{"port": misp.port, "user": USER, "timeout": 20, **settings})  # type: ignore[arg-type]
 
 
-def test_every_field(misp: MariaDb, reader: Reader) -> None:
-    add(
-        misp,
-        "listed.example",
+def only(found: tuple[list[Attribute], list[Unreadable]]) -> Attribute:
+    attributes, faults = found
+    assert not faults
+    (attribute,) = attributes
+    return attribute
+
+
+def fault(found: tuple[list[Attribute], list[Unreadable]]) -> str:
+    """The one fault's whole text, traceback included; it never holds the password."""
+    (one,) = found[1]
+    text = "".join(traceback.format_exception(one))
+    assert PASSWORD not in text
+    return text
+
+
+def test_all_that_misp_knows_about_an_attribute(misp: MariaDb, tmp_path: Path) -> None:
+    name = add(misp, "domain", "bücher.example", comment="seen", last_seen=1_767_225_600_123_456)
+    assert only(read(misp, tmp_path)) == Attribute(
+        type="domain",
+        value="bücher.example",
+        uuid=name,
+        event_id="1",
+        event_uuid="e1",
+        event_info="made up event",
+        org="Example Org",
+        date="2026-01-01",
+        category="Network activity",
         comment="seen",
-        timestamp=1_767_225_601,
-        last_seen=1_767_225_602_000_000,
+        timestamp="1767225600",
+        to_ids=True,
+        last_seen="1767225600",
     )
-    assert reader.read() == [
-        Attribute(
-            type="domain",
-            value="listed.example",
-            uuid="uuid-listed.example",
-            event_id="1",
-            event_uuid="event-1",
-            event_info="made up",
-            org="ORG",
-            date="2026-01-01",
-            category="Network activity",
-            comment="seen",
-            timestamp="1767225601",
-            to_ids=True,
-            published=True,
-            last_seen="1767225602000000",
-        )
-    ]
 
 
-def test_no_row_is_lost_at_the_border_of_a_page(
-    misp: MariaDb, reader: Reader, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["ip-dst|port", "domain|ip", "filename|sha256"])
+def test_composite_types_have_their_two_values_joined(
+    misp: MariaDb, tmp_path: Path, kind: str
 ) -> None:
-    monkeypatch.setattr(misp_mysql, "_ROWS_AT_ONCE", 7)
-    values = [f"n{number}.example" for number in range(50)]
-    rows = [{"value1": value, "type": "domain", "uuid": value} for value in values]
-    misp.add_many("attributes", rows)
-    for count in (50, 49, 14, 8, 7, 6, 1):
-        misp.execute(f"DELETE FROM {DATABASE}.attributes WHERE id > {count}")
-        assert reader.values() == values[:count]
+    add(misp, kind, "one|two")
+    assert only(read(misp, tmp_path)).value == "one|two"
 
 
-def test_composites(misp: MariaDb, reader: Reader) -> None:
-    add(misp, "192.0.2.1", "ip-dst|port", value2="8443")
-    add(misp, "a|b.exe", "filename|sha256", value2="ab" * 32)
-    assert reader.values() == ["192.0.2.1|8443", f"a|b.exe|{'ab' * 32}"]
+def test_object_and_relation_are_told(misp: MariaDb, tmp_path: Path) -> None:
+    number = misp.add("objects", event_id=1, uuid="o1", name="url")
+    add(misp, "url", "http://a.example/", object_id=number, object_relation="url")
+    found = only(read(misp, tmp_path))
+    assert (found.object_uuid, found.object_relation) == ("o1", "url")
 
 
-def test_text_beyond_ascii(misp: MariaDb, reader: Reader) -> None:
-    add(misp, "b\u00fccher.example", uuid="u", comment="100% \u4f8b '\\")
-    (attribute,) = reader.read()
-    assert (attribute.value, attribute.comment) == ("b\u00fccher.example", "100% \u4f8b '\\")
-
-
-def test_attribute_in_an_object(misp: MariaDb, reader: Reader) -> None:
-    number = misp.add(
-        "objects", uuid="object-1", name="url", event_id=1, template_version=1, comment=""
-    )
-    add(misp, "http://files.example/a", "url", object_id=number, object_relation="url")
-    (attribute,) = reader.read()
-    assert (attribute.object_uuid, attribute.object_relation) == ("object-1", "url")
-
-
-def test_attributes_of_a_deleted_object_are_left_out(misp: MariaDb, reader: Reader) -> None:
-    number = misp.add(
-        "objects", uuid="object-1", event_id=1, deleted=1, template_version=1, comment=""
-    )
-    add(misp, "gone.example", object_id=number)
-    add(misp, "here.example")
-    assert reader.values() == ["here.example"]
-
-
-def test_what_is_deleted_or_not_to_ids_is_left_out(misp: MariaDb, reader: Reader) -> None:
-    add(misp, "deleted.example", deleted=1)
-    add(misp, "context.example", to_ids=0)
-    add(misp, "here.example")
-    assert reader.values() == ["here.example"]
-
-
-def test_unpublished_events_are_left_out_unless_wanted(misp: MariaDb, reader: Reader) -> None:
-    draft = misp.add("events", uuid="event-2", published=0)
-    add(misp, "draft.example", event_id=draft)
-    add(misp, "here.example")
-    assert reader.values() == ["here.example"]
-    both = reader.read(published=False)
-    assert [(a.value, a.published) for a in both] == [
-        ("draft.example", False),
-        ("here.example", True),
-    ]
-
-
-def test_tags_of_events_and_attributes(misp: MariaDb, reader: Reader) -> None:
-    names = ("tlp:green", "type:osint", "campaign:made-up")
-    green, osint, campaign = (misp.add("tags", name=name) for name in names)
-    misp.add("event_tags", event_id=1, tag_id=green)
-    both, none = add(misp, "both.example"), add(misp, "none.example", event_id=2)
-    misp.add("events", uuid="event-2", published=1)
-    for tag in (campaign, osint):
-        misp.add("attribute_tags", attribute_id=both, event_id=1, tag_id=tag)
-    misp.add("attribute_tags", attribute_id=none + 1000, event_id=1, tag_id=osint)
-    tags = {a.value: a.tags for a in reader.read()}
-    assert tags == {
-        "both.example": ("tlp:green", "campaign:made-up", "type:osint"),
-        "none.example": (),
-    }
-
-
-def test_last_seen_in_microseconds_decides_when_a_rule_leaves(
-    misp: MariaDb, reader: Reader
+@pytest.mark.parametrize("left_out", [{"to_ids": 0}, {"deleted": 1}, {"event_id": 99}])
+def test_not_for_detection_deleted_and_without_event_are_left_out(
+    misp: MariaDb, tmp_path: Path, left_out: dict[str, object]
 ) -> None:
-    add(misp, "listed.example", last_seen=1_767_225_600_999_999, timestamp=1)
-    (attribute,) = reader.read()
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    selection = Selection(SelectSettings(), {"*": 30}, {}, "block", now)
-    assert selection.expires(attribute) == 1_767_225_600 + 30 * 86_400
+    add(misp, "domain", "out.example", **left_out)
+    add(misp, "domain", "in.example")
+    assert only(read(misp, tmp_path)).value == "in.example"
 
 
-def test_misp_user_exists(misp: MariaDb, reader: Reader) -> None:
-    add(misp, "listed.example")
-    assert reader.values(misp_user=ADMIN) == ["listed.example"]
+def test_attributes_of_a_deleted_object_are_left_out(misp: MariaDb, tmp_path: Path) -> None:
+    number = misp.add("objects", event_id=1, uuid="o1", deleted=1)
+    add(misp, "domain", "out.example", object_id=number)
+    add(misp, "domain", "in.example")
+    assert only(read(misp, tmp_path)).value == "in.example"
 
 
-def test_misp_user_is_missing(reader: Reader) -> None:
-    assert "no such user" in reader.fault(misp_user="nobody@misp.example")
+def test_unpublished_events_only_if_asked_for(misp: MariaDb, tmp_path: Path) -> None:
+    number = misp.add("events", uuid="e2", published=0)
+    add(misp, "domain", "draft.example", event_id=number)
+    assert read(misp, tmp_path) == ([], [])
+    found = only(read(misp, tmp_path, published=False))
+    assert (found.value, found.published) == ("draft.example", False)
 
 
-def test_misp_user_is_disabled(misp: MariaDb, reader: Reader) -> None:
-    misp.add("users", email="left@misp.example", disabled=1)
-    assert "disabled" in reader.fault(misp_user="left@misp.example")
+def test_tags_of_event_and_attribute_local_ones_too(misp: MariaDb, tmp_path: Path) -> None:
+    for number, name in enumerate(("tlp:green", "local-event", "phish", "local-own"), 1):
+        misp.add("tags", id=number, name=name)
+    add(misp, "domain", "a.example", id=10)
+    add(misp, "domain", "b.example", id=11)
+    misp.add("event_tags", event_id=1, tag_id=1)
+    misp.add("event_tags", event_id=1, tag_id=2, local=1)
+    misp.add("attribute_tags", attribute_id=10, event_id=1, tag_id=3)
+    misp.add("attribute_tags", attribute_id=10, event_id=1, tag_id=4, local=1)
+    one, other = read(misp, tmp_path)[0]
+    assert one.tags == ("tlp:green", "local-event", "phish", "local-own")
+    assert other.tags == ("tlp:green", "local-event")
+
+
+def test_last_seen_in_microseconds_is_the_moment_that_age_counts_from(
+    misp: MariaDb, tmp_path: Path
+) -> None:
+    from datetime import UTC, datetime
+
+    seen = datetime(2026, 3, 1, tzinfo=UTC)
+    add(misp, "domain", "a.example", last_seen=int(seen.timestamp()) * 1_000_000 + 999_999)
+    add(misp, "domain", "b.example")
+    selection = Selection(SelectSettings(), {"*": 10}, {}, "block", seen)
+    one, other = (selection.expires(a) for a in read(misp, tmp_path)[0])
+    assert one == int(seen.timestamp()) + 10 * 86_400
+    assert other == 1_767_225_600 + 10 * 86_400
+
+
+def test_more_rows_than_a_batch_come_once_each_in_order(misp: MariaDb, tmp_path: Path) -> None:
+    fill(misp, 12_345)
+    found, faults = read(misp, tmp_path)
+    assert not faults
+    assert [a.value for a in found] == [f"n{i}.example" for i in range(12_345)]
+
+
+def fill(misp: MariaDb, count: int) -> None:
+    misp.add_many(
+        "attributes",
+        (
+            {"uuid": f"u{i}", "type": "domain", "value1": f"n{i}.example", "comment": "x" * 50}
+            for i in range(count)
+        ),
+    )
+
+
+def test_what_is_changed_while_it_reads_does_not_count(misp: MariaDb, tmp_path: Path) -> None:
+    fill(misp, 12_000)
+    misp.add("tags", id=1, name="late")
+
+    def change() -> None:
+        number = misp.add("events", uuid="late", info="late")
+        add(misp, "domain", "late.example", event_id=number)
+        add(misp, "domain", "late-too.example")
+        misp.add("attribute_tags", attribute_id=11_999, event_id=1, tag_id=1)
+        misp.execute(f"UPDATE {DATABASE}.attributes SET to_ids = 0 WHERE id = 11998")
+        misp.execute(f"DELETE FROM {DATABASE}.attributes WHERE id = 11997")
+
+    with Relay(misp.port, 800_000, change, cut=False) as relay:
+        found, faults = read(misp, tmp_path, port=relay.port)
+        assert relay.acted
+    assert not faults
+    assert [a.value for a in found] == [f"n{i}.example" for i in range(12_000)]
+    assert not any(a.tags for a in found)
+    assert len(read(misp, tmp_path)[0]) == 12_000
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    "statement",
     [
-        ({"user": "nobody"}, "refuses user or password"),
-        ({"database": "mysql"}, "refuses the user"),
-        ({"port": 1}, "cannot be reached"),
-        ({"host": "", "socket": "/nonexistent/socket"}, "cannot be reached"),
-        ({"password_file": "missing"}, "No such file"),
-        ({"ca_file": "password"}, "cannot use ca_file"),
-        ({"ca_file": "missing.pem"}, "cannot use ca_file (No such file"),
+        "INSERT INTO tags (name, colour, exportable) VALUES ('x', '#000000', 1)",
+        "UPDATE events SET published = 0",
+        "DELETE FROM attributes",
+        "CREATE TABLE extra (id INT)",
     ],
 )
-def test_each_fault_says_what_to_correct(
-    reader: Reader, changes: dict[str, object], said: str
+def test_session_cannot_write_even_for_a_user_who_may(
+    misp: MariaDb, tmp_path: Path, statement: str
 ) -> None:
-    text = reader.fault(**changes)
-    assert said in text
-    assert PASSWORD not in text
-
-
-def test_wrong_password(reader: Reader) -> None:
-    (reader.folder / "wrong").write_text("a-wrong-password")
-    text = reader.fault(password_file="wrong")
-    assert "refuses user or password" in text
-    assert "a-wrong-password" not in text
-
-
-def test_database_is_missing(misp: MariaDb, reader: Reader) -> None:
-    # Whoever may read everything is told that it is not there, others that they may not.
-    misp.execute(f"CREATE OR REPLACE USER 'all'@'%' IDENTIFIED BY '{PASSWORD}'")
-    misp.execute("GRANT SELECT ON *.* TO 'all'@'%'")
-    assert "does not exist" in reader.fault(user="all", database="missing")
-    assert "has no MISP tables" in reader.fault(user="all", database="mysql")
-    assert "refuses the user" in reader.fault(database="missing")
-
-
-@pytest.fixture
-def many(misp: MariaDb, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Fifty attributes, read in pages of ten."""
-    monkeypatch.setattr(misp_mysql, "_ROWS_AT_ONCE", 10)
-    values = [f"n{number}.example" for number in range(50)]
-    misp.add_many("attributes", [{"value1": v, "type": "domain", "uuid": v} for v in values])
-    return values
-
-
-def test_rows_that_change_while_it_reads_do_not_appear_half(
-    misp: MariaDb, reader: Reader, many: list[str]
-) -> None:
-    tag = misp.add("tags", name="before")
-    misp.add("attribute_tags", attribute_id=40, event_id=1, tag_id=tag)
-
-    def change() -> None:
-        add(misp, "added.example")
-        misp.execute(f"UPDATE {DATABASE}.attributes SET value1 = 'other.example' WHERE id = 30")
-        misp.execute(f"DELETE FROM {DATABASE}.attributes WHERE id = 35")
-        misp.execute(f"DELETE FROM {DATABASE}.attribute_tags")
-        misp.execute(f"UPDATE {DATABASE}.events SET published = 0")
-
-    during = reader.read(Watched(reader.folder / "last-good", 5, change))
-    assert [a.value for a in during] == many
-    assert during[39].tags == ("before",)
-    assert reader.values() == []
-
-
-def test_the_session_cannot_write(misp: MariaDb, reader: Reader, many: list[str]) -> None:
-    seen: list[tuple[object, ...]] = []
-    query = "SELECT trx_is_read_only, trx_isolation_level FROM information_schema.innodb_trx"
-    reader.read(Watched(reader.folder / "last-good", 15, lambda: seen.extend(misp.execute(query))))
-    assert seen == [(1, "REPEATABLE READ")]
+    misp.execute("CREATE OR REPLACE USER writer@'%' IDENTIFIED BY 'writer-password'")
+    misp.execute(f"GRANT ALL ON {DATABASE}.* TO writer@'%'")
+    settings = settings_for(misp, user="writer")
+    place = Path("mysql:test")
     with (
-        pymysql.connect(port=misp.port, user=USER, password=PASSWORD, database=DATABASE) as c,
-        pytest.raises(pymysql.OperationalError, match="denied"),
+        pytest.raises(Unreadable, match="1792"),
+        read_only_session(settings, tmp_path, "writer-password", place) as connection,
     ):
-        c.cursor().execute("INSERT INTO tags (name, colour, exportable) VALUES ('a', 'b', 1)")
+        connection.exec_driver_sql(statement)
+    assert misp.execute(f"SELECT COUNT(*) FROM {DATABASE}.events WHERE published = 1") == [(1,)]
 
 
-def test_connection_ended_by_the_administrator(
-    misp: MariaDb, reader: Reader, many: list[str]
+def test_user_of_the_documented_grants_can_do_no_more_than_read(misp: MariaDb) -> None:
+    import pymysql
+
+    with pymysql.connect(
+        port=misp.port, user=USER, password=PASSWORD, database=DATABASE
+    ) as connection:
+        with pytest.raises(pymysql.OperationalError, match="1142"):
+            connection.query("UPDATE events SET published = 0")
+        with pytest.raises(pymysql.OperationalError, match="1142"):
+            connection.query("SELECT * FROM auth_keys")
+
+
+@pytest.mark.parametrize(
+    "state", [{"disabled": 1}, {"expiration": "2020-01-01 00:00:00"}, {"email": "other@x.example"}]
+)
+def test_misp_user_missing_disabled_or_expired(
+    misp: MariaDb, tmp_path: Path, state: dict[str, object]
 ) -> None:
-    assert reader.values() == many
-    misp.execute(f"UPDATE {DATABASE}.attributes SET value1 = CONCAT('new-', value1)")
-
-    def end() -> None:
-        found = misp.execute("SELECT id FROM information_schema.processlist WHERE user = %s", USER)
-        for (number,) in found:
-            misp.execute(f"KILL {number}")
-
-    copies = Watched(reader.folder / "last-good", 15, end)
-    assert [a.value for a in reader.read(copies)] == many
-    assert "broke the connection" in str(reader.faults[0])
+    add(misp, "domain", "a.example")
+    assert only(read(misp, tmp_path, misp_user="reader@misp.example"))
+    for column, value in state.items():
+        misp.execute(f"UPDATE {DATABASE}.users SET {column} = %s", value)
+    found = read(misp, tmp_path, misp_user="reader@misp.example")
+    assert "has no such misp_user" in fault(found)
+    assert [a.value for a in found[0]] == ["a.example"]
 
 
-def test_server_killed_in_the_middle(misp: MariaDb, reader: Reader, many: list[str]) -> None:
-    misp.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
-    assert reader.values() == many
-    misp.execute(f"UPDATE {DATABASE}.attributes SET value1 = CONCAT('new-', value1)")
-    copies = Watched(reader.folder / "last-good", 25, misp.kill)
+def test_wrong_password(misp: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKGATE_MYSQL_PASSWORD", f"wrong-{PASSWORD}")
+    assert "refuses user or password" in fault(read(misp, tmp_path))
+
+
+def test_no_password_given(misp: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INKGATE_MYSQL_PASSWORD")
+    assert "set INKGATE_MYSQL_PASSWORD" in fault(read(misp, tmp_path))
+
+
+def test_database_missing(misp: MariaDb, tmp_path: Path) -> None:
+    misp.execute(f"GRANT SELECT ON nowhere.* TO '{USER}'@'%'")
+    assert "does not exist" in fault(read(misp, tmp_path, database="nowhere"))
+    assert "lets this user see nothing" in fault(read(misp, tmp_path, database="mysql"))
+
+
+def test_database_of_something_else(misp: MariaDb, tmp_path: Path) -> None:
+    misp.execute("CREATE DATABASE IF NOT EXISTS other")
+    misp.execute(f"GRANT SELECT ON other.* TO '{USER}'@'%'")
+    assert "does not hold MISP's tables" in fault(read(misp, tmp_path, database="other"))
+
+
+def test_grant_missing(misp: MariaDb, tmp_path: Path) -> None:
+    misp.execute("CREATE OR REPLACE USER half@'%%' IDENTIFIED BY %s", PASSWORD)
+    misp.execute(f"GRANT SELECT ON {DATABASE}.events TO half@'%'")
+    assert "GRANT SELECT" in fault(read(misp, tmp_path, user="half"))
+
+
+def test_nobody_listens(misp: MariaDb, tmp_path: Path) -> None:
+    from support.squid import free_port
+
+    assert "cannot be reached" in fault(read(misp, tmp_path, port=free_port()))
+    assert "cannot be reached" in fault(read(misp, tmp_path, socket=str(tmp_path / "none")))
+
+
+def test_socket(misp: MariaDb, tmp_path: Path) -> None:
+    add(misp, "domain", "a.example")
+    assert only(read(misp, tmp_path, socket=str(misp.socket))).value == "a.example"
+
+
+def test_server_that_stops_answering_is_given_up(misp: MariaDb, tmp_path: Path) -> None:
+    import threading
+
+    fill(misp, 6000)
+    for_ever = threading.Event()
+    with Relay(misp.port, 100_000, for_ever.wait, cut=False) as relay:
+        found = read(misp, tmp_path, port=relay.port, timeout=1)
+        for_ever.set()
+    assert "broke off" in fault(found)
+    assert found[0] == []
+
+
+def test_tls_with_the_right_authority(
+    misp: MariaDb, tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    add(misp, "domain", "a.example")
+    misp.execute("CREATE OR REPLACE USER tls@'%%' IDENTIFIED BY %s REQUIRE SSL", PASSWORD)
+    misp.execute(f"GRANT SELECT ON {DATABASE}.* TO tls@'%'")
+    assert only(read(misp, tmp_path, user="tls", ca_file=certificate[0]))
+
+
+def test_tls_with_another_authority(misp: MariaDb, tmp_path: Path) -> None:
+    other, _ = self_signed(tmp_path)
+    assert "ca_file does not vouch for" in fault(read(misp, tmp_path, ca_file=other))
+    assert "ca_file does not exist" in fault(read(misp, tmp_path, ca_file="missing.pem"))
+
+
+def test_tls_to_another_host(misp: MariaDb, tmp_path: Path, certificate: tuple[str, str]) -> None:
+    found = read(misp, tmp_path, host="localhost", ca_file=certificate[0])
+    assert "does not vouch for" in fault(found)
+
+
+def documented(language: str) -> str:
+    """The example in docs/settings.md, under the heading of this source."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    section = page.split('#### `type = "misp-mysql"`')[1]
+    return section.split(f"```{language}\n")[1].split("```")[0]
+
+
+def test_documented_grants_and_settings(misp: MariaDb, tmp_path: Path) -> None:
+    import tomllib
+
+    import msgspec
+
+    misp.execute("DROP USER IF EXISTS 'inkgate'@'localhost'")
+    for statement in documented("sql").strip().split(";")[:-1]:
+        misp.execute(statement)
     try:
-        assert [a.value for a in reader.read(copies)] == many
-        assert "broke the connection" in str(reader.faults[0])
-        assert [a.value for a in reader.read()] == many
-        assert "cannot be reached" in str(reader.faults[0])
+        add(misp, "domain", "a.example", object_id=misp.add("objects", event_id=1, uuid="o1"))
+        (entry,) = tomllib.loads(documented("toml"))["rules"]["sources"]
+        settings = msgspec.convert(entry, MispMysqlSettings)
+        settings = msgspec.structs.replace(settings, socket=str(misp.socket))
+        (tmp_path / "mysql.password").write_text("a long password\n")
+        faults: list[Unreadable] = []
+        (found,) = MispMysql(settings, tmp_path, LastGood(tmp_path / "copies")).read(faults)
+        assert (found.value, found.object_uuid, faults) == ("a.example", "o1", [])
+        with (
+            pytest.raises(Unreadable, match="all columns"),
+            read_only_session(settings, tmp_path, "a long password", Path("test")) as session,
+        ):
+            session.exec_driver_sql("SELECT authkey FROM users")
     finally:
-        misp.start()
-    assert reader.values() == [f"new-{value}" for value in many]
+        misp.execute("DROP USER 'inkgate'@'localhost'")
 
 
-class Line:
-    """A line to the server that can be cut: after so many bytes of answers, once `limit` is set."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.limit: int | None = None
-        self.command_lines: list[str] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            for process in psutil.process_iter(["cmdline"]):
-                self.command_lines.append(" ".join(process.info["cmdline"] or ()))
-            threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
-            _pass_on(server, client, self.limit)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-def _pass_on(source: socket.socket, target: socket.socket, limit: int | None = None) -> None:
-    passed = 0
+@contextmanager
+def installed(misp: MariaDb, **settings: object) -> Iterator[Installation]:
+    """An installation that reads this MISP, and a plain list."""
+    source = {"type": "misp-mysql", "user": USER, "password_file": "mysql.password", "timeout": 20}
+    source |= {"port": misp.port, **settings}
+    entry = ", ".join(f"{k} = {repr(v).replace(chr(39), chr(34))}" for k, v in source.items())
+    made = Installation(SETTINGS.replace('"events"', f'"events", {{ {entry} }}'))
+    secret = made.folder / "mysql.password"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSWORD + "\n")
     try:
-        while (data := source.recv(4096)) and (limit is None or passed < limit):
-            target.sendall(data)
-            passed += len(data)
-    except OSError:
-        pass
-    for end in (source, target):
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            continue
-
-
-@pytest.fixture
-def line(misp: MariaDb) -> Iterator[Line]:
-    made = Line(misp.port)
-    yield made
-    made.close()
-
-
-def configured(installation: Installation, line: Line) -> None:
-    installation.add("from-a-file", {**file_attribute()})
-    installation.configure(
-        'sources = ["events", { type = "misp-mysql", '
-        f'port = {line.port}, user = "{USER}", password_file = "mysql.password" }}]'
-    )
-    (installation.folder / "mysql.password").write_text(PASSWORD)
-
-
-def file_attribute() -> dict[str, object]:
-    return {"uuid": "uuid-file", "type": "domain", "value": "file.example", "to_ids": True}
+        yield made
+    finally:
+        made.close()
 
 
 def matches(installation: Installation, name: str) -> bool:
     return installation.run("inkgate-rules", "match", f"domain={name}").returncode == 0
 
 
-def test_command_line_from_good_to_broken(
-    misp: MariaDb, installation: Installation, line: Line
-) -> None:
-    misp.add_many(
-        "attributes",
-        [{"value1": f"n{n}.example", "type": "domain", "uuid": f"u{n}"} for n in range(3000)],
-    )
-    configured(installation, line)
-    only = installation.run("inkgate-rules", "refresh", "--misp", "mysql")
-    assert only.returncode == 0, only.stderr
-    assert matches(installation, "n2999.example")
-    assert not matches(installation, "file.example")
-
-    misp.execute(f"UPDATE {DATABASE}.attributes SET value1 = CONCAT('new-', value1)")
-    line.limit = 100_000
-    broken = installation.run("inkgate-rules", "refresh")
-    assert broken.returncode == 1, broken.stderr
-    assert "broke the connection" in broken.stderr
-    assert matches(installation, "n2999.example")
-    assert matches(installation, "file.example")
-    assert not matches(installation, "new-n0.example")
-
-    said = only.stdout + only.stderr + broken.stdout + broken.stderr
-    assert PASSWORD not in said
-    assert any("inkgate-rules" in text for text in line.command_lines)
-    assert not any(PASSWORD in text for text in line.command_lines)
-    for path in installation.folder.rglob("*"):
-        if path.is_file() and path.name != "mysql.password":
-            assert PASSWORD.encode() not in path.read_bytes(), path
+def test_refresh_from_mysql_on_the_command_line(misp: MariaDb) -> None:
+    add(misp, "domain", "listed.example")
+    with installed(misp) as installation:
+        (installation.events / "list.txt").write_text("file.example\n")
+        done = installation.run("inkgate-rules", "refresh", "--misp", "mysql")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert matches(installation, "listed.example")
+        assert not matches(installation, "file.example")
+        assert installation.run("inkgate-rules", "refresh").returncode == 0
+        assert matches(installation, "file.example")
 
 
-def test_as_the_documentation_has_it(misp: MariaDb, tmp_path: Path) -> None:
-    add(misp, "listed.example")
-    section = DOCS.read_text().partition("`misp-mysql`")[2]
-    (statements,) = re.findall(r"^```sql\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[:1]
-    (example,) = re.findall(r"^```toml\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[:1]
-    misp.execute(f"DROP USER '{USER}'@'%'")
-    try:
-        for statement in statements.strip().split(";\n"):
-            misp.execute(statement.rstrip(";").replace("192.0.2.10", "127.0.0.1"))
-        (given,) = tomllib.loads(example)["rules"]["sources"]
-        misp.add("users", email=given["misp_user"])
-        # The server of the tests speaks no TLS.
-        del given["ca_file"]
-        settings = msgspec.convert(
-            {**given, "host": "127.0.0.1", "port": misp.port}, MispMysqlSettings
+@pytest.mark.parametrize("way", ["connection cut", "connection killed"])
+def test_lost_in_the_middle_the_last_good_reading_counts(misp: MariaDb, way: str) -> None:
+    fill(misp, 12_000)
+    arguments: list[str] = []
+
+    def act() -> None:
+        for process in psutil.Process().children(recursive=True):
+            arguments.extend(process.cmdline())
+        if way == "connection killed":
+            for number, *_ in misp.execute(
+                "SELECT id FROM information_schema.processlist WHERE user = %s", USER
+            ):
+                misp.execute(f"KILL {number}")
+
+    with installed(misp) as installation:
+        assert installation.run("inkgate-rules", "refresh").returncode == 0
+        add(misp, "domain", "later.example")
+        text = installation.config.read_text()
+        with Relay(misp.port, 800_000, act, cut=way == "connection cut") as relay:
+            installation.config.write_text(text.replace(str(misp.port), str(relay.port)))
+            # The same database by another way: its copy is filed under the place's name.
+            copies = installation.places.publisher / "last-good"
+            (copy,) = copies.glob("*.snapshot")
+            place = f"mysql:127.0.0.1:{relay.port}/{DATABASE}"
+            copy.rename(LastGood(copies)._named(place.encode(), ".snapshot"))
+            done = installation.run("inkgate-rules", "refresh")
+            assert relay.acted
+        assert done.returncode == 1
+        assert f"{place}: broke off the connection" in done.stderr
+        assert "12000" in done.stdout
+        assert matches(installation, "n0.example")
+        assert matches(installation, "n11999.example")
+        assert not matches(installation, "later.example")
+        assert str(Path(sys.prefix)) in " ".join(arguments)
+        assert not [text for text in (*arguments, done.stdout, done.stderr) if PASSWORD in text]
+        assert all(
+            PASSWORD.encode() not in path.read_bytes()
+            for path in installation.folder.rglob("*")
+            if path.is_file() and path.name != "mysql.password"
         )
-        (tmp_path / settings.password_file).write_text("a long random password")
-        faults: list[Unreadable] = []
-        source = MispMysql(settings, tmp_path, LastGood(tmp_path / "last-good"))
-        assert [a.value for a in source.read(faults)] == ["listed.example"]
-        assert not faults
+
+
+def test_server_without_tls_and_then_killed(tmp_path: Path, certificate: tuple[str, str]) -> None:
+    server = MariaDb()
+    try:
+        server.add("events", uuid="e1")
+        fill(server, 12_000)
+        found = read(server, tmp_path, ca_file=certificate[0])
+        assert "offers no TLS" in fault(found)
+        with Relay(server.port, 800_000, server.kill, cut=False) as relay:
+            found = read(server, tmp_path, port=relay.port)
+        assert "broke off the connection" in fault(found)
+        assert found[0] == []
+        assert "cannot be reached" in fault(read(server, tmp_path))
     finally:
-        misp.restore_user()
-
-
-def test_every_key_is_documented() -> None:
-    section = DOCS.read_text().partition("`misp-mysql`")[2].partition("\n### ")[0]
-    for field in msgspec.structs.fields(MispMysqlSettings):
-        assert f"`{field.name}`" in section
+        server.close()

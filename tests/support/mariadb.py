@@ -123,36 +123,35 @@ class MariaDb:
             shutil.chown(self.folder, "mysql", "mysql")
             who = ["--user=mysql"]
         self._install(data, who)
-        self._command = [
-            _program("mariadbd"),
-            "--no-defaults",
-            *who,
-            f"--datadir={data}",
-            f"--socket={self.socket}",
-            f"--port={self.port}",
-            f"--log-error={self.log}",
-            f"--pid-file={self.folder / 'pid'}",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--skip-log-bin",
-            "--performance-schema=OFF",
-            "--innodb-flush-log-at-trx-commit=0",
-            "--innodb-buffer-pool-size=96M",
-            "--innodb-fast-shutdown=2",
-            *options,
-        ]
-        self.start()
+        self.process = subprocess.Popen(
+            [
+                _program("mariadbd"),
+                "--no-defaults",
+                *who,
+                f"--datadir={data}",
+                f"--socket={self.socket}",
+                f"--port={self.port}",
+                f"--log-error={self.log}",
+                f"--pid-file={self.folder / 'pid'}",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+                "--skip-log-bin",
+                "--performance-schema=OFF",
+                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-buffer-pool-size=96M",
+                "--innodb-fast-shutdown=2",
+                *options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait()
         self.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb3 COLLATE utf8mb3_bin")
         for name, columns in TABLES.items():
             self.execute(f"CREATE TABLE {DATABASE}.{name} ({columns}) ENGINE=InnoDB")
-        self.restore_user()
-
-    def start(self) -> None:
-        """Start it, or start it again after `kill`."""
-        self.process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self._wait()
+        self.execute(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
+        for grant in GRANTS:
+            self.execute(grant)
 
     def _install(self, data: Path, who: Sequence[str]) -> None:
         done = subprocess.run(
@@ -210,12 +209,6 @@ class MariaDb:
                 [tuple(row.values()) for row in full],
             )
             return int(cursor.lastrowid or 0)
-
-    def restore_user(self) -> None:
-        """Make the user that reads, with its rights, as it was at first."""
-        self.execute(f"CREATE OR REPLACE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'")
-        for grant in GRANTS:
-            self.execute(grant)
 
     def empty(self) -> None:
         """Remove all rows."""

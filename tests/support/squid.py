@@ -75,6 +75,18 @@ class Squid:
         finally:
             connection.close()
 
+    def raw(self, target: bytes) -> Reply:
+        """Ask for a URL that no library would send."""
+        with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+            client.sendall(
+                b"GET "
+                + target
+                + b" HTTP/1.1\r\nHost: ignored.example\r\nConnection: close\r\n\r\n"
+            )
+            data = b"".join(iter(lambda: client.recv(65536), b""))
+        head, _, body = data.partition(b"\r\n\r\n")
+        return Reply(int(head.split(b" ", 2)[1]), body.decode("utf-8", "replace"))
+
     def connect(self, authority: str) -> Reply:
         """Ask for a tunnel; the body is the refusal's."""
         with socket.create_connection(("127.0.0.1", self.port), 20) as client:

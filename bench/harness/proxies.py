@@ -1,0 +1,176 @@
+"""Real Squids side by side, a local nginx behind them, and wrk in front of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from support.squid import free_port
+
+from squid_conf.minimal import minimal
+from squid_conf.trial import SQUID_USER
+
+_LUA = Path(__file__).with_name("requests.lua")
+_START_SECONDS = 120
+
+
+def program(name: str) -> str:
+    """Where a program is.
+
+    Raises:
+        SystemExit: it is not installed.
+    """
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        raise SystemExit(f"{name} is missing; tools/bootstrap.sh dev installs it")
+    return found
+
+
+def folder_for_squid() -> Path:
+    """A temporary folder that belongs to Squid's user."""
+    folder = Path(tempfile.mkdtemp(prefix="inkgate-bench-"))
+    if os.getuid() == 0:
+        entry = pwd.getpwnam(SQUID_USER)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+    folder.chmod(0o755)
+    return folder
+
+
+class Origin:
+    """An nginx on 127.0.0.1 that answers everything with a small page."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = folder_for_squid()
+        conf = self.folder / "nginx.conf"
+        conf.write_text(
+            f"worker_processes 1;\ndaemon off;\npid {self.folder}/nginx.pid;\n"
+            f"error_log {self.folder}/error.log;\nevents {{ worker_connections 1024; }}\n"
+            "http {\n access_log off;\n keepalive_requests 1000000;\n"
+            f" server {{ listen 127.0.0.1:{self.port}; "
+            'return 200 "This page is not blocked.\\n"; }\n}\n'
+        )
+        self._process = subprocess.Popen(
+            [program("nginx"), "-c", conf, "-p", self.folder, "-e", f"{self.folder}/error.log"]
+        )
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Proxy:
+    """A Squid with some lines of configuration of its own."""
+
+    def __init__(self, name: str, lines: str, origin: Origin) -> None:
+        self.name = name
+        self.port = free_port()
+        self.folder = folder_for_squid()
+        (self.folder / "hosts").write_text("127.0.0.1 localhost\n")
+        conf = self.folder / "squid.conf"
+        conf.write_text(
+            minimal(
+                port=self.port,
+                folder=self.folder,
+                fragment=lines + "\naccess_log none\ncache_store_log none\n",
+                user=SQUID_USER if os.getuid() == 0 else None,
+                origin=origin.port,
+            )
+        )
+        self.process = subprocess.Popen(
+            [program("squid"), "-N", "-f", conf, "-n", f"bench{self.port}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit(f"{self.name}: Squid did not start; see {self.folder}/cache.log")
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """What Squid and its helpers have used so far."""
+        squid = psutil.Process(self.process.pid)
+        helpers = [sum(child.cpu_times()[:2]) for child in squid.children(recursive=True)]
+        return {"squid": sum(squid.cpu_times()[:2]), "helpers": sum(helpers)}
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Load:
+    """A wrk under way; `result` waits for its end.
+
+    Args:
+        port: the proxy's.
+        seconds: how long.
+        connections: how many at a time.
+        pause: milliseconds from an answer to the connection's next request.
+        fresh: a name never used before for each request, else Zipf over `hosts`.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        seconds: float,
+        *,
+        connections: int = 32,
+        pause: int = 0,
+        fresh: str = "",
+        hosts: int = 20_000,
+    ) -> None:
+        environment = {
+            **os.environ,
+            "PAUSE": str(pause),
+            "FRESH": fresh,
+            "HOSTS": str(hosts),
+            "SEED": str(time.monotonic_ns() % 2**31),
+        }
+        self._process = subprocess.Popen(
+            [
+                program("wrk"),
+                "-t1",
+                f"-c{connections}",
+                f"-d{max(1, round(seconds))}s",
+                "--timeout=20s",
+                "-s",
+                _LUA,
+                f"http://127.0.0.1:{port}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+
+    def result(self) -> dict[str, float]:
+        """Requests a second, quantiles in ms, and how many requests failed."""
+        out, _ = self._process.communicate()
+        line = next((line for line in out.splitlines() if line.startswith("{")), None)
+        if line is None:
+            raise SystemExit(f"wrk failed:\n{out}")
+        found: Mapping[str, float] = json.loads(line)
+        return dict(found)

@@ -1,0 +1,317 @@
+"""End to end through real Squids: bare, with inkgate, and with Squid's own list ACLs.
+
+wrk sends absolute URLs (20,000 hosts, Zipf), nginx answers behind the proxies. All
+Squids run all the time and are loaded in turns. Four parts:
+
+- full speed: as many requests as go through, with warm caches;
+- steady: a fixed load below that, for the time that a request takes;
+- storm: the steady load while other clients ask for new names all the time;
+- reload: the steady load while generations are exchanged, and while the epoch is.
+
+Squid's url_regex tries one expression after the other, so it gets 1,000 of the
+URLs and dstdomain all of the domains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import rule_sets
+from harness.machine import describe, median, save, table
+from harness.pipe import Helper, our_line, squidguard
+from harness.proxies import Load, Origin, Proxy, folder_for_squid
+from support.installation import BIN, Installation
+from support.squid import Reply
+
+from rules.install import CURRENT, swap_link
+from squid_conf.fragment import fragment
+from squid_conf.settings import SquidSettings
+
+_STEADY = {"connections": 16, "pause": 15}
+_REGEXES = 1000
+_QUANTILES = ("p50", "p99", "p99.9", "max")
+_storms = itertools.count()
+
+Result = dict[str, float]
+Results = dict[str, list[Result]]
+
+
+def ours(installation: Installation, children: int) -> str:
+    """Squid's lines for inkgate, as our generator makes them."""
+    pages = installation.folder / "pages"
+    installation.run("inkgate-squid-conf", "pages")
+    return fragment(
+        SquidSettings(children=children),
+        helper=BIN / "inkgate-helper",
+        config=installation.config,
+        pages=pages,
+        fail="open",
+        log="",
+    )
+
+
+def own_acls(folder: Path, clear: rule_sets.Peers) -> str:
+    """Squid's lines for its own ACLs with the same indicators in files."""
+    # A leading dot: subdomains, too.
+    (folder / "domains").write_text("".join(f".{name}\n" for name in clear.domains))
+    urls = (url.replace(".", r"\.") for url in clear.urls[:_REGEXES])
+    (folder / "urls").write_text("".join(f"^http://{url}$\n" for url in urls))
+    return (
+        f'acl listed_domains dstdomain "{folder}/domains"\n'
+        f'acl listed_urls url_regex "{folder}/urls"\n'
+        "http_access deny listed_domains\nhttp_access deny listed_urls\n"
+    )
+
+
+def rewriter(folder: Path, clear: rule_sets.Peers) -> str | None:
+    """Squid's lines for squidGuard."""
+    command = squidguard(folder, clear.domains, clear.urls)
+    if command is None:
+        return None
+    for path in (folder, *folder.iterdir()):
+        shutil.chown(path, "proxy")
+    words = " ".join(map(str, command))
+    return f"url_rewrite_program {words}\nurl_rewrite_children 2 startup=1 concurrency=0\n"
+
+
+def in_turns(proxies: list[Proxy], runs: int, load: Callable[[Proxy], Result]) -> Results:
+    """Load the proxies in turns, in another order each time."""
+    results: Results = {proxy.name: [] for proxy in proxies}
+    for run in range(runs):
+        start = run % len(proxies)
+        for proxy in proxies[start:] + proxies[:start]:
+            results[proxy.name].append(load(proxy))
+    return results
+
+
+def full_speed(proxy: Proxy, seconds: float) -> Result:
+    before = proxy.cpu_seconds()
+    result = Load(proxy.port, seconds).result()
+    used = {f"{k}_cpu": v - before[k] for k, v in proxy.cpu_seconds().items()}
+    return {**result, **used}
+
+
+def steady(proxy: Proxy, seconds: float) -> Result:
+    return Load(proxy.port, seconds, **_STEADY).result()  # type: ignore[arg-type]
+
+
+def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
+    """The steady load's result, and that of the storm around it."""
+    connections = 8
+    pause = max(1, connections * 1000 // rate)
+    fresh = f"{next(_storms)}-{time.monotonic_ns()}"
+    cold = Load(proxy.port, seconds + 1, connections=connections, pause=pause, fresh=fresh)
+    time.sleep(0.3)
+    warm = steady(proxy, seconds)
+    return warm, cold.result()
+
+
+class Checks:
+    """Asks for a listed and an unlisted name all the time, and counts wrong verdicts."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.asked = 0
+        self.wrong = 0
+        self._proxy = proxy
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        from http.client import HTTPConnection  # noqa: PLC0415
+
+        while not self._stop.wait(0.05):
+            for name, status in (("listed7.example", 403), ("host7.example", 200)):
+                connection = HTTPConnection("127.0.0.1", self._proxy.port, timeout=20)
+                connection.request("GET", f"http://{name}/{self.asked}")
+                reply = connection.getresponse()
+                got = Reply(reply.status, reply.read().decode("utf-8", "replace"))
+                connection.close()
+                self.asked += 1
+                self.wrong += got.status != status
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def reload(proxy: Proxy, seconds: float, root: Path, generations: list[Path]) -> Result:
+    """The steady load while the current generation changes every 1.5 seconds."""
+    checks = Checks(proxy)
+    load = Load(proxy.port, seconds, **_STEADY)  # type: ignore[arg-type]
+    end = time.monotonic() + seconds - 0.5
+    for generation in itertools.cycle(generations):
+        if time.monotonic() > end:
+            break
+        swap_link(root / CURRENT, generation)
+        time.sleep(1.5)
+    result = load.result()
+    checks.close()
+    return {**result, "asked": checks.asked, "wrong": checks.wrong}
+
+
+def copies(installation: Installation, count: int) -> list[Path]:
+    """The current generation and copies of it, each a generation of its own."""
+    current = (installation.places.installed / CURRENT).resolve()
+    made = [current]
+    for number in range(1, count):
+        target = current.with_name(f"{current.name}-{number}")
+        shutil.copytree(current, target)
+        made.append(target)
+    return made
+
+
+def new_epoch(installation: Installation, rules: int, aside: list[Path]) -> Path:
+    """A generation of a new epoch; those in `aside` are current before and after."""
+    parked = [path.rename(installation.folder / path.name) for path in aside]
+    installation.refresh(new_epoch=True)
+    rule_sets.enlarge(installation, rules)
+    generation = (installation.places.installed / CURRENT).resolve()
+    for path, place in zip(parked, aside, strict=True):
+        path.rename(place)
+    swap_link(installation.places.installed / CURRENT, aside[0])
+    return generation
+
+
+def derive_all(installation: Installation) -> None:
+    """Have the keys of all hosts derived, as a proxy has that has run for a while."""
+    helper = Helper([BIN / "inkgate-helper", "--config", installation.config])
+    helper.exchange([our_line(n, b"host%d.example" % n) for n in range(1, 20_001)], 256)
+    helper.close()
+    run = installation.folder / "run"
+    for path in (run, *run.rglob("*")):
+        shutil.chown(path, "proxy", "proxy")
+
+
+def warm(proxies: list[Proxy]) -> None:
+    """Show every proxy most of the hosts."""
+    for proxy in proxies:
+        for _ in range(2):
+            Load(proxy.port, 5).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rules", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="of each run")
+    parser.add_argument("--children", type=int, default=1, help="helpers of inkgate")
+    parser.add_argument("--storm", type=int, default=300, help="new names a second")
+    parser.add_argument("--plot", type=Path, help="write a PNG here")
+    options = parser.parse_args()
+    machine = describe()
+    installation = rule_sets.make(options.rules)
+    derive_all(installation)
+    clear = rule_sets.clear_text(options.rules)
+    origin = Origin()
+    own, guard = folder_for_squid(), folder_for_squid()
+    lines = {
+        "bare": "",
+        "inkgate": ours(installation, options.children),
+        "own ACLs": own_acls(own, clear),
+        "squidGuard": rewriter(guard, clear),
+    }
+    proxies = [Proxy(name, text, origin) for name, text in lines.items() if text is not None]
+    try:
+        results = measure(proxies, installation, options)
+    finally:
+        for proxy in proxies:
+            proxy.close()
+        origin.close()
+        installation.close()
+        shutil.rmtree(own)
+        shutil.rmtree(guard)
+    settings = {k: v for k, v in vars(options).items() if k != "plot"}
+    save("through_squid", machine, settings=settings, results=results)
+    report(results)
+    if options.plot:
+        plot(results, options.plot)
+
+
+def measure(
+    proxies: list[Proxy], installation: Installation, options: argparse.Namespace
+) -> dict[str, Results]:
+    runs, seconds = options.runs, options.seconds
+    bare, inkgate = proxies[:2]
+    warm(proxies)
+    results = {
+        "full speed": in_turns(proxies, runs, lambda p: full_speed(p, seconds)),
+        "steady": in_turns(proxies, runs, lambda p: steady(p, seconds)),
+    }
+    storms: Results = {}
+    for _ in range(runs):
+        for proxy in (bare, inkgate):
+            calm = steady(proxy, seconds)
+            busy, cold = storm(proxy, seconds, options.storm)
+            for name, result in (("calm", calm), ("storm", busy), ("new names", cold)):
+                storms.setdefault(f"{proxy.name}, {name}", []).append(result)
+    results["storm"] = storms
+    root = installation.places.installed
+    generations = copies(installation, 3)
+    other = new_epoch(installation, options.rules, generations)
+    reloads: Results = {"no reload": [], "reloads": []}
+    for _ in range(runs):
+        reloads["no reload"].append(steady(inkgate, seconds))
+        reloads["reloads"].append(reload(inkgate, seconds, root, generations))
+    reloads["new epoch"] = [reload(inkgate, 15, root, [generations[0], *[other] * 20])]
+    results["reload"] = reloads
+    return results
+
+
+def report(results: dict[str, Results]) -> None:
+    print("full speed, medians")
+    columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_cpu", "helpers_cpu", "failed")
+    table(("", *columns), _rows(results["full speed"], columns))
+    for part in ("steady", "storm", "reload"):
+        print(f"{part}, medians; ms")
+        columns = ("requests_per_second", *_QUANTILES, "failed")
+        table(("", *columns), _rows(results[part], columns))
+    runs = [*results["reload"]["reloads"], *results["reload"]["new epoch"]]
+    wrong, asked = (sum(run[key] for run in runs) for key in ("wrong", "asked"))
+    print(f"wrong verdicts during reloads: {wrong:.0f} of {asked:.0f}")
+
+
+def _rows(results: Results, columns: tuple[str, ...]) -> list[tuple[object, ...]]:
+    return [
+        (name, *(median([run[column] for run in runs]) for column in columns))
+        for name, runs in results.items()
+    ]
+
+
+def plot(results: dict[str, Results], path: Path) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 (slow to import)
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    speed = results["full speed"]
+    names = list(speed)
+    bare = median([run["requests_per_second"] for run in speed["bare"]])
+    for name in names:
+        rates = [run["requests_per_second"] / bare for run in speed[name]]
+        axes[0].bar(
+            name, median(rates), yerr=[[median(rates) - min(rates)], [max(rates) - median(rates)]]
+        )
+    axes[0].set_title("requests/s, bare Squid = 1")
+    for axis, part in zip(axes[1:], ("steady", "storm"), strict=True):
+        for name, runs in results[part].items():
+            axis.plot(
+                _QUANTILES, [median([run[q] for run in runs]) for q in _QUANTILES], "o-", label=name
+            )
+        axis.set(title=f"{part}: ms", yscale="log")
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Running a plan on all cores. Matches come in the plan's order, whatever core is first."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+from rules.foreign.plan import Group, Match, Plan, try_password
+from rules.foreign.rule import SealedRule
+from rules.workers import end_with_parent
+
+_CHUNK_SECONDS: Final = 0.25
+# Below this, starting processes costs more than they save.
+_WORTH_PROCESSES: Final = 2.0
+_AHEAD: Final = 4
+
+Opened = tuple[int, int, str]
+
+
+class Chunk(NamedTuple):
+    """Some rules of a group, and some passwords to try on each."""
+
+    group: int
+    first_rule: int
+    last_rule: int
+    passwords: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Pairs of rule and password."""
+        return (self.last_rule - self.first_rule) * len(self.passwords)
+
+
+def run_plan(plan: Plan, jobs: int, advance: Callable[[int], None]) -> Generator[Match, None, None]:
+    """All matches.
+
+    Args:
+        jobs: processes; small batches need none.
+        advance: told how many pairs of rule and value are done.
+    """
+    yield from plan.listed
+    rules = tuple(tuple(group.rules) for group in plan.groups)
+    with ExitStack() as stack:
+        submit = _submitter(rules, jobs, stack, worth=plan.seconds > _WORTH_PROCESSES)
+        waiting: deque[tuple[Chunk, Future[list[Opened]]]] = deque()
+        for chunk in _chunks(plan.groups):
+            waiting.append((chunk, submit(chunk)))
+            if len(waiting) > jobs * _AHEAD:
+                yield from _finished(plan, *waiting.popleft(), advance)
+        while waiting:
+            yield from _finished(plan, *waiting.popleft(), advance)
+
+
+def pairs(plan: Plan) -> int:
+    """Steps of the progress bar."""
+    return sum(len(group.rules) * len(group.owners) for group in plan.groups)
+
+
+def _chunks(groups: list[Group]) -> Iterator[Chunk]:
+    for number, group in enumerate(groups):
+        most = max(1, int(_CHUNK_SECONDS / (group.seconds or 1)))
+        rules = min(len(group.rules), most)
+        width = max(1, most // rules)
+        passwords = tuple(group.owners)
+        for start in range(0, len(passwords), width):
+            for first in range(0, len(group.rules), rules):
+                last = min(first + rules, len(group.rules))
+                yield Chunk(number, first, last, passwords[start : start + width])
+
+
+def _submitter(
+    rules: tuple[tuple[SealedRule, ...], ...], jobs: int, stack: ExitStack, *, worth: bool
+) -> Callable[[Chunk], Future[list[Opened]]]:
+    if jobs < 2 or not worth:
+
+        def here(chunk: Chunk) -> Future[list[Opened]]:
+            done: Future[list[Opened]] = Future()
+            done.set_result(_try(rules, chunk))
+            return done
+
+        return here
+    pool = ProcessPoolExecutor(
+        jobs,
+        # Not forked: the progress bar's thread may hold any lock at that moment.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(rules,),
+    )
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return lambda chunk: pool.submit(_try_here, chunk)
+
+
+def _finished(
+    plan: Plan, chunk: Chunk, future: Future[list[Opened]], advance: Callable[[int], None]
+) -> Iterator[Match]:
+    group = plan.groups[chunk.group]
+    results = future.result()
+    advance(chunk.size)
+    for rule, password, message in results:
+        for owner in group.owners[chunk.passwords[password]]:
+            yield Match(
+                plan.observations[owner].query,
+                group.attributes,
+                message,
+                certain=True,
+                place=group.rules[rule].place,
+            )
+
+
+def _try(rules: tuple[tuple[SealedRule, ...], ...], chunk: Chunk) -> list[Opened]:
+    found: list[Opened] = []
+    for p, password in enumerate(chunk.passwords):
+        for r in range(chunk.first_rule, chunk.last_rule):
+            message = try_password(rules[chunk.group][r], password)
+            if message is not None:
+                found.append((r, p, message))
+    return found
+
+
+# What a worker process was given at its start.
+_rules: tuple[tuple[SealedRule, ...], ...] = ()
+
+
+def _begin(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
+    global _rules  # noqa: PLW0603 (the rules are sent once a process, not once a chunk)
+    _rules = rules
+    # A terminal's Ctrl-C goes to the whole group; the parent ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def _try_here(chunk: Chunk) -> list[Opened]:
+    return _try(_rules, chunk)

@@ -1,0 +1,205 @@
+"""`inkgate-rules match --foreign` and `inkgate-rules export-foreign`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import click
+import msgspec
+
+from rules.foreign.batch import pairs, run_plan
+from rules.foreign.errors import ForeignError, printable
+from rules.foreign.export import export_thesis
+from rules.foreign.observations import from_arguments, from_file
+from rules.foreign.opening import open_foreign
+from rules.foreign.plan import Match, Plan, cores, make_plan, statement
+from rules.foreign.rule import ForeignRules
+from rules.foreign.thesis_writer import Cost
+from rules.keys import read_token
+from rules.refresh import Places
+from rules.screen import Bar
+from rules.settings import RulesSettings
+
+_PATH: Final = click.Path(path_type=Path)
+_INPUT: Final = click.Path(path_type=Path, allow_dash=True)
+_MINUTES: Final = 60.0
+
+
+class Settings(Protocol):
+    """What the group `inkgate-rules` hands to its commands."""
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+
+    @property
+    def rules(self) -> RulesSettings:
+        """Its section [rules]."""
+
+    @property
+    def places(self) -> Places:
+        """That section's paths."""
+
+
+def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `match` the option --foreign, and options that only go with it."""
+
+    @functools.wraps(command)
+    def either(
+        *,
+        foreign: Path | None,
+        token_file: Path | None,
+        values: Path | None,
+        jobs: int | None,
+        at_most: float,
+        queries: tuple[str, ...],
+        as_json: bool,
+    ) -> None:
+        if foreign is None:
+            if token_file or values or jobs or not queries:
+                raise click.UsageError(
+                    "name TYPE=VALUE; --token-file, --values and --jobs go with --foreign"
+                )
+            command(queries=queries, as_json=as_json)
+            return
+        settings: Settings = click.get_current_context().obj
+        rules = _open(settings, foreign, token_file)
+        found = _match(rules, queries, values, jobs or cores(), at_most, as_json=as_json)
+        sys.exit(0 if found else 1)
+
+    for option in reversed(
+        (
+            click.option("--foreign", type=_PATH, help="Match another tool's rules, in batch."),
+            click.option("--token-file", type=_PATH, help="Their token, if not token_file's."),
+            click.option("--values", type=_INPUT, help="TYPE<TAB>VALUE a line (- for stdin)."),
+            click.option("--jobs", type=click.IntRange(1, 1024), help="Processes [all cores]."),
+            click.option(
+                "--at-most",
+                type=click.FloatRange(0, min_open=True),
+                default=_MINUTES,
+                show_default=True,
+                help="Refuse a batch of more minutes.",
+            ),
+        )
+    ):
+        either = option(either)
+    return either
+
+
+@click.command("export-foreign")
+@click.option("--format", type=click.Choice(["thesis-pbkdf2"]), required=True, help="The format.")
+@click.option("--token-file", type=_PATH, help="The partner's token, if not token_file's.")
+@click.option(
+    "--hash", "hash_name", type=click.Choice(["sha256", "sha384", "sha512"]), default="sha256"
+)
+@click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--ipiterations", type=click.IntRange(1), help="Where a type holds the letters ip [iterations]."
+)
+@click.argument("folder", type=_PATH)
+@click.pass_obj
+def export_foreign(
+    settings: Settings,
+    /,
+    *,
+    format: str,  # noqa: A002, ARG001 (the option's name; there is one format so far)
+    token_file: Path | None,
+    hash_name: str,
+    iterations: int,
+    ipiterations: int | None,
+    folder: Path,
+) -> None:
+    """Seal the sources for a partner who uses Jacquet's thesis code, into a new FOLDER.
+
+    Exit status: 0 done, 1 done but a source could not be read, 2 error.
+    """
+    cost = Cost(hash_name, iterations, ipiterations or iterations)
+    token = read_token(token_file or settings.places.token_file)
+    with Bar(quiet=False) as bar:
+        writer, report, faults = export_thesis(
+            settings.config, settings.rules, settings.places, folder, token, cost, bar
+        )
+    for fault in faults:
+        _say(f"not read: {fault}")
+    for (outcome, reason), count in sorted(report.counts.items()):
+        _say(f"{outcome}: {count} ({reason})")
+    for reason, count in sorted((writer.left_out + report.skipped).items()):
+        _say(f"left out: {count} ({reason})")
+    for name, count in sorted(writer.written.items()):
+        click.echo(f"{count:>9}  {name}")
+    click.echo(f"{writer.written.total():>9}  rules in {folder}")
+    sys.exit(1 if faults else 0)
+
+
+def _open(settings: Settings, where: Path, token_file: Path | None) -> ForeignRules:
+    rules = open_foreign(
+        where,
+        lambda: read_token(token_file or settings.places.token_file),
+        settings.rules.caps,
+    )
+    if rules.ignored:
+        _say(f"not rules, ignored: {', '.join(rules.ignored[:5])}")
+    return rules
+
+
+def _match(
+    rules: ForeignRules,
+    queries: Iterable[str],
+    values: Path | None,
+    jobs: int,
+    at_most: float,
+    *,
+    as_json: bool,
+) -> bool:
+    observations = list(from_arguments(queries))
+    if values is not None or not observations:
+        observations += from_file(values or Path("-"))
+    plan = make_plan(rules, observations)
+    for line in statement(plan, jobs):
+        _say(line)
+    _check_time(plan, jobs, at_most)
+    found = False
+    with Bar(quiet=False) as bar:
+        bar.start("matching", pairs(plan))
+        with closing(run_plan(plan, jobs, bar.advance)) as matches:
+            for match in matches:
+                found = True
+                click.echo(_json(match) if as_json else _line(match))
+    return found
+
+
+def _check_time(plan: Plan, jobs: int, at_most: float) -> None:
+    minutes = plan.seconds / jobs / 60
+    if minutes > at_most:
+        raise ForeignError(
+            plan.foreign.where,
+            None,
+            f"this batch would take about {minutes:,.0f} minutes, above {at_most:g}",
+            "give fewer values, more --jobs, or a larger --at-most",
+        )
+
+
+def _line(match: Match) -> str:
+    kind = "|".join(match.attributes) or "any"
+    message = match.message if match.certain else "may be listed (Bloom filter)"
+    return "\t".join(map(printable, (match.query, kind, message)))
+
+
+def _json(match: Match) -> str:
+    record: dict[str, Any] = {
+        "query": match.query.encode(errors="backslashreplace").decode(),
+        "class": "|".join(match.attributes),
+        "message": match.message,
+        "certain": match.certain,
+        "rule": match.place,
+    }
+    return msgspec.json.encode(record).decode()
+
+
+def _say(text: str) -> None:
+    click.echo(f"inkgate-rules: {text}", err=True)

@@ -1,0 +1,19 @@
+"""A foreign rule file that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rules.sources.unreadable import Unreadable
+
+
+class ForeignError(Unreadable):
+    """Says which file, which line, what to do. Never holds a token, a key or a value."""
+
+    def __init__(self, path: Path, line: int | None, problem: str, remedy: str) -> None:
+        super().__init__(Path(printable(str(path))), line, problem, remedy)
+
+
+def printable(text: str) -> str:
+    """Text from a foreign file or file name, safe for a terminal and for one line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

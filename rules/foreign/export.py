@@ -1,0 +1,107 @@
+"""From the sources to a partner's rule folder: read, select, screen, seal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rules.canonical import Refused
+from rules.false_positives import FalsePositives
+from rules.foreign.thesis_writer import Cost, ThesisWriter
+from rules.indicators import indicators_of
+from rules.refresh import Places, RefreshError, configured_false_positives, only_one
+from rules.report import Report
+from rules.selection import Selection
+from rules.settings import RulesSettings
+from rules.sources.attribute import Attribute
+from rules.sources.configured import configured_sources
+from rules.sources.last_good import LastGood
+from rules.sources.unreadable import Unreadable
+from rules.stages import Progress
+
+REPORT: Final = "last-export.tsv"
+_TICK: Final = 1000
+
+
+def export_thesis(
+    config: Path,
+    settings: RulesSettings,
+    where: Places,
+    folder: Path,
+    token: bytes,
+    cost: Cost,
+    progress: Progress,
+) -> tuple[ThesisWriter, Report, list[Unreadable]]:
+    """Seal what a refresh would seal, in the thesis's pbkdf2 format.
+
+    Raises:
+        RefreshError: there are no sources, or a refresh is running.
+        ForeignError: the folder is not empty.
+        OSError: it cannot be written.
+    """
+    if not settings.sources:
+        raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
+    writer = ThesisWriter(folder, token, cost, _fields(settings))
+    report = Report(where.publisher / REPORT)
+    faults: list[Unreadable] = []
+    base = config.absolute().parent
+    with only_one(where.publisher):
+        selection = Selection(
+            settings.select,
+            settings.max_age_days,
+            settings.actions,
+            settings.action,
+            datetime.now(UTC),
+        )
+        screen = configured_false_positives(base, settings, where, report)
+        copies = LastGood(where.publisher / "last-good")
+        progress.start("sealing", None)
+        try:
+            for source in configured_sources(
+                settings.sources, base, where.publisher / "sources", copies
+            ):
+                for attribute in source.read(faults):
+                    report.read += 1
+                    _export(attribute, selection, screen, writer, report)
+                    if report.read % _TICK == 0:
+                        progress.advance(_TICK)
+        finally:
+            report.close()
+        writer.finish()
+    return writer, report, faults
+
+
+def _export(
+    attribute: Attribute,
+    selection: Selection,
+    screen: FalsePositives,
+    writer: ThesisWriter,
+    report: Report,
+) -> None:
+    reason = selection.skip_reason(attribute)
+    if reason is None and selection.is_over(selection.expires(attribute)):
+        reason = "too old"
+    if reason is not None:
+        report.skipped[reason] += 1
+    elif _is_kept(attribute, screen, report):
+        writer.add(attribute)
+
+
+def _is_kept(attribute: Attribute, screen: FalsePositives, report: Report) -> bool:
+    kept = True
+    try:
+        for name, value in indicators_of(attribute, domain_ip_by_domain=False):
+            verdict = screen.judge(name, value)
+            if verdict is not None:
+                report.add(verdict.outcome, attribute, verdict.reason)
+                kept = kept and verdict.outcome == "marked"
+    except Refused as refused:
+        report.add("refused", attribute, refused.reason)
+        return False
+    return kept
+
+
+def _fields(settings: RulesSettings) -> tuple[str, ...]:
+    # What only inkgate knows has no place in a list that is told apart by position.
+    return tuple(name for name in settings.message if name not in ("source", "warninglist"))

@@ -1,0 +1,78 @@
+"""Rules of the paper's proof of concept: one INI file a rule, named *.rule, without a token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from rules.foreign.errors import ForeignError, printable
+from rules.foreign.files import files_in
+from rules.foreign.hkdf import HkdfKey
+from rules.foreign.ini import HASHES, Ini
+from rules.foreign.pbkdf2 import CAP, Pbkdf2Key
+from rules.foreign.rule import (
+    BLOCK,
+    MAX_ATTRIBUTES,
+    MAX_SALT,
+    ForeignRules,
+    KeyDerivation,
+    SealedRule,
+)
+from rules.foreign.spelling import paper_spellings
+from rules.kdf import Caps
+
+SUFFIX: Final = ".rule"
+SEPARATOR: Final = ","
+
+
+def read_paper_rules(where: Path, caps: Caps) -> ForeignRules:
+    """Read one rule file, or all *.rule files of a folder.
+
+    Raises:
+        ForeignError: one of them is not in the format, or too dear.
+    """
+    names = files_in(where) if where.is_dir() else []
+    paths = [where / n for n in names if n.endswith(SUFFIX)] if names else [where]
+    return ForeignRules(
+        name="paper",
+        where=where,
+        separator=SEPARATOR,
+        rules=tuple(_rule(path, caps) for path in paths),
+        spellings=paper_spellings,
+        ignored=tuple(printable(n) for n in names if not n.endswith(SUFFIX)),
+    )
+
+
+def _rule(path: Path, caps: Caps) -> SealedRule:
+    ini = Ini(path)
+    section = next((name for name in ("hkdf", "pbkdf2") if ini.has(name)), None)
+    if section is None:
+        raise ForeignError(
+            path, None, "has neither [hkdf] nor [pbkdf2]", "name a rule file, or a rule folder"
+        )
+    attributes = tuple(ini.text("ioc", "attributes").split(SEPARATOR))
+    if len(attributes) > MAX_ATTRIBUTES or not all(attributes):
+        raise ini.wrong("attributes", "are impossible")
+    # The check comes first in the same field, unlike in the thesis's rules.
+    ciphertext = ini.decoded("ioc", "ciphertext", least=BLOCK)
+    return SealedRule(
+        attributes=attributes,
+        salt=ini.decoded(section, "salt", least=1, most=MAX_SALT),
+        nonce=ini.decoded("ioc", "iv", least=BLOCK, most=BLOCK),
+        check=ciphertext[:BLOCK],
+        ciphertext=ciphertext[BLOCK:],
+        derivations=(_derivation(ini, section, caps),),
+        place=printable(path.name),
+        info=ini.text("ioc", "id").encode(),
+    )
+
+
+def _derivation(ini: Ini, section: str, caps: Caps) -> KeyDerivation:
+    hash_name = ini.one_of(section, "hash_name", HASHES)
+    length = ini.key_length(section)
+    if section == "pbkdf2":
+        iterations = ini.number(section, "iterations", caps.pbkdf2_iterations, CAP)
+        if iterations > 1:
+            return Pbkdf2Key(hash_name, iterations, length, b"")
+    # One iteration means HKDF there, whatever the section is called.
+    return HkdfKey(hash_name, length)

@@ -1,0 +1,158 @@
+"""Writing the thesis's pbkdf2 format, for partners who match with its tools.
+
+One rule per attribute, each under its own random salt, as its own code would make it.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, TextIO
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from rules.canonical import Refused, canonical_attribute, refang
+from rules.foreign.errors import ForeignError
+from rules.foreign.pbkdf2 import Pbkdf2Format, Pbkdf2Key
+from rules.foreign.rule import BLOCK, SealedRule
+from rules.foreign.spelling import thesis_value
+from rules.foreign.thesis import COLUMNS, JOKER, METADATA, SEPARATOR
+from rules.sources.attribute import Attribute
+
+_SALT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
+KEY_BYTES: Final = 32
+# Its matcher takes the types from the file's name: up to the first dot, cut at `_`.
+_TYPE: Final = re.compile(r"[A-Za-z0-9 -]+(?:\|[A-Za-z0-9 -]+)*", re.ASCII)
+_URLS: Final = frozenset(("url", "uri", "link"))
+_MAX_FILES: Final = 500
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+class Cost(NamedTuple):
+    """Hash and iterations; addresses have their own."""
+
+    hash_name: str = "sha256"
+    iterations: int = 1000
+    ipiterations: int = 1000
+
+
+class ThesisWriter:
+    """Writes a rule folder. Attributes go in one by one, then `finish`.
+
+    Args:
+        folder: made if need be; must be empty.
+        fields: what a message tells, joined by commas.
+
+    Attributes:
+        written: rules, by type.
+        left_out: attributes that the format cannot hold, by reason.
+
+    Raises:
+        ForeignError: the folder is not empty.
+    """
+
+    def __init__(self, folder: Path, token: bytes, cost: Cost, fields: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._cost = cost
+        self._fields = fields
+        usual, with_ip = (
+            Pbkdf2Key(cost.hash_name, n, KEY_BYTES, token)
+            for n in (cost.iterations, cost.ipiterations)
+        )
+        self._format = Pbkdf2Format(usual, with_ip)
+        self._files: dict[tuple[str, ...], TextIO] = {}
+        self.written: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ForeignError(folder, None, "is not empty", "name a new folder")
+
+    def add(self, attribute: Attribute) -> None:
+        """Seal one attribute; what the format cannot hold is counted in `left_out`."""
+        if not _TYPE.fullmatch(attribute.type) or attribute.type == JOKER:
+            self.left_out["a type that the thesis's matcher cannot read from a file name"] += 1
+            return
+        try:
+            values = dict(thesis_values(attribute))
+        except Refused as refused:
+            self.left_out[refused.reason] += 1
+            return
+        names = tuple(values)
+        if names not in self._files and len(self._files) == _MAX_FILES:
+            self.left_out[f"a type beyond {_MAX_FILES} others"] += 1
+            return
+        password = SEPARATOR.join(values.values()).encode()
+        message = ",".join(_field(attribute, name) for name in self._fields)
+        self._file(names).write(self._row(names, password, message.encode()))
+        self.written[attribute.type] += 1
+
+    def finish(self) -> None:
+        """Write the metadata, last: a folder without them is not a rule set."""
+        for file in self._files.values():
+            file.close()
+        metadata = configparser.RawConfigParser()
+        metadata["crypto"] = {
+            "name": "pbkdf2",
+            "hash_name": self._cost.hash_name,
+            "dklen": str(KEY_BYTES),
+            "iterations": str(self._cost.iterations),
+            "ipiterations": str(self._cost.ipiterations),
+        }
+        with self._create(METADATA) as file:
+            metadata.write(file)
+
+    def _row(self, names: tuple[str, ...], password: bytes, message: bytes) -> str:
+        salt = secrets.token_bytes(_SALT_BYTES[self._cost.hash_name])
+        nonce = secrets.token_bytes(BLOCK)
+        (derivation,) = self._format.derivations(names)
+        rule = SealedRule(names, salt, nonce, b"", b"", (derivation,), "")
+        stream = Cipher(AES(derivation.key(password, rule)), CTR(nonce)).encryptor()
+        check, ciphertext = stream.update(bytes(BLOCK)), stream.update(message)
+        cells = (_b64(salt), SEPARATOR.join(names), _b64(nonce), _b64(check), _b64(ciphertext))
+        return "\t".join(cells) + "\r\n"
+
+    def _file(self, names: tuple[str, ...]) -> TextIO:
+        file = self._files.get(names)
+        if file is None:
+            file = self._files[names] = self._create("_".join(names) + ".tsv")
+            file.write("\t".join(COLUMNS) + "\r\n")
+        return file
+
+    def _create(self, name: str) -> TextIO:
+        fd = os.open(self._folder / name, _NEW_FILE, 0o640)
+        return os.fdopen(fd, "w", encoding="utf-8", newline="")
+
+
+def thesis_values(attribute: Attribute) -> Iterator[tuple[str, str]]:
+    """An attribute's types and values as the thesis's matcher will look for them.
+
+    Raises:
+        Refused: there is no canonical form of the value.
+    """
+    value = canonical_attribute(attribute.type, attribute.value)
+    names = attribute.type.split("|")
+    if len(names) != len(value.parts):
+        # One type there, though its value has two parts: malware-sample.
+        yield attribute.type, "|".join(value.parts)
+        return
+    for name, part in zip(names, value.parts, strict=True):
+        text = refang(attribute.value) if name in _URLS and len(names) == 1 else part
+        yield name, thesis_value(name, text)
+
+
+def _field(attribute: Attribute, name: str) -> str:
+    text = str(getattr(attribute, name))
+    # Written as 20260101 there, and commas separate the fields.
+    return text.replace("-", "") if name == "date" else text.replace(",", " ")
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,119 @@
+"""One session with a MySQL or MariaDB: encrypted if asked for, read-only, one moment's view."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rules.sources.settings import MispMysqlSettings
+from rules.sources.unreadable import Unreadable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_SETTINGS: Final = "correct [[rules.sources]]"
+_LATER: Final = "refresh again when it answers"
+_GRANT: Final = "GRANT SELECT to this user as docs/settings.md has it"
+_ACCOUNT: Final = "check user and password in [[rules.sources]]"
+
+_NO_TLS: Final = ("offers no TLS", "turn it on there, or remove ca_file from the settings")
+
+# Server and client error numbers, as MySQL's and MariaDB's manuals list them.
+_MEANINGS: Final = {
+    1044: ("lets this user see nothing of it", _GRANT),
+    1045: ("refuses user or password", _ACCOUNT),
+    1049: ("does not exist", _SETTINGS),
+    1054: ("does not have the columns of MISP 2.5", _SETTINGS),
+    1142: ("lets this user not read all tables that are needed", _GRANT),
+    1143: ("lets this user not read all columns that are needed", _GRANT),
+    1146: ("does not hold MISP's tables", _SETTINGS),
+    1698: ("refuses user or password", _ACCOUNT),
+    2002: ("cannot be reached", _LATER),
+    2003: ("cannot be reached", _LATER),
+    2006: ("broke off the connection", _LATER),
+    2013: ("broke off the connection", _LATER),
+    2026: _NO_TLS,
+}
+
+
+@contextmanager
+def read_only_session(
+    settings: MispMysqlSettings, folder: Path, password: str, place: Path
+) -> Iterator[Connection]:
+    """A session that sees one moment's state of all tables and can write nothing.
+
+    Args:
+        settings: where the database is.
+        folder: where relative paths of the settings begin.
+        password: the user's.
+        place: names the database in errors.
+
+    Raises:
+        Unreadable: whatever fails, here or in what is done with the session. Its text
+            holds neither a value nor the password.
+    """
+    # Imported here: it takes a third of a second, and only who reads a database needs it.
+    from sqlalchemy import URL, create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    user = (settings.user, password, settings.host, settings.port, settings.database)
+    engine = create_engine(
+        URL.create("mysql+pymysql", *user),
+        connect_args=_options(settings, folder),
+        hide_parameters=True,
+    )
+    try:
+        with engine.connect() as connection:
+            if settings.ca_file:
+                _check_encrypted(connection, place)
+            _begin(connection)
+            yield connection
+    except (SQLAlchemyError, OSError) as error:
+        # "from None": the library's text quotes statements, and may quote values.
+        raise Unreadable(place, None, *_meaning(error)) from None
+    finally:
+        engine.dispose()
+
+
+def _options(settings: MispMysqlSettings, folder: Path) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": settings.timeout,
+        "read_timeout": settings.timeout,
+        "write_timeout": settings.timeout,
+        "charset": "utf8mb4",
+    }
+    if settings.socket:
+        options["unix_socket"] = str(folder / settings.socket)
+    if settings.ca_file:
+        options["ssl"] = {"ca": str(folder / settings.ca_file), "check_hostname": True}
+    return options
+
+
+def _check_encrypted(connection: Connection, place: Path) -> None:
+    # Older versions of PyMySQL go on in clear with a server that offers no TLS.
+    row = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetchone()
+    if row is None or not row[1]:
+        raise Unreadable(place, None, *_NO_TLS)
+
+
+def _begin(connection: Connection) -> None:
+    # For the session, too: statements that define tables end the transaction first.
+    connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+
+def _meaning(error: Exception) -> tuple[str, str]:
+    """Problem and remedy."""
+    origin = getattr(error, "orig", None) or error
+    cause = getattr(origin, "original_exception", None) or origin
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "has a certificate that ca_file does not vouch for", "check ca_file and host"
+    if isinstance(cause, FileNotFoundError) and cause is error:
+        return "cannot be asked: ca_file does not exist", _SETTINGS
+    code = origin.args[0] if origin.args else None
+    if isinstance(code, int):
+        return _MEANINGS.get(code, (f"fails with error {code}", "look that number up"))
+    return f"fails with {type(origin).__name__}", _SETTINGS

@@ -1,0 +1,142 @@
+"""What was derived once: other children, restarts, refreshes and epochs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.helper_process import HelperProcess
+from support.installation import Installation, attribute
+
+HOSTS = [f"http://www.host{n}.example/" for n in range(25)]
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Iterator[Installation]:
+    # Gates so wide that no host passes one by chance when an indicator is added.
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace("[helper]", "epsilon = 0.0001\n[helper]"))
+    installation.add(
+        "listed", attribute("domain", "listed.example"), attribute("url", "http://a.example/b")
+    )
+    installation.refresh()
+    return installation
+
+
+def publish(installation: Installation, name: str, **options: bool) -> None:
+    installation.add(name, attribute("domain", f"{name}.example"))
+    installation.refresh(**options)
+
+
+def make_hot(helper: HelperProcess) -> None:
+    """Ask for the hosts often enough to be found hot: a sample is one batch in eight."""
+    for _ in range(16):
+        for url in HOSTS:
+            assert helper.ask(url) == [b"ERR"]
+
+
+def test_second_child_derives_nothing(listed: Installation) -> None:
+    first, second = HelperProcess(listed), HelperProcess(listed)
+    assert first.ask(*HOSTS) == [b"ERR"] * 25
+    assert first.derivations >= 25
+    time.sleep(0.2)
+    assert second.ask(*HOSTS) == [b"ERR"] * 25
+    assert second.derivations == 0
+    first.close()
+    second.close()
+
+
+def test_restart_derives_nothing(listed: Installation) -> None:
+    before = HelperProcess(listed)
+    before.ask(*HOSTS)
+    before.close()
+    after = HelperProcess(listed)
+    assert after.ask(*HOSTS) == [b"ERR"] * 25
+    assert after.derivations == 0
+    after.close()
+
+
+def test_refresh_in_the_same_epoch_derives_nothing(listed: Installation) -> None:
+    helper = HelperProcess(listed)
+    helper.ask(*HOSTS)
+    publish(listed, "added")
+    helper.wait_for("http://added.example/", b"OK")
+    made = helper.derivations
+    assert helper.ask(*HOSTS, "http://added.example/") == [b"ERR"] * 25 + [b"OK"]
+    assert helper.derivations == made
+    helper.close()
+
+
+def test_new_epoch_is_used_when_the_hottest_names_are_derived(listed: Installation) -> None:
+    helper = HelperProcess(listed)
+    make_hot(helper)
+    publish(listed, "added", new_epoch=True)
+    helper.wait_for("http://added.example/", b"OK")
+    made = helper.derivations
+    assert made >= 50
+    assert helper.ask(*HOSTS) == [b"ERR"] * 25
+    assert helper.derivations == made
+    helper.close()
+
+
+def test_one_of_two_children_derives_for_a_new_epoch(listed: Installation) -> None:
+    helpers = [HelperProcess(listed), HelperProcess(listed)]
+    for helper in helpers:
+        make_hot(helper)
+    before = sum(helper.derivations for helper in helpers)
+    publish(listed, "added", new_epoch=True)
+    for helper in helpers:
+        helper.wait_for("http://added.example/", b"OK")
+        helper.ask(*HOSTS)
+    made = sum(helper.derivations for helper in helpers) - before
+    for helper in helpers:
+        helper.close()
+    # Each may have asked for added.example by itself, before and after the change.
+    assert made <= before + 8
+
+
+def test_new_epoch_waits_no_longer_than_it_may(listed: Installation) -> None:
+    text = listed.config.read_text()
+    slow = text.replace(
+        'name = "test"', 'name = { algorithm = "pbkdf2", hash = "sha256", iterations = 300000 }'
+    )
+    listed.config.write_text(slow.replace('fail = "open"', 'fail = "open"\nwarm_up_seconds = 1'))
+    listed.refresh()
+    helper = HelperProcess(listed)
+    make_hot(helper)
+    publish(listed, "added", new_epoch=True)
+    started = time.monotonic()
+    helper.wait_for("http://added.example/", b"OK")
+    # Half a second to notice, one to derive; all of the hosts would take three or more.
+    assert time.monotonic() - started < 3
+    helper.close()
+
+
+@pytest.mark.parametrize("new_epoch", [False, True])
+def test_hot_and_clean_host_that_becomes_listed_is_blocked(
+    listed: Installation, new_epoch: bool
+) -> None:
+    helper = HelperProcess(listed)
+    make_hot(helper)
+    listed.add("host3", attribute("domain", "host3.example"))
+    listed.add("url", attribute("url", "http://www.host4.example/bad"))
+    listed.refresh(new_epoch=new_epoch)
+    helper.wait_for(HOSTS[3], b"OK")
+    assert helper.ask(HOSTS[4], HOSTS[4] + "bad", HOSTS[5]) == [b"ERR", b"OK", b"ERR"]
+    helper.close()
+
+
+def test_old_generations_are_let_go_of(listed: Installation) -> None:
+    helper = HelperProcess(listed)
+    helper.ask(*HOSTS)
+    for number in range(4):
+        publish(listed, f"added{number}", new_epoch=number % 2 == 1)
+        helper.wait_for(f"http://added{number}.example/", b"OK")
+        helper.ask(*HOSTS)
+    maps = Path(f"/proc/{helper.process.pid}/maps").read_text().splitlines()
+    mapped = {line.split()[5] for line in maps if line.count(" /")}
+    assert len([path for path in mapped if path.endswith("rules.mdb")]) == 1
+    assert len([path for path in mapped if "/keys/" in path and path.endswith(".mdb")]) == 1
+    helper.close()

@@ -1,0 +1,87 @@
+"""Look-ups in steps: what is asked for together, and the same answers as at once."""
+
+from __future__ import annotations
+
+import pytest
+from support.installation import Installation, attribute
+
+from rules.canonical import Host
+from rules.live.observed import Observed
+from rules.live.verdicts import examination, examine
+from rules.matcher import Matcher
+from rules.steps import Steps, Value
+
+
+@pytest.fixture
+def matcher(installation: Installation) -> Matcher:
+    installation.add(
+        "listed",
+        attribute("domain", "listed.example"),
+        attribute("url", "http://files.example/bad?x=1"),
+        attribute("ip-dst", "198.51.100.66"),
+        attribute("ip-dst", "203.0.113.0/24"),
+        attribute("ip-dst|port", "192.0.2.80|8443"),
+        attribute("domain|ip", "pair.example|192.0.2.9"),
+        attribute("user-agent", "EvilBot/1.0"),
+    )
+    installation.refresh()
+    return installation.matcher()
+
+
+def asked(steps: Steps[object], matcher: Matcher) -> list[tuple[Value, ...]]:
+    """Everything that a look-up asks for, step by step."""
+    groups = []
+    try:
+        wanted = next(steps)
+        while True:
+            groups.append(wanted)
+            wanted = steps.send([matcher.stretch(*value) for value in wanted])
+    except StopIteration:
+        return groups
+
+
+def test_url_and_url_without_query_are_asked_for_together(matcher: Matcher) -> None:
+    assert asked(matcher.url_steps("http://files.example/bad?x=1"), matcher) == [
+        (("url", b"files.example/bad?x=1"), ("url", b"files.example/bad"))
+    ]
+    assert asked(matcher.url_steps("http://files.example/bad"), matcher) == [
+        (("url", b"files.example/bad"),)
+    ]
+
+
+def test_all_networks_of_an_address_are_asked_for_together(matcher: Matcher) -> None:
+    assert asked(matcher.server_steps("192.0.2.1"), matcher) == [
+        (("ip", b"192.0.2.1"), ("ip", b"192.0.2.0/24"))
+    ]
+
+
+def test_walk_stops_at_the_first_suffix_that_no_gate_lets_through(matcher: Matcher) -> None:
+    stopped = [
+        name
+        for name in (f"a.b.c{n}.example" for n in range(40))
+        if len(asked(matcher.host_steps(Host("name", name)), matcher)) == 1
+    ]
+    # At most a sixteenth of 40 passes, give or take.
+    assert len(stopped) > 25
+
+
+@pytest.mark.parametrize(
+    ("request_", "classes"),
+    [
+        (Observed("GET", "http://a.listed.example/"), ["domain"]),
+        (Observed("GET", "http://www.files.example//bad?x=1"), ["url"]),
+        (Observed("GET", "http://files.example/bad"), []),
+        (Observed("GET", "http://203.0.113.9/"), ["ip-dst"]),
+        (Observed("CONNECT", "192.0.2.80:8443"), ["ip-dst|port"]),
+        (Observed("GET", "http://pair.example/", "192.0.2.9"), ["domain", "domain|ip"]),
+        (Observed("GET", "http://fine.example/", "198.51.100.66"), ["ip-dst"]),
+        (Observed("GET", "http://fine.example/", "", "EvilBot/1.0"), ["user-agent"]),
+        (Observed("GET", "http://fine.example/", "192.0.2.1", "curl/8"), []),
+    ],
+)
+def test_steps_find_what_is_listed(
+    matcher: Matcher, request_: Observed, classes: list[str]
+) -> None:
+    found = examine(request_, matcher).matches
+    assert [match.indicator_class for match in found] == classes
+    assert asked(examination(request_, matcher), matcher)
