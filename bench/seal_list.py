@@ -160,8 +160,10 @@ def main() -> None:
             installation.close()
         for problem in first["problems"]:  # type: ignore[attr-defined]
             print(f"  {problem}")
-        result = {"first": first, "second": second, "default_profile": dear(path, Path(name))}
-    write(result)
+        # What took long is kept, whatever happens to the rest.
+        write({"first": first, "second": second})
+        dearly = dear(path, Path(name))
+    write({"first": first, "second": second, "default_profile": dearly})
 
 
 def write(result: dict[str, object]) -> None:

@@ -59,7 +59,8 @@ class Deriver:
     def stretch(self, kind: str, data: bytes) -> bytes:
         """Derive the 32 stretched bytes of one canonical value. Slow by design."""
         profile, salt, prefix = self._profiles[kind]
-        password = hmac.digest(self._set_key, prefix + length_prefixed(data), "sha256")
+        message = b"%b%b%b" % (prefix, len(data).to_bytes(4), data)
+        password = hmac.digest(self._set_key, message, "sha256")
         return profile.stretch(password, salt)
 
     def stretch_many(

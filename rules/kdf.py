@@ -18,6 +18,7 @@ from rules.canonical.fields import length_prefixed
 from rules.errors import PackError
 
 STRETCHED_BYTES: Final = 32
+_STRETCH: Final = length_prefixed(b"inkgate/v1 stretch")
 
 
 class Argon2id(msgspec.Struct, frozen=True, tag_field="algorithm", tag="argon2id"):
@@ -59,8 +60,7 @@ class Hkdf(msgspec.Struct, frozen=True, tag_field="algorithm", tag="hkdf"):
     def stretch(self, password: bytes, salt: bytes) -> bytes:
         """Derive 32 bytes from a 32-byte password and a 16-byte salt."""
         prk = hmac.digest(salt, password, "sha256")
-        info = length_prefixed(b"inkgate/v1 stretch")
-        return HKDFExpand(SHA256(), STRETCHED_BYTES, info).derive(prk)
+        return HKDFExpand(SHA256(), STRETCHED_BYTES, _STRETCH).derive(prk)
 
 
 Profile = Argon2id | Pbkdf2 | Hkdf

@@ -209,8 +209,9 @@ def _gate_numbers(
         hosts["suffix"].update(values)
         if first.is_url and values:
             hosts["url-host"].add(values[-1])
+    infos = {level: gate_info(level) for level in hosts}
     return {
-        level: [gate_number(stretched[v], gate_info(level)) for v in sorted(values)]
+        level: [gate_number(stretched[v], infos[level]) for v in sorted(values)]
         for level, values in hosts.items()
     }
 

@@ -13,6 +13,7 @@ from rules.errors import PackError
 
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 32
+_TAG_LENGTH: Final = TAG_BYTES.to_bytes(4)
 
 
 class Rule(NamedTuple):
@@ -31,7 +32,7 @@ def rule_aad(set_id: bytes, indicator_class: str) -> bytes:
 def seal(tag: bytes, key: bytes, aad: bytes, padded: bytes) -> Rule:
     """Seal a padded message. `aad` comes from `rule_aad`."""
     nonce = os.urandom(NONCE_BYTES)
-    sealed = ChaCha20Poly1305(key).encrypt(nonce, padded, aad + length_prefixed(tag))
+    sealed = ChaCha20Poly1305(key).encrypt(nonce, padded, aad + _TAG_LENGTH + tag)
     return Rule(tag, nonce, sealed)
 
 

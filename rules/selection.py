@@ -86,7 +86,7 @@ class Selection:
             return "organisation not selected"
         if not _selects(self._tags, self._not_tags, attribute.tags):
             return "tag not selected"
-        if attribute.tags and self._tlp(attribute.tags) > self._max_tlp:
+        if attribute.tags and _tlp(attribute.tags) > self._max_tlp:
             return "TLP too high"
         return None
 
@@ -112,11 +112,6 @@ class Selection:
             if pattern and any(map(pattern.fullmatch, attribute.tags)):
                 return action
         return self._by_type.get(attribute.type, self._action)
-
-    @staticmethod
-    def _tlp(tags: tuple[str, ...]) -> int:
-        known = (_TLP_NAMES.get(tag.lower()) for tag in tags)
-        return max((_TLP_ORDER.index(name) for name in known if name), default=0)
 
 
 def check_actions(actions: dict[str, Action]) -> None:
@@ -145,6 +140,12 @@ def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     if not patterns:
         return None
     return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def _tlp(tags: tuple[str, ...]) -> int:
+    known = (_TLP_NAMES.get(tag.lower()) for tag in tags)
+    return max((_TLP_ORDER.index(name) for name in known if name), default=0)
 
 
 def _selects(

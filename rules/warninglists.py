@@ -34,6 +34,7 @@ _MAX_LIST_BYTES: Final = 256 << 20
 _FORMAT: Final = b"1"
 _BUCKETS: Final = 64
 _BUCKET_SHIFT: Final = 58
+_FEW: Final = 64
 _first = itemgetter(0)
 
 
@@ -214,20 +215,27 @@ class Inside:
         self._needles: dict[str, list[tuple[str, int]]] = {}
         for text, number in needles:
             self._needles.setdefault(text[: self._size], []).append((text, number))
+        # A few are seen faster by one pattern, and there is hardly ever one to be seen.
+        few = 0 < len(needles) <= _FEW
+        self._any = re.compile("|".join(re.escape(n) for n, _ in needles)) if few else None
         self._patterns = [
             (number, re.compile("|".join(texts), re.IGNORECASE)) for number, texts in patterns
         ]
 
     def search(self, text: str) -> Iterator[int]:
         """The numbers of the lists that find something."""
+        if self._any is None or self._any.search(text):
+            yield from self._needles_in(text)
+        for number, pattern in self._patterns:
+            if pattern.search(text):
+                yield number
+
+    def _needles_in(self, text: str) -> Iterator[int]:
         size, needles = self._size, self._needles
         for start in range(len(text) - size + 1) if needles else ():
             for needle, number in needles.get(text[start : start + size], ()):
                 if text.startswith(needle, start):
                     yield number
-        for number, pattern in self._patterns:
-            if pattern.search(text):
-                yield number
 
 
 def _overlap(

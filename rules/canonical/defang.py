@@ -24,11 +24,15 @@ _BEFORE_HOST: Final = re.compile(
     r"\s*(?:[a-z][a-z0-9*+.-]*(?:\[:(?://)?\]|:))?(?:\[//?\]|[/\\])*", re.IGNORECASE
 )
 _AFTER_HOST: Final = re.compile(r"\[(//?)\]|[/\\?#]")
+# What no step and no quote can change: most values, so it is asked first.
+_UNTOUCHED: Final = re.compile(r"(?:https?://)?[\w./?&=%+#,;!$~-]*", re.ASCII)
 _QUOTES: Final = {'"': '"', "'": "'", "<": ">", "`": "`", "\u201c": "\u201d"}
 
 
 def refang(text: str) -> str:
     """Undo defanging, and quotes and white space around the value."""
+    if _UNTOUCHED.fullmatch(text):
+        return text
     text = _bare(text)
     for pattern, replacement in _STEPS:
         text = pattern.sub(replacement, text)
@@ -37,6 +41,8 @@ def refang(text: str) -> str:
 
 def refang_url(text: str) -> str:
     """Undo defanging up to the host's end: a path or query may really hold `(dot)`."""
+    if _UNTOUCHED.fullmatch(text):
+        return text
     text = _bare(text)
     before = _BEFORE_HOST.match(text)
     end = _AFTER_HOST.search(text, before.end() if before else 0)

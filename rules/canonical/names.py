@@ -38,6 +38,8 @@ def clean_name(text: str) -> str:
     Raises:
         Refused: it cannot be a host.
     """
+    if len(text) <= _MAX_NAME and _NAME.fullmatch(text):
+        return text
     check_size(text)
     try:
         name = unescape(text.encode()).decode()
@@ -78,8 +80,10 @@ def longest_suffix(text: str) -> str:
 
 def suffixes(name: str) -> tuple[str, ...]:
     """A name's suffixes, from its last two labels (or the only one) to all of it."""
+    if name.count(".") < 2:
+        return (name,)
     labels = name.split(".")
-    return tuple(".".join(labels[i:]) for i in range(max(0, len(labels) - 2), -1, -1))
+    return tuple(".".join(labels[i:]) for i in range(len(labels) - 2, -1, -1))
 
 
 def parents(name: str) -> tuple[str, ...]:
