@@ -10,31 +10,27 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-# Fields that change how a message is framed or answered are only known in their places.
-# Possessive, so that no input makes the pattern try twice.
-_LINE: Final = (
-    rb"(?:(?!(?i:encapsulated|preview|connection|transfer-encoding|allow)[ \t:])"
-    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*+"
+# Fields that change how a message is framed are only known in their places, so no line
+# fits in two ways and the pattern never tries twice.
+_LINES: Final = (
+    rb"((?:(?!(?i:encapsulated|connection|transfer-encoding)[ \t:])"
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)"
 )
 _COMMON: Final = re.compile(
     rb"REQMOD (?:icaps?://[^/?#\s]*)?/reqmod ICAP/1\.0\r\n"
-    + _LINE
-    + rb"(?:Allow: ([^\r\n\0]*)\r\n)?"
-    + _LINE
-    + rb"(?:Preview: (0)\r\n)?"
-    + _LINE
-    + rb"(?:Allow: ([^\r\n\0]*)\r\n)?"
-    + _LINE
+    + _LINES
     + rb"Encapsulated: req-hdr=0, ?(null|req)-body=([1-9][0-9]{0,4})\r\n"
-    + _LINE
-    + rb"(?:Preview: (0)\r\n)?"
-    + _LINE
-    + rb"(?:Allow: ([^\r\n\0]*)\r\n)?"
-    + _LINE
+    + _LINES
     + rb"\r\n"
 )
+_OPTION: Final = re.compile(rb"\r\n(allow|preview):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
-_ALLOWED: Final = re.compile(rb"(?:.*,)?[ \t]*204[ \t]*(?:,.*)?")
+_ALLOWED: Final = re.compile(rb"(?:[^,]*,)*[ \t]*204[ \t]*(?:,.*)?")
+_HOST: Final = re.compile(
+    rb"(?:CONNECT [!-~]+|(?!CONNECT )[!-~]+ [A-Za-z]+://[!-.0-~\x80-\xff]*(?=/| HTTP/))"
+    rb"(?=[^\r\n]* HTTP/[^ \r\n]*\r\n)"
+)
+_ALLOW: Final = (b"Allow", b"allow")
 _END: Final = b"\r\n\r\n"
 _PREVIEWED: Final = b"0\r\n\r\n"
 # Beyond this a host's spelling is not worth remembering.
@@ -62,14 +58,19 @@ def recognise(data: bytes | bytearray) -> Common | None:
     found = _COMMON.match(data)
     if found is None:
         return None
-    allow, preview, allow2, body, length, preview2, allow3 = found.groups()
+    _, body, length, _ = found.groups()
     start = found.end()
     end = headers_end = start + int(length)
+    options = _OPTION.findall(data, 0, start)
     if body == b"null":
         # 204 needs leave; a preview of nothing is left to those who know what it is.
-        if preview or preview2 or not _allows(allow, allow2, allow3):
+        if (
+            len(options) != 1
+            or options[0][0] not in _ALLOW
+            or not _ALLOWED.fullmatch(options[0][1])
+        ):
             return None
-    elif not (preview or preview2) or not data.startswith(_PREVIEWED, end):
+    elif not _has_empty_preview(options) or not data.startswith(_PREVIEWED, end):
         return None
     else:
         end += len(_PREVIEWED)
@@ -85,8 +86,16 @@ def user_agent(data: bytes | bytearray, common: Common) -> bytes:
     return found[1] if found else b""
 
 
-def _allows(*values: bytes | None) -> bool:
-    return any(value is not None and _ALLOWED.fullmatch(value) for value in values)
+def _takes_204(options: list[tuple[bytes, bytes]]) -> bool:
+    return (
+        len(options) == 1
+        and options[0][0] in _ALLOW
+        and _ALLOWED.fullmatch(options[0][1]) is not None
+    )
+
+
+def _has_empty_preview(options: list[tuple[bytes, bytes]]) -> bool:
+    return [value for name, value in options if name not in _ALLOW] == [b"0"]
 
 
 def host_of(data: bytes | bytearray, start: int, end: int) -> bytes | None:
@@ -94,16 +103,5 @@ def host_of(data: bytes | bytearray, start: int, end: int) -> bytes | None:
 
     Two requests with the same have the same host, port and kind of method.
     """
-    line_end = data.find(b"\r\n", start, end)
-    version = data.rfind(b" HTTP/", start, line_end)
-    if version < 0:
-        return None
-    if data.startswith(b"CONNECT ", start):
-        cut = version
-    else:
-        scheme = data.find(b"://", start, version)
-        if scheme < 0:
-            return None
-        slash = data.find(b"/", scheme + 3, version)
-        cut = slash if slash >= 0 else version
-    return bytes(data[start:cut]) if cut - start <= _MAX_KEY else None
+    found = _HOST.match(data, start, end)
+    return None if found is None or found.end() - start > _MAX_KEY else found[0]

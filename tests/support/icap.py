@@ -45,7 +45,9 @@ class Icap:
         return self.log_path.read_text()
 
     def connect(self, seconds: float = 10) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), seconds)
+        client = socket.create_connection(("127.0.0.1", self.port), seconds)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client
 
     def ask(self, data: bytes) -> Answer:
         """Send one message on a connection of its own."""
