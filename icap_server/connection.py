@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 from typing import Final
 
 from icap_server.protocol.errors import ProtocolError
@@ -53,6 +55,22 @@ class Connection:
                 raise ConnectionResetError("the client is gone")
             self.parser.feed(data)
         return event
+
+    def linger(self, seconds: float, limit: int) -> None:
+        """Say that nothing more comes, and read what the client had on its way.
+
+        Closed with input unread, a socket is reset, and the client may lose even what
+        it was sent before (RFC 7230, section 6.6).
+        """
+        end = time.monotonic() + seconds
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            while limit > 0 and (left := end - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                data = self.socket.recv(_READ_BYTES)
+                if not data:
+                    return
+                limit -= len(data)
 
 
 class Output:

@@ -28,6 +28,9 @@ from icap_server.state import State
 if TYPE_CHECKING:
     from icap_server.server import InkgateServer
 
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 4 << 20
+_INCIDENT: Final = b"X-Inkgate-Incident"
 _NO_REQUEST: Final = HttpRequest("GET", "", "")
 _NO_MESSAGE: Final = Message(Head(b"", "", {}, (), None, False, False), b"", b"")
 
@@ -62,11 +65,13 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         self.connection.settimeout(settings.body_seconds)
         self.wfile = Output(self.connection)
         self.state = self.server.service.state
-        self.close_connection = False
+        self.close_connection = self.lingers = False
 
     def finish(self) -> None:
-        """Leave the socket open: the loop goes on with it."""
+        """Leave the socket open: the loop goes on with it, or closes it."""
         self.request.closing = self.close_connection
+        if self.lingers:
+            self.request.linger(_LINGER_SECONDS, _LINGER_BYTES)
 
     def handle(self) -> None:
         """Serve the message that is there; over TLS, all that come."""
@@ -163,7 +168,7 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     def send_error(self, code: int, message: str | None = None) -> None:
         """Say what is wrong, if nothing else has been said, and end the connection."""
-        self.close_connection = True
+        self.close_connection = self.lingers = True
         if self.wfile.started:
             return
         self.enc_request = self.enc_status = self.enc_raw = None
@@ -227,8 +232,8 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     def send_blocked(self, verdict: Verdict) -> None:
         """Answer with the blocked page, or send the user to one."""
         blocked: Blocked = self.server.blocked
-        self.set_icap_header(b"X-Inkgate-Incident", verdict.incident.encode("ascii"))
-        self.set_enc_header(b"X-Inkgate-Incident", verdict.incident.encode("ascii"))
+        self.mark(verdict)
+        self.set_enc_header(_INCIDENT, verdict.incident.encode("ascii"))
         place = blocked.redirect(self.http_request, verdict.incident)
         if place is None:
             page = blocked.page(self.http_request, verdict.incident)
@@ -245,17 +250,30 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         if verdict.blocked:
             self.send_blocked(verdict)
             return
-        if verdict.incident:
-            self.set_icap_header(b"X-Inkgate-Incident", verdict.incident.encode("ascii"))
+        self.mark(verdict)
         self.no_adaptation_required()
 
-    def send_unable(self, error: NoVerdictError) -> None:
+    def send_no_verdict(self, error: NoVerdictError) -> None:
         """Answer as `fail` says, when no verdict can be given."""
         self.log_error("%s", error)
         if self.server.settings.fail == "open":
             self.no_adaptation_required()
         else:
-            self.send_enc_error(503, body="inkgate-unavailable\n", contenttype="text/plain")
+            self.send_unable()
+
+    def send_unable(self) -> None:
+        """Answer in place of a message on which no verdict can be given."""
+        self.send_enc_error(503, body="inkgate-unavailable\n", contenttype="text/plain")
+
+    def send_unchecked(self) -> None:
+        """Answer in place of a body that cannot be checked."""
+        text = "inkgate-unchecked: this proxy lets no file pass that it cannot check.\n"
+        self.send_enc_error(403, body=text, contenttype="text/plain")
+
+    def mark(self, verdict: Verdict) -> None:
+        """Tell the proxy's log of an incident."""
+        if verdict.incident:
+            self.icap_headers[_INCIDENT] = [verdict.incident.encode("ascii")]
 
     def reqmod_OPTIONS(self) -> None:  # noqa: N802 (pyicap's names)
         """Tell what REQMOD can do."""
@@ -276,7 +294,7 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
                 self.state, self.http_request, self.client_ip, spelled
             )
         except NoVerdictError as error:
-            self.send_unable(error)
+            self.send_no_verdict(error)
         else:
             self.send_verdict(verdict)
 

@@ -47,6 +47,11 @@ class ReplyClasses(NamedTuple):
         """The digests to compute, by MISP type."""
         return frozenset((*self.digests, *(digest for _, digest in self.named)))
 
+    @property
+    def any(self) -> bool:
+        """Whether anything of a body or its name can match."""
+        return bool(self.digests or self.named or self.filename)
+
 
 def reply_classes(matcher: Matcher | None) -> ReplyClasses:
     """What a rule set asks of a reply."""

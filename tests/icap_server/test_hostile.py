@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -51,15 +52,12 @@ def closed(client: socket.socket, seconds: float = 5) -> bool:
 def test_slow_headers_end_with_408(icap: Icap) -> None:
     with icap.connect() as client:
         started = time.monotonic()
-        for byte in reqmod(http_request())[:400]:
-            try:
-                client.send(bytes([byte]))
-            except ConnectionError:
+        for byte in reqmod(http_request()) * 9:
+            client.send(bytes([byte]))
+            if select.select([client], [], [], 0.02)[0]:
                 break
-            time.sleep(0.02)
-            if time.monotonic() - started > 3:
-                raise AssertionError("bytes buy time")
         assert read_answer(client).status == 408
+        assert 0.9 < time.monotonic() - started < 2.5
         assert closed(client)
 
 
@@ -75,7 +73,7 @@ def test_endless_headers_are_cut_off(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(b"REQMOD icap://icap.test/reqmod ICAP/1.0\r\n")
         try:
-            for number in range(100_000):
+            for number in range(1_000_000):
                 client.sendall(b"X-%d: %d\r\n" % (number, number))
         except ConnectionError:
             pass
