@@ -83,6 +83,13 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", self.server_header):
             raise ValueError("server_header is the name of a header")
 
+    @property
+    def service(self) -> str:
+        """Where a proxy on this machine finds the server."""
+        if self.listen:
+            return f"icap://{self.listen}"
+        return f"icaps://{self.tls_listen}"
+
     def _check_numbers(self) -> None:
         for name, least, most in (
             ("workers", 1, 64),
