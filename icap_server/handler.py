@@ -133,6 +133,19 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             return b""
         return event if isinstance(event, bytes) else b""
 
+    def read_chunk_until(self, end: float) -> bytes:
+        """As `read_chunk`, but empty as well when nothing comes until a time (monotonic)."""
+        left = end - time.monotonic()
+        if left <= 0:
+            return b""
+        self.connection.settimeout(left)
+        try:
+            return self.read_chunk()
+        except TimeoutError:
+            return b""
+        finally:
+            self.connection.settimeout(self.server.settings.body_seconds)
+
     def write_chunk(self, data: bytes = b"") -> None:
         """Write a piece of a body, or its end."""
         self.wfile.write(encode_chunk(data) or LAST_CHUNK)
@@ -356,10 +369,13 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             (b"Options-TTL", b"%d" % settings.options_seconds),
             (b"Max-Connections", b"%d" % settings.connections),
             (b"Allow", b"204"),
-            (b"Preview", b"0"),
-            (b"Transfer-Preview", b"*"),
         ):
             self.set_icap_header(name, value)
+        # A preview lets us answer before a body comes. Where all of a body is needed it
+        # would only cost a round trip.
+        if method == b"REQMOD" or not self.state.replies.algorithms:
+            self.set_icap_header(b"Preview", b"0")
+            self.set_icap_header(b"Transfer-Preview", b"*")
         self.send_headers()
 
     def _block(self) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,8 @@ from icap_server.service import PASS, NoVerdictError, Verdict
 if TYPE_CHECKING:
     from icap_server.handler import InkgateHandler
 
+_SQUID_BUFFER_BYTES: Final = 65_535
+_SILENCE_SECONDS: Final = 0.2
 _PARTIAL: Final = 206
 _KIB: Final = 1024
 
@@ -69,6 +72,7 @@ class ReplyCheck:
         )
         self._holding = Holding(settings.hold_kib * _KIB, self._is_listed)
         self._started = False
+        self._patience_ends = time.monotonic() + settings.hold_seconds
 
     def run(self) -> None:
         """Judge and answer.
@@ -113,12 +117,28 @@ class ReplyCheck:
     def _stream(self) -> None:
         handler = self._handler
         while True:
-            while data := handler.read_chunk():
+            while data := self._read():
                 self._take(data)
             if not handler.in_preview or handler.ieof:
                 break
             handler.cont()
         self._finish()
+
+    def _read(self) -> bytes:
+        # A user should not stare at nothing for long. And Squid 5, once its buffer is
+        # full, can stop reading from the server until something of the answer has come
+        # (its bug 5352): then it is silent after that many bytes.
+        if not self._started and not self._handler.in_preview:
+            end = self._patience_ends
+            if self._inspection.raw_bytes >= _SQUID_BUFFER_BYTES:
+                end = min(end, time.monotonic() + _SILENCE_SECONDS)
+            if data := self._handler.read_chunk_until(end):
+                return data
+            if self._handler.eob:
+                return b""
+            self._start()
+            self._handler.wfile.flush()
+        return self._handler.read_chunk()
 
     def _take(self, data: bytes) -> None:
         content = self._inspection.feed(data)

@@ -37,6 +37,8 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             id. Empty: the blocked page is the answer.
         server_header: the ICAP header in which the proxy tells the server's address.
         hold_kib: bytes of a body held back in memory (for each response under way).
+        hold_seconds: when a body takes longer, its head goes on before the verdict is
+            known; then a listed body breaks off instead of becoming a page.
         body_mib: longer bodies are not checked.
         ratio: a body that grows more than this when it is decoded is not checked.
         unchecked: what becomes of bodies that cannot be checked.
@@ -61,6 +63,7 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     redirect: str = ""
     server_header: str = "X-Server-IP"
     hold_kib: int = 1024
+    hold_seconds: float = 2
     body_mib: int = 512
     ratio: int = 200
     unchecked: Unchecked = "pass"
@@ -100,6 +103,7 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             ("stop_seconds", 0, 3600),
             ("options_seconds", 1, 86_400),
             ("hold_kib", 16, 1 << 20),
+            ("hold_seconds", 0, 3600),
             ("body_mib", 1, 1 << 20),
             ("ratio", 2, 100_000),
             ("cached_hosts", 1000, 50_000_000),

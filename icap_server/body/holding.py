@@ -14,7 +14,7 @@ class Holding:
     in data that decodes to nothing, behind which all of the file would have gone.
 
     Args:
-        size: bytes held.
+        size: bytes held at least, once that many have come; at most one piece more.
         is_listed: whether the content so far is listed; asked before the last of it
             is let go.
     """
@@ -36,8 +36,7 @@ class Holding:
         self._bytes += len(data)
         self._content += content
         free = []
-        # The newest piece stays in any case.
-        while self._bytes > self._size and len(self._pieces) > 1:
+        while self._bytes - len(self._pieces[0][0]) >= self._size:
             piece, held = self._pieces.popleft()
             self._bytes -= len(piece)
             self._content -= held

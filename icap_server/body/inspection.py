@@ -43,6 +43,7 @@ class Inspection:
         ratio: how many times its size a body may have when it is decoded.
 
     Attributes:
+        raw_bytes: how much has come.
         unchecked: why the body cannot be checked (any more), or empty.
     """
 
@@ -52,7 +53,7 @@ class Inspection:
         types = tuple(types)
         self._raw = Hashes(types)
         self._limit, self._ratio = limit, ratio
-        self._raw_bytes = self._decoded_bytes = 0
+        self.raw_bytes = self._decoded_bytes = 0
         self._decoded: Hashes | None = None
         self._layers: list[Decoder] = []
         self.unchecked = ""
@@ -65,8 +66,8 @@ class Inspection:
 
     def feed(self, data: bytes) -> int:
         """Take some more of the body as it was sent; how many bytes of content it holds."""
-        self._raw_bytes += len(data)
-        if self._raw_bytes > self._limit:
+        self.raw_bytes += len(data)
+        if self.raw_bytes > self._limit:
             self._give_up("too long")
             return len(data)
         self._raw.feed(data)
@@ -76,7 +77,7 @@ class Inspection:
 
     def digests(self) -> Iterator[dict[str, str]]:
         """The digests of each form of the body, of what has come so far."""
-        if self._raw_bytes <= self._limit:
+        if self.raw_bytes <= self._limit:
             yield self._raw.digests()
         if self._decoded is not None:
             yield self._decoded.digests()
@@ -99,5 +100,5 @@ class Inspection:
         self._decoded = None
 
     def _is_bomb(self) -> bool:
-        most = max(_RATIO_FROM_BYTES, self._raw_bytes * self._ratio)
+        most = max(_RATIO_FROM_BYTES, self.raw_bytes * self._ratio)
         return self._decoded_bytes > min(most, self._limit)

@@ -164,9 +164,10 @@ def test_listed_file_is_not_delivered_whole(
     if status == 403:
         assert b"IG-" in data
     else:
-        assert path == "/big"
+        # Longer than what is held, or Squid had stopped reading (see reply.py).
+        assert len(sent) > 65_535
         assert not whole
-        assert len(data) < len(sent)
+        assert len(data) <= max(0, len(sent) - 65_536)
     assert server.icap.memory_kib() - before < 50_000
     server.access_log(f"{path}{encoded} .*inkgate=IG-" if status == 403 else f"{path}{encoded} ")
 
