@@ -306,10 +306,22 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             verdict = self.server.service.judge_request(
                 self.state, self.http_request, self.client_ip, spelled
             )
+            if self.http_request.method == "CONNECT" and not verdict.blocked:
+                verdict = self._judge_name(verdict)
         except NoVerdictError as error:
             self.send_no_verdict(error)
         else:
             self.send_verdict(verdict)
+
+    def _judge_name(self, before: Verdict) -> Verdict:
+        name = self.server.settings.name_header.lower().encode()
+        told = self.message.head.fields.get(name, b"-").decode("latin-1")
+        if told in ("", "-"):
+            return before
+        verdict = self.server.service.judge_name(
+            self.state, self.http_request, told, self.client_ip
+        )
+        return verdict if verdict.incident else before
 
     def respmod_RESPMOD(self) -> None:  # noqa: N802
         """Judge a response by its server's address and its body."""

@@ -102,6 +102,19 @@ class Service:
             state.agents.put(agent, True)
         return self._verdict(client, request.method, found.matches)
 
+    def judge_name(self, state: State, request: HttpRequest, name: str, client: str) -> Verdict:
+        """The verdict on the name that is asked for inside a tunnel.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        port = request.uri.rpartition(":")[2]
+        try:
+            found = examine(Observed(request.method, f"{name}:{port}"), _matcher(state))
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        return self._verdict(client, request.method, found.matches)
+
     def judge_server(self, state: State, request: HttpRequest, server: str, client: str) -> Verdict:
         """The verdict on the address that answered.
 

@@ -36,6 +36,8 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         redirect: where a blocked request is sent; `{incident}` stands for the incident
             id. Empty: the blocked page is the answer.
         server_header: the ICAP header in which the proxy tells the server's address.
+        name_header: the ICAP header in which the proxy tells the name that a TLS client
+            asks for inside a tunnel.
         hold_kib: bytes of a body held back in memory (for each response under way).
         hold_seconds: when a body takes longer, its head goes on before the verdict is
             known; then a listed body breaks off instead of becoming a page.
@@ -62,6 +64,7 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fail: Fail = "open"
     redirect: str = ""
     server_header: str = "X-Server-IP"
+    name_header: str = "X-TLS-Server-Name"
     hold_kib: int = 1024
     hold_seconds: float = 2
     body_mib: int = 512
@@ -83,8 +86,9 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("tls_listen needs tls_certificate and tls_key")
         if self.redirect and not _REDIRECT.fullmatch(self.redirect):
             raise ValueError("redirect is an http or https URL")
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", self.server_header):
-            raise ValueError("server_header is the name of a header")
+        for name in (self.server_header, self.name_header):
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", name):
+                raise ValueError("server_header and name_header are names of headers")
 
     @property
     def service(self) -> str:

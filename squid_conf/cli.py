@@ -64,6 +64,7 @@ class _Settings(msgspec.Struct, frozen=True):
             service=settings.icap or icap.service,
             fail=icap.fail,
             server_header=icap.server_header,
+            name_header=icap.name_header,
             log=log,
         )
 

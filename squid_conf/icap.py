@@ -10,13 +10,16 @@ LOG_FORMAT = (
 )
 
 
-def icap_fragment(*, service: str, fail: str, server_header: str, log: str) -> str:
+def icap_fragment(
+    *, service: str, fail: str, server_header: str, name_header: str, log: str
+) -> str:
     """A drop-in for Squid's configuration.
 
     Args:
         service: the server, as in `icap://127.0.0.1:1344`.
         fail: `open` or `closed`: what Squid does while the server does not answer.
         server_header: the ICAP header that tells the server's address.
+        name_header: the ICAP header that tells the name asked for inside TLS.
         log: Squid's access log, or empty for none of our own.
 
     Raises:
@@ -39,6 +42,7 @@ def icap_fragment(*, service: str, fail: str, server_header: str, log: str) -> s
         "icap_service_failure_limit 10 in 30 seconds",
         "icap_service_revival_delay 30",
         f'adaptation_meta {server_header} "%<a"',
+        f'adaptation_meta {name_header} "%ssl::>sni"',
     ]
     for name, point in (("reqmod", "reqmod_precache"), ("respmod", "respmod_precache")):
         lines += [

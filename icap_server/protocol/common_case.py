@@ -27,10 +27,9 @@ _OPTION: Final = re.compile(rb"\r\n(allow|preview):[ \t]*([^\r\n]*?)[ \t]*(?=\r\
 _AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 _ALLOWED: Final = re.compile(rb"(?:[^,]*,)*[ \t]*204[ \t]*(?:,.*)?")
 _HOST: Final = re.compile(
-    rb"(?:CONNECT [!-~]+|(?!CONNECT )[!-~]+ [A-Za-z]+://[!-.0-~\x80-\xff]*(?=/| HTTP/))"
+    rb"(?!CONNECT )[!-~]+ [A-Za-z]+://[!-.0-~\x80-\xff]*(?=/| HTTP/)"
     rb"(?=[^\r\n]* HTTP/[^ \r\n]*\r\n)"
 )
-_ALLOW: Final = (b"Allow", b"allow")
 _END: Final = b"\r\n\r\n"
 _PREVIEWED: Final = b"0\r\n\r\n"
 # Beyond this a host's spelling is not worth remembering.
@@ -61,16 +60,12 @@ def recognise(data: bytes | bytearray) -> Common | None:
     _, body, length, _ = found.groups()
     start = found.end()
     end = headers_end = start + int(length)
-    options = _OPTION.findall(data, 0, start)
+    allow, preview = _options(data, start)
     if body == b"null":
-        # 204 needs leave; a preview of nothing is left to those who know what it is.
-        if (
-            len(options) != 1
-            or options[0][0] not in _ALLOW
-            or not _ALLOWED.fullmatch(options[0][1])
-        ):
+        # 204 needs leave, or a preview (Squid announces one of a body that is not there).
+        if not allow and not preview:
             return None
-    elif not _has_empty_preview(options) or not data.startswith(_PREVIEWED, end):
+    elif not preview or not data.startswith(_PREVIEWED, end):
         return None
     else:
         end += len(_PREVIEWED)
@@ -86,22 +81,20 @@ def user_agent(data: bytes | bytearray, common: Common) -> bytes:
     return found[1] if found else b""
 
 
-def _takes_204(options: list[tuple[bytes, bytes]]) -> bool:
-    return (
-        len(options) == 1
-        and options[0][0] in _ALLOW
-        and _ALLOWED.fullmatch(options[0][1]) is not None
-    )
-
-
-def _has_empty_preview(options: list[tuple[bytes, bytes]]) -> bool:
-    return [value for name, value in options if name not in _ALLOW] == [b"0"]
+def _options(data: bytes | bytearray, end: int) -> tuple[bool, bool]:
+    """Whether 204 is allowed and whether there is a preview of nothing; both at most once."""
+    found = [(name.lower(), value) for name, value in _OPTION.findall(data, 0, end)]
+    options = dict(found)
+    if len(options) != len(found) or options.get(b"preview", b"0") != b"0":
+        return False, False
+    return _ALLOWED.fullmatch(options.get(b"allow", b"")) is not None, b"preview" in options
 
 
 def host_of(data: bytes | bytearray, start: int, end: int) -> bytes | None:
     """What of a request line decides the host, None if that is not plain to see.
 
-    Two requests with the same have the same host, port and kind of method.
+    Two requests with the same have the same host, port and kind of method. A tunnel has
+    none: the name that is inside it may come with the message as well.
     """
     found = _HOST.match(data, start, end)
     return None if found is None or found.end() - start > _MAX_KEY else found[0]

@@ -83,7 +83,7 @@ def squid() -> Iterator[tuple[IcapSquid, Installation]]:
         started.origin.files[path + ".gz"] = (packed, {"Content-Encoding": "gzip"})
         started.origin.files[path + ".other"] = (body[::-1], {})
     started.origin.files["/big"] = (BIG, {})
-    started.origin.files["/big.gz"] = (gzip.compress(BIG, 1), {"Content-Encoding": "gzip"})
+    started.origin.files["/big.gz"] = (gzip.compress(BIG, 0), {"Content-Encoding": "gzip"})
     started.origin.files["/big.other"] = (BIG + b"x", {})
     yield started, installation
     started.close()

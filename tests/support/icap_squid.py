@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from icap_server.settings import IcapSettings
 from squid_conf.bump import CERTGEN, Bump, bumping
 from squid_conf.icap import icap_fragment
 from squid_conf.minimal import minimal
@@ -122,7 +123,14 @@ class IcapSquid:
     def _start_squid(self, bump: Bump, fail: str) -> None:
         log = f"stdio:{self.folder}/access.log"
         service = f"icap://127.0.0.1:{self.icap.port}"
-        lines = icap_fragment(service=service, fail=fail, server_header="X-Server-IP", log=log)
+        icap = IcapSettings()
+        lines = icap_fragment(
+            service=service,
+            fail=fail,
+            server_header=icap.server_header,
+            name_header=icap.name_header,
+            log=log,
+        )
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(NAMES)}\n")
         (self.folder / "opened").write_text("opened.example\n")
         certificates = self.folder / "certificates"
