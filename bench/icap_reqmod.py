@@ -222,7 +222,7 @@ def main() -> None:
     theirs = [m.replace(b"/reqmod ICAP", b"/url_check_module ICAP") for m in messages]
     results: dict[str, dict[str, list[Measured]]] = {}
     folder = Path(tempfile.mkdtemp(prefix="inkgate-icap-bench-"))
-    ours = Icap(installation)
+    ours = Icap(installation, workers=2)
     peer = CIcap(folder, domains)
     origin = Origin()
     try:

@@ -46,6 +46,10 @@ if ! PATH="$PATH:/usr/sbin" command -v squid >/dev/null; then
     squid_is_new=yes
 fi
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+if [ "$purpose" = dev ]; then
+    # A foreign ICAP client for tests, a foreign server for benchmarks.
+    command -v c-icap-client >/dev/null || missing="$missing c-icap libc-icap-mod-urlcheck"
+fi
 [ -z "$missing" ] || install_packages "$missing"
 if [ $squid_is_new = yes ]; then
     # Debian starts a Squid of its own on 3128 when it installs one. Nobody asked for it.

@@ -29,10 +29,12 @@ class Answer(NamedTuple):
 class Icap:
     """inkgate-icap over an installation; end it with `close`."""
 
-    def __init__(self, installation: Installation, settings: str = "") -> None:
+    def __init__(self, installation: Installation, settings: str = "", workers: int = 1) -> None:
         self.port = free_port()
         with installation.config.open("a") as file:
-            file.write(f'\n[icap]\nlisten = "127.0.0.1:{self.port}"\nworkers = 1\n{settings}')
+            file.write(
+                f'\n[icap]\nlisten = "127.0.0.1:{self.port}"\nworkers = {workers}\n{settings}'
+            )
         self.log_path = installation.folder / "icap.log"
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
