@@ -340,6 +340,12 @@ class InkgateHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     log_error = log_message
 
+    def _read_lines(self) -> None:
+        raise NotImplementedError("MessageParser reads all there is to read")
+
+    # pyicap: without a limit, and a line without colon ends in a ValueError.
+    _read_headers = _read_request = _read_status = _read_lines
+
     def _begin(self) -> None:
         self.icap_headers = {}
         self.enc_headers = {}
