@@ -187,7 +187,7 @@ class ReplyCheck:
         return verdict.blocked
 
     def _without_verdict(self, error: NoVerdictError) -> bool:
-        self._handler.log_error("%s", error)
+        self._handler.server.service.complain(str(error))
         if self._handler.server.settings.fail == "closed":
             self._stop(self._handler.send_unable)
         return False

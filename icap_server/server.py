@@ -150,7 +150,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             return
         peer = str(address[0]).removeprefix(_MAPPED)
         if not self._is_allowed(peer):
-            self.service.log(f"{peer} is not among [icap] allow: its connection is closed")
+            self.service.complain(f"{peer} is not among [icap] allow: its connection is closed")
             connected.close()
             return
         if len(self._waiting) + len(self._busy) >= self._limit and not self._make_room():

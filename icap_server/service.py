@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,10 @@ from rules.matcher import Match, Matcher
 
 Report = Callable[[str, str, str, Sequence[Match]], None]
 Log = Callable[[str], None]
+
+
+_COMPLAINT_SECONDS: Final = 60
+_MAX_COMPLAINTS: Final = 100
 
 
 class Verdict(NamedTuple):
@@ -67,6 +72,7 @@ class Service:
         self._settings = msgspec.json.encode(settings)
         self._cached_hosts = settings.cached_hosts
         self.log = log
+        self._complaints: dict[str, float] = {}
         self.state: State = new_state(None, self._settings, 1)
         self.refresh()
 
@@ -74,6 +80,16 @@ class Service:
         """Take over new rules, if there are any; called by one thread only."""
         if self._rule_set.fresh():
             self.state = new_state(self._rule_set.matcher, self._settings, self._cached_hosts)
+
+    def complain(self, text: str) -> None:
+        """Log what may happen with every message, but not every time."""
+        now = time.monotonic()
+        if now - self._complaints.get(text, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
+            return
+        if len(self._complaints) >= _MAX_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[text] = now
+        self.log(text)
 
     def judge_request(
         self, state: State, request: HttpRequest, client: str, spelled: tuple[bytes | None, bytes]

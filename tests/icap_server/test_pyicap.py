@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pyicap import BaseICAPRequestHandler, ICAPServer
 
-from icap_server.handler import _SERVICES, InkgateHandler
+from icap_server.handler import InkgateHandler
+from icap_server.mended import MendedHandler
 from icap_server.server import InkgateServer
 
 OVERRIDDEN = [
@@ -43,13 +44,13 @@ OVERRIDDEN = [
 
 def test_it_is_the_version_that_was_read() -> None:
     assert version("pyicap") == "1.0b1"
-    assert issubclass(InkgateHandler, BaseICAPRequestHandler)
+    assert issubclass(MendedHandler, BaseICAPRequestHandler)
     assert issubclass(InkgateServer, ICAPServer)
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_override_is_ours_and_has_something_to_override(name: str) -> None:
-    assert name in vars(InkgateHandler)
+    assert name in vars(MendedHandler)
     assert callable(getattr(BaseICAPRequestHandler, name))
 
 
@@ -67,7 +68,7 @@ def test_fault_date_time_bytes_fails_and_ours_is_a_date() -> None:
 
 
 def test_only_named_endpoints_can_be_called_from_outside() -> None:
-    endpoints = {name for service in _SERVICES.values() for name in service.values()}
+    endpoints = {name for service in InkgateHandler.services.values() for name in service.values()}
     assert endpoints == {
         n for n in dir(InkgateHandler) if re.search("_(OPTIONS|REQMOD|RESPMOD)$", n)
     }

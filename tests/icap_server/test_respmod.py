@@ -233,7 +233,7 @@ def test_bombs_are_not_unpacked(
     started = time.monotonic()
     answer = ask(icap[0], sent, Content_Encoding=encoding, allow="")
     assert answer.body == sent
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert icap[0].memory_kib() - before < 80_000
 
 
