@@ -1,11 +1,12 @@
 # make run            a Squid on 127.0.0.1:3128 that blocks sample indicators
 # make test           all tests
+# make screenshots    the pictures in docs/images (needs chromium, libnss3-tools)
 # make refresh-rules  read the sources again (CONFIG=/etc/inkgate/inkgate.toml for a real one)
 PORT ?= 3128
 CONFIG ?= .inkgate/trial/inkgate.toml
 BIN = .inkgate/venv/bin
 
-.PHONY: run test refresh-rules bench lint clean lock install install-dev install-bench
+.PHONY: run test refresh-rules bench lint clean lock install install-dev install-bench screenshots
 
 run: install
 	@exec $(BIN)/inkgate-squid-conf run --state .inkgate/trial --port $(PORT)
@@ -15,6 +16,9 @@ refresh-rules: install
 
 test: install-dev
 	$(BIN)/python -m pytest -n auto tests
+
+screenshots: install-dev
+	INKGATE_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_chromium.py
 
 bench: install-bench
 	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done

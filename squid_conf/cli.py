@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 
 from helper.settings import HelperSettings
+from icap_server.settings import IcapSettings
 from rules.command import OneLineErrors
 from rules.refresh import RefreshError
 from rules.settings import load_section, resolve, settings_path
+from squid_conf.bump import Bump, Bumping, bumping
 from squid_conf.check import helper_problem
 from squid_conf.fragment import fragment as make_fragment
+from squid_conf.icap import icap_fragment
 from squid_conf.minimal import minimal as make_minimal
 from squid_conf.page import write_pages
 from squid_conf.settings import SquidSettings
@@ -26,6 +30,8 @@ class _Group(OneLineErrors):
 
 class _Settings(msgspec.Struct, frozen=True):
     config: Path
+    icap: bool = False
+    bump: Bump = "none"
 
     @property
     def squid(self) -> SquidSettings:
@@ -33,6 +39,8 @@ class _Settings(msgspec.Struct, frozen=True):
 
     def fragment(self, log: str) -> str:
         settings = self.squid
+        if self.icap:
+            return self._icap_fragment(settings, log)
         return make_fragment(
             settings,
             helper=helper_command(),
@@ -42,14 +50,51 @@ class _Settings(msgspec.Struct, frozen=True):
             log=log,
         )
 
+    def bumping(self) -> Bumping:
+        settings = self.squid
+        return bumping(
+            self.bump,
+            authority=resolve(self.config, settings.bump_authority),
+            certificates=resolve(self.config, settings.bump_certificates),
+            hosts=resolve(self.config, settings.bump_hosts),
+        )
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+    def _icap_fragment(self, settings: SquidSettings, log: str) -> str:
+        icap = load_section(self.config, "icap", IcapSettings)
+        return icap_fragment(
+            service=settings.icap or icap.service,
+            fail=icap.fail,
+            server_header=icap.server_header,
+            name_header=icap.name_header,
+            log=log,
+        )
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
+@click.option("--icap", is_flag=True, help="Ask the ICAP server; by itself: print a drop-in.")
+@click.option(
+    "--bump",
+    type=click.Choice(get_args(Bump)),
+    default="none",
+    show_default=True,
+    help="How much of TLS is looked into: only CONNECT, the name too, for the hosts in "
+    "[squid_conf] bump_hosts also what is inside, or for all.",
+)
 @click.version_option(package_name="inkgate")
 @click.pass_context
-def main(context: click.Context, config: str | None) -> None:
+def main(context: click.Context, config: str | None, icap: bool, bump: Bump) -> None:
     """Squid's side: configuration, blocked page, a trial."""
-    context.obj = _Settings(settings_path(config))
+    context.obj = _Settings(settings_path(config), icap, bump)
+    if context.invoked_subcommand is None:
+        if icap:
+            context.invoke(fragment)
+        else:
+            click.echo(context.get_help())
 
 
 @main.command()
@@ -69,6 +114,11 @@ def fragment(settings: _Settings, access_log: str) -> None:
     problem = helper_problem(helper_command(), settings.config.absolute(), SQUID_USER)
     if problem:
         click.echo(f"inkgate-squid-conf: warning: {problem}", err=True)
+    bump = settings.bumping()
+    if bump.port:
+        click.echo(f"# Your port: http_port 3128{bump.port}")
+    for line in bump.lines:
+        click.echo(line)
     click.echo(settings.fragment(access_log), nl=False)
 
 
@@ -86,6 +136,7 @@ def minimal(settings: _Settings, port: int, folder: str) -> None:
             fragment=settings.fragment(log),
             user=SQUID_USER,
             origin=None,
+            bump=settings.bumping(),
         ),
         nl=False,
     )

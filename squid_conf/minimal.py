@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from squid_conf.bump import Bumping
 from squid_conf.settings import squid_word
 
+_NOTHING = Bumping("", ())
 
-def minimal(*, port: int, folder: Path, fragment: str, user: str | None, origin: int | None) -> str:
+
+def minimal(
+    *,
+    port: int,
+    folder: Path,
+    fragment: str,
+    user: str | None,
+    origin: int | None,
+    bump: Bumping = _NOTHING,
+) -> str:
     """A Squid on 127.0.0.1 that keeps everything of its own in one folder.
 
     Args:
@@ -17,13 +28,14 @@ def minimal(*, port: int, folder: Path, fragment: str, user: str | None, origin:
         user: the user that Squid changes to when it is started as root.
         origin: a local port that stands for all .example and .test names and the
             addresses for documentation, since those are nowhere in the Internet.
+        bump: how much of TLS is looked into.
 
     Raises:
         ValueError: a path cannot be written in squid.conf.
     """
     here = squid_word(str(folder))
     lines = [
-        f"http_port 127.0.0.1:{port}",
+        f"http_port 127.0.0.1:{port}{bump.port}",
         f"pid_filename {here}/squid.pid",
         f"cache_log {here}/cache.log",
         f"coredump_dir {here}",
@@ -42,7 +54,7 @@ def minimal(*, port: int, folder: Path, fragment: str, user: str | None, origin:
     ]
     if user:
         lines.append(f"cache_effective_user {user}")
-    lines += ["", fragment.rstrip(), "", *(_origin(here, origin) if origin else ())]
+    lines += ["", *bump.lines, fragment.rstrip(), "", *(_origin(here, origin) if origin else ())]
     lines.append("http_access allow localhost")
     lines.append("http_access deny all")
     return "\n".join(lines) + "\n"

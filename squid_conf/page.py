@@ -1,12 +1,13 @@
-"""The blocked page as a Squid error template (Squid FAQ: customised error pages)."""
+"""The blocked page: as a Squid error template (Squid FAQ: customised error pages), or in full."""
 
 from __future__ import annotations
 
-import html
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
-from string import Template
 from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 PAGE: Final = "ERR_INKGATE_BLOCKED"
 
@@ -17,10 +18,29 @@ def blocked_page(organisation: str, contact: str) -> str:
     Squid fills in the rest: %o the incident id, %U the URL without its query, %T the
     time. It escapes all three for HTML.
     """
-    template = files("squid_conf").joinpath("templates/blocked.html").read_text("utf-8")
-    return Template(template).substitute(
-        organisation=_literal(organisation or "your organisation"),
-        contact=_literal(contact or "your help desk"),
+    return _template().render(
+        organisation=_literal(_organisation(organisation)),
+        contact=_literal(_contact(contact)),
+        incident=Markup("%o"),
+        address=Markup("%U"),
+        time=Markup("%T"),
+    )
+
+
+def full_page(organisation: str, contact: str, *, incident: str, address: str, time: str) -> str:
+    """The page with everything filled in, for who has no Squid to do it.
+
+    Args:
+        incident: the incident id.
+        address: what was asked for, without its query.
+        time: when.
+    """
+    return _template().render(
+        organisation=_organisation(organisation),
+        contact=_contact(contact),
+        incident=incident,
+        address=address,
+        time=time,
     )
 
 
@@ -35,6 +55,25 @@ def write_pages(folder: Path, organisation: str, contact: str) -> Path:
     return path
 
 
-def _literal(text: str) -> str:
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("squid_conf"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("blocked.html")
+
+
+def _organisation(text: str) -> str:
+    return text or "your organisation"
+
+
+def _contact(text: str) -> str:
+    return text or "your help desk"
+
+
+def _literal(text: str) -> Markup:
     # For the browser, and for Squid, to which % begins a code.
-    return html.escape(text).replace("%", "%%")
+    return Markup(str(escape(text)).replace("%", "%%"))  # noqa: S704 (escaped just before)

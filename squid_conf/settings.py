@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+_ICAP: Final = re.compile(r"icaps?://[^\s/?#]+/?")
 _WORD: Final = re.compile(r"[^\s\"'\\]+")
 
 
@@ -22,6 +23,10 @@ class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         children: helper processes at most.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
+        icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
+        bump_authority: PEM file with certificate and key of the CA for opened TLS.
+        bump_certificates: folder in which Squid keeps the certificates that it makes.
+        bump_hosts: file with the server names for `--bump listed`.
     """
 
     organisation: str = ""
@@ -32,12 +37,18 @@ class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     children: int = 2
     user_agent: bool = True
     replies: bool = True
+    icap: str = ""
+    bump_authority: str = "/etc/inkgate/bump-ca.pem"
+    bump_certificates: str = "/var/spool/squid/inkgate-certificates"
+    bump_hosts: str = "/etc/inkgate/bump-hosts"
 
     def __post_init__(self) -> None:
         if not (0 <= self.ttl <= 86_400 and 0 <= self.negative_ttl <= 86_400):
             raise ValueError("ttl and negative_ttl lie between 0 and 86400")
         if not 1 <= self.children <= 64:
             raise ValueError("children lies between 1 and 64")
+        if self.icap and not _ICAP.fullmatch(self.icap):
+            raise ValueError("icap is an address as in icap://192.0.2.1:1344")
 
 
 def squid_word(text: str) -> str:

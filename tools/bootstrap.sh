@@ -39,15 +39,20 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
 }
 
-# Debian package, a program of it, the service that Debian starts when it installs it.
+# Debian packages, a program of them, the service that Debian starts when it installs them.
 wanted="curl:curl: squid-openssl:squid:squid"
-[ "$purpose" = run ] || wanted="$wanted mariadb-server:mariadbd:mariadb redis-server:redis-server:redis-server"
-[ "$purpose" != bench ] || wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx"
+if [ "$purpose" != run ]; then
+    wanted="$wanted mariadb-server:mariadbd:mariadb redis-server:redis-server:redis-server
+        c-icap,libc-icap-mod-urlcheck:c-icap-client:c-icap"
+fi
+if [ "$purpose" = bench ]; then
+    wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx"
+fi
 missing="" unasked=""
 for entry in $wanted; do
     package=${entry%%:*} service=${entry##*:} program=${entry#*:} program=${program%:*}
     if ! PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then
-        missing="$missing $package" unasked="$unasked $service"
+        missing="$missing $(echo "$package" | tr , " ")" unasked="$unasked $service"
     fi
 done
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"

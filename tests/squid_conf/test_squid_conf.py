@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from support.authority import Authority
 from support.installation import BIN, Installation, attribute
 
 from squid_conf.check import helper_problem
-from squid_conf.page import blocked_page
+from squid_conf.page import blocked_page, full_page
 from squid_conf.settings import squid_word
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
@@ -105,3 +106,41 @@ def test_token_that_squid_cannot_read_is_said_beforehand(installation: Installat
     problem = helper_problem(BIN / "inkgate-helper", installation.config, "proxy")
     assert problem is not None
     assert "token: Permission denied" in problem
+
+
+@pytest.mark.parametrize("bump", ["none", "sni", "listed", "full"])
+@pytest.mark.parametrize("fail", ["open", "closed"])
+def test_icap_examples_are_accepted_by_squid(
+    installation: Installation, bump: str, fail: str
+) -> None:
+    authority = Authority().write(installation.folder / "ca.pem")
+    hosts = installation.folder / "hosts"
+    hosts.write_text("opened.example\n")
+    with installation.config.open("a") as file:
+        file.write(f'bump_authority = "{authority}"\nbump_hosts = "{hosts}"\n')
+        file.write(f'icap = "icap://192.0.2.1:1344"\n[icap]\nfail = "{fail}"\n')
+    words = ("--icap", "--bump", bump, "minimal", "--folder", str(installation.folder))
+    done = installation.run("inkgate-squid-conf", *words)
+    assert done.returncode == 0, done.stderr
+    assert f"bypass={'on' if fail == 'open' else 'off'}" in done.stdout
+    parsed = parsed_by_squid(installation.folder, done.stdout)
+    assert parsed.returncode == 0, parsed.stderr
+    assert "WARNING" not in parsed.stderr
+    assert "ERROR" not in parsed.stderr
+
+
+def test_icap_by_itself_prints_a_drop_in(installation: Installation) -> None:
+    done = installation.run("inkgate-squid-conf", "--icap")
+    assert "icap_service inkgate_reqmod reqmod_precache icap://127.0.0.1:1344/reqmod" in done.stdout
+    assert "external_acl_type" not in done.stdout
+
+
+def test_full_page_escapes_what_it_is_given() -> None:
+    text = full_page("A & B", "100%", incident="IG-1", address="http://x/<b>", time="now")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert "A &amp; B" in text
+    assert "http://x/&lt;b&gt;" in text
+    assert "100%\n" in text.replace("</dd>", "\n")
+    assert "%o" not in text

@@ -1,0 +1,49 @@
+"""The command `inkgate-icap`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from icap_server.supervisor import ListenError, supervise
+from icap_server.worker import run_worker
+from rules.command import ERROR_STATUS
+from rules.settings import SettingsError, settings_path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve ICAP until SIGTERM."""
+    options = _parse(arguments)
+    config = settings_path(options.config).absolute()
+    try:
+        if options.plain or options.secure:
+            run_worker(config, options.plain, options.secure, log)
+        else:
+            supervise(config, log)
+    except (SettingsError, ListenError) as error:
+        log(str(error))
+        sys.exit(ERROR_STATUS)
+
+
+def log(text: str) -> None:
+    """One line to standard error."""
+    line = text.replace("\n", " ")
+    print(f"inkgate-icap: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="inkgate-icap",
+        description="ICAP server of inkgate: services /reqmod and /respmod. SIGHUP reads the "
+        "settings again (not the addresses), SIGTERM ends it after what is under way.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings [/etc/inkgate/inkgate.toml]")
+    # How the supervisor starts its workers: descriptors of listening sockets.
+    for option in ("--plain", "--secure"):
+        parser.add_argument(option, type=int, action="append", default=[], help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A client's connection, as the event loop and the handlers pass it to each other."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Final
+
+from icap_server.protocol.errors import ProtocolError
+from icap_server.protocol.parser import Event, Message, MessageParser
+
+_READ_BYTES: Final = 64 * 1024
+_FLUSH_BYTES: Final = 64 * 1024
+
+
+class Connection:
+    """A socket with what has been read from it. Used by one thread at a time.
+
+    Attributes:
+        socket: blocking while a handler has it, non-blocking in the loop.
+        peer: the client's address.
+        parser: what has arrived and was not yet used.
+        first: the next message, if the loop has already taken it out of the parser, or
+            why there will be none.
+        unsent: the end of an answer that the client has not yet taken.
+        deadline: when the loop gives up waiting (monotonic seconds).
+        secure: over TLS, so it stays with its handler.
+        closing: to be closed by the loop.
+    """
+
+    __slots__ = ("closing", "deadline", "first", "parser", "peer", "secure", "socket", "unsent")
+
+    def __init__(self, connected: socket.socket, peer: str, *, secure: bool = False) -> None:
+        self.socket = connected
+        self.peer = peer
+        self.parser = MessageParser()
+        self.first: Message | ProtocolError | None = None
+        self.unsent = b""
+        self.deadline = 0.0
+        self.secure = secure
+        self.closing = False
+
+    def event(self) -> Event:
+        """The next event, waiting for it.
+
+        Raises:
+            ProtocolError: the client does not speak ICAP.
+            TimeoutError: nothing came for too long.
+            OSError: the connection is gone.
+        """
+        while (event := self.parser.next()) is None:
+            data = self.socket.recv(_READ_BYTES)
+            if not data:
+                raise ConnectionResetError("the client is gone")
+            self.parser.feed(data)
+        return event
+
+    def linger(self, seconds: float, limit: int) -> None:
+        """Say that nothing more comes, and read what the client had on its way.
+
+        Closed with input unread, a socket is reset, and the client may lose even what
+        it was sent before (RFC 7230, section 6.6).
+        """
+        end = time.monotonic() + seconds
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            while limit > 0 and (left := end - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                data = self.socket.recv(_READ_BYTES)
+                if not data:
+                    return
+                limit -= len(data)
+
+
+class Output:
+    """A file to write answers to: buffered, so that an answer is one packet where it can be."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.started = False
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes.
+
+        Raises:
+            OSError: the client does not take them (TimeoutError), or is gone.
+        """
+        self.started = True
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written.
+
+        Raises:
+            OSError: as `write`.
+        """
+        parts, self._parts, self._size = self._parts, [], 0
+        if parts:
+            self._socket.sendall(b"".join(parts))

@@ -1,0 +1,88 @@
+"""What we read in the HTTP messages that ICAP encapsulates."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from icap_server.protocol.errors import ProtocolError
+from icap_server.protocol.fields import http_fields
+
+_OK: Final = 200
+
+
+class HttpRequest(NamedTuple):
+    """An HTTP request: its absolute URI, or `host:port` for CONNECT, and what else we need.
+
+    Bytes that are not UTF-8 are kept apart from each other (surrogates).
+    """
+
+    method: str
+    uri: str
+    user_agent: str
+
+
+class HttpResponse(NamedTuple):
+    """An HTTP response's head.
+
+    Attributes:
+        status: the status code.
+        length: Content-Length, None if there is none that is a number.
+        encodings: Content-Encoding, outermost last, in lower case.
+        disposition: Content-Disposition, or empty.
+    """
+
+    status: int
+    length: int | None
+    encodings: tuple[str, ...]
+    disposition: bytes
+
+
+def parse_request(block: bytes) -> HttpRequest:
+    """Read a request's head.
+
+    Raises:
+        ProtocolError: 400, its first line is not a request line.
+    """
+    words = block.partition(b"\r\n")[0].split(b" ")
+    if len(words) < 3 or not words[0] or not words[1] or not words[-1].startswith(b"HTTP/"):
+        raise ProtocolError(400, "not an HTTP request line")
+    # A URI with spaces in it is not sound, but a proxy may pass it on.
+    target = b" ".join(words[1:-1])
+    host = agent = b""
+    for name, value in http_fields(block):
+        if name == b"host":
+            host = host or value
+        elif name == b"user-agent":
+            agent = agent or value
+    method = _text(words[0])
+    if method != "CONNECT" and target.startswith(b"/"):
+        # Origin form, as proxies send it that intercept (RFC 7230, section 5.3.1).
+        target = b"http://" + host + target
+    return HttpRequest(method, _text(target), _text(agent))
+
+
+def parse_response(block: bytes) -> HttpResponse:
+    """Read a response's head.
+
+    Raises:
+        ProtocolError: 400, its first line is not a status line.
+    """
+    words = block.partition(b"\r\n")[0].split(b" ", 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise ProtocolError(400, "not an HTTP status line")
+    length = None
+    encodings: list[str] = []
+    disposition = b""
+    for name, value in http_fields(block):
+        if name == b"content-length" and value.isdigit() and len(value) < 19:
+            length = int(value)
+        elif name == b"content-encoding":
+            encodings += [_text(part.strip().lower()) for part in value.split(b",")]
+        elif name == b"content-disposition":
+            disposition = disposition or value
+    named = tuple(e for e in encodings if e not in ("", "identity"))
+    return HttpResponse(int(words[1][:3]), length, named, disposition)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,296 @@
+"""pyicap's server with an event loop in front: who waits, and for whom.
+
+The loop holds every idle connection, reads heads, and answers the common message
+itself. Anything else goes to a handler on a thread, which may block on its client
+without anyone else noticing, and comes back when it is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pyicap import ICAPServer
+
+from icap_server.blocked import Blocked
+from icap_server.connection import Connection
+from icap_server.handler import InkgateHandler
+from icap_server.protocol import answers
+from icap_server.protocol.common_case import recognise, user_agent
+from icap_server.protocol.errors import ProtocolError
+from icap_server.protocol.parser import Message
+from icap_server.service import Service
+from icap_server.settings import IcapSettings
+
+_READ_BYTES: Final = 64 * 1024
+_TICK_SECONDS: Final = 0.25
+_MAPPED: Final = "::ffff:"
+
+
+class Listener:
+    """A listening socket.
+
+    Args:
+        listening: bound and listening; shared with the other workers.
+        context: for TLS, or None.
+    """
+
+    def __init__(self, listening: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        listening.setblocking(False)
+        self.socket = listening
+        self.context = context
+
+
+class InkgateServer(ICAPServer):  # type: ignore[misc]
+    """One worker's server.
+
+    Args:
+        listeners: where clients come from.
+        service: gives the verdicts.
+        settings: section `[icap]`.
+        blocked: what users get.
+        limit: connections at most.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        service: Service,
+        settings: IcapSettings,
+        blocked: Blocked,
+        limit: int,
+    ) -> None:
+        # pyicap binds one socket of its own; ours are inherited, and may be two.
+        self.settings = settings
+        self.service = service
+        self.blocked = blocked
+        self._limit = limit
+        self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
+        self._poll = select.epoll()
+        self._listeners = {one.socket.fileno(): one for one in listeners}
+        self._waiting: dict[int, Connection] = {}
+        self._busy: set[Connection] = set()
+        self._returned: deque[Connection] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._threads = ThreadPoolExecutor(limit, "icap")
+        self._stop_at: float | None = None
+        self._swept = 0.0
+
+    def serve_forever(self, poll_interval: float = _TICK_SECONDS) -> None:
+        """Serve until `shutdown` was called and what was under way is done."""
+        for fd in self._listeners:
+            # Of the workers that wait for a client only one wakes up.
+            self._poll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._poll.register(self._wake, select.EPOLLIN)
+        while not self._done():
+            for fd, _ in self._poll.poll(poll_interval):
+                if (connection := self._waiting.get(fd)) is not None:
+                    self._readable(connection)
+                elif fd == self._wake:
+                    self._take_back()
+                elif fd in self._listeners:
+                    self._accept(self._listeners[fd])
+            self._tick()
+
+    def shutdown(self) -> None:
+        """Stop: no new connections, no new messages. May be called in a signal handler."""
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self.settings.stop_seconds
+            os.eventfd_write(self._wake, 1)
+
+    def server_close(self) -> None:
+        """Let go of everything."""
+        for connection in (*self._waiting.values(), *self._busy):
+            with contextlib.suppress(OSError):
+                # Closing alone would not wake up a thread that reads from it.
+                connection.socket.shutdown(socket.SHUT_RDWR)
+            connection.socket.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._poll.close()
+
+    def _done(self) -> bool:
+        if self._stop_at is None:
+            return False
+        for fd in self._listeners:
+            self._poll.unregister(fd)
+        self._listeners.clear()
+        for connection in list(self._waiting.values()):
+            if connection.parser.at_start and not connection.parser.buffer:
+                self._close(connection)
+        late = time.monotonic() > self._stop_at
+        return late or not (self._waiting or self._busy)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._swept < _TICK_SECONDS:
+            return
+        self._swept = now
+        self.service.refresh()
+        for connection in [c for c in self._waiting.values() if c.deadline < now]:
+            if connection.parser.buffer or not connection.parser.at_start:
+                connection.first = ProtocolError(408, "the head took too long")
+                self._hand_over(connection)
+            else:
+                self._close(connection)
+
+    def _accept(self, listener: Listener) -> None:
+        try:
+            connected, address = listener.socket.accept()
+        except OSError:
+            # Another worker was faster, or the client is gone again.
+            return
+        peer = str(address[0]).removeprefix(_MAPPED)
+        if not self._is_allowed(peer):
+            self.service.complain(f"{peer} is not among [icap] allow: its connection is closed")
+            connected.close()
+            return
+        if len(self._waiting) + len(self._busy) >= self._limit and not self._make_room():
+            _refuse(connected)
+            return
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(connected, peer, secure=listener.context is not None)
+        if listener.context is not None:
+            self._busy.add(connection)
+            self._threads.submit(self._serve_secure, connection, listener.context)
+            return
+        connected.setblocking(False)
+        self._wait_for(connection)
+
+    def _is_allowed(self, peer: str) -> bool:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        return any(address in network for network in self._allowed)
+
+    def _make_room(self) -> bool:
+        # Who has been silent longest; a persistent connection may always be closed
+        # between two messages (RFC 2616, section 8.1.4).
+        longest = next(iter(self._waiting.values()), None)
+        if longest is not None:
+            self._close(longest)
+        return longest is not None
+
+    def _wait_for(self, connection: Connection) -> None:
+        fd = connection.socket.fileno()
+        connection.deadline = time.monotonic() + self.settings.idle_seconds
+        self._waiting[fd] = connection
+        self._poll.register(fd, select.EPOLLIN)
+
+    def _readable(self, connection: Connection) -> None:
+        try:
+            data = connection.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(connection)
+            return
+        buffer = connection.parser.buffer
+        if not buffer and connection.parser.at_start:
+            state = self.service.state
+            common = recognise(data)
+            if common is not None and common.end == len(data) and state.matcher is not None:
+                agent = user_agent(data, common) if state.matcher.has_user_agents else b""
+                if state.is_clean(common.host, agent):
+                    self._answer(connection, state.unmodified)
+                    return
+        connection.parser.feed(data)
+        self._advance(connection)
+
+    def _answer(self, connection: Connection, data: bytes) -> None:
+        try:
+            sent = connection.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._close(connection)
+            return
+        if sent < len(data):
+            connection.unsent = data[sent:]
+            self._hand_over(connection)
+            return
+        fd = connection.socket.fileno()
+        # To the end of the line: it was silent for the shortest time.
+        self._waiting[fd] = self._waiting.pop(fd)
+        connection.deadline = time.monotonic() + self.settings.idle_seconds
+
+    def _advance(self, connection: Connection) -> None:
+        fresh = connection.deadline
+        try:
+            event = connection.parser.next()
+        except ProtocolError as error:
+            connection.first = error
+        else:
+            if not isinstance(event, Message):
+                # Counted from the first byte, so that bytes do not buy time.
+                soon = time.monotonic() + self.settings.header_seconds
+                connection.deadline = min(fresh, soon)
+                return
+            connection.first = event
+        self._hand_over(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
+        fd = connection.socket.fileno()
+        del self._waiting[fd]
+        self._poll.unregister(fd)
+        self._busy.add(connection)
+        self._threads.submit(self._serve, connection)
+
+    def _serve_secure(self, connection: Connection, context: ssl.SSLContext) -> None:
+        try:
+            connection.socket.settimeout(self.settings.header_seconds)
+            connection.socket = context.wrap_socket(connection.socket, server_side=True)
+        except (OSError, ValueError):
+            connection.closing = True
+            self._give_back(connection)
+            return
+        self._serve(connection)
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            InkgateHandler(connection, connection.peer, self)
+        except Exception as error:  # noqa: BLE001
+            self.service.log(f"a connection failed: {type(error).__name__}")
+            connection.closing = True
+        self._give_back(connection)
+
+    def _give_back(self, connection: Connection) -> None:
+        self._returned.append(connection)
+        os.eventfd_write(self._wake, 1)
+
+    def _take_back(self) -> None:
+        os.eventfd_read(self._wake)
+        while self._returned:
+            connection = self._returned.popleft()
+            self._busy.discard(connection)
+            if connection.closing:
+                connection.socket.close()
+            else:
+                connection.socket.setblocking(False)
+                self._wait_for(connection)
+                if connection.parser.buffer:
+                    self._advance(connection)
+
+    def _close(self, connection: Connection) -> None:
+        fd = connection.socket.fileno()
+        del self._waiting[fd]
+        self._poll.unregister(fd)
+        connection.socket.close()
+
+
+def _refuse(connected: socket.socket) -> None:
+    connected.setblocking(False)
+    try:
+        connected.send(answers.overloaded())
+    except OSError:
+        pass
+    finally:
+        connected.close()

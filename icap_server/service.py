@@ -1,0 +1,206 @@
+"""Verdicts on requests and replies: the rules, what is remembered of them, the journal."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from icap_server.protocol.http import HttpRequest
+from icap_server.settings import IcapSettings
+from icap_server.state import State, new_state
+from rules.errors import PackError
+from rules.live.observed import Observed
+from rules.live.replies import digest_matches, filename_matches, server_matches
+from rules.live.ruleset import RuleSet
+from rules.live.verdicts import examine
+from rules.matcher import Match, Matcher
+
+Report = Callable[[str, str, str, Sequence[Match]], None]
+Log = Callable[[str], None]
+
+
+_COMPLAINT_SECONDS: Final = 60
+_MAX_COMPLAINTS: Final = 100
+
+
+class Verdict(NamedTuple):
+    """What becomes of a message.
+
+    Attributes:
+        blocked: it must not go on.
+        incident: the incident id, empty if nothing matched.
+    """
+
+    blocked: bool
+    incident: str
+
+
+class NoVerdictError(Exception):
+    """No verdict can be given; the setting `fail` decides."""
+
+
+PASS = Verdict(blocked=False, incident="")
+
+
+class Service:
+    """Gives verdicts; one for each worker process, shared by its threads.
+
+    Args:
+        rule_set: where the matcher comes from.
+        settings: section `[icap]`.
+        report: called with client, method, incident id and matches before a verdict is
+            given.
+        new_incident: makes incident ids.
+        log: takes one line without secrets.
+    """
+
+    def __init__(
+        self,
+        rule_set: RuleSet,
+        settings: IcapSettings,
+        report: Report,
+        new_incident: Callable[[], str],
+        log: Log,
+    ) -> None:
+        self._rule_set = rule_set
+        self._report = report
+        self._new_incident = new_incident
+        self._settings = msgspec.json.encode(settings)
+        self._cached_hosts = settings.cached_hosts
+        self.log = log
+        self._complaints: dict[str, float] = {}
+        self.state: State = new_state(None, self._settings, 1)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over new rules, if there are any; called by one thread only."""
+        if self._rule_set.fresh():
+            self.state = new_state(self._rule_set.matcher, self._settings, self._cached_hosts)
+
+    def complain(self, text: str) -> None:
+        """Log what may happen with every message, but not every time."""
+        now = time.monotonic()
+        if now - self._complaints.get(text, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
+            return
+        if len(self._complaints) >= _MAX_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[text] = now
+        self.log(text)
+
+    def judge_request(
+        self, state: State, request: HttpRequest, client: str, spelled: tuple[bytes | None, bytes]
+    ) -> Verdict:
+        """The verdict on a request, and remember it if it is clean.
+
+        Args:
+            state: the rules to judge by.
+            request: the HTTP request.
+            client: whose it is, an address or empty.
+            spelled: how the host and the User-Agent are spelled, as `State` keeps them.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        matcher = _matcher(state)
+        observed = Observed(request.method, request.uri, "", request.user_agent)
+        try:
+            found = examine(observed, matcher)
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        host, agent = spelled
+        if found.clean_host and host is not None:
+            state.hosts.put(host, True)
+        if found.clean_agent and agent:
+            state.agents.put(agent, True)
+        return self._verdict(client, request.method, found.matches)
+
+    def judge_name(self, state: State, request: HttpRequest, name: str, client: str) -> Verdict:
+        """The verdict on the name that is asked for inside a tunnel.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        port = request.uri.rpartition(":")[2]
+        try:
+            found = examine(Observed(request.method, f"{name}:{port}"), _matcher(state))
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        return self._verdict(client, request.method, found.matches)
+
+    def judge_server(self, state: State, request: HttpRequest, server: str, client: str) -> Verdict:
+        """The verdict on the address that answered.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        matcher = _matcher(state)
+        try:
+            found = server_matches(server, request.method, request.uri, matcher)
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        return self._verdict(client, request.method, found)
+
+    def judge_names(
+        self, state: State, names: Sequence[str], request: HttpRequest, client: str
+    ) -> Verdict:
+        """The verdict on what a file may be called.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        if not state.replies.filename:
+            return PASS
+        try:
+            found = tuple(filename_matches(names, _matcher(state)))
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        return self._verdict(client, request.method, found)
+
+    def judge_body(
+        self,
+        state: State,
+        digests: Iterable[dict[str, str]],
+        names: Sequence[str],
+        request: HttpRequest,
+        client: str,
+    ) -> Verdict:
+        """The verdict on a body, by the digests of each form in which it was seen.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        matcher = _matcher(state)
+        try:
+            found = tuple(
+                match
+                for seen in digests
+                for match in digest_matches(seen, names, state.replies, matcher)
+            )
+        except PackError as error:
+            raise NoVerdictError(str(error)) from None
+        return self._verdict(client, request.method, found)
+
+    def _verdict(self, client: str, method: str, matches: Sequence[Match]) -> Verdict:
+        if not matches:
+            return PASS
+        incident = self._new_incident()
+        self._report(client, method, incident, matches)
+        return Verdict(any(m.message.action == "block" for m in matches), incident)
+
+
+def client_address(field: bytes) -> str:
+    """The address in an X-Client-IP field, or nothing if it is none."""
+    try:
+        return str(ipaddress.ip_address(field.decode("ascii").strip()))
+    except (UnicodeDecodeError, ValueError):
+        return ""
+
+
+def _matcher(state: State) -> Matcher:
+    if state.matcher is None:
+        raise NoVerdictError("no rules are open")
+    return state.matcher

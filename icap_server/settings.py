@@ -1,0 +1,130 @@
+"""Section `[icap]` of inkgate.toml."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final, Literal
+
+import msgspec
+
+Fail = Literal["open", "closed"]
+Unchecked = Literal["pass", "block"]
+Address = tuple[str, int]
+
+_LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:]+)):([0-9]{1,5})")
+_REDIRECT: Final = re.compile(r"https?://[!-~]+")
+
+
+class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the ICAP server listens, whom it serves, and how much it may hold.
+
+    Attributes:
+        listen: address and port for plain ICAP; empty for none.
+        tls_listen: the same for ICAP over TLS (icaps).
+        tls_certificate: PEM file with the certificate chain.
+        tls_key: PEM file with its key.
+        allow: networks of the proxies that may connect.
+        workers: processes.
+        connections: connections of all workers together; advertised as Max-Connections.
+        idle_seconds: a connection may wait so long for its next message.
+        header_seconds: from a message's first byte to the last of its headers.
+        body_seconds: between two pieces of a body, or of an answer that is not taken.
+        stop_seconds: what is under way at SIGTERM may take so long.
+        options_seconds: how long a client may keep the answer to OPTIONS.
+        fail: `open` lets pass what inkgate cannot tell, `closed` answers 503 in its place.
+        redirect: where a blocked request is sent; `{incident}` stands for the incident
+            id. Empty: the blocked page is the answer.
+        server_header: the ICAP header in which the proxy tells the server's address.
+        name_header: the ICAP header in which the proxy tells the name that a TLS client
+            asks for inside a tunnel.
+        hold_kib: bytes of a body held back in memory (for each response under way).
+        hold_seconds: when a body takes longer, its head goes on before the verdict is
+            known; then a listed body breaks off instead of becoming a page.
+        body_mib: longer bodies are not checked.
+        ratio: a body that grows more than this when it is decoded is not checked.
+        unchecked: what becomes of bodies that cannot be checked.
+        cached_hosts: verdicts of clean hosts kept in memory, in each worker.
+        cached_keys: stretched values kept in memory, in each worker.
+        key_cache_mib: largest size of the shared key cache on disk.
+    """
+
+    listen: str = "127.0.0.1:1344"
+    tls_listen: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    workers: int = 2
+    connections: int = 1000
+    idle_seconds: float = 300
+    header_seconds: float = 10
+    body_seconds: float = 60
+    stop_seconds: float = 10
+    options_seconds: int = 300
+    fail: Fail = "open"
+    redirect: str = ""
+    server_header: str = "X-Server-IP"
+    name_header: str = "X-TLS-Server-Name"
+    hold_kib: int = 1024
+    hold_seconds: float = 2
+    body_mib: int = 512
+    ratio: int = 200
+    unchecked: Unchecked = "pass"
+    cached_hosts: int = 200_000
+    cached_keys: int = 100_000
+    key_cache_mib: int = 256
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        for network in self.allow:
+            ipaddress.ip_network(network)
+        if not self.listen and not self.tls_listen:
+            raise ValueError("listen and tls_listen are both empty")
+        for text in filter(None, (self.listen, self.tls_listen)):
+            address_of(text)
+        if self.tls_listen and not (self.tls_certificate and self.tls_key):
+            raise ValueError("tls_listen needs tls_certificate and tls_key")
+        if self.redirect and not _REDIRECT.fullmatch(self.redirect):
+            raise ValueError("redirect is an http or https URL")
+        for name in (self.server_header, self.name_header):
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", name):
+                raise ValueError("server_header and name_header are names of headers")
+
+    @property
+    def service(self) -> str:
+        """Where a proxy on this machine finds the server."""
+        if self.listen:
+            return f"icap://{self.listen}"
+        return f"icaps://{self.tls_listen}"
+
+    def _check_numbers(self) -> None:
+        for name, least, most in (
+            ("workers", 1, 64),
+            ("connections", 1, 100_000),
+            ("idle_seconds", 1, 86_400),
+            ("header_seconds", 0.1, 3600),
+            ("body_seconds", 0.1, 3600),
+            ("stop_seconds", 0, 3600),
+            ("options_seconds", 1, 86_400),
+            ("hold_kib", 16, 1 << 20),
+            ("hold_seconds", 0, 3600),
+            ("body_mib", 1, 1 << 20),
+            ("ratio", 2, 100_000),
+            ("cached_hosts", 1000, 50_000_000),
+            ("cached_keys", 1000, 50_000_000),
+            ("key_cache_mib", 1, 65_536),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} lies between {least} and {most}")
+
+
+def address_of(text: str) -> Address:
+    """Host and port of `host:port` or `[address]:port`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found[3]) > 65_535:
+        raise ValueError(f"{text!r} is not an address with a port, as in 127.0.0.1:1344")
+    return found[1] or found[2], int(found[3])

@@ -1,0 +1,230 @@
+"""A real Squid that asks inkgate over ICAP only, with web servers behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from icap_server.settings import IcapSettings
+from squid_conf.bump import CERTGEN, Bump, bumping
+from squid_conf.icap import icap_fragment
+from squid_conf.minimal import minimal
+from squid_conf.trial import SQUID_USER
+from support.authority import Authority
+from support.icap import Icap
+from support.installation import Installation
+from support.squid import Reply, free_port
+
+SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
+NAMES = ("files.example", "listed.example", "plain.example", "opened.example")
+
+
+class _Origin(BaseHTTPRequestHandler):
+    """Files by name; what is posted comes back as its length and digest."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    timeout = 60
+    server: Any
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        body, fields = self.server.files.get(path, (b"This page is not blocked.\n", {}))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        digest, length = hashlib.sha256(), 0
+        for piece in self._pieces():
+            digest.update(piece)
+            length += len(piece)
+        body = f"{length} {digest.hexdigest()}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _pieces(self) -> Any:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return
+        left = int(self.headers.get("Content-Length", 0))
+        while left:
+            piece = self.rfile.read(min(left, 1 << 16))
+            left -= len(piece)
+            yield piece
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Origin:
+    """A web server on a free port of 127.0.0.1."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self.files: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self._server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Origin)
+        self._server.daemon_threads = True
+        self._server.files = self.files
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class IcapSquid:
+    """Squid, inkgate-icap and origins over an installation; end it with `close`."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        *,
+        bump: Bump = "none",
+        fail: str = "open",
+        settings: str = "",
+    ) -> None:
+        self.folder = installation.folder / "squid"
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o777)
+        authority = Authority()
+        self.authority = authority.write(self.folder / "ca.pem")
+        self.authority.chmod(0o644)
+        self.origin = Origin()
+        self.secure = Origin(authority.issue(self.folder / "origin.pem", *NAMES))
+        self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
+        self.port = free_port()
+        self._start_squid(bump, fail)
+
+    def _start_squid(self, bump: Bump, fail: str) -> None:
+        log = f"stdio:{self.folder}/access.log"
+        service = f"icap://127.0.0.1:{self.icap.port}"
+        icap = IcapSettings()
+        lines = icap_fragment(
+            service=service,
+            fail=fail,
+            server_header=icap.server_header,
+            name_header=icap.name_header,
+            log=log,
+        )
+        (self.folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(NAMES)}\n")
+        (self.folder / "opened").write_text("opened.example\n")
+        certificates = self.folder / "certificates"
+        if bump != "none":
+            subprocess.run(
+                [CERTGEN, "-c", "-s", certificates, "-M", "4MB"], check=True, capture_output=True
+            )
+            subprocess.run(["chown", "-R", SQUID_USER, certificates], check=False)
+            lines += f"tls_outgoing_options cafile={self.authority}\n"
+        conf = self.folder / "squid.conf"
+        conf.write_text(
+            minimal(
+                port=self.port,
+                folder=self.folder,
+                fragment=lines,
+                user=SQUID_USER,
+                origin=self.origin.port,
+                bump=bumping(
+                    bump,
+                    authority=self.authority,
+                    certificates=certificates,
+                    hosts=self.folder / "opened",
+                ),
+            ).replace("cache_peer_access samples deny CONNECT", _direct(self.secure.port))
+        )
+        assert SQUID
+        name = f"inkgate{self.port}"
+        self.process = subprocess.Popen([SQUID, "-N", "-f", conf, "-n", name])
+        self._wait()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self.process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "cache.log").read_text()[-2000:])
+
+    def open(self, url: str, method: str = "GET", body: Any = None, **fields: str) -> Any:
+        """A response whose body has not been read, and its connection."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        connection.request(method, url, body, headers, encode_chunked=True)
+        return connection.getresponse(), connection
+
+    def get(self, url: str, method: str = "GET", body: Any = None, **fields: str) -> Reply:
+        reply, connection = self.open(url, method, body, **fields)
+        try:
+            return Reply(reply.status, reply.read().decode("utf-8", "replace"))
+        finally:
+            connection.close()
+
+    def tls(self, name: str, path: str, *, authority: str = "") -> Reply:
+        """GET over a tunnel with a name inside TLS.
+
+        Raises:
+            OSError: the tunnel or the handshake was refused.
+        """
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.set_tunnel(authority or name, self.secure.port)
+        connection.connect()
+        context = ssl.create_default_context(cafile=str(self.authority))
+        assert connection.sock
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
+        try:
+            connection.request("GET", path, headers={"Host": f"{name}:{self.secure.port}"})
+            reply = connection.getresponse()
+            return Reply(reply.status, reply.read().decode("utf-8", "replace"))
+        finally:
+            connection.close()
+
+    def access_log(self, text: str, seconds: float = 5) -> str:
+        end = time.monotonic() + seconds
+        path = self.folder / "access.log"
+        while time.monotonic() < end:
+            for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
+                if re.search(text, line):
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(f"{text} is not in access.log")
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self.icap.close()
+        self.origin.close()
+        self.secure.close()
+
+
+def _direct(port: int) -> str:
+    """The TLS origin plays itself."""
+    return (
+        f"acl secure_origin port {port}\n"
+        "cache_peer_access samples deny secure_origin\n"
+        "always_direct allow secure_origin\n"
+        "cache_peer_access samples deny CONNECT"
+    )
