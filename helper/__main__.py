@@ -31,11 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = settings_path(options.config)
     answers = Answers(_take_stdout())
     settings = _settings(config, options.fail)
+    recorder = Recorder(config, log)
     helper = Helper(
         RuleSet(config, settings.cached_keys, settings.key_cache_mib, log),
         settings,
         answers,
-        Reports(answers, Recorder(config, log).record, new_incident, log),
+        Reports(recorder.record, new_incident, log),
         log,
     )
     # A thread that has work to do in Python gives way to the main loop ten times
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         helper.run(sys.stdin.fileno())
     except OSError as error:
         log(f"Squid is gone: {error.strerror}")
+    finally:
+        recorder.flush()
 
 
 def log(text: str) -> None:

@@ -86,7 +86,6 @@ class Helper:
         """
         self._watcher.start()
         self._derivers.start()
-        self._reports.start()
         # What lives from start to end need not be looked at by the garbage collector.
         gc.freeze()
         self._poll.register(self._wake, select.POLLIN)
@@ -96,7 +95,6 @@ class Helper:
             self._do_pending()
         self._watcher.stop()
         self._derivers.stop()
-        self._reports.stop()
 
     def _read_all(self, fd: int) -> None:
         lines = LineSplitter()
@@ -156,7 +154,7 @@ class Helper:
             self._watcher.hot.saw(lines[-1].split(b" "))
 
     def _queue(self, request: bytes, line: bytes, view: View) -> None:
-        if self._lookups.count + self._reports.waiting() < self._pending:
+        if self._lookups.count < self._pending:
             self._lookups.add(line, view.in_use, view.clean)
         else:
             self._out.append(self._unable(request))
@@ -176,7 +174,9 @@ class Helper:
         if found is not None and lookup.request is not None:
             lookup.clean.remember(lookup.fields, found)
             if found.matches:
-                self._reports.add(lookup.request, found.matches, late=lookup.answered)
+                self._out.append(
+                    self._reports.answer(lookup.request, found.matches, late=lookup.answered)
+                )
                 return
         if not lookup.answered:
             self._out.append((self._unable if found is None else err)(lookup.fields[0]))

@@ -7,9 +7,6 @@ UUIDs say the rest to whoever may ask MISP.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,29 +17,23 @@ import msgspec
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA: Final = 1
-_CREATE: Final = """
-CREATE TABLE IF NOT EXISTS sightings (
-    id INTEGER PRIMARY KEY,
-    time REAL NOT NULL,
-    incident TEXT NOT NULL,
-    class TEXT NOT NULL,
-    attributes TEXT NOT NULL,
-    client TEXT NOT NULL,
-    method TEXT NOT NULL,
-    action TEXT NOT NULL,
-    node TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS sightings_incident ON sightings (incident);
-"""
-_INSERT: Final = (
-    "INSERT INTO sightings (time, incident, class, attributes, client, method, action, node) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_SELECT: Final = (
-    "SELECT time, incident, class, attributes, client, method, action, node FROM sightings "
-    "WHERE time >= ? AND (? IS NULL OR incident = ?) ORDER BY id"
-)
+_COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
+# One statement for all rows: SQLite takes them apart without the interpreter's lock, which
+# the threads that answer requests want.
+_INSERT: Final = f"""
+    INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin)
+    SELECT value ->> '$[1].time', value ->> '$[1].incident', value ->> '$[1].indicator_class',
+        value -> '$[1].attributes', value ->> '$[1].client', value ->> '$[1].method',
+        value ->> '$[1].action', value ->> '$[1].node', value -> '$[1].events',
+        value ->> '$[0]'
+    FROM json_each(?)
+"""  # noqa: S608 (our own words)
+_SELECT: Final = f"""
+    SELECT id, origin, {_COLUMNS}, events FROM sightings
+    WHERE id > ? AND time >= ? AND (? IS NULL OR incident = ?) ORDER BY id LIMIT ?
+"""  # noqa: S608
+_SELECT_1: Final = _SELECT.replace("id, origin", "id, NULL", 1).replace("events", "'[]'", 1)
+_ALL: Final = -1
 
 
 class JournalError(Exception):
@@ -57,10 +48,12 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
         incident: the id on the blocked page.
         indicator_class: the rule's class, a MISP attribute type.
         attributes: UUIDs of the MISP attributes behind the rule.
-        client: the client's address.
+        client: the client's address, or what the settings keep of it.
         method: the request's method.
         action: `block` or `log`.
         node: the proxy's name.
+        events: ids of the MISP events, in the order of `attributes`; an id may be empty,
+            and there may be none at all.
     """
 
     time: float
@@ -71,6 +64,20 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     action: str
     node: str
+    events: tuple[str, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A sighting where it lies.
+
+    Attributes:
+        id: its position in this journal.
+        origin: the same name in every journal that has a copy.
+    """
+
+    id: int
+    origin: str
+    sighting: Sighting
 
 
 class Journal:
@@ -87,22 +94,26 @@ class Journal:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
+
     def append(self, sightings: Sequence[Sighting]) -> None:
         """Record sightings in one transaction, which is committed on return.
 
         Raises:
             JournalError: they were not recorded.
         """
-        # Imported here: most helpers run long before their first match.
-        import sqlite3  # noqa: PLC0415
+        self._insert([(None, sighting) for sighting in sightings])
 
-        with self._lock:
-            try:
-                with self._writer() as connection:
-                    connection.executemany(_INSERT, map(_row, sightings))
-            except (sqlite3.Error, OSError) as error:
-                self._drop()
-                raise self._error(error) from None
+    def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
+        """Record copies of other journals' records, by origin; those already here stay.
+
+        Raises:
+            JournalError: they were not recorded.
+        """
+        self._insert(copies)
 
     def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
         """Sightings in the order of their recording.
@@ -114,103 +125,79 @@ class Journal:
         Raises:
             JournalError: the file cannot be read; a file that is not there is empty.
         """
-        import sqlite3  # noqa: PLC0415
+        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
 
         if not self._path.exists():
             return
-        try:
-            connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                timeout=self._busy_timeout,
-            )
-            try:
-                self._check_schema(connection)
-                for row in connection.execute(_SELECT, (since, incident, incident)):
-                    yield _sighting(row)
-            finally:
-                connection.close()
-        except (sqlite3.Error, ValueError) as error:
-            raise self._error(error) from None
+        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
+        with contextlib.closing(connection), failing_as_one_line(self._path):
+            for record in records(connection, since=since, incident=incident):
+                yield record.sighting
 
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""
         with self._lock:
             self._drop()
 
-    def _writer(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._open()
-        return self._connection
+    def _insert(self, rows: Sequence[tuple[str | None, Sighting]]) -> None:
+        # Imported here: most helpers run long before their first match.
+        from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
 
-    def _open(self) -> sqlite3.Connection:
-        import sqlite3  # noqa: PLC0415
-
-        with _alone(self._path.parent):
-            if not self._path.exists():
-                # Made here, not by SQLite: its own files get the mode of this one.
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
-            connection = sqlite3.connect(
-                self._path, timeout=self._busy_timeout, check_same_thread=False
-            )
+        data = msgspec.json.encode(rows).decode()
+        with self._lock:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                # In WAL mode NORMAL survives the end of any process; a power cut may take
-                # the last records with it, and waiting for the disk would hold up answers.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                if self._check_schema(connection) == 0:
-                    connection.executescript(_CREATE)
-                    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+                connection = self._writer()
+                with failing_as_one_line(self._path), transaction(connection):
+                    connection.execute(_INSERT, (data,))
             except BaseException:
-                connection.close()
+                self._drop()
                 raise
-            return connection
 
-    def _check_schema(self, connection: sqlite3.Connection) -> int:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise JournalError(
-                f"{self._path}: written by a newer inkgate (schema {version}); upgrade this one"
-            )
-        return version
+    def _writer(self) -> sqlite3.Connection:
+        from sightings.database import open_writer  # noqa: PLC0415
+
+        if self._connection is None:
+            self._connection = open_writer(self._path, busy_seconds=self._busy_timeout)
+        return self._connection
 
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _error(self, error: Exception) -> JournalError:
-        return JournalError(
-            f"{self._path}: {error}; check that the folder exists, belongs to the proxy's user "
-            "and has room"
-        )
+
+def records(
+    connection: sqlite3.Connection,
+    *,
+    after: int = 0,
+    since: float = 0.0,
+    incident: str | None = None,
+    limit: int = _ALL,
+) -> Iterator[Record]:
+    """Records of an open journal, of any schema, in the order of their recording."""
+    schema = connection.execute("PRAGMA user_version").fetchone()[0]
+    if schema == 0:  # somebody is just making the file
+        return
+    select = _SELECT_1 if schema == 1 else _SELECT
+    for row in connection.execute(select, (after, since, incident, incident, limit)):
+        yield _record(row)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One opener at a time: SQLite waits for no other process while it changes to WAL mode."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _row(s: Sighting) -> tuple[float, str, str, str, str, str, str, str]:
-    uuids = json.dumps(s.attributes)
-    return s.time, s.incident, s.indicator_class, uuids, s.client, s.method, s.action, s.node
-
-
-def _sighting(row: tuple[float, str, str, str, str, str, str, str]) -> Sighting:
-    time, incident, name, uuids, client, method, action, node = row
-    return Sighting(
+def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str, str]) -> Record:
+    position, origin, time, incident, name, uuids, client, method, action, node, events = row
+    sighting = Sighting(
         time=time,
         incident=incident,
         indicator_class=name,
-        attributes=tuple(json.loads(uuids)),
+        attributes=_TEXTS.decode(uuids),
         client=client,
         method=method,
         action=action,
         node=node,
+        events=_TEXTS.decode(events),
     )
+    # A position can be used again after a power cut, an incident's id can not.
+    return Record(position, origin or f"{incident}:{position}", sighting)
+
+
+_TEXTS: Final = msgspec.json.Decoder(tuple[str, ...])

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
 
+from rules.keys import KeyFileError
 from rules.matcher import Match
 from rules.settings import SettingsError, load_section, resolve
+from sightings.clients import Reducer, client_reducer
 from sightings.journal import Journal, JournalError, Sighting
 from sightings.settings import SightingsSettings
+
+# A match that comes alone is committed at once; the next ones within this time share
+# the following commit. It is shorter than the way of a page to its reader.
+_GATHER_SECONDS: Final = 0.02
+_RETRY_SECONDS: Final = 1.0
+_MOST_WAITING: Final = 20_000
+
+
+class _Incident(NamedTuple):
+    time: float
+    client: str
+    method: str
+    incident: str
+    matches: Sequence[Match]
 
 
 class Recorder:
     """Writes matches to the journal; a journal that fails is said and does not unblock.
+
+    One thread commits what has come together, so that whoever answers a request waits
+    for no disk, and a burst costs few commits. A process that forks makes its Recorder
+    after that: threads and SQLite's connections belong to one process.
 
     Args:
         config: the settings file.
@@ -24,35 +48,106 @@ class Recorder:
     def __init__(self, config: Path, log: Callable[[str], None]) -> None:
         self._log = log
         self._node = socket.gethostname()
+        self._path: Path | None = None
+        self._reduce: Reducer = str
+        self._waiting: deque[_Incident] = deque(maxlen=_MOST_WAITING)
+        self._wanted = threading.Event()
+        self._writing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
+        self._failing = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
         except SettingsError as error:
             log(str(error))
             return
         self._node = settings.node or self._node
-        self._journal = Journal(resolve(config, settings.journal))
+        self._path = settings.local_path(config)
+        self._reduce = self._reducer(settings, config)
+        atexit.register(self.flush)
 
     def record(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> None:
-        """Journal one incident; it is on disk's way when this returns."""
-        if self._journal is None:
+        """Journal one incident: it is on its way to the file when this returns."""
+        if self._path is None:
             return
-        now = time.time()
+        self._waiting.append(_Incident(time.time(), client, method, incident, matches))
+        if not self._wanted.is_set():
+            self._wanted.set()
+            if self._thread is None:
+                self._start()
+
+    def flush(self) -> None:
+        """Write what has been recorded so far. Called at the process's end, too."""
+        with self._writing:
+            while self._waiting and self._write_batch():
+                pass
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+                self._thread.start()
+
+    def _write_on(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            self.flush()
+            if self._failing:
+                self._wanted.set()
+            time.sleep(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
+
+    def _write_batch(self) -> bool:
+        """Commit what waits. What could not be written waits on, up to a limit."""
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            self._journal.append(
-                [
-                    Sighting(
-                        time=now,
-                        incident=incident,
-                        indicator_class=match.indicator_class,
-                        attributes=match.message.uuids(),
-                        client=client,
-                        method=method,
-                        action=match.message.action,
-                        node=self._node,
-                    )
-                    for match in matches
-                ]
-            )
+            self._open().append([s for incident in batch for s in self._sightings(incident)])
         except JournalError as error:
-            self._log(f"a sighting was not journalled: {error}")
+            self._waiting.extendleft(reversed(batch[-_MOST_WAITING:]))
+            if not self._failing:
+                self._log(f"sightings wait to be journalled: {error}")
+            self._failing = True
+            return False
+        if self._failing:
+            self._log("the journal can be written again")
+        self._failing = False
+        return True
+
+    def _open(self) -> Journal:
+        if self._journal is None:
+            assert self._path is not None  # noqa: S101
+            self._journal = Journal(self._path)
+        return self._journal
+
+    def _sightings(self, incident: _Incident) -> list[Sighting]:
+        client = self._reduce(incident.client)
+        return [
+            Sighting(
+                time=incident.time,
+                incident=incident.incident,
+                indicator_class=match.indicator_class,
+                attributes=match.message.uuids(),
+                events=_events(match),
+                client=client,
+                method=incident.method,
+                action=match.message.action,
+                node=self._node,
+            )
+            for match in incident.matches
+        ]
+
+    def _reducer(self, settings: SightingsSettings, config: Path) -> Reducer:
+        try:
+            return client_reducer(settings.clients, resolve(config, settings.clients_key_file))
+        except KeyFileError as error:
+            # Whoever asked for hashes does not want addresses.
+            self._log(f"clients are not journalled: {error}")
+            return lambda _client: ""
+
+
+def _events(match: Match) -> tuple[str, ...]:
+    """Event ids in the order of the attributes' UUIDs, then those without a UUID."""
+    attributes = match.message.attributes
+    with_uuid = [a.get("event_id", "") for a in attributes if "uuid" in a]
+    others = [a["event_id"] for a in attributes if "uuid" not in a and "event_id" in a]
+    return (*with_uuid, *others)

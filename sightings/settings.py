@@ -2,16 +2,125 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
 import msgspec
+
+from rules.settings import resolve
+
+Clients = Literal["keep", "truncate", "hash"]
+
+_REDIS: Final = ("redis://", "rediss://")
+_MAX_SOURCE: Final = 255
+
+
+class MispSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[sightings.misp]`: where sightings are reported. Times in seconds.
+
+    Attributes:
+        url: the MISP; empty means that nothing is reported.
+        key_file: the key of a MISP user with the permission to add sightings.
+        key_variable: the environment variable that holds the key if there is no file.
+        batch: sightings in one request.
+        first_wait: the first pause while MISP does not answer; it doubles.
+        longest_wait: the longest such pause.
+        attempts: how often `report` without `--follow` tries before it gives up.
+    """
+
+    url: str = ""
+    key_file: str = ""
+    key_variable: str = "INKGATE_MISP_KEY"
+    ca_file: str = ""
+    verify_tls: bool = True
+    timeout: float = 60.0
+    batch: int = 200
+    first_wait: float = 1.0
+    longest_wait: float = 300.0
+    attempts: int = 6
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("https://", "http://")):
+            raise ValueError("url begins with https://")
+        if not 1 <= self.batch <= 10_000:
+            raise ValueError("batch lies between 1 and 10000")
+        if self.attempts < 1 or not 0 < self.first_wait <= self.longest_wait:
+            raise ValueError("attempts and waits are positive, longest_wait is the longest")
+
+
+class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[sightings.redis]`: how to talk to the Redis that `journal` names.
+
+    Attributes:
+        user: name of the ACL user.
+        password_file: that user's password; never in the URL.
+        ca_file: whom to trust for `rediss://`; empty means the system's authorities.
+        stream: key of the stream.
+        group: consumer group of the reporters.
+        claim_seconds: a reporter's entries may be taken over when they wait for so long.
+        timeout: seconds for an answer.
+    """
+
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    stream: str = "inkgate:sightings"
+    group: str = "misp"
+    claim_seconds: float = 60.0
+    timeout: float = 10.0
 
 
 class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where matches are recorded.
+    """Where matches are recorded, what of them, for how long, and who is told.
 
     Attributes:
-        journal: path of the SQLite journal.
+        journal: path of the SQLite journal, or URL of a Redis; empty means that nothing
+            is recorded.
+        spool: this proxy's own journal while `journal` is a Redis.
+        collected: the reporter's journal of what all proxies sent, if it is a Redis.
         node: this proxy's name in the records; empty means the host's name.
+        clients: what is kept of a client's address.
+        clients_key_file: key of the hashed addresses.
+        window_hours: one sighting per attribute, node and this time (from midnight UTC).
+        keep_days: how long records are kept once they are reported.
+        keep_mib: how large a journal may grow before older records go, once reported.
+        hard_mib: how large it may grow whatever is not yet reported.
     """
 
     journal: str = "/var/lib/inkgate/run/sightings.db"
+    spool: str = "/var/lib/inkgate/run/sightings.db"
+    collected: str = "/var/lib/inkgate/run/collected.db"
     node: str = ""
+    clients: Clients = "keep"
+    clients_key_file: str = "/etc/inkgate/clients.key"
+    window_hours: int = 24
+    keep_days: int = 90
+    keep_mib: int = 1024
+    hard_mib: int = 4096
+    misp: MispSettings = MispSettings()
+    redis: RedisSettings = RedisSettings()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window_hours <= 24 * 366:
+            raise ValueError("window_hours lies between 1 and 8784")
+        if self.keep_days < 1 or not 1 <= self.keep_mib <= self.hard_mib:
+            raise ValueError("keep_days and keep_mib are at least 1, hard_mib at least keep_mib")
+        if len(self.node) > _MAX_SOURCE:
+            raise ValueError("node has at most 255 characters, as MISP's source has")
+        if self.is_shared and urlsplit(self.journal).password is not None:
+            raise ValueError("journal: no password in the URL; use [sightings.redis] password_file")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the journal is a Redis that several proxies share."""
+        return self.journal.startswith(_REDIS)
+
+    def local_path(self, config: Path) -> Path | None:
+        """The SQLite file that this proxy appends to, or None if it records nothing."""
+        path = self.spool if self.is_shared else self.journal
+        return resolve(config, path) if path else None
+
+    def reported_path(self, config: Path) -> Path | None:
+        """The SQLite file whose records are reported from here."""
+        return resolve(config, self.collected) if self.is_shared else self.local_path(config)

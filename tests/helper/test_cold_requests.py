@@ -31,7 +31,7 @@ def installation_with(name_profile: str, helper: str) -> Installation:
 
 @pytest.fixture
 def slow() -> Iterator[Installation]:
-    made = installation_with(_SLOW, "workers = 1\npending = 40")
+    made = installation_with(_SLOW, "workers = 1\npending = 40\ndeadline_seconds = 60")
     yield made
     made.close()
 
@@ -73,11 +73,9 @@ def test_one_value_wanted_by_many_requests_is_derived_once(slow: Installation) -
 def test_beyond_the_bound_fail_decides_at_once(slow: Installation) -> None:
     helper = HelperProcess(slow)
     helper.ask("http://known.example/")
-    started = time.perf_counter()
     verdicts = helper.ask(*(f"http://new{n}.example/" for n in range(200)))
     assert verdicts[:40] == [b"ERR"] * 40
     assert verdicts[40:] == [b"BH"] * 160
-    assert time.perf_counter() - started < 40 * 0.5
     # Nothing is wrong afterwards.
     assert helper.ask("http://listed.example/", "http://new199.example/") == [b"OK", b"ERR"]
     helper.close()
@@ -87,11 +85,10 @@ def test_beyond_the_bound_fail_decides_at_once(slow: Installation) -> None:
 def test_deadline_makes_fail_decide(hasty: Installation, fail: str, verdict: bytes) -> None:
     helper = HelperProcess(hasty, "--fail", fail)
     helper.send(*(request(n, f"http://new{n}.example/") for n in range(3)))
-    started = time.perf_counter()
-    answers = {helper.read().split(b" ")[0]: time.perf_counter() - started for _ in range(3)}
-    assert set(answers) == {b"0", b"1", b"2"}
-    # Three derivations would have taken far longer.
-    assert max(answers.values()) < 0.9
+    answers = {helper.read().split(b" ")[0] for _ in range(3)}
+    assert answers == {b"0", b"1", b"2"}
+    # However slow the machine: not all had been derived by then.
+    assert helper.derivations < 3
     helper.send(request(7, "http://new0.example/"))
     assert helper.read().startswith(b"7 " + verdict)
     helper.close()
@@ -123,7 +120,7 @@ def test_derivations_nobody_waits_for_any_more_are_not_made(hasty: Installation)
 def test_busy_machine_does_not_starve_derivations() -> None:
     # About 0.8 ms for one derivation.
     profile = '{ algorithm = "pbkdf2", hash = "sha256", iterations = 2000 }'
-    installation = installation_with(profile, "workers = 1")
+    installation = installation_with(profile, "workers = 1\ndeadline_seconds = 20")
     helper = HelperProcess(installation)
     helper.ask("http://known.example/")
     busy = [

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Literal
 
-Fault = Literal["429", "429-retry-after", "500", "hang", "cut", "not-json", "drop"]
+Fault = Literal["429", "429-retry-after", "500", "hang", "cut", "not-json", "drop", "late"]
 ALL: tuple[Fault, ...] = ("429", "429-retry-after", "500", "hang", "cut", "not-json", "drop")
 
 
@@ -16,7 +16,8 @@ class Faults:
 
     Kinds: `429` without and with Retry-After (of `retry_after` seconds), `500`, `hang`
     (no answer for `hang_seconds`), `cut` (disconnected in the middle of the body),
-    `not-json` (status 200 with a broken body), `drop` (disconnected without an answer).
+    `not-json` (status 200 with a broken body), `drop` (disconnected without an answer),
+    `late` (done, but not answered for `hang_seconds`; only where asked for).
 
     Args:
         seed: the same seed makes the same choices.

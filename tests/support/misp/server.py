@@ -50,6 +50,7 @@ class MispServer:
         faults: what goes wrong; nothing by default. May be replaced at any time.
         tls: certificate and key files, for https.
         skipped_header: send X-Skipped-Elements-Count, as newer MISPs do.
+        bulk_sightings: answer /sightings/bulkSaveSightings, which old MISPs do not have.
 
     Attributes:
         url, key: for PyMISP.
@@ -66,6 +67,7 @@ class MispServer:
         *,
         tls: tuple[str, str] | None = None,
         skipped_header: bool = True,
+        bulk_sightings: bool = True,
         port: int = 0,
     ) -> None:
         self.misp = misp or Misp()
@@ -75,6 +77,7 @@ class MispServer:
         self.before: Callable[[str, Query], None] | None = None
         self.requests: list[tuple[str, Query]] = []
         self.skipped_header = skipped_header
+        self.bulk_sightings = bulk_sightings
         self._api = _Api(self)
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.served = self
@@ -210,6 +213,8 @@ class _Api:
         return Answer({"Sighting": self._search.sighting(made)})
 
     def _bulk_save(self, role: Role, body: Any, event: str) -> Answer:
+        if not self._server.bulk_sightings:
+            return _error(404, "Not Found", f"/sightings/bulkSaveSightings/{event}")
         if not (role.perm_sighting or role.perm_sync):
             return _forbidden("/sightings/bulkSaveSightings")
         if self._event(event) is None:
@@ -327,6 +332,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_error(405, "Invalid JSON input.", path))
             return
         answer = served.answer(path, self.headers.get("Authorization", ""), body)
+        if fault == "late":
+            time.sleep(served.faults.hang_seconds)
+            self.close_connection = True
+            return
         self._send(answer, cut=fault == "cut", broken=fault == "not-json")
 
     def _send(

@@ -1,0 +1,151 @@
+"""What private aggregation costs, over the number of subscribers; both protocols, one core.
+
+`shi`: milliseconds an indicator, to encrypt and to aggregate. `masked`: seconds of processor
+time for a million indicators, a subscriber's share (all five rounds) and the aggregation, with a
+tenth of the subscribers dropping out after they shared their keys.
+Prints tables, writes bench/results/aggregation.json and, with --plot FILE, a plot (PNG).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import matplotlib as mpl
+from matplotlib import pyplot
+from support.aggregation import Party
+
+from sightings.aggregation.curve import base_times
+from sightings.aggregation.discrete_log import logarithm
+
+mpl.use("Agg")
+
+SHI_SUBSCRIBERS = (10, 50, 100, 200)
+SHI_INDICATORS = 1000
+MASKED_SUBSCRIBERS = (10, 25, 50, 100)
+MASKED_INDICATORS = 1_000_000
+RUNS = 3
+
+
+class Clock:
+    """Adds up processor time of this process."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.process_time()
+        result = work(*arguments)
+        self.seconds += time.process_time() - started
+        return result
+
+
+def shi(subscribers: int, indicators: int) -> dict[str, float]:
+    """Milliseconds an indicator."""
+    party = Party("shi", subscribers, indicators)
+    vectors = {n: [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)] for n in party.names}
+    encrypt = Clock()
+    messages = [encrypt(party.contributor(n).answer, [], vectors[n]) for n in party.names]
+    expected = [sum(column) for column in zip(*vectors.values(), strict=True)]
+    seconds = [decrypt(party, messages, expected) for _ in range(RUNS)]
+    scale = 1000 / indicators
+    return {
+        "encrypt": scale * encrypt.seconds / subscribers,
+        "aggregate": scale * statistics.median(seconds),
+    }
+
+
+def decrypt(party: Party, messages: list[bytes], expected: list[int]) -> float:
+    """Seconds from messages to totals."""
+    collector, aggregate = party.collector(), Clock()
+    for message in messages:
+        aggregate(collector.accept, message)
+    collector.close()
+    assert aggregate(collector.totals).values == expected
+    return aggregate.seconds
+
+
+def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, float]:
+    """Seconds of processor time: the costliest subscriber's share, and the aggregation."""
+    party = Party("masked", subscribers, indicators)
+    vector = [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)]
+    collector, aggregate = party.collector(), Clock()
+    shares = {name: Clock() for name in party.names}
+    histories: dict[str, list[bytes]] = {name: [] for name in party.names}
+    gone = set(party.names[: subscribers * percent // 100])
+    for number in range(5):
+        for name in histories.keys() - (gone if number >= 2 else set()):
+            # Made, taken and forgotten one by one: a hundred inputs would be 800 MB.
+            answer = shares[name](party.contributor(name).answer, histories[name], vector)
+            aggregate(collector.accept, answer)
+        sent = aggregate(collector.close)
+        histories = {n: [*h, sent[n]] for n, h in histories.items() if n in sent}
+    totals = aggregate(collector.totals)
+    assert totals.values == [(subscribers - len(gone)) * count for count in vector]
+    return {
+        "share": max(clock.seconds for clock in shares.values()),
+        "aggregation": aggregate.seconds,
+        "dropouts": len(gone),
+    }
+
+
+def plot(results: dict[str, dict[int, dict[str, float]]], path: str) -> None:
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    titles = {
+        "shi": ("shi", "ms an indicator, one core"),
+        "masked": ("masked, 1,000,000 indicators", "s, one core"),
+    }
+    for axis, (name, (title, unit)) in zip(axes, titles.items(), strict=True):
+        table = results[name]
+        for column in next(iter(table.values())):
+            if column != "dropouts":
+                axis.plot(list(table), [row[column] for row in table.values()], "o-", label=column)
+        axis.set(title=title, xlabel="subscribers", ylabel=unit, xlim=(0, None), ylim=(0, None))
+        axis.grid(visible=True, alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plot", metavar="FILE", help="write a plot (PNG)")
+    parser.add_argument("--indicators", type=int, default=MASKED_INDICATORS)
+    options = parser.parse_args()
+    started = time.process_time()
+    logarithm(base_times(1), 1)
+    print(f"table of logarithms: {time.process_time() - started:.2f} s, once a process\n")
+    results: dict[str, dict[int, dict[str, float]]] = {
+        "shi": {n: shi(n, SHI_INDICATORS) for n in SHI_SUBSCRIBERS},
+        "masked": {n: masked(n, options.indicators) for n in MASKED_SUBSCRIBERS},
+        "masked, 30 % drop out": {
+            n: masked(n, options.indicators, 30) for n in MASKED_SUBSCRIBERS[-1:]
+        },
+    }
+    for name, table in results.items():
+        columns = list(next(iter(table.values())))
+        print(name)
+        print(f"{'':>8}" + "".join(f"{column:>14}" for column in columns))
+        for n, row in table.items():
+            print(f"{n:>8}" + "".join(f"{row[column]:>14.3f}" for column in columns))
+        print()
+    path = Path(__file__).parent / "results" / "aggregation.json"
+    path.parent.mkdir(exist_ok=True)
+    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
+    path.write_text(json.dumps({"machine": machine, **results}, indent=1))
+    if options.plot:
+        plot(results, options.plot)
+
+
+if __name__ == "__main__":
+    main()

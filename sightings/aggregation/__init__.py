@@ -1,0 +1,1 @@
+"""Sightings added up across organisations without telling on anyone (docs/aggregation.md)."""

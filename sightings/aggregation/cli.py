@@ -1,0 +1,333 @@
+"""Commands of `inkgate-sightings` for private aggregation (docs/aggregation.md)."""
+
+from __future__ import annotations
+
+import hmac
+import shutil
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from rules.settings import load_section, resolve, settings_path
+from rules.sources.secret import read_secret
+from sightings.aggregation.counts import counts_for_period
+from sightings.aggregation.errors import AggregationError
+from sightings.aggregation.group import Group, NoiseSettings, Protocol, default_threshold
+from sightings.aggregation.labels import Labels, label_of
+from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, write_whole
+from sightings.aggregation.places import (
+    Places,
+    read_group,
+    read_list,
+    read_scalar,
+    write_secret,
+)
+from sightings.aggregation.protocol import Collector, Totals
+from sightings.aggregation.publication import publishable
+from sightings.aggregation.session import Session
+from sightings.aggregation.settings import AggregationSettings
+from sightings.journal import Journal, JournalError
+from sightings.settings import SightingsSettings
+
+_TOTALS = "totals.json"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_URLS = ("redis://", "rediss://", "unix://")
+
+
+class _Party:
+    """Settings and places of the party that a command runs for."""
+
+    def __init__(self, context: click.Context) -> None:
+        self.config = settings_path(context.find_root().params.get("config"))
+        self.settings = load_section(self.config, "aggregation", AggregationSettings)
+        self.places = Places(resolve(self.config, self.settings.state))
+
+    def journal(self) -> Journal:
+        settings = load_section(self.config, "sightings", SightingsSettings)
+        path = settings.reported_path(self.config)
+        if path is None:
+            raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
+        return Journal(path)
+
+    def mailbox(self) -> Mailbox:
+        settings = self.settings
+        if not settings.mailbox.startswith(_URLS):
+            return FileMailbox(resolve(self.config, settings.mailbox))
+        password = self._secret(settings.redis_password_file, "Redis")
+        return RedisMailbox(settings.mailbox, settings.redis_user or None, password)
+
+    def misp_key(self) -> str:
+        key = self._secret(self.settings.misp_key_file, "MISP")
+        if not key or not self.settings.misp_url:
+            raise AggregationError(
+                "no-misp", "no MISP to publish to", "set misp_url and misp_key_file"
+            )
+        return key
+
+    def _secret(self, file: str, what: str) -> str | None:
+        return read_secret(resolve(self.config, file), "", what) if file else None
+
+    def session(self, group: str, period: str, list_file: Path) -> Session:
+        return Session(self.places.group(group), period, read_list(list_file))
+
+
+_period = click.option("--period", required=True, metavar="DAY", help="First day (YYYY-MM-DD).")
+_list = click.option("--list", "list_file", required=True, type=_FILE, help="Indicators counted.")
+_wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the others, a round.")
+
+
+def register(main: click.Group) -> None:
+    """Add the commands to `inkgate-sightings`."""
+    for command in (setup, join, encrypt, aggregate, publish):
+        main.add_command(command)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
+@click.option("--serial", required=True, type=click.IntRange(0), help="Of their rule set.")
+@click.option("--subscriber", "subscribers", multiple=True, metavar="NAME=KEY", help="See join.")
+@click.option("--protocol", default="masked", type=click.Choice(["masked", "shi"]))
+@click.option("--threshold", type=int, help="Who must help with dropouts [2n/3 + 1].")
+@click.option("--quota-subscribers", default=3, show_default=True, help="Publish from so many on.")
+@click.option("--quota-total", default=1, show_default=True, help="Publish totals from this on.")
+@click.option("--max-count", default=1000, show_default=True, help="Of one subscriber.")
+@click.option("--period-days", default=7, show_default=True)
+@click.option("--epsilon", type=float, help="Add noise: privacy lost in a period.")
+@click.option("--delta", default=1e-6, show_default=True, help="With --epsilon.")
+@click.option("--honest", default=2 / 3, help="With --epsilon: fraction that does not collude.")
+@click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
+@click.pass_context
+def setup(
+    context: click.Context,
+    /,
+    name: str,
+    uuids: Path,
+    serial: int,
+    subscribers: tuple[str, ...],
+    protocol: Protocol,
+    **options: Any,
+) -> None:
+    """Describe a group (aggregator), or write a new list for one that is there."""
+    party = _Party(context)
+    labels = Labels(serial, map(label_of, _read_uuids(uuids)))
+    if subscribers:
+        keys = dict(_pair(text) for text in subscribers)
+        group = _group(name, protocol, keys, options)
+        party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
+        if protocol == "shi":
+            _deal(party.places.group_folder(name), group)
+    group = party.places.group(name)
+    path = party.places.keep_list(name, labels)
+    click.echo(f"group        {party.places.group_folder(name) / 'group.json'}")
+    click.echo(f"list         {path} ({len(labels)} indicators)")
+    click.echo(f"fingerprint  {group.digest.hex()}")
+
+
+@click.command()
+@click.option("--group", type=_FILE, help="The description from who set the group up.")
+@click.option("--fingerprint", metavar="HEX", help="Of it, as told by the other members.")
+@click.option("--key", type=_FILE, help="Key from the dealer (protocol shi).")
+@click.pass_context
+def join(
+    context: click.Context, group: Path | None, fingerprint: str | None, key: Path | None
+) -> None:
+    """Print this subscriber's key for setup, or join a group."""
+    party = _Party(context)
+    own = party.places.identity().public_key().public_bytes_raw().hex()
+    if group is None:
+        click.echo(f"{_own_name(party)}={own}")
+        return
+    described, encoded = read_group(group)
+    if not hmac.compare_digest(described.digest.hex(), (fingerprint or "").strip().lower()):
+        raise AggregationError(
+            "bad-group", f"{group} has another fingerprint", "ask another member for it"
+        )
+    if described.subscribers.get(_own_name(party)) != own:
+        raise AggregationError(
+            "bad-group", "this subscriber's name and key are not in it", "have it set up again"
+        )
+    if described.protocol == "shi":
+        if key is None:
+            raise AggregationError("bad-group", "protocol shi needs a key", "give --key")
+        target = party.places.group_folder(described.name) / "subscriber.key"
+        if not target.exists():
+            write_secret(target, read_scalar(key))
+    party.places.pin(described, encoded)
+    click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@_wait
+@click.pass_context
+def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
+    """Submit this subscriber's counts of a period, as far as the others are."""
+    # Imported here: they are needed by no other command.
+    from sightings.aggregation.record import Record  # noqa: PLC0415
+    from sightings.aggregation.running import take_part  # noqa: PLC0415
+    from sightings.aggregation.subscriber import Subscriber  # noqa: PLC0415
+
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    if datetime.now(UTC).date() < session.end:
+        raise AggregationError(
+            "wrong-period", f"{period} is not over", f"encrypt it from {session.end} on"
+        )
+    record = Record(party.places.record)
+    if not record.has_period(session):
+        record.open_period(session, counts_for_period(party.journal(), session))
+    key_file = party.places.group_folder(group) / "subscriber.key"
+    key = read_scalar(key_file) if session.group.protocol == "shi" else None
+    subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)
+    done = take_part(subscriber, session, _own_name(party), party.mailbox(), wait)
+    answered, rounds = record.answered(session), len(subscriber.rounds(session))
+    click.echo(f"{answered} of {rounds} rounds answered")
+    if session.group.noise is not None:
+        budget = session.group.noise.budget
+        click.echo(f"privacy spent: epsilon {record.spent(session):g} of {budget:g}")
+    if not done:
+        context.exit(1)
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@_wait
+@click.pass_context
+def aggregate(
+    context: click.Context, group: str, period: str, list_file: Path, wait: float
+) -> None:
+    """Add up what the subscribers submitted (aggregator)."""
+    from sightings.aggregation.running import Aggregation  # noqa: PLC0415
+
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    folder = party.places.session_folder(session.group, session.id)
+    running = Aggregation(session, _collector(party, session), folder, party.mailbox(), _say)
+    totals = running.run(wait)
+    write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
+    spoilt = sum(value is None for value in totals.values)
+    click.echo(f"{totals.contributors} contributors, {len(totals.values)} indicators")
+    if spoilt:
+        _say(f"{spoilt} totals are not plausible: some subscriber submitted nonsense")
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
+@click.option("--print", "only_print", is_flag=True, help="Print them and publish nothing.")
+@click.pass_context
+def publish(
+    context: click.Context,
+    group: str,
+    period: str,
+    list_file: Path,
+    uuids: Path,
+    *,
+    only_print: bool,
+) -> None:
+    """Publish totals above the quotas to MISP, as sightings (aggregator)."""
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    path = party.places.session_folder(session.group, session.id) / _TOTALS
+    if not path.exists():
+        raise AggregationError("too-few", f"{period} has no totals", "run aggregate first")
+    totals = msgspec.json.decode(path.read_bytes(), type=Totals)
+    by_label = {label_of(name): name for name in _read_uuids(uuids)}
+    found = {
+        by_label[label]: value
+        for label, value in publishable(totals, session.group, session.labels)
+        if label in by_label
+    }
+    if only_print:
+        for name in sorted(found):
+            click.echo(f"{name}\t{found[name]}")
+        return
+    from sightings.aggregation.misp import MispPublisher  # noqa: PLC0415
+
+    settings = party.settings
+    authorities = settings.misp_ca_file
+    verify = str(resolve(party.config, authorities)) if authorities else True
+    misp = MispPublisher(settings.misp_url, party.misp_key(), verify)
+    known = misp.publish(session, found, settings.sightings_per_total)
+    click.echo(f"{known} of {len(found)} totals published")
+
+
+def _collector(party: _Party, session: Session) -> Collector:
+    if session.group.protocol == "shi":
+        from sightings.aggregation.shi import ShiCollector  # noqa: PLC0415
+
+        folder = party.places.group_folder(session.group.name)
+        return ShiCollector(session, read_scalar(folder / "aggregator.key"))
+    from sightings.aggregation.masked_aggregator import MaskedCollector  # noqa: PLC0415
+
+    return MaskedCollector(session)
+
+
+def _deal(folder: Path, group: Group) -> None:
+    from sightings.aggregation.shi import deal  # noqa: PLC0415
+
+    if (folder / "aggregator.key").exists():
+        return
+    shutil.rmtree(folder / "dealt", ignore_errors=True)  # from a setup that was cut off
+    own, keys = deal(sorted(group.subscribers))
+    for name, key in keys.items():
+        write_secret(folder / "dealt" / f"{name}.key", key)
+    write_secret(folder / "aggregator.key", own)
+    _say(f"give each subscriber its key from {folder / 'dealt'}, then delete that folder")
+
+
+def _group(name: str, protocol: Protocol, keys: dict[str, str], options: dict[str, Any]) -> Group:
+    noise = {field: options.pop(field) for field in ("epsilon", "delta", "honest", "budget")}
+    threshold = options.pop("threshold") or default_threshold(len(keys))
+    try:
+        return Group(
+            name=name,
+            protocol=protocol,
+            subscribers=keys,
+            threshold=threshold,
+            noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
+            **options,
+        )
+    except ValueError as error:
+        raise AggregationError("bad-group", str(error), "correct that option") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, key = text.partition("=")
+    return name, key
+
+
+def _own_name(party: _Party) -> str:
+    if not party.settings.name:
+        raise AggregationError(
+            "bad-group", "this subscriber has no name", "set name in [aggregation]"
+        )
+    return party.settings.name
+
+
+def _read_uuids(path: Path) -> Sequence[str]:
+    names = path.read_text("ascii", "replace").split()
+    for number, name in enumerate(names, 1):
+        try:
+            names[number - 1] = str(uuid.UUID(name))
+        except ValueError:
+            raise AggregationError(
+                "bad-message", f"{path}, line {number}: not a UUID", "one UUID a line"
+            ) from None
+    return names
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,143 @@
+"""How messages travel: through files in a folder, or through Redis streams.
+
+A mailbox is not trusted with anything: subscribers' messages are signed, and counts in them are
+encrypted or masked. Whoever may write to it can hold an aggregation up, no more.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sightings.aggregation.errors import AggregationError
+from sightings.aggregation.session import Session
+
+_SUFFIX: Final = ".msg"
+_MOST_ENTRIES: Final = 10_000
+_KEEP_SECONDS: Final = 60 * 24 * 3600
+_PREFIX: Final = "inkgate:aggregation:"
+
+
+class Mailbox(Protocol):
+    """Boxes that messages are put into and got from; nothing is ever taken out."""
+
+    def put(self, box: str, name: str, message: bytes) -> None:
+        """Put a message into a box under a name."""
+
+    def get(
+        self, box: str, *, most: int, skip: Collection[str] = ()
+    ) -> Iterator[tuple[str, bytes]]:
+        """Messages of at most so many bytes, with their names, except the names to skip.
+
+        A message that was given before may be left out.
+        """
+
+
+def up_box(session: Session, number: int) -> str:
+    """The box of what subscribers send in a round."""
+    return f"{session.id.hex()}/{number}/up"
+
+
+def down_box(session: Session, number: int, name: str) -> str:
+    """The box of what a subscriber gets before a round."""
+    return f"{session.id.hex()}/{number}/down/{name}"
+
+
+class FileMailbox:
+    """A folder a box, a file a message.
+
+    Args:
+        root: a folder that all parties can write to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, box: str, name: str, message: bytes) -> None:
+        """Write the file, then give it its name: nobody reads half of it."""
+        folder = self._root / box
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / (name + _SUFFIX), message, 0o644)
+
+    def get(
+        self, box: str, *, most: int, skip: Collection[str] = ()
+    ) -> Iterator[tuple[str, bytes]]:
+        """Read the files of a box (Mailbox.get)."""
+        folder = self._root / box
+        paths = sorted(folder.glob("*" + _SUFFIX)) if folder.is_dir() else []
+        for path in paths[:_MOST_ENTRIES]:
+            if path.stem in skip or path.is_symlink() or not path.is_file():
+                continue
+            with path.open("rb") as file:
+                message = file.read(most + 1)
+            if len(message) <= most:
+                yield path.stem, message
+
+
+class RedisMailbox:
+    """A Redis stream a box, an entry a message; a box is forgotten after 60 days.
+
+    Args:
+        url: without a password.
+        user, password: of a Redis user.
+    """
+
+    def __init__(self, url: str, user: str | None = None, password: str | None = None) -> None:
+        # Imported here: who uses files needs no Redis.
+        import redis  # noqa: PLC0415
+
+        self._read: dict[str, str] = {}
+        self._error: type[Exception] = redis.RedisError
+        self._redis: Any = redis.Redis.from_url(
+            url, username=user, password=password, socket_timeout=60, socket_connect_timeout=10
+        )
+
+    def put(self, box: str, name: str, message: bytes) -> None:
+        """Add an entry."""
+        try:
+            self._redis.xadd(_PREFIX + box, {"name": name, "message": message})
+            self._redis.expire(_PREFIX + box, _KEEP_SECONDS)
+        except self._error as error:
+            raise self._failed(error) from None
+
+    def get(
+        self, box: str, *, most: int, skip: Collection[str] = ()
+    ) -> Iterator[tuple[str, bytes]]:
+        """Read what is new in a stream (Mailbox.get), entry by entry: all may be gigabytes."""
+        for _ in range(_MOST_ENTRIES):
+            after = self._read.get(box, "-")
+            try:
+                entries = self._redis.xrange(_PREFIX + box, min=after, count=1)
+            except self._error as error:
+                raise self._failed(error) from None
+            if not entries:
+                return
+            (number, fields) = entries[0]
+            self._read[box] = "(" + number.decode()
+            name = fields.get(b"name", b"").decode("ascii", "replace")
+            message = fields.get(b"message", b"")
+            if name not in skip and len(message) <= most:
+                yield name, message
+
+    def _failed(self, error: Exception) -> AggregationError:
+        return AggregationError(
+            "no-mailbox", f"Redis: {error}", "check mailbox in [aggregation], and try again"
+        )
+
+
+def write_whole(path: Path, data: bytes, mode: int) -> None:
+    """Write a file so that it is there as a whole or not at all, also after a power cut."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

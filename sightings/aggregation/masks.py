@@ -1,0 +1,109 @@
+"""Keys and masks of the protocol `masked`; docs/format.md, section 10.6."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from rules.canonical.fields import length_prefixed
+from sightings.aggregation.errors import AggregationError
+
+KEY_BYTES: Final = 32
+SEALED_BYTES: Final = 2 * KEY_BYTES + 16
+_NONCE: Final = bytes(12)  # each key seals one message
+
+
+class Secrets:
+    """What a subscriber draws for one session, all from 32 random bytes.
+
+    Attributes:
+        mask_key: the X25519 secret behind the pairwise masks, raw.
+        channel_key: the X25519 secret that shares are encrypted with, raw.
+        self_mask: the seed of the mask that hides an input even when the pairwise masks are known.
+    """
+
+    def __init__(self, session: bytes, secret: bytes) -> None:
+        self.mask_key = _hkdf(secret, session, b"mask key")
+        self.channel_key = _hkdf(secret, session, b"channel key")
+        self.self_mask = _hkdf(secret, session, b"self mask")
+
+    @property
+    def public(self) -> bytes:
+        """Both public keys: channel, then mask."""
+        return public_of(self.channel_key) + public_of(self.mask_key)
+
+
+def public_of(key: bytes) -> bytes:
+    """The X25519 public key of a raw secret."""
+    return X25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+
+
+def check_public(key: bytes) -> None:
+    """Refuse a key that would make every agreement the same.
+
+    Raises:
+        AggregationError: it has low order (`bad-point`).
+    """
+    _agree(bytes(KEY_BYTES), key)
+
+
+def pair_mask(session: bytes, own: bytes, theirs: bytes) -> bytes:
+    """The key of the mask that two subscribers share."""
+    return _hkdf(_agree(own, theirs), session, b"pair mask")
+
+
+def self_mask(session: bytes, seed: bytes) -> bytes:
+    """The key of the mask that one subscriber has alone."""
+    return _hkdf(seed, session, b"self mask stream")
+
+
+def commitment(session: bytes, seed: bytes) -> bytes:
+    """Shows later that a seed put together from shares is the right one."""
+    return _hkdf(seed, session, b"self mask commitment")
+
+
+def seal_shares(
+    session: bytes, own: bytes, theirs: bytes, sender: str, recipient: str, shares: bytes
+) -> bytes:
+    """Encrypt shares for one recipient."""
+    key, names = _channel(session, own, theirs, sender, recipient)
+    return ChaCha20Poly1305(key).encrypt(_NONCE, shares, names)
+
+
+def open_shares(
+    session: bytes, own: bytes, theirs: bytes, sender: str, recipient: str, sealed: bytes
+) -> bytes | None:
+    """The opposite; None if they were not sealed by that sender for that recipient."""
+    key, names = _channel(session, own, theirs, sender, recipient)
+    try:
+        return ChaCha20Poly1305(key).decrypt(_NONCE, sealed, names)
+    except InvalidTag:
+        return None
+
+
+def _channel(
+    session: bytes, own: bytes, theirs: bytes, sender: str, recipient: str
+) -> tuple[bytes, bytes]:
+    names = length_prefixed(sender.encode(), recipient.encode())
+    return _hkdf(_agree(own, theirs), session, b"channel", names), names
+
+
+def _agree(own: bytes, theirs: bytes) -> bytes:
+    try:
+        return X25519PrivateKey.from_private_bytes(own).exchange(
+            X25519PublicKey.from_public_bytes(theirs)
+        )
+    except ValueError:
+        raise AggregationError(
+            "bad-point", "a subscriber's X25519 key has low order", "leave that subscriber out"
+        ) from None
+
+
+def _hkdf(secret: bytes, session: bytes, purpose: bytes, more: bytes = b"") -> bytes:
+    info = length_prefixed(b"inkgate/v1 aggregation masked", purpose, more)
+    return HKDF(SHA256(), KEY_BYTES, salt=session, info=info).derive(secret)

@@ -1,0 +1,65 @@
+"""The group of `inkgate-sightings`' commands, and what they share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+import msgspec
+
+from rules.command import OneLineErrors
+from rules.settings import load_section, settings_path
+from sightings.aggregation.errors import AggregationError
+from sightings.journal import Journal, JournalError, Sighting
+from sightings.settings import SightingsSettings
+from sightings.show import cell
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings file and its section."""
+
+    config: Path
+    settings: SightingsSettings
+
+    def journals(self) -> list[Path]:
+        """The files there are, with what all proxies sent first."""
+        paths = (self.settings.reported_path(self.config), self.settings.local_path(self.config))
+        return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
+
+
+class _Group(OneLineErrors):
+    expected = (*OneLineErrors.expected, JournalError, AggregationError)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
+@click.version_option(package_name="inkgate")
+@click.pass_context
+def main(context: click.Context, config: str | None) -> None:
+    """Matches that this proxy has seen, and what MISP is told about them."""
+    path = settings_path(config)
+    context.obj = Loaded(path, load_section(path, "sightings", SightingsSettings))
+
+
+def find_incident(loaded: Loaded, incident: str) -> tuple[Path, list[Sighting]]:
+    """The journal that has an incident, and its sightings; ends the command if none has."""
+    # As it was read out on the telephone: Crockford's base 32 takes I and L for 1, O for 0.
+    spelt = incident.strip().upper()
+    if not spelt.startswith("IG-"):
+        spelt = f"IG-{spelt}"
+    spelt = "IG-" + spelt[3:].translate(str.maketrans("ILO", "110"))
+    for path in loaded.journals():
+        for name in dict.fromkeys((incident, spelt)):
+            if found := list(read(path, incident=name)):
+                return path, found
+    click.echo(f"{cell(incident)}: no such incident here; it may be on another proxy", err=True)
+    sys.exit(1)
+
+
+def read(path: Path, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
+    """See `Journal.read`."""
+    with closing(Journal(path)) as journal:
+        yield from journal.read(since=since, incident=incident)

@@ -1,0 +1,109 @@
+"""How long records are kept: by age and size, and never before they are handed on."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from sightings.database import failing_as_one_line, open_writer, transaction
+from sightings.outbox import State
+from sightings.settings import SightingsSettings
+
+_ROWS_AT_ONCE: Final = 500
+_PAUSE_SECONDS: Final = 0.005
+_DAY: Final = 86_400
+_MIB: Final = 1 << 20
+# The last record stays whatever its age: SQLite would use its number again.
+_DELETE: Final = """
+    DELETE FROM sightings WHERE id IN (
+        SELECT id FROM sightings
+        WHERE id <= :upto AND time < :before AND id < (SELECT max(id) FROM sightings)
+        ORDER BY id LIMIT :rows)
+"""
+_FORGET: Final = """
+    DELETE FROM outbox WHERE uuid IN (
+        SELECT uuid FROM outbox WHERE state = :state AND last < :before LIMIT :rows)
+"""
+_EVERYTHING: Final = 2**62
+
+
+def prune(
+    path: Path, settings: SightingsSettings, position: str | None, log: Callable[[str], None]
+) -> int:
+    """Remove old records of a journal; how many.
+
+    Args:
+        path: the journal.
+        settings: `keep_days`, `keep_mib`, `hard_mib`.
+        position: the name of the position that records must have passed; None if they
+            are handed on to nobody.
+        log: takes one line.
+
+    Raises:
+        JournalError: the file cannot be used.
+    """
+    if not path.exists():
+        return 0
+    connection = open_writer(path)
+    try:
+        with failing_as_one_line(path):
+            return _prune(connection, settings, position, log)
+    finally:
+        connection.close()
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the records and the outbox take of the file; the rest will be used again."""
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size) * (int(pages) - int(free))
+
+
+def _prune(
+    connection: sqlite3.Connection,
+    settings: SightingsSettings,
+    position: str | None,
+    log: Callable[[str], None],
+) -> int:
+    upto = _handed_on(connection, position)
+    before = time.time() - settings.keep_days * _DAY
+    removed = sum(_deleted(connection, _DELETE, upto=upto, before=before))
+    too_large = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
+    while used_bytes(connection) > settings.keep_mib * _MIB and (count := next(too_large, 0)):
+        removed += count
+    lost = 0
+    unsent = _deleted(connection, _DELETE, upto=_EVERYTHING, before=_EVERYTHING)
+    while used_bytes(connection) > settings.hard_mib * _MIB and (count := next(unsent, 0)):
+        lost += count
+    if lost:
+        log(
+            f"{lost} records were removed before they were reported: the journal is larger "
+            f"than hard_mib ({settings.hard_mib})"
+        )
+    for _ in _deleted(connection, _FORGET, state=State.REPORTED, before=before):
+        pass
+    return removed + lost
+
+
+def _handed_on(connection: sqlite3.Connection, position: str | None) -> int:
+    if position is None:
+        return _EVERYTHING
+    row = connection.execute("SELECT id FROM positions WHERE name = ?", (position,)).fetchone()
+    return row[0] if row else 0
+
+
+def _deleted(connection: sqlite3.Connection, statement: str, **values: float) -> Iterator[int]:
+    """Delete in small transactions, each as the caller wants more; yields their sizes."""
+    while True:
+        with transaction(connection):
+            count = connection.execute(statement, {**values, "rows": _ROWS_AT_ONCE}).rowcount
+        if count <= 0:
+            return
+        yield count
+        # Whoever records a match gets the lock in between.
+        time.sleep(_PAUSE_SECONDS)

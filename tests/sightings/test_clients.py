@@ -1,0 +1,139 @@
+"""What is kept of clients' addresses, and how matches get into the journal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.matcher import Match
+from rules.message import Message
+from sightings.clients import client_reducer, hashed, truncated
+from sightings.journal import Journal
+from sightings.recorder import Recorder
+
+UUID = "0b7f6a1e-0000-4000-8000-000000000000"
+MATCH = Match("domain", Message("block", ({"uuid": UUID, "event_id": "7"}, {"event_id": "8"})))
+
+
+@pytest.mark.parametrize(
+    ("client", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2:3::4", "2001:db8:1::/48"),
+        ("2001:DB8:1:2::%eth0", "2001:db8:1::/48"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("-", ""),
+        ("user.example", ""),
+        ("", ""),
+    ],
+)
+def test_truncated(client: str, network: str) -> None:
+    assert truncated(client) == network
+
+
+@given(st.ip_addresses(), st.ip_addresses())
+def test_hash_is_a_pseudonym_under_its_key(one: object, two: object) -> None:
+    key = b"0123456789abcdef"
+    assert (hashed(str(one), key) == hashed(str(two), key)) is (one == two)
+    assert hashed(str(one), key) != hashed(str(one), key + b"0")
+    assert str(one) not in hashed(str(one), key)
+
+
+def test_hash_is_hmac_sha256_of_label_and_address() -> None:
+    # printf 'inkgate/v1 client\0192.0.2.1' | openssl dgst -sha256 -hmac 0123456789abcdef
+    command = ["openssl", "dgst", "-sha256", "-hmac", "0123456789abcdef"]
+    done = subprocess.run(
+        command, input=b"inkgate/v1 client\x00192.0.2.1", capture_output=True, check=True
+    )
+    expected = done.stdout.decode().rpartition("= ")[2].strip()
+    assert hashed("192.0.2.1", b"0123456789abcdef") == "h:" + expected[:24]
+    assert hashed("::ffff:192.0.2.1", b"0123456789abcdef") == "h:" + expected[:24]
+
+
+def test_all_is_kept_if_so_set(tmp_path: Path) -> None:
+    assert client_reducer("keep", tmp_path / "none")("192.0.2.1") == "192.0.2.1"
+
+
+def configured(tmp_path: Path, lines: str) -> Path:
+    config = tmp_path / "inkgate.toml"
+    config.write_text(f'[sightings]\njournal = "j.db"\nclients_key_file = "k"\n{lines}\n')
+    return config
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_recorded_is_in_the_file_before_a_page_is_read(tmp_path: Path) -> None:
+    recorder = Recorder(configured(tmp_path, 'node = "n"'), print)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    eventually(lambda: bool(list(Journal(tmp_path / "j.db").read())))
+    for n in range(2, 50):
+        before = time.monotonic()
+        recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH, MATCH])
+        assert time.monotonic() - before < 0.5
+    recorder.flush()
+    sightings = list(Journal(tmp_path / "j.db").read())
+    assert len(sightings) == 1 + 48 * 2
+    assert sightings[0].attributes == (UUID,)
+    assert sightings[0].events == ("7", "8")
+    assert abs(sightings[0].time - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"), [('clients = "truncate"', "192.0.2.0/24"), ('clients = "hash"', "")]
+)
+def test_recorder_keeps_no_more_than_set(tmp_path: Path, lines: str, client: str) -> None:
+    said: list[str] = []
+    recorder = Recorder(configured(tmp_path, lines), said.append)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    recorder.flush()
+    # Without a key, a hash cannot be made, and the address is not what was asked for.
+    assert [s.client for s in Journal(tmp_path / "j.db").read()] == [client]
+    assert b"192.0.2.1" not in b"".join(p.read_bytes() for p in tmp_path.glob("j.db*"))
+    assert bool(said) is (client == "")
+
+
+def test_empty_journal_records_nothing(tmp_path: Path) -> None:
+    config = configured(tmp_path, "")
+    config.write_text('[sightings]\njournal = ""\n')
+    recorder = Recorder(config, print)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    recorder.flush()
+    assert not (tmp_path / "j.db").exists()
+
+
+def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = configured(tmp_path, "")
+    config.write_text('[sightings]\njournal = "later/j.db"\n')
+    recorder = Recorder(config, said.append)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    eventually(lambda: bool(said))
+    assert "later/j.db" in said[0]
+    (tmp_path / "later").mkdir()
+    eventually(lambda: len(said) == 2)
+    assert [s.incident for s in Journal(tmp_path / "later/j.db").read()] == ["IG-1"]
+
+
+def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
+    config = configured(tmp_path, "")
+    program = (
+        "from pathlib import Path; from rules.matcher import Match;"
+        "from rules.message import Message; from sightings.recorder import Recorder;"
+        f"r = Recorder(Path({str(config)!r}), print);"
+        "m = Match('domain', Message('block', ()));"
+        "[r.record('', 'GET', f'IG-{n}', [m]) for n in range(500)]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(list(Journal(tmp_path / "j.db").read())) == 500

@@ -1,0 +1,169 @@
+"""Old schemas stay readable; records go by age and size, and not before they are told."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.reporting import DAY, sighting
+
+from rules.settings import SettingsError, load_section
+from sightings.database import SCHEMA, open_writer
+from sightings.journal import Journal
+from sightings.outbox import REPORTED, Outbox, State
+from sightings.retention import prune, used_bytes
+from sightings.settings import SightingsSettings
+
+SCHEMA_1 = """
+CREATE TABLE sightings (id INTEGER PRIMARY KEY, time REAL NOT NULL, incident TEXT NOT NULL,
+    class TEXT NOT NULL, attributes TEXT NOT NULL, client TEXT NOT NULL, method TEXT NOT NULL,
+    action TEXT NOT NULL, node TEXT NOT NULL) STRICT;
+CREATE INDEX sightings_incident ON sightings (incident);
+INSERT INTO sightings VALUES (1, 5.0, 'A', 'url', '["u1", "u2"]', '192.0.2.1', 'GET', 'log', 'n');
+PRAGMA user_version = 1;
+"""
+INSERT_1 = (
+    "INSERT INTO sightings (time, incident, class, attributes, client, method, action, node) "
+    "VALUES (6.0, 'B', 'url', '[]', '', 'GET', 'log', 'n')"
+)
+
+
+def old_journal(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(SCHEMA_1)
+    return path
+
+
+def test_old_journal_is_read_without_being_changed(tmp_path: Path) -> None:
+    path = old_journal(tmp_path / "j.db")
+    (found,) = Journal(path).read()
+    assert (found.incident, found.attributes, found.events) == ("A", ("u1", "u2"), ())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_old_journal_is_migrated_while_an_old_writer_goes_on(tmp_path: Path) -> None:
+    path = old_journal(tmp_path / "j.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        Journal(path).append([sighting(["u3"], 7.0, "C")])
+        old.execute(INSERT_1)
+        assert [s.incident for s in Journal(path).read()] == ["A", "C", "B"]
+        assert old.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    with Outbox(path, 24) as outbox:
+        assert outbox.fold() == 3
+        assert outbox.counts()[State.REFUSED] == 3  # u1, u2, u3 are no UUIDs
+
+
+def test_migration_killed_at_any_point_is_taken_up_again(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from sightings.database import open_writer;"
+        "print(flush=True); open_writer(Path(sys.argv[1]))"
+    )
+    for n in range(8):
+        path = old_journal(tmp_path / f"{n}.db")
+        process = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(n * 0.0007)
+        process.kill()
+        process.communicate()
+        Journal(path).append([sighting(["u"], incident="B")])
+        assert [s.incident for s in Journal(path).read()] == ["A", "B"]
+
+
+def settings(**more: int) -> SightingsSettings:
+    return SightingsSettings(**{"keep_days": 30, **more})
+
+
+def filled(path: Path, ages: list[float]) -> None:
+    now = time.time()
+    Journal(path).append(
+        [sighting(["u"], now - age * DAY, f"IG-{n}") for n, age in enumerate(ages)]
+    )
+
+
+def test_old_and_reported_goes_the_rest_stays(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    filled(path, [50, 40, 20, 10])
+    assert prune(path, settings(), REPORTED, print) == 0
+    with Outbox(path, 24) as outbox:
+        outbox.fold()
+    filled(path, [60, 1])
+    assert prune(path, settings(), REPORTED, print) == 2
+    assert [s.incident for s in Journal(path).read()] == ["IG-2", "IG-3", "IG-0", "IG-1"]
+    assert prune(path, settings(), None, print) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_journal_made_by_root_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12346)
+    filled(tmp_path / "j.db", [1])
+    made = (tmp_path / "j.db").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (12345, 12346, 0o640)
+
+
+def test_last_number_is_never_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    filled(path, [50, 50])
+    prune(path, settings(), None, print)
+    filled(path, [50])
+    with closing(open_writer(path)) as connection:
+        assert connection.execute("SELECT max(id) FROM sightings").fetchone() == (3,)
+
+
+def test_size_takes_reported_records_first(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    long = [sighting(["u"], incident=f"IG-{n}", method="G" * 1200) for n in range(3000)]
+    Journal(path).append(long)
+    said: list[str] = []
+    assert prune(path, settings(keep_mib=1, hard_mib=64), REPORTED, said.append) == 0
+    with Outbox(path, 24) as outbox:
+        assert outbox.fold() == 2000
+    removed = prune(path, settings(keep_mib=1, hard_mib=64), REPORTED, said.append)
+    assert 1000 < removed <= 2000
+    assert not said
+    removed = prune(path, settings(keep_mib=1, hard_mib=1), REPORTED, said.append)
+    assert removed > 0
+    assert "before they were reported" in said[0]
+    with closing(open_writer(path)) as connection:
+        assert used_bytes(connection) <= 1 << 20
+
+
+def test_waiting_and_refused_sightings_outlive_their_records(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    filled(path, [50, 50, 1])
+    with Outbox(path, 24) as outbox:
+        outbox.fold()
+        before = sum(outbox.counts().values())
+        prune(path, settings(), REPORTED, print)
+        assert sum(outbox.counts().values()) == before > 0
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["window_hours = 0", "keep_days = 0", "keep_mib = 9\nhard_mib = 8", 'clients = "some"',
+     'misp = { url = "ftp://misp.example" }', "misp = { batch = 0 }", "misp = { attempts = 0 }",
+     f'node = "{"n" * 256}"', "unknown = 1"],
+)  # fmt: skip
+def test_wrong_settings_are_named(tmp_path: Path, lines: str) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text(f"[sightings]\n{lines}\n")
+    with pytest.raises(SettingsError, match=r"inkgate\.toml: \[sightings\]"):
+        load_section(config, "sightings", SightingsSettings)
+
+
+def test_settings_page_names_every_key_and_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    part = page.partition("## [sightings]")[2].partition("\n## [squid_conf]")[0]
+    defaults = SightingsSettings()
+    for structure in (defaults, defaults.misp, defaults.redis):
+        for name in set(msgspec.structs.asdict(structure)) - {"misp", "redis"}:
+            assert f"`{name}`" in part, name

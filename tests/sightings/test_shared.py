@@ -1,0 +1,264 @@
+"""Several proxies and one reporter with a real redis-server between them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.misp import MispServer
+from support.redis_server import RedisServer
+from support.reporting import (
+    Killed,
+    Reporting,
+    Writers,
+    counted,
+    populated,
+    rough,
+    sighting,
+    truth,
+)
+
+from rules.settings import SettingsError, load_section
+from sightings.journal import Journal
+from sightings.relay import Collect, Drain
+from sightings.settings import RedisSettings, SightingsSettings
+from sightings.stream import Stream, StreamAway, StreamRefused
+
+
+@pytest.fixture(scope="module")
+def shared_redis() -> Iterator[RedisServer]:
+    with RedisServer() as made:
+        yield made
+
+
+@pytest.fixture
+def server(shared_redis: RedisServer) -> RedisServer:
+    shared_redis.client().flushall()
+    return shared_redis
+
+
+def stream(server: RedisServer, tmp_path: Path, consumer: str = "r", **more: object) -> Stream:
+    settings = RedisSettings(**{"timeout": 2.0, **more})  # type: ignore[arg-type]
+    return Stream(server.url, settings, tmp_path, consumer)
+
+
+def filled(path: Path, count: int, node: str = "proxy1", first: int = 0) -> Path:
+    journal = Journal(path)
+    journal.append(
+        [sighting(["u"], incident=f"IG-{node}-{n}", node=node) for n in range(first, first + count)]
+    )
+    journal.close()
+    return path
+
+
+def drained(path: Path, target: Stream) -> int:
+    with Drain(path, target) as drain:
+        done = 0
+        while some := drain.step():
+            done += some
+        return done
+
+
+def collected(source: Stream, path: Path) -> int:
+    collect = Collect(source, Journal(path))
+    done = 0
+    while some := collect.step():
+        done += some
+    return done
+
+
+def incidents(path: Path) -> list[str]:
+    return sorted(s.incident for s in Journal(path).read())
+
+
+def test_two_proxies_one_reporter(server: RedisServer, tmp_path: Path) -> None:
+    one, two = filled(tmp_path / "1.db", 700, "a"), filled(tmp_path / "2.db", 600, "b")
+    link = stream(server, tmp_path)
+    assert (drained(one, link), drained(two, link)) == (700, 600)
+    assert collected(link, tmp_path / "all.db") == 1300
+    assert incidents(tmp_path / "all.db") == sorted(incidents(one) + incidents(two))
+    assert drained(one, link) == 0
+    assert server.client().xlen("inkgate:sightings") == 0
+
+
+def test_nothing_is_trimmed_before_it_is_acknowledged(server: RedisServer, tmp_path: Path) -> None:
+    link = stream(server, tmp_path)
+    drained(filled(tmp_path / "1.db", 20), link)
+    link.prepare()
+    taken = link.take(10)
+    link.acknowledge([name for name, _ in taken[5:]])
+    assert server.client().xlen("inkgate:sightings") == 20
+    link.acknowledge([name for name, _ in taken[:5]])
+    assert server.client().xlen("inkgate:sightings") == 10
+
+
+def test_another_group_keeps_what_it_has_not_read(server: RedisServer, tmp_path: Path) -> None:
+    siem = stream(server, tmp_path, group="siem")
+    siem.prepare()
+    drained(filled(tmp_path / "1.db", 30), siem)
+    collected(stream(server, tmp_path), tmp_path / "all.db")
+    assert server.client().xlen("inkgate:sightings") == 30
+    assert collected(siem, tmp_path / "siem.db") == 30
+    assert server.client().xlen("inkgate:sightings") == 0
+
+
+def test_reporter_that_died_reads_its_own_entries_again(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    link = stream(server, tmp_path)
+    drained(filled(tmp_path / "1.db", 30), link)
+    link.prepare()
+    assert len(link.take(10)) == 10
+    assert collected(stream(server, tmp_path), tmp_path / "all.db") == 30
+
+
+def test_stale_entries_of_a_dead_reporter_are_claimed(server: RedisServer, tmp_path: Path) -> None:
+    dead = stream(server, tmp_path, "dead")
+    drained(filled(tmp_path / "1.db", 30), dead)
+    dead.prepare()
+    assert len(dead.take(10)) == 10
+    assert collected(stream(server, tmp_path, "heir"), tmp_path / "all.db") == 20
+    assert collected(stream(server, tmp_path, "heir", claim_seconds=0.0), tmp_path / "all.db") == 10
+    assert len(incidents(tmp_path / "all.db")) == 30
+
+
+def test_what_comes_twice_counts_once(server: RedisServer, tmp_path: Path) -> None:
+    path = filled(tmp_path / "1.db", 40)
+    link = stream(server, tmp_path)
+    drained(path, link)
+    with Drain(path, link) as drain:
+        drain._connection.execute("UPDATE positions SET id = 0")
+    assert drained(path, link) == 40
+    assert collected(link, tmp_path / "all.db") == 80
+    assert incidents(tmp_path / "all.db") == incidents(path)
+
+
+def test_unreadable_entries_are_put_aside(server: RedisServer, tmp_path: Path) -> None:
+    client = server.client()
+    link = stream(server, tmp_path)
+    for fields in ({"x": "y"}, {"origin": "o", "record": "{"}, {"origin": b"\xff", "record": "{}"},
+                   {"origin": "o" * 300, "record": "{}"}):  # fmt: skip
+        client.xadd("inkgate:sightings", fields)
+    drained(filled(tmp_path / "1.db", 3), link)
+    collected(link, tmp_path / "all.db")
+    assert len(incidents(tmp_path / "all.db")) == 3
+    assert client.xlen("inkgate:sightings:unreadable") == 4
+
+
+def test_away_redis_leaves_records_here(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        link = stream(server, tmp_path)
+        path = filled(tmp_path / "1.db", 10)
+        server.stop()
+        with pytest.raises(StreamAway):
+            drained(path, link)
+        filled(path, 10, first=10)
+        server.start()
+        assert drained(path, link) == 20
+
+
+def test_killed_redis_that_forgot_its_last_second_gets_it_again(tmp_path: Path) -> None:
+    # Without an append-only file a killed Redis forgets all: the worst that can be.
+    with RedisServer("appendonly no", 'save ""') as server:
+        link = stream(server, tmp_path)
+        path = filled(tmp_path / "1.db", 10)
+        assert drained(path, link) == 10
+        server.kill()
+        server.start()
+        assert drained(path, link) == 10
+        assert drained(path, link) == 0
+        assert collected(link, tmp_path / "all.db") == 10
+
+
+def test_appended_only_file_survives_a_stop(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        link = stream(server, tmp_path)
+        path = filled(tmp_path / "1.db", 10)
+        drained(path, link)
+        link.prepare()
+        assert len(link.take(4)) == 4
+        server.stop()
+        server.start()
+        assert collected(stream(server, tmp_path), tmp_path / "all.db") == 10
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    key, cert = folder / "tls.key", folder / "tls.crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=redis.example",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, cert
+
+
+def test_tls_and_acl_user(tmp_path: Path) -> None:
+    key, cert = certificate(tmp_path)
+    proxy = "on >proxy-password ~inkgate:sightings +xadd +info +ping +client|setname"
+    reporter = (
+        "on >reporter-password ~inkgate:sightings ~inkgate:sightings:unreadable "
+        "+xreadgroup +xautoclaim +xack +xtrim +xpending +xrange +xadd +exists +xinfo|groups "
+        "+xgroup|create +ping +client|setname"
+    )
+    with RedisServer(
+        f"tls-cert-file {cert}", f"tls-key-file {key}", f"tls-ca-cert-file {cert}",
+        "tls-auth-clients no", "user default off", f"user proxy {proxy}",
+        f"user reporter {reporter}", scheme="rediss",
+    ) as server:  # fmt: skip
+        for name in ("proxy", "reporter"):
+            (tmp_path / name).write_text(f"{name}-password\n")
+        secure = {"ca_file": "tls.crt"}
+        path = filled(tmp_path / "1.db", 10)
+        out = stream(server, tmp_path, user="proxy", password_file="proxy", **secure)
+        assert drained(path, out) == 10
+        into = stream(server, tmp_path, user="reporter", password_file="reporter", **secure)
+        assert collected(into, tmp_path / "all.db") == 10
+        with pytest.raises(StreamRefused, match="ACL"):
+            collected(out, tmp_path / "other.db")
+        (tmp_path / "wrong").write_text("other-password")
+        wrong = stream(server, tmp_path, user="proxy", password_file="wrong", **secure)
+        with pytest.raises(StreamRefused) as refused:
+            wrong.server()
+        assert "other-password" not in str(refused.value)
+        stranger = stream(server, tmp_path, user="proxy", password_file="proxy")
+        with pytest.raises(StreamAway):
+            stranger.server()
+
+
+def test_password_in_the_url_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text('[sightings]\njournal = "rediss://user:secret-word@redis.example"\n')
+    with pytest.raises(SettingsError, match="password_file") as error:
+        load_section(config, "sightings", SightingsSettings)
+    assert "secret-word" not in str(error.value)
+
+
+def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
+    with RedisServer() as redis, MispServer(populated(20, 10), rough(11, rate=0.1)) as server:
+        lines = f'journal = "{redis.url}"'
+        claim = "[sightings.redis]\nclaim_seconds = 0.5\ntimeout = 2.0"
+        with Reporting(server, sightings=lines, more=claim) as reporting:
+            spools = [(reporting.folder / "sightings.db", "proxy1")] * 4
+            writers = Writers(server.misp, reporting.folder, spools, 750)
+            drain = subprocess.Popen(
+                reporting.command("drain", "--follow"), stderr=subprocess.DEVNULL
+            )
+            killed = Killed(reporting.command("report", "--follow"), 5, seed=11, longest=0.7)
+            for how in (redis.stop, redis.kill):
+                time.sleep(0.7)
+                how()
+                time.sleep(0.3)
+                redis.start()
+            killed.wait()
+            writers.wait()
+            drain.terminate()
+            assert drain.wait(20) == 0
+            reporting.run("drain")
+            reporting.run("report")
+            assert reporting.told() == truth([reporting.folder / "sightings.db"])
+            assert counted(reporting.folder / "collected.db") == 3000
+            assert reporting.json("status")[0]["refused"] == 0

@@ -1,0 +1,85 @@
+"""Groups, parties and whole aggregations in memory."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sightings.aggregation.group import Group, default_threshold
+from sightings.aggregation.labels import Labels, label_of
+from sightings.aggregation.masked_aggregator import MaskedCollector
+from sightings.aggregation.masked_subscriber import MaskedContributor
+from sightings.aggregation.protocol import Collector, Contributor, Totals
+from sightings.aggregation.session import Session
+from sightings.aggregation.shi import ShiCollector, ShiContributor, deal
+
+PERIOD = "2026-01-05"
+
+
+def identities(count: int) -> dict[str, Ed25519PrivateKey]:
+    return {f"org-{n:03d}": Ed25519PrivateKey.generate() for n in range(count)}
+
+
+def labels(count: int, serial: int = 7) -> Labels:
+    return Labels(serial, (label_of(str(uuid.UUID(int=n))) for n in range(count)))
+
+
+class Party:
+    """A group with all its keys, and one session of it."""
+
+    def __init__(
+        self, protocol: str, subscribers: int, length: int, period: str = PERIOD, **settings: Any
+    ) -> None:
+        self.identities = identities(subscribers)
+        keys = {n: k.public_key().public_bytes_raw().hex() for n, k in self.identities.items()}
+        settings = {
+            "threshold": default_threshold(subscribers), "quota_subscribers": 3, "name": "isac",
+            **settings,
+        }  # fmt: skip
+        self.group = Group(protocol=protocol, subscribers=keys, **settings)  # type: ignore[arg-type]
+        self.session = Session(self.group, period, labels(length))
+        self.aggregator_key, self.shi_keys = deal(sorted(keys))
+        self.secrets = {name: os.urandom(32) for name in keys}
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.identities)
+
+    def contributor(self, name: str, session: Session | None = None) -> Contributor:
+        session = session or self.session
+        if self.group.protocol == "shi":
+            return ShiContributor(session, name, self.identities[name], self.shi_keys[name])
+        return MaskedContributor(session, name, self.identities[name], self.secrets[name])
+
+    def collector(self) -> Collector:
+        if self.group.protocol == "shi":
+            return ShiCollector(self.session, self.aggregator_key)
+        return MaskedCollector(self.session)
+
+    def run(
+        self,
+        vectors: dict[str, Sequence[int]],
+        drops: dict[int, set[str]] | None = None,
+        tamper: Callable[[int, str, bytes], bytes] = lambda _round, _name, message: message,
+    ) -> Totals:
+        """A whole aggregation; `drops` says who is not heard from a round on."""
+        collector = self.collector()
+        histories: dict[str, list[bytes]] = {name: [] for name in self.names}
+        gone: set[str] = set()
+        for number in range(len(collector.rounds)):
+            gone |= (drops or {}).get(number, set())
+            for name in histories.keys() - gone:
+                answer = self.contributor(name).answer(histories[name], vectors[name])
+                collector.accept(tamper(number, name, answer))
+            sent = collector.close()
+            histories = {n: [*h, sent[n]] for n, h in histories.items() if n in sent}
+        return collector.totals()
+
+
+def total_of(vectors: dict[str, Sequence[int]], without: Sequence[str] = ()) -> list[int]:
+    kept = [vector for name, vector in vectors.items() if name not in without]
+    return [sum(column) for column in zip(*kept, strict=True)]
