@@ -136,7 +136,10 @@ def _split(text: str) -> tuple[Authority, str]:
 
 def _pieces(text: str) -> tuple[str, str, str]:
     """Scheme, authority and the rest, as they are written."""
-    text = text.strip(_AROUND).translate(_REMOVED).partition("#")[0]
+    text = text.strip(_AROUND)
+    if not text.isprintable():
+        text = text.translate(_REMOVED)
+    text = text.partition("#")[0]
     before, question, query = text.partition("?")
     if _NO_HOST.match(before):
         raise Refused("a scheme without hosts")

@@ -133,6 +133,8 @@ class MariaDb:
                 f"--port={self.port}",
                 f"--log-error={self.log}",
                 f"--pid-file={self.folder / 'pid'}",
+                # Its user may not write where ours may.
+                f"--tmpdir={self.folder}",
                 "--bind-address=127.0.0.1",
                 "--skip-name-resolve",
                 "--skip-log-bin",
@@ -164,6 +166,7 @@ class MariaDb:
                 "--skip-test-db",
                 "--skip-name-resolve",
                 "--innodb-log-file-size=8M",
+                f"--tmpdir={self.folder}",
             ],
             capture_output=True,
             text=True,
