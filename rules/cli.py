@@ -17,6 +17,7 @@ from rich.table import Table
 from rules.archive import export_pack, install_archive
 from rules.canonical import Refused, Value, canonical_attribute
 from rules.command import OneLineErrors
+from rules.errors import RefreshError
 from rules.foreign.cli import export_foreign, or_foreign
 from rules.generation import Generation
 from rules.install import open_current
@@ -24,8 +25,10 @@ from rules.kdf import Pbkdf2, Profile
 from rules.keys import make_signing_key, make_token, read_public_key, read_token
 from rules.manifest import Manifest
 from rules.matcher import Match, Matcher
+from rules.places import Places, only_one, places
 from rules.publish import PACK
-from rules.refresh import Options, Places, RefreshError, Summary, only_one, places, refresh
+from rules.reading import Options
+from rules.refresh import Summary, refresh
 from rules.screen import Bar, print_problems, print_summary
 from rules.settings import RulesSettings, load_section, settings_path
 from rules.sources.source import Origin

@@ -28,3 +28,7 @@ class PackError(Exception):
         self.error_class: ErrorClass = error_class
         self.problem = problem
         self.remedy = remedy
+
+
+class RefreshError(Exception):
+    """A refresh that changed nothing; says why and what to do."""

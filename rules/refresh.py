@@ -6,67 +6,37 @@ rename, and whatever was there before works until then.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rules.collect import Collector, read_allow_list
 from rules.epoch import EpochRecord, choose_epoch
-from rules.errors import PackError
-from rules.false_positives import FalsePositives
+from rules.errors import PackError, RefreshError
 from rules.install import check_files, install_pack, installed_serial, verify_pack
 from rules.kdf import check_profile
-from rules.keys import read_public_key, read_signing_key, read_token
+from rules.keys import read_public_key, read_signing_key
 from rules.manifest import FORMAT, Manifest, parse_manifest, verify_signature
 from rules.pack import MANIFEST, SIGNATURE, read_small
 from rules.padding import Padding, read_padding_key
 from rules.partition import Done, Epoch, Task
+from rules.places import Places, only_one, places
 from rules.publish import PACK, last_serial, publish, published_content
+from rules.reading import Options, collect
 from rules.report import Report
 from rules.runs import Run, open_run
-from rules.selection import Selection, SelectSettings
-from rules.settings import RulesSettings, SubscriberSettings, resolve
-from rules.sources.configured import configured_sources
-from rules.sources.last_good import LastGood
-from rules.sources.source import Origin
+from rules.settings import RulesSettings
 from rules.sources.unreadable import Unreadable
 from rules.spool import Part, Spool
 from rules.stages import Progress, Stage, Stages
-from rules.warninglists import WarningLists, packaged_lists
+from rules.subscriber import Subscriber, find_subscriber
 from rules.workers import seal_partitions
 
 REPORT: Final = "last-refresh.tsv"
 SEALED: Final = "sealed"
-_TICK: Final = 1000
-
-
-class RefreshError(Exception):
-    """A refresh that changed nothing; says why and what to do."""
-
-
-class Options(NamedTuple):
-    """What one refresh does differently.
-
-    Attributes:
-        allow_empty: publish even a set without any rule.
-        new_epoch: new salt, and so new keys for everything.
-        only: read sources of this origin only; of all others their last reading counts.
-        full: read all of every source, however fresh its mirror is.
-        subscriber: seal for this one, and install nothing here.
-    """
-
-    allow_empty: bool = False
-    new_epoch: bool = False
-    only: Origin | None = None
-    full: bool = False
-    subscriber: str | None = None
 
 
 class Summary(NamedTuple):
@@ -83,37 +53,6 @@ class Summary(NamedTuple):
     stages: list[Stage]
 
 
-class Places(NamedTuple):
-    """The folders and files of the `[rules]` section, resolved."""
-
-    publisher: Path
-    installed: Path
-    token_file: Path
-    public_key_file: Path
-    key_cache: Path
-
-
-def places(config: Path, settings: RulesSettings) -> Places:
-    """Resolve the section's paths against the settings file's folder."""
-    return Places(
-        resolve(config, settings.publisher),
-        resolve(config, settings.installed),
-        resolve(config, settings.token_file),
-        resolve(config, settings.public_key_file),
-        resolve(config, settings.key_cache),
-    )
-
-
-class _Subscriber(NamedTuple):
-    """For whom rules are sealed, and where his packs are made."""
-
-    name: str
-    token: bytes
-    workspace: Path
-    pad: int
-    select: SelectSettings
-
-
 def refresh(
     config: Path, settings: RulesSettings, progress: Progress, options: Options | None = None
 ) -> Summary:
@@ -128,13 +67,15 @@ def refresh(
     where = places(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
-    subscriber = _subscriber(config, settings, where, options.subscriber)
+    subscriber = find_subscriber(config, settings, where, options.subscriber)
     subscriber.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_one(where.publisher):
         report = Report(subscriber.workspace / REPORT)
         spool = Spool(where.publisher / "spool")
         try:
-            faults = _collect(config, settings, where, subscriber, spool, report, stages, options)
+            faults = collect(
+                config, settings, where, subscriber.select, spool, report, stages, options
+            )
             parts = spool.finish()
             if not any(part.records for part in parts) and not options.allow_empty:
                 raise RefreshError(_nothing(faults))
@@ -177,116 +118,6 @@ def refresh(
     )
 
 
-@contextlib.contextmanager
-def only_one(publisher: Path) -> Iterator[None]:
-    """Hold the publisher's lock.
-
-    Raises:
-        RefreshError: somebody else holds it.
-    """
-    publisher.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(publisher / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefreshError("another refresh is running; wait for it, or stop it") from None
-        yield
-    finally:
-        os.close(fd)
-
-
-def _subscriber(
-    config: Path, settings: RulesSettings, where: Places, name: str | None
-) -> _Subscriber:
-    if name is None:
-        token = read_token(where.token_file)
-        return _Subscriber(
-            settings.subscriber, token, where.publisher, settings.pad, settings.select
-        )
-    entry: SubscriberSettings | None = settings.subscribers.get(name)
-    if entry is None:
-        raise RefreshError(
-            f"{config}: there is no [rules.subscribers.{name}]; add it, with its token_file"
-        )
-    return _Subscriber(
-        name,
-        read_token(resolve(config, entry.token_file)),
-        where.publisher / "subscribers" / name,
-        settings.pad if entry.pad is None else entry.pad,
-        entry.select or settings.select,
-    )
-
-
-def _collect(
-    config: Path,
-    settings: RulesSettings,
-    where: Places,
-    subscriber: _Subscriber,
-    spool: Spool,
-    report: Report,
-    progress: Progress,
-    options: Options,
-) -> list[Unreadable]:
-    folder = config.absolute().parent
-    copies = LastGood(where.publisher / "last-good", may_be_empty=options.allow_empty)
-    sources = configured_sources(
-        settings.sources, folder, where.publisher / "sources", copies, full=options.full
-    )
-    chosen = [s for s in sources if options.only in (None, s.origin)]
-    if not chosen:
-        raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")
-    selection = Selection(
-        subscriber.select,
-        settings.max_age_days,
-        settings.actions,
-        settings.action,
-        datetime.now(UTC),
-    )
-    collector = Collector(
-        selection,
-        configured_false_positives(folder, settings, where, report),
-        settings.message,
-        spool,
-        report,
-        domain_ip_by_domain=settings.domain_ip_by_domain,
-    )
-    faults: list[Unreadable] = []
-    progress.start("reading", None)
-    for source in sources:
-        # What is not asked this time still counts as it was read last.
-        read = source.read if source in chosen else source.remembered
-        for attribute in read(faults):
-            collector.add(attribute)
-            if report.read % _TICK == 0:
-                progress.advance(_TICK)
-    copies.forget_others()
-    return faults
-
-
-def configured_false_positives(
-    folder: Path, settings: RulesSettings, where: Places, report: Report
-) -> FalsePositives:
-    """The allow list and the warninglists that the settings name.
-
-    Raises:
-        RefreshError, Unreadable: they name one that is not there.
-    """
-    allowed = read_allow_list((folder / path for path in settings.allow), report)
-    lists = None
-    if set(settings.warninglists.values()) != {"off"} or "default" not in settings.warninglists:
-        given = folder / settings.warninglists_folder if settings.warninglists_folder else None
-        source = given or packaged_lists()
-        if source is not None:
-            lists = WarningLists(source, where.publisher / "warninglists")
-            unknown = settings.warninglists.keys() - lists.names - {"default"}
-            if unknown:
-                raise RefreshError(
-                    f"[rules.warninglists] there is no list {', '.join(sorted(unknown))}"
-                )
-    return FalsePositives(allowed, lists, settings.warninglists)
-
-
 def _nothing(faults: Sequence[Unreadable]) -> str:
     return (
         "the sources hold no indicator that can be sealed; nothing was changed "
@@ -309,7 +140,7 @@ def _last_manifest(workspace: Path, where: Places, settings: RulesSettings) -> M
 
 
 def _next_manifest(
-    serial: int, epoch: EpochRecord, settings: RulesSettings, subscriber: _Subscriber
+    serial: int, epoch: EpochRecord, settings: RulesSettings, subscriber: Subscriber
 ) -> Manifest:
     """The new manifest without its files."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -331,7 +162,7 @@ def _next_manifest(
 
 
 def _seal(
-    parts: Sequence[Part], epoch: EpochRecord, subscriber: _Subscriber, progress: Progress
+    parts: Sequence[Part], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
 ) -> tuple[Done, list[Run]]:
     folder = subscriber.workspace / SEALED / epoch.set_id
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -357,7 +188,7 @@ def _publish(
     parts: Sequence[Part],
     old: Manifest | None,
     base: Manifest,
-    subscriber: _Subscriber,
+    subscriber: Subscriber,
     where: Places,
     settings: RulesSettings,
 ) -> tuple[Path, Manifest, bool]:
@@ -378,7 +209,7 @@ def _publish(
     return pack, manifest, True
 
 
-def _is_whole(subscriber: _Subscriber, manifest: Manifest) -> bool:
+def _is_whole(subscriber: Subscriber, manifest: Manifest) -> bool:
     try:
         check_files(subscriber.workspace / PACK, manifest)
     except PackError:

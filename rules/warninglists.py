@@ -7,45 +7,32 @@ that a rule equals and the listed names that a rule would cover.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import ipaddress
 import mmap
-import os
 import re
 import socket
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from rules.canonical import Refused, Value, canonical_name
+from rules.canonical import Value
 from rules.sources.unreadable import Unreadable
+from rules.warninglist_index import (
+    Index,
+    compile_lists,
+    fingerprint,
+    hash_key,
+    load_index,
+    remove_others,
+)
 
 Relation = Literal["is", "covers", "below"]
 
-_NAME_CLASSES: Final = frozenset(("domain", "hostname", "url", "domain|ip"))
-_MAX_LIST_BYTES: Final = 256 << 20
-_FORMAT: Final = b"1"
-_BUCKETS: Final = 64
-_BUCKET_SHIFT: Final = 58
 _FEW: Final = 64
-_first = itemgetter(0)
-
-
-class WarningListFile(msgspec.Struct):
-    """A list.json of MISP's warninglists."""
-
-    name: str
-    type: Literal["string", "substring", "hostname", "cidr", "regex"]
-    version: int | str
-    entries: list[str] = msgspec.field(name="list")
-    matching_attributes: tuple[str, ...] = ()
 
 
 class Hit(NamedTuple):
@@ -61,28 +48,6 @@ class Hit(NamedTuple):
     name: str
     title: str
     relation: Relation
-
-
-class _Meta(msgspec.Struct, frozen=True):
-    name: str
-    title: str
-    classes: frozenset[str]
-    below: bool
-
-
-class _Small(msgspec.Struct, frozen=True):
-    """What does not lie in the mapped index."""
-
-    lists: list[_Meta]
-    # Every distinct combination of (list, 1 if it covers) that a key has.
-    combinations: list[list[tuple[int, int]]]
-    starts4: list[int]
-    lists4: list[int]
-    starts6: list[bytes]
-    lists6: list[int]
-    networks: list[list[int]]
-    substrings: list[tuple[int, list[str]]]
-    patterns: list[tuple[int, list[str]]]
 
 
 def packaged_lists() -> Path | None:
@@ -110,18 +75,20 @@ class WarningLists:
             raise Unreadable(
                 lists, None, "holds no warninglists", "correct [rules] warninglists_folder"
             )
-        key = _fingerprint(paths)
+        key = fingerprint(paths)
         index.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys, small = index / f"{key}.keys", index / f"{key}.lists"
-        if not (keys.exists() and small.exists()):
-            _compile(paths, keys, small)
-            _remove_others(index, key)
+        loaded = load_index(keys, small)
+        if loaded is None:
+            compile_lists(paths, keys, small)
+            remove_others(index, key)
+            loaded = msgspec.msgpack.decode(small.read_bytes(), type=Index)
+        self._small = loaded
         with keys.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         count = len(self._map) // 12
         self._hashes = memoryview(self._map)[: count * 8].cast("Q")
         self._sets = memoryview(self._map)[count * 8 :].cast("I")
-        self._small = msgspec.msgpack.decode(small.read_bytes(), type=_Small)
         self._inside: dict[str, Inside] = {}
         self.names = frozenset(meta.name for meta in self._small.lists)
 
@@ -192,7 +159,7 @@ class WarningLists:
         return Inside(of_class(small.substrings), of_class(small.patterns))
 
     def _combination(self, key: bytes) -> list[tuple[int, int]]:
-        number = _hash(key)
+        number = hash_key(key)
         place = bisect_left(self._hashes, number)
         if place < len(self._hashes) and self._hashes[place] == number:
             return self._small.combinations[self._sets[place]]
@@ -251,169 +218,3 @@ def _overlap(
     for place in range(first, last):
         found.update(networks[sets[place]])
     return found
-
-
-def _hash(key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
-
-
-def _fingerprint(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256(_FORMAT)
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:32]
-
-
-def _remove_others(index: Path, key: str) -> None:
-    for path in index.iterdir():
-        if not path.name.startswith(key):
-            path.unlink(missing_ok=True)
-
-
-def _compile(paths: list[Path], keys: Path, small: Path) -> None:
-    metas: list[_Meta] = []
-    names = _Keys()
-    networks: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
-    substrings: list[tuple[int, list[str]]] = []
-    patterns: list[tuple[int, list[str]]] = []
-    for number, path in enumerate(paths):
-        content = _read(path)
-        classes = frozenset(content.matching_attributes)
-        metas.append(_Meta(path.parent.name, content.name, classes, content.type == "hostname"))
-        match content.type:
-            case "cidr":
-                _add_networks(networks, number, content.entries)
-            case "substring":
-                substrings.append((number, [text.lower() for text in content.entries]))
-            case "regex":
-                patterns.append((number, list(_patterns(content.entries))))
-            case _:
-                add = names.add_names if classes & _NAME_CLASSES else names.add_texts
-                add(number, content.entries)
-    combinations = names.write(keys)
-    table: dict[tuple[int, ...], int] = {}
-    starts4, lists4 = _segments(networks[4], table)
-    starts6, lists6 = _segments(networks[6], table)
-    data = _Small(
-        metas,
-        combinations,
-        starts4,
-        lists4,
-        [start.to_bytes(16) for start in starts6],
-        lists6,
-        [list(numbers) for numbers in table],
-        substrings,
-        patterns,
-    )
-    _write(small, msgspec.msgpack.encode(data))
-
-
-def _read(path: Path) -> WarningListFile:
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_MAX_LIST_BYTES), type=WarningListFile)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Unreadable(
-            path, None, f"is not a warninglist ({error})", "install the lists again"
-        ) from None
-
-
-class _Keys:
-    """Hashes of entries and the lists they stand for, with little memory for millions."""
-
-    def __init__(self) -> None:
-        # By the hash's first bits: what is sorted at a time stays small.
-        self._hashes = [array("Q") for _ in range(_BUCKETS)]
-        self._marks = [array("H") for _ in range(_BUCKETS)]
-
-    def add_texts(self, number: int, texts: Iterable[str]) -> None:
-        """A list's entries that are no names."""
-        for text in texts:
-            self._add(b"t" + text.strip().lower().encode(), number << 1)
-
-    def add_names(self, number: int, texts: Iterable[str]) -> None:
-        """A list's names, and all names above them as covering."""
-        above: set[str] = set()
-        for text in texts:
-            try:
-                name = canonical_name(text.strip().removeprefix("*."))
-            except Refused:
-                continue
-            self._add(b"n" + name.encode(), number << 1)
-            # What is above a name that was seen was seen, too.
-            while (name := name.partition(".")[2]) and name not in above:
-                above.add(name)
-        for name in above:
-            self._add(b"n" + name.encode(), number << 1 | 1)
-
-    def write(self, path: Path) -> list[list[tuple[int, int]]]:
-        """Write the sorted hashes and the number of each one's combination of lists."""
-        hashes, sets = array("Q"), array("I")
-        table: dict[tuple[int, ...], int] = {}
-        for bucket, marks in zip(self._hashes, self._marks, strict=True):
-            entries = sorted(zip(bucket, marks, strict=True))
-            for key, group in groupby(entries, _first):
-                lists = tuple(dict.fromkeys(mark for _, mark in group))
-                hashes.append(key)
-                sets.append(table.setdefault(lists, len(table)))
-        _write(path, hashes.tobytes() + sets.tobytes() or b"\0" * 12)
-        return [[(mark >> 1, mark & 1) for mark in lists] for lists in table]
-
-    def _add(self, key: bytes, mark: int) -> None:
-        number = _hash(key)
-        self._hashes[number >> _BUCKET_SHIFT].append(number)
-        self._marks[number >> _BUCKET_SHIFT].append(mark)
-
-
-def _add_networks(
-    networks: dict[int, list[tuple[int, int, int]]], number: int, texts: Iterable[str]
-) -> None:
-    for text in texts:
-        try:
-            network = ipaddress.ip_network(text.strip(), strict=False)
-        except ValueError:
-            continue
-        low, high = int(network.network_address), int(network.broadcast_address)
-        networks[network.version].append((low, high, number))
-
-
-def _segments(
-    networks: list[tuple[int, int, int]], table: dict[tuple[int, ...], int]
-) -> tuple[list[int], list[int]]:
-    """Cut the address space where any network begins or ends."""
-    events = sorted(
-        event
-        for low, high, number in networks
-        for event in ((low, 1, number), (high + 1, 0, number))
-    )
-    open_lists: dict[int, int] = {}
-    starts, sets = [0], [table.setdefault((), len(table))]
-    for place, group in groupby(events, lambda event: event[0]):
-        for _, begins, number in group:
-            open_lists[number] = open_lists.get(number, 0) + (1 if begins else -1)
-        now = tuple(sorted(number for number, count in open_lists.items() if count))
-        starts.append(place)
-        sets.append(table.setdefault(now, len(table)))
-    # An address above 128 bits does not exist; its segment would not fit.
-    while starts[-1] >= 1 << 128:
-        starts.pop()
-        sets.pop()
-    return starts, sets
-
-
-def _patterns(texts: Iterable[str]) -> Iterator[str]:
-    """PHP writes /pattern/flags."""
-    for text in texts:
-        body = text[1:].rpartition("/")[0] if text.startswith("/") else text
-        try:
-            re.compile(body)
-        except re.error:
-            continue
-        yield f"(?:{body})"
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

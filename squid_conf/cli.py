@@ -12,7 +12,7 @@ import msgspec
 from helper.settings import HelperSettings
 from icap_server.settings import IcapSettings
 from rules.command import OneLineErrors
-from rules.refresh import RefreshError
+from rules.errors import RefreshError
 from rules.settings import load_section, resolve, settings_path
 from squid_conf.bump import Bump, Bumping, bumping
 from squid_conf.check import helper_problem

@@ -19,7 +19,8 @@ from typing import Final
 
 from helper.settings import HelperSettings
 from rules.keys import make_signing_key, make_token
-from rules.refresh import places, refresh
+from rules.places import places
+from rules.refresh import refresh
 from rules.settings import RulesSettings, load_section, resolve
 from squid_conf.fragment import fragment
 from squid_conf.minimal import minimal

@@ -21,7 +21,7 @@ from rules.foreign.plan import Match, Plan, cores, make_plan, statement
 from rules.foreign.rule import ForeignRules
 from rules.foreign.thesis_writer import Cost
 from rules.keys import read_token
-from rules.refresh import Places
+from rules.places import Places
 from rules.screen import Bar
 from rules.settings import RulesSettings
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from rules.canonical import Refused
+from rules.errors import RefreshError
 from rules.false_positives import FalsePositives
 from rules.foreign.thesis_writer import Cost, ThesisWriter
 from rules.indicators import indicators_of
-from rules.refresh import Places, RefreshError, configured_false_positives, only_one
+from rules.places import Places, only_one
+from rules.reading import configured_false_positives
 from rules.report import Report
 from rules.selection import Selection
 from rules.settings import RulesSettings

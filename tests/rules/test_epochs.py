@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from support.installation import Installation, attribute
 
+from rules.errors import RefreshError
 from rules.install import open_current
 from rules.keys import make_token
 from rules.manifest import Manifest
-from rules.refresh import RefreshError, only_one
+from rules.places import only_one
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from support.installation import Installation, attribute
 
 from rules.canonical import canonical_attribute
+from rules.errors import RefreshError
 from rules.false_positives import AllowList
-from rules.refresh import RefreshError
 from rules.sources.unreadable import Unreadable
 from rules.warninglists import Hit, WarningLists, packaged_lists
 
@@ -88,6 +89,17 @@ def test_compiled_lists_are_used_again_until_a_list_changes(tmp_path: Path) -> N
     again = WarningLists(folder, index)
     assert not {path.name for path in index.iterdir()} & first
     value = canonical_attribute("domain", "other-name.example")
+    assert again.search("domain", value) == [Hit("exact-names", "List of exact-names", "is")]
+
+
+@pytest.mark.parametrize("suffix", ["keys", "lists"])
+def test_cut_off_index_is_compiled_again(tmp_path: Path, suffix: str) -> None:
+    folder, index = write_lists(tmp_path / "lists"), tmp_path / "index"
+    WarningLists(folder, index)
+    (path,) = index.glob(f"*.{suffix}")
+    os.truncate(path, path.stat().st_size - 12)
+    again = WarningLists(folder, index)
+    value = canonical_attribute("domain", "only.example")
     assert again.search("domain", value) == [Hit("exact-names", "List of exact-names", "is")]
 
 

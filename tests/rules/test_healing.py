@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from support.installation import Installation, attribute
 
-from rules.errors import PackError
+from rules.errors import PackError, RefreshError
 from rules.install import open_current
 from rules.keys import make_signing_key, make_token
-from rules.refresh import RefreshError
 
 
 @pytest.fixture
@@ -237,7 +236,7 @@ def test_block_that_has_expired_does_not_live_on_in_a_log(
 ) -> None:
     installation.configure('max_age_days = { domain = 10 }\nactions = { "tag:watch" = "log" }')
     now = 1_790_000_000
-    monkeypatch.setattr("rules.refresh.datetime", _Clock(now))
+    monkeypatch.setattr("rules.reading.datetime", _Clock(now))
     installation.add(
         "both",
         attribute("domain", "one.example", timestamp=str(now - 9 * 86_400)),
@@ -251,7 +250,7 @@ def test_block_that_has_expired_does_not_live_on_in_a_log(
     assert match.message.action == "block"
     monkeypatch.setattr("rules.matcher.time.time", lambda: now + 2 * 86_400)
     assert matcher.look_up("domain", "name", b"one.example") is None
-    monkeypatch.setattr("rules.refresh.datetime", _Clock(now + 2 * 86_400))
+    monkeypatch.setattr("rules.reading.datetime", _Clock(now + 2 * 86_400))
     installation.refresh()
     match = installation.matcher().look_up("domain", "name", b"one.example")
     assert match is not None

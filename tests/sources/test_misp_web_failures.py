@@ -13,7 +13,7 @@ from support.installation import BIN, Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Faults, MispServer, Role
 
-from rules.refresh import RefreshError
+from rules.errors import RefreshError
 
 
 def test_retry_after_is_honoured(linked: Installation, server: MispServer) -> None:

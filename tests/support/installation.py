@@ -16,7 +16,9 @@ from typing import Any
 from rules.install import open_current
 from rules.keys import make_signing_key, make_token, read_token
 from rules.matcher import Matcher
-from rules.refresh import Options, Places, Summary, places, refresh
+from rules.places import Places, places
+from rules.reading import Options
+from rules.refresh import Summary, refresh
 from rules.settings import RulesSettings, load_section
 
 BIN = Path(sys.prefix).resolve() / "bin"
