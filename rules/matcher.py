@@ -155,16 +155,18 @@ class Matcher:
         pair: tuple[Value, ...] = ()
         if host is not None and host.kind == "name" and self.has_pairs:
             pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
-        alone: tuple[Value, ...] = (("ip", address.encode()),) if self._has_ports else ()
-        if not networks and not pair and not alone:
+        alone: Value = ("ip", address.encode())
+        wanted = networks + pair
+        if self._has_ports and alone not in networks:
+            wanted += (alone,)
+        if not wanted:
             return ServerVerdict((), by_port=False)
-        derived = yield networks + pair + alone
-        count = len(networks)
+        derived = dict(zip(wanted, (yield wanted), strict=True))
         matches = [
-            *self._all_opened(("ip-dst",), derived[:count]),
-            *self._all_opened(("domain|ip",), derived[count : count + len(pair)]),
+            *self._all_opened(("ip-dst",), [derived[value] for value in networks]),
+            *self._all_opened(("domain|ip",), [derived[value] for value in pair]),
         ]
-        by_port = bool(alone) and self.generation.gate_passes("suffix", derived[-1])
+        by_port = self._has_ports and self.generation.gate_passes("suffix", derived[alone])
         if by_port:
             matches += yield from self._port_steps(("ip-dst|port",), Host("ip", address), port)
         return ServerVerdict(tuple(matches), by_port)
