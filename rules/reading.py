@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from rules.collect import Collector, read_allow_list
 from rules.errors import RefreshError
 from rules.false_positives import FalsePositives
+from rules.judge import Judge
 from rules.places import Places
 from rules.report import Report
 from rules.selection import Selection, SelectSettings
@@ -20,8 +24,6 @@ from rules.sources.unreadable import Unreadable
 from rules.spool import Spool
 from rules.stages import Progress
 from rules.warninglists import WarningLists, packaged_lists
-
-_TICK: Final = 1000
 
 
 class Options(NamedTuple):
@@ -72,25 +74,32 @@ def collect(
         settings.action,
         datetime.now(UTC),
     )
-    collector = Collector(
+    judge = Judge(
         selection,
         configured_false_positives(folder, settings, where, report),
         settings.message,
-        spool,
-        report,
         domain_ip_by_domain=settings.domain_ip_by_domain,
     )
     faults: list[Unreadable] = []
     progress.start("reading", None)
-    for source in sources:
-        # What is not asked this time still counts as it was read last.
-        read = source.read if source in chosen else source.remembered
-        for attribute in read(faults):
-            collector.add(attribute)
-            if report.read % _TICK == 0:
-                progress.advance(_TICK)
+    with Collector(judge, spool, report, progress.advance) as collector, _without_collection():
+        for source in sources:
+            # What is not asked this time still counts as it was read last.
+            read = source.read if source in chosen else source.remembered
+            for attribute in read(faults):
+                collector.add(attribute)
     copies.forget_others()
     return faults
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of attributes come and go, none in a cycle: looking for cycles costs a tenth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def configured_false_positives(

@@ -27,6 +27,12 @@ class Case(NamedTuple):
     reason: str
 
 
+def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
+    """An attribute's case. `reason` is a fixed phrase or a list's name, never a value."""
+    place = attribute.uuid or attribute.place or "no uuid"
+    return Case(outcome, place, attribute.type or "unknown", reason)
+
+
 class Report:
     """Counts cases and writes each as a row of a TSV file (mode 0600).
 
@@ -43,12 +49,10 @@ class Report:
         self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)
         self._file: TextIOWrapper | None = None
 
-    def add(self, outcome: Outcome, attribute: Attribute, reason: str) -> None:
-        """Note one case. `reason` is a fixed phrase or a list's name, never a value."""
-        place = attribute.uuid or attribute.place or "no uuid"
-        case = Case(outcome, place, attribute.type or "unknown", reason)
-        self.counts[outcome, reason] += 1
-        examples = self.examples[outcome, reason]
+    def add(self, case: Case) -> None:
+        """Note one case."""
+        self.counts[case.outcome, case.reason] += 1
+        examples = self.examples[case.outcome, case.reason]
         if len(examples) < EXAMPLES:
             examples.append(case)
         if self._file is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,11 +20,17 @@ import msgspec
 from rules.indicators import Record
 
 PARTITIONS: Final = 64
-_BATCH: Final = 256
 _LENGTH_BYTES: Final = 4
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Record])
+_DECODER = msgspec.msgpack.Decoder(Record)
+
+
+class Portion(msgspec.Struct, array_like=True):
+    """Some records of one partition: their number, and each after its length."""
+
+    records: int
+    data: bytes
 
 
 class Part(NamedTuple):
@@ -34,6 +40,21 @@ class Part(NamedTuple):
     path: Path
     records: int
     digest: bytes
+
+
+def portions(records: Iterable[Record]) -> dict[int, Portion]:
+    """Records by their partition, in their order."""
+    counts: dict[int, int] = {}
+    parts: dict[int, bytearray] = {}
+    encode = _ENCODER.encode
+    for record in records:
+        number = zlib.crc32(record.base()) % PARTITIONS
+        if number not in parts:
+            parts[number] = bytearray()
+        data = encode(record)
+        parts[number] += len(data).to_bytes(_LENGTH_BYTES) + data
+        counts[number] = counts.get(number, 0) + 1
+    return {number: Portion(counts[number], bytes(data)) for number, data in parts.items()}
 
 
 class Spool:
@@ -49,23 +70,21 @@ class Spool:
         self._folder = folder
         self._paths = [folder / f"{number:02d}.records" for number in range(PARTITIONS)]
         self._files = [path.open("wb") for path in self._paths]
-        self._batches: list[list[Record]] = [[] for _ in range(PARTITIONS)]
+        # Of the records, not of how they came: the same ones give the same digest.
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(PARTITIONS)]
         self._counts = [0] * PARTITIONS
 
-    def add(self, record: Record) -> None:
-        """Keep one record."""
-        number = zlib.crc32(record.base()) % PARTITIONS
-        batch = self._batches[number]
-        batch.append(record)
-        if len(batch) >= _BATCH:
-            self._flush(number)
+    def take(self, parts: Mapping[int, Portion]) -> None:
+        """Keep records."""
+        for number, portion in parts.items():
+            self._files[number].write(portion.data)
+            self._digests[number].update(portion.data)
+            self._counts[number] += portion.records
 
     def finish(self) -> list[Part]:
         """Write out what is left; nothing can be added any more."""
-        for number in range(PARTITIONS):
-            self._flush(number)
-            self._files[number].close()
+        for file in self._files:
+            file.close()
         return [
             Part(number, self._paths[number], self._counts[number], digest.digest())
             for number, digest in enumerate(self._digests)
@@ -77,19 +96,13 @@ class Spool:
             file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _flush(self, number: int) -> None:
-        batch = self._batches[number]
-        if not batch:
-            return
-        data = _ENCODER.encode(batch)
-        self._files[number].write(len(data).to_bytes(_LENGTH_BYTES) + data)
-        self._digests[number].update(data)
-        self._counts[number] += len(batch)
-        batch.clear()
-
 
 def read_part(path: Path) -> Iterator[Record]:
     """The records of one partition, in the order in which they were added."""
-    with path.open("rb") as file:
-        while length := file.read(_LENGTH_BYTES):
-            yield from _DECODER.decode(file.read(int.from_bytes(length)))
+    data = memoryview(path.read_bytes())
+    place = 0
+    decode = _DECODER.decode
+    while place < len(data):
+        start = place + _LENGTH_BYTES
+        place = start + int.from_bytes(data[place:start])
+        yield decode(data[start:place])

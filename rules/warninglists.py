@@ -33,6 +33,7 @@ from rules.warninglist_index import (
 Relation = Literal["is", "covers", "below"]
 
 _FEW: Final = 64
+_LARGE: Final = 4 << 20
 
 
 class Hit(NamedTuple):
@@ -58,6 +59,22 @@ def packaged_lists() -> Path | None:
     return Path(spec.origin).parent / "data" / "misp-warninglists" / "lists"
 
 
+def _compile_aside(paths: list[Path], keys: Path, small: Path) -> None:
+    """In a process of its own if there is much: it takes memory that ours would keep."""
+    if sum(path.stat().st_size for path in paths) < _LARGE:
+        compile_lists(paths, keys, small)
+        return
+    # Imported here: whoever reads settings comes by this module.
+    import multiprocessing  # noqa: PLC0415
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
+    from rules.workers import end_with_parent  # noqa: PLC0415
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
+        pool.submit(compile_lists, paths, keys, small).result()
+
+
 class WarningLists:
     """The compiled lists.
 
@@ -70,6 +87,7 @@ class WarningLists:
     """
 
     def __init__(self, lists: Path, index: Path) -> None:
+        self._folders = lists, index
         paths = sorted(lists.glob("*/list.json"))
         if not paths:
             raise Unreadable(
@@ -80,7 +98,7 @@ class WarningLists:
         keys, small = index / f"{key}.keys", index / f"{key}.lists"
         loaded = load_index(keys, small)
         if loaded is None:
-            compile_lists(paths, keys, small)
+            _compile_aside(paths, keys, small)
             remove_others(index, key)
             loaded = msgspec.msgpack.decode(small.read_bytes(), type=Index)
         self._small = loaded
@@ -91,6 +109,10 @@ class WarningLists:
         self._sets = memoryview(self._map)[count * 8 :].cast("I")
         self._inside: dict[str, Inside] = {}
         self.names = frozenset(meta.name for meta in self._small.lists)
+
+    def __reduce__(self) -> tuple[type[WarningLists], tuple[Path, Path]]:
+        # Another process maps the index itself.
+        return WarningLists, self._folders
 
     def search(self, indicator_class: str, value: Value) -> list[Hit]:
         """All lists that say something about an indicator."""

@@ -13,7 +13,7 @@ from rules.foreign.thesis_writer import Cost, ThesisWriter
 from rules.indicators import indicators_of
 from rules.places import Places, only_one
 from rules.reading import configured_false_positives
-from rules.report import Report
+from rules.report import Report, case_of
 from rules.selection import Selection
 from rules.settings import RulesSettings
 from rules.sources.attribute import Attribute
@@ -96,10 +96,10 @@ def _is_kept(attribute: Attribute, screen: FalsePositives, report: Report) -> bo
         for name, value in indicators_of(attribute, domain_ip_by_domain=False):
             verdict = screen.judge(name, value)
             if verdict is not None:
-                report.add(verdict.outcome, attribute, verdict.reason)
+                report.add(case_of(verdict.outcome, attribute, verdict.reason))
                 kept = kept and verdict.outcome == "marked"
     except Refused as refused:
-        report.add("refused", attribute, refused.reason)
+        report.add(case_of("refused", attribute, refused.reason))
         return False
     return kept
 
