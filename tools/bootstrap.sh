@@ -42,6 +42,7 @@ install_packages() {
 # Debian package, a program of it, the service that Debian starts when it installs it.
 wanted="curl:curl: squid-openssl:squid:squid"
 [ "$purpose" = run ] || wanted="$wanted mariadb-server:mariadbd:mariadb"
+[ "$purpose" = run ] || wanted="$wanted redis-server:redis-server:redis-server"
 [ "$purpose" != bench ] || wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx"
 missing="" unasked=""
 for entry in $wanted; do
