@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rules.archive import export_pack, install_archive
+from rules.audit.cli import audit_command, calibrate_command
 from rules.canonical import Refused, Value, canonical_attribute
 from rules.command import OneLineErrors
 from rules.foreign.cli import export_foreign, or_foreign
@@ -342,6 +343,8 @@ def _print_manifest(generation: Generation) -> None:
 
 
 main.add_command(export_foreign)
+main.add_command(audit_command)
+main.add_command(calibrate_command)
 
 
 if __name__ == "__main__":
