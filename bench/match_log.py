@@ -1,6 +1,6 @@
 """How fast `inkgate-rules match` reads a large access.log, cold and warm, on one core and two.
 
-    bench/match_log.py --names top-sites.txt.xz --lines 10000000
+    bench/match_log.py --names top-sites.txt.xz --count 100000 --lines 10000000
 
 The log is generated: hosts by Zipf's law over the names given (made-up ones without),
 with planted lines that match and no other. All planted must be found, and nothing
@@ -133,7 +133,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--names", type=Path, help="one benign name a line, the busiest first")
-    parser.add_argument("--count", type=int, default=100_000, help="how many of the names")
+    parser.add_argument("--count", type=int, default=5_000, help="how many of the names")
     parser.add_argument("--lines", type=int, default=500_000)
     parser.add_argument("--profiles", default="", help="of inkgate.toml; the defaults without")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])

@@ -64,7 +64,8 @@ def statements(found: Audit) -> Iterator[str]:
             yield (
                 "The gates spare an attacker the URLs of hosts that do not pass: "
                 f"{finding.population} takes {duration(fastest.gated)} instead of "
-                f"{duration(fastest.seconds)} on {fastest.device}, besides one derivation for each host."
+                f"{duration(fastest.seconds)} on {fastest.device}, besides one derivation "
+                "for each host."
             )
 
 

@@ -18,6 +18,8 @@ from rules.match.squid_format import FormatError
 
 # TYPE=VALUE; everything else names a file.
 _QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)
+# Options that go with other tools' rules only.
+_FOREIGN: Final = ("foreign", "token_file", "values")
 _REDIS: Final = "redis://127.0.0.1:6379/0"
 
 
@@ -54,7 +56,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
                 "name either TYPE=VALUE, or files, or one --redis-list or --redis-stream; "
                 "standard input is followed by itself"
             )
-        if more.get("foreign") is not None or (redis_list and redis_stream):
+        if any(more.get(name) for name in _FOREIGN) or (redis_list and redis_stream):
             raise click.UsageError("--foreign matches TYPE=VALUE or --values, not logs")
         inputs = Inputs(
             paths,

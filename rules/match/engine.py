@@ -32,7 +32,7 @@ class Engine:
     """
 
     def __init__(self, matcher: Matcher, limit: int) -> None:
-        self.known = Known(limit)
+        self.known = Known(limit, pairs=matcher.has_pairs)
         self._matcher = matcher
         manifest = matcher.generation.manifest
         self._classes = frozenset(manifest.classes)
@@ -62,10 +62,12 @@ class Engine:
         seen = Observed(entry.method, entry.uri, entry.server, entry.user_agent)
         found = finish(examination(seen, self._matcher), self._matcher.stretch)
         known = self.known
+        key = host_key(entry.uri)
         if found.clean_host:
-            known.keep_host(entry.method, host_key(entry.uri))
-        if found.clean_server or not entry.server:
-            keep(known.servers, entry.server)
+            known.keep_host(entry.method, key)
+        # Host, port and address together decide all that a server can match.
+        if found.clean_server or not entry.server or (known.pairs and not found.matches):
+            known.keep_server(entry.server, key)
         if found.clean_agent:
             keep(known.agents, entry.user_agent)
         yield from found.matches

@@ -66,6 +66,10 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
             yield from chunker.finish()
     except FormatError as error:
         raise unreadable(name, error) from None
+    except FileNotFoundError:
+        raise MatchError(
+            f"{name}: there is no such file; name a log, or a value as TYPE=VALUE"
+        ) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise MatchError(
             f"{name}: {_problem(error)}; what comes before was matched, check the rest"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rules.match.errors import MatchError
 from rules.match.times import parse_time
 from rules.match.worker import Hit
 from rules.settings import load_section, resolve
@@ -34,10 +35,10 @@ class SightingsWriter:
         """Journal hits in one transaction; the matches of one line are one incident.
 
         Raises:
-            JournalError: they were not journalled.
+            MatchError: they were not journalled.
         """
         from sightings.incident import new_incident  # noqa: PLC0415
-        from sightings.journal import Sighting  # noqa: PLC0415
+        from sightings.journal import JournalError, Sighting  # noqa: PLC0415
 
         now = time.time()
         incidents: dict[int, str] = {}
@@ -56,8 +57,11 @@ class SightingsWriter:
                     node=self._node,
                 )
             )
-        if sightings:
-            self._journal.append(sightings)
+        try:
+            if sightings:
+                self._journal.append(sightings)
+        except JournalError as error:
+            raise MatchError(str(error)) from None
 
     def close(self) -> None:
         """Close the journal."""

@@ -19,11 +19,13 @@ class Known:
 
     Args:
         limit: hosts to remember; of the other parts a fraction of it.
+        pairs: whether a server can be listed together with the name that was asked for.
     """
 
-    __slots__ = ("agents", "clients", "hosts", "parts", "servers")
+    __slots__ = ("agents", "clients", "hosts", "pairs", "parts", "servers")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, pairs: bool = False) -> None:
+        self.pairs = pairs
         self.hosts: Recent[str, bool] = Recent(limit)
         self.servers: Recent[str, bool] = Recent(limit // 2)
         self.agents: Recent[str, bool] = Recent(limit // 8)
@@ -34,10 +36,16 @@ class Known:
         """Whether a request with these parts is clean."""
         return bool(
             self.hosts.get(key)
-            and self.servers.get(server)
+            and self.servers.get(f"{server} {key}" if self.pairs else server)
             and self.agents.get(agent)
             and self.clients.get(client)
         )
+
+    def keep_server(self, server: str, key: str) -> None:
+        """Remember that a server is clean; where there are pairs, for this host."""
+        if len(server) + len(key) <= _MAX_KEY:
+            for text in (server,) if server else ("", ABSENT):
+                self.servers.put(f"{text} {key}" if self.pairs else text, True)
 
     def keep_host(self, method: str, key: str) -> None:
         """Remember that a host is clean, with all of its URLs."""

@@ -45,15 +45,18 @@ class SquidLog:
     def _split(self, text: str, known: Known, cells: Cells) -> Unknown:
         count, at_uri, at_server, at_client = cells
         hosts, servers, clients = known.hosts.young, known.servers.young, known.clients.young
+        pairs = known.pairs
         for number, line in enumerate(text.split("\n")):
             parts = line.split()
             # The one test that most lines of a log need.
             if len(parts) == count:
                 uri = parts[at_uri]
                 end = uri.find("/", HOST_FROM)
+                key = uri if end < 0 else uri[:end]
+                server = parts[at_server].rpartition("/")[2]
                 if (
-                    (uri if end < 0 else uri[:end]) in hosts
-                    and parts[at_server].rpartition("/")[2] in servers
+                    key in hosts
+                    and (f"{server} {key}" if pairs else server) in servers
                     and parts[at_client] in clients
                 ):
                     continue
@@ -66,13 +69,13 @@ class SquidLog:
             self._places.get(name, self._bad) for name in ("key", "server", "agent", "client")
         )
         hosts, servers = known.hosts.young, known.servers.young
-        agents, clients = known.agents.young, known.clients.young
+        agents, clients, pairs = known.agents.young, known.clients.young, known.pairs
         if "key" not in self._places or {"sni", "host"} & set(self._places):
             hosts = {}
         for number, groups in enumerate(self._pattern.findall(text)):
             if (
                 groups[key] in hosts
-                and groups[server] in servers
+                and (f"{groups[server]} {groups[key]}" if pairs else groups[server]) in servers
                 and groups[agent] in agents
                 and groups[client] in clients
             ):
