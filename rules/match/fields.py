@@ -6,6 +6,7 @@ Elastic Common Schema's, Squid's by its own documentation, and MISP's types.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -117,9 +118,15 @@ def _is_name(text: str) -> bool:
 def _values(fields: Fields) -> Iterator[tuple[str, str]]:
     yield from _files(fields)
     for place in fields:
-        kind = _VALUES.get(place) or (place if _MISP.fullmatch(place) else "")
+        kind = _kind(place)
         for text in _all(fields.get(place)) if kind else ():
             yield kind, text
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(place: str) -> str:
+    """The MISP type that a field holds, if it is not one of those with a part of their own."""
+    return _VALUES.get(place) or (place if _MISP.fullmatch(place) else "")
 
 
 def _files(fields: Fields) -> Iterator[tuple[str, str]]:

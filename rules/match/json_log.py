@@ -35,10 +35,8 @@ class JsonLog:
         if not isinstance(record, dict):
             return None
         fields = dict(_flat(record))
-        entry = entry_of(fields)
-        if not entry.uri and (inner := self._inside(fields)):
-            return inner
-        return entry
+        # First: `host` beside a message is the machine that sent it.
+        return self._inside(fields) or entry_of(fields)
 
     def unknown(self, text: str, known: Known) -> Unknown:  # noqa: ARG002 (see `Reader`)
         """Entries of all lines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from rules.match.worker import Result, Setup
 from rules.screen import Bar
 from rules.settings import RulesSettings, resolve
 
+_CLEAR_LINE: Final = "\r\x1b[2K"
 _SUFFIX: Final = "-match"
 
 
@@ -102,7 +104,9 @@ def _tell(chunk: Chunk, result: Result, shown: Shown, writer: SightingsWriter | 
         writer.write(result.hits)
     if result.hits:
         show = json_line if shown.as_json else text_line
-        click.echo("\n".join(show(chunk, hit) for hit in result.hits))
+        # On a terminal the progress bar stands in this line and draws itself anew below.
+        clear = _CLEAR_LINE if sys.stdout.isatty() else ""
+        click.echo(clear + "\n".join(show(chunk, hit) for hit in result.hits))
 
 
 def _chunks(

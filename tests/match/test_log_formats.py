@@ -190,7 +190,9 @@ def test_json(line: str, expected: Entry) -> None:
 
 def test_logstash_event_that_holds_a_squid_line() -> None:
     inside = NATIVE.replace('"', '\\"')
-    found = JsonLog().entry('{"@version":"1","message":"' + inside + '","host":"proxy"}')
+    found = JsonLog().entry(
+        '{"@version":"1","message":"' + inside + '","host":"proxy.office.example"}'
+    )
     assert found == SquidLog("squid").entry(NATIVE)
 
 
