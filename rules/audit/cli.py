@@ -29,7 +29,7 @@ from rules.keys import read_token
 from rules.matcher import Matcher
 from rules.settings import RulesSettings
 
-_LONGEST_RUNG = 0.1
+_LONGEST_RUNG = 0.03
 _KINDS = ("name", "url", "text", "ip")
 
 

@@ -31,12 +31,12 @@ class Setup(NamedTuple):
     Attributes:
         config: the settings file.
         keys: folder of the key cache.
-        limit: hosts, and as many stretched values, kept in memory.
+        limit: hosts, and as many stretched values, kept in memory: some 200 MiB at most.
     """
 
     config: Path
     keys: Path
-    limit: int = 200_000
+    limit: int = 400_000
 
 
 class Hit(NamedTuple):
