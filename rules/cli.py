@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rules.archive import export_pack, install_archive
+from rules.audit.cli import audit_command, calibrate_command
 from rules.canonical import Refused, Value, canonical_attribute
 from rules.command import OneLineErrors
 from rules.errors import RefreshError
@@ -24,6 +25,8 @@ from rules.install import open_current
 from rules.kdf import Pbkdf2, Profile
 from rules.keys import make_signing_key, make_token, read_public_key, read_token
 from rules.manifest import Manifest
+from rules.match.cli import or_logs
+from rules.match.errors import MatchError
 from rules.matcher import Match, Matcher
 from rules.places import Places, only_one, places
 from rules.publish import PACK
@@ -46,7 +49,7 @@ class _Settings(msgspec.Struct, frozen=True):
 
 
 class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, RefreshError)
+    expected = (*OneLineErrors.expected, RefreshError, MatchError)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -258,16 +261,18 @@ def inspect(settings: _Settings, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("queries", metavar="TYPE=VALUE…", nargs=-1)
+@click.argument("queries", metavar="TYPE=VALUE…|FILE…", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
+@or_logs
 @or_foreign
 @click.pass_obj
 def match(settings: _Settings, queries: tuple[str, ...], *, as_json: bool) -> None:
-    """Look up values: url=…, domain=…, ip-dst=…, 'ip-dst|port=198.51.100.7|443'.
+    """Look up values: url=…, domain=…, ip-dst=…, 'ip-dst|port=198.51.100.7|443'; or logs.
 
     A name is looked up as a proxy would: domain= also finds rules for its parent
     domains. Exit status as grep's: 0 found, 1 nothing found, 2 error. With --foreign
-    the rules of another tool are matched in batch (docs/foreign-rules.md).
+    the rules of another tool are matched in batch (docs/foreign-rules.md). A FILE, - for
+    standard input, is a log, plain or compressed (docs/matching.md).
     """
     where = settings.places
     token = read_token(where.token_file)
@@ -341,6 +346,8 @@ def _print_manifest(generation: Generation) -> None:
 
 
 main.add_command(export_foreign)
+main.add_command(audit_command)
+main.add_command(calibrate_command)
 
 
 if __name__ == "__main__":

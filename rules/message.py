@@ -36,6 +36,12 @@ class Message(msgspec.Struct, frozen=True):
         """The MISP attribute UUIDs, where the message carries them."""
         return tuple(a["uuid"] for a in self.attributes if "uuid" in a)
 
+    def event_ids(self) -> tuple[str, ...]:
+        """MISP event ids in the order of `uuids`, then those of attributes without a UUID."""
+        with_uuid = [a.get("event_id", "") for a in self.attributes if "uuid" in a]
+        others = [a["event_id"] for a in self.attributes if "uuid" not in a and "event_id" in a]
+        return (*with_uuid, *others)
+
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(Message)

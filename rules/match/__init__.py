@@ -1,0 +1,1 @@
+"""Matching what was logged: log formats, inputs, queues, all cores."""

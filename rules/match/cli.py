@@ -1,0 +1,117 @@
+"""`inkgate-rules match` on logs and queues."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from rules.foreign.cli import Settings
+from rules.foreign.plan import cores
+from rules.match.errors import MatchError
+from rules.match.formats import AUTO, open_reader
+from rules.match.squid_format import FormatError
+
+# TYPE=VALUE; everything else names a file.
+_QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)
+# Options that go with other tools' rules only.
+_FOREIGN: Final = ("foreign", "token_file", "values")
+_REDIS: Final = "redis://127.0.0.1:6379/0"
+
+
+def or_logs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `match` files and queues besides TYPE=VALUE."""
+
+    @functools.wraps(command)
+    def either(
+        *,
+        queries: tuple[str, ...],
+        log_format: str,
+        follow: bool,
+        redis_url: str,
+        redis_list: str | None,
+        redis_stream: str | None,
+        until_empty: bool,
+        orphaned_after: float,
+        sightings: bool,
+        quiet: bool,
+        **more: Any,
+    ) -> None:
+        # Imported here: the other commands need no Redis and no decompression.
+        from rules.match.run import Inputs, Shown, run  # noqa: PLC0415
+
+        paths = tuple(query for query in queries if not _QUERY.fullmatch(query))
+        queue = redis_list or redis_stream or ""
+        if not paths and not queue:
+            if follow or sightings or until_empty:
+                raise click.UsageError("--follow, --sightings and --until-empty go with a log")
+            command(queries=queries, **more)
+            return
+        if len(paths) != len(queries) or bool(paths) == bool(queue) or (follow and "-" in paths):
+            raise click.UsageError(
+                "name either TYPE=VALUE, or files, or one --redis-list or --redis-stream; "
+                "standard input is followed by itself"
+            )
+        if any(more.get(name) for name in _FOREIGN) or (redis_list and redis_stream):
+            raise click.UsageError("--foreign matches TYPE=VALUE or --values, not logs")
+        inputs = Inputs(
+            paths,
+            _checked(log_format),
+            follow,
+            redis_url,
+            queue,
+            redis_list is None,
+            until_empty,
+            orphaned_after,
+        )
+        shown = Shown(as_json=more["as_json"], quiet=quiet, sightings=sightings)
+        settings: Settings = click.get_current_context().obj
+        found, wrong = run(
+            settings.config, settings.rules, inputs, shown, more.get("jobs") or cores()
+        )
+        sys.exit(2 if wrong else 0 if found else 1)
+
+    for option in reversed(_OPTIONS):
+        either = option(either)
+    return either
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--format",
+        "log_format",
+        default=AUTO,
+        metavar="FORMAT",
+        help="json, zeek, squid, common, combined or a logformat of squid.conf [see for itself].",
+    ),
+    click.option("--follow", "-f", is_flag=True, help="Go on with lines as they come (tail -F)."),
+    click.option(
+        "--redis", "redis_url", default=_REDIS, show_default=True, metavar="URL", help="The Redis."
+    ),
+    click.option("--redis-list", metavar="KEY", help="Take lines from this list there."),
+    click.option("--redis-stream", metavar="KEY", help="Take entries from this stream there."),
+    click.option("--until-empty", is_flag=True, help="End when the list or stream is empty."),
+    click.option(
+        "--orphaned-after",
+        type=click.FloatRange(0.5, 3600),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Take a silent consumer's lines again.",
+    ),
+    click.option("--sightings", is_flag=True, help="Journal matches with their lines' own time."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no totals."),
+)
+
+
+def _checked(text: str) -> str:
+    if text != AUTO:
+        try:
+            open_reader(text)
+        except FormatError as error:
+            raise MatchError(f"--format {text}: {error}; take it from squid.conf") from None
+    return text

@@ -1,0 +1,148 @@
+"""Entries to matches, each part looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rules.canonical import (
+    Host,
+    Refused,
+    canonical_address,
+    canonical_attribute,
+    network_of,
+    observed_authority,
+)
+from rules.live.observed import Observed
+from rules.live.verdicts import examination
+from rules.match.entry import Entry, parse_port
+from rules.match.known import Known, host_key, keep
+from rules.matcher import Match, Matcher
+from rules.steps import finish
+
+_MAX_PART: Final = 300
+
+
+class Engine:
+    """Looks entries up in one generation, and remembers what is clean in it.
+
+    Args:
+        matcher: looks values up.
+        limit: hosts to remember as clean.
+    """
+
+    def __init__(self, matcher: Matcher, limit: int) -> None:
+        self.known = Known(limit, pairs=matcher.has_pairs)
+        self._matcher = matcher
+        manifest = matcher.generation.manifest
+        self._classes = frozenset(manifest.classes)
+        self._lengths = manifest.prefixes
+
+    def matches(self, entry: Entry) -> tuple[Match, ...]:
+        """Matches of a line, each rule once.
+
+        Raises:
+            PackError: the rule set is damaged.
+        """
+        if not (entry.names or entry.addresses or entry.values) and self.known.covers(
+            host_key(entry.uri), entry.server, entry.user_agent, entry.client
+        ):
+            return ()
+        found = [
+            *self._request(entry),
+            *self._client(entry.client),
+            *self._names(entry),
+            *self._addresses(entry),
+            *self._values(entry),
+        ]
+        distinct = {(m.indicator_class, m.message.uuids() or str(m.message)): m for m in found}
+        return tuple(distinct.values())
+
+    def _request(self, entry: Entry) -> Iterator[Match]:
+        seen = Observed(entry.method, entry.uri, entry.server, entry.user_agent)
+        found = finish(examination(seen, self._matcher), self._matcher.stretch)
+        known = self.known
+        key = host_key(entry.uri)
+        if found.clean_host:
+            known.keep_host(entry.method, key)
+        # Host, port and address together decide all that a server can match.
+        if found.clean_server or not entry.server or (known.pairs and not found.matches):
+            known.keep_server(entry.server, key)
+        if found.clean_agent:
+            keep(known.agents, entry.user_agent)
+        yield from found.matches
+        if not entry.uri and entry.server:
+            yield from self._server(entry.server, None, parse_port(entry.port))
+
+    def _client(self, client: str) -> Iterator[Match]:
+        if client and "ip-src" in self._classes and not self.known.clients.get(client):
+            found = list(self._source(client))
+            yield from found
+            if found:
+                return
+        keep(self.known.clients, client)
+
+    def _source(self, client: str) -> Iterator[Match]:
+        try:
+            address = canonical_address(client)
+        except Refused:
+            return
+        for length in self._lengths.get("6" if ":" in address else "4", ()):
+            data = network_of(address, length).encode()
+            if match := self._matcher.look_up("ip-src", "ip", data):
+                yield match
+
+    def _names(self, entry: Entry) -> Iterator[Match]:
+        for name in entry.names:
+            part = ("name", name, entry.port)
+            if self.known.parts.get(part):
+                continue
+            found: tuple[Match, ...] = ()
+            if (host := _host(name)) is not None:
+                found = finish(
+                    self._matcher.host_steps(host[0], parse_port(entry.port), whole=host[1]),
+                    self._matcher.stretch,
+                ).matches
+            yield from found
+            self._keep_part(part, clean=not found)
+
+    def _addresses(self, entry: Entry) -> Iterator[Match]:
+        host = _host(entry.names[0]) if entry.names else None
+        for text in entry.addresses:
+            yield from self._server(text, host[0] if host else None, None)
+
+    def _server(self, text: str, host: Host | None, port: int | None) -> Iterator[Match]:
+        part = ("server", text, host if self._matcher.has_pairs else None, port)
+        if self.known.parts.get(part):
+            return
+        found: tuple[Match, ...] = ()
+        try:
+            steps = self._matcher.server_steps(canonical_address(text), host, port)
+            found = finish(steps, self._matcher.stretch).matches
+        except Refused:
+            pass
+        yield from found
+        self._keep_part(part, clean=not found)
+
+    def _values(self, entry: Entry) -> Iterator[Match]:
+        for name, text in entry.values:
+            if name not in self._classes:
+                continue
+            try:
+                value = canonical_attribute(name, text)
+            except Refused:
+                continue
+            if match := self._matcher.look_up(name, value.kind, value.data):
+                yield match
+
+    def _keep_part(self, part: tuple[object, ...], *, clean: bool) -> None:
+        if clean and all(not isinstance(piece, str) or len(piece) <= _MAX_PART for piece in part):
+            self.known.parts.put(part, True)
+
+
+def _host(name: str) -> tuple[Host, bool] | None:
+    try:
+        (host, _, _), whole = observed_authority(f"//{name}/")
+    except Refused:
+        return None
+    return host, whole

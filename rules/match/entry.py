@@ -1,0 +1,52 @@
+"""What a line of a log shows, whatever its format."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+MAX_LINE: Final = 256 * 1024
+MAX_VALUES: Final = 64
+
+
+class Entry(NamedTuple):
+    """The parts of a log line that can be listed; what is not known is empty.
+
+    Attributes:
+        time: as it was logged; see `rules.match.times`.
+        client: address of who asked: class `ip-src`.
+        method: HTTP method; `CONNECT` for a tunnel.
+        uri: absolute URI, or `host:port` of a tunnel.
+        server: address of who was asked: class `ip-dst`.
+        port: of the server.
+        user_agent: the User-Agent header.
+        names: other host names: TLS SNI, DNS queries.
+        addresses: other servers' addresses: DNS answers.
+        values: MISP types and values: digests and the like.
+    """
+
+    time: str = ""
+    client: str = ""
+    method: str = ""
+    uri: str = ""
+    server: str = ""
+    port: str = ""
+    user_agent: str = ""
+    names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What of it tells a reader most."""
+        first = self.values[0][1] if self.values else ""
+        return self.uri or (self.names[0] if self.names else "") or self.server or first
+
+
+NOTHING: Final = Entry()
+
+
+def parse_port(text: str) -> int | None:
+    """A port number, or None."""
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65_536:
+        return int(text)
+    return None

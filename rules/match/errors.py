@@ -1,0 +1,7 @@
+"""What stops a run, or one of its inputs."""
+
+from __future__ import annotations
+
+
+class MatchError(Exception):
+    """An input that cannot be read, or work that cannot be done: says which, and a remedy."""

@@ -1,0 +1,74 @@
+"""Matches of logged requests as sightings, with the time at which they were logged."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rules.match.errors import MatchError
+from rules.match.times import parse_time
+from rules.match.worker import Hit
+from rules.settings import load_section, resolve
+
+
+class SightingsWriter:
+    """Appends hits to the journal that `[sightings]` names.
+
+    The only place where `rules` knows of `sightings` (docs/decisions/0060).
+
+    Raises:
+        SettingsError, KeyFileError, MatchError: the section cannot be used.
+    """
+
+    def __init__(self, config: Path) -> None:
+        # Imported here: a run without --sightings needs none of it.
+        from sightings.clients import client_reducer  # noqa: PLC0415
+        from sightings.journal import Journal  # noqa: PLC0415
+        from sightings.settings import SightingsSettings  # noqa: PLC0415
+
+        settings = load_section(config, "sightings", SightingsSettings)
+        path = settings.local_path(config)
+        if path is None:
+            raise MatchError("[sightings] journal is empty, so nothing can be journalled")
+        self._node = settings.node or socket.gethostname()
+        self._reduce = client_reducer(settings.clients, resolve(config, settings.clients_key_file))
+        self._journal = Journal(path)
+
+    def write(self, hits: Sequence[Hit]) -> None:
+        """Journal hits in one transaction; the matches of one line are one incident.
+
+        Raises:
+            MatchError: they were not journalled.
+        """
+        from sightings.incident import new_incident  # noqa: PLC0415
+        from sightings.journal import JournalError, Sighting  # noqa: PLC0415
+
+        now = time.time()
+        incidents: dict[int, str] = {}
+        sightings = []
+        for hit in hits:
+            logged = parse_time(hit.time)
+            sightings.append(
+                Sighting(
+                    time=now if logged is None else logged,
+                    incident=incidents.setdefault(hit.line, new_incident()),
+                    indicator_class=hit.match.indicator_class,
+                    attributes=hit.match.message.uuids(),
+                    events=hit.match.message.event_ids(),
+                    client=self._reduce(hit.client),
+                    method=hit.method,
+                    action=hit.match.message.action,
+                    node=self._node,
+                )
+            )
+        try:
+            if sightings:
+                self._journal.append(sightings)
+        except JournalError as error:
+            raise MatchError(str(error)) from None
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()

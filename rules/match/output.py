@@ -1,0 +1,156 @@
+"""What a run shows: lines for people, JSON for machines, and at the end what it all was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rules.match.chunks import Chunk
+from rules.match.times import parse_time
+from rules.match.worker import Hit, Result
+
+# Rules in the table at the end; more are matched and shown line by line all the same.
+_MAX_ROWS: Final = 1000
+_MAX_SHOWN: Final = 2000
+
+
+class Totals:
+    """What was read and found.
+
+    Attributes:
+        bad: lines that no reader could read, by input, with the first one's number.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.hits = 0
+        self.matched_lines = 0
+        self.derived = 0
+        self.bad: dict[str, tuple[int, int]] = {}
+        self.read: dict[str, int] = {}
+        self.rules: dict[tuple[str, str], _Row] = {}
+
+    def add(self, chunk: Chunk, result: Result) -> None:
+        """Count a chunk."""
+        self.lines += result.lines
+        self.derived += result.derived
+        self.read[chunk.source] = self.read.get(chunk.source, 0) + result.lines
+        if result.bad:
+            count, first = self.bad.get(chunk.source, (0, chunk.first + result.first_bad))
+            self.bad[chunk.source] = count + result.bad, first
+        self.matched_lines += len({hit.line for hit in result.hits})
+        for hit in result.hits:
+            self.hits += 1
+            key = hit.match.indicator_class, attributes(hit)
+            if key in self.rules or len(self.rules) < _MAX_ROWS:
+                self.rules.setdefault(key, _Row()).add(hit)
+
+    def unread(self) -> Iterator[str]:
+        """Inputs of which not one line could be read."""
+        return (name for name, (count, _) in self.bad.items() if count >= self.read[name])
+
+
+class _Row:
+    """A rule's matches."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.clients: set[str] = set()
+        self.first = self.last = ""
+
+    def add(self, hit: Hit) -> None:
+        self.lines += 1
+        self.first = self.first or hit.time
+        self.last = hit.time or self.last
+        if len(self.clients) < _MAX_ROWS:
+            self.clients.add(hit.client)
+
+
+def json_line(chunk: Chunk, hit: Hit) -> str:
+    """A hit as one JSON object."""
+    record: dict[str, Any] = {
+        "source": chunk.source,
+        "line": chunk.first + hit.line,
+        "time": _iso(hit.time),
+        "client": hit.client,
+        "method": hit.method,
+        "observed": hit.shown,
+        "class": hit.match.indicator_class,
+        "message": hit.match.message,
+    }
+    return msgspec.json.encode({k: _encodable(v) for k, v in record.items()}).decode()
+
+
+def text_line(chunk: Chunk, hit: Hit) -> str:
+    """A hit as one line of text, with tabs between its parts."""
+    return "\t".join(
+        map(
+            printable,
+            (
+                f"{chunk.source}:{chunk.first + hit.line}",
+                _iso(hit.time) or "-",
+                hit.client or "-",
+                hit.shown[:_MAX_SHOWN],
+                hit.match.indicator_class,
+                hit.match.message.action,
+                attributes(hit),
+            ),
+        )
+    )
+
+
+def attributes(hit: Hit) -> str:
+    """What the rule's message says of MISP's attributes."""
+    message = hit.match.message
+    text = "; ".join(" ".join(f"{k}={v}" for k, v in a.items()) for a in message.attributes)
+    return f"{text}; and {message.more} more" if message.more else text
+
+
+def print_table(console: Console, totals: Totals) -> None:
+    """The matched rules, for a terminal."""
+    table = Table("class", "lines", "clients", "first", "last", "attributes")
+    for (name, text), row in sorted(totals.rules.items(), key=lambda item: -item[1].lines):
+        cells = (name, str(row.lines), str(len(row.clients)), _iso(row.first), _iso(row.last), text)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+
+
+def say_totals(totals: Totals, seconds: float) -> None:
+    """What was read, on standard error."""
+    for name, (count, first) in totals.bad.items():
+        say(f"{name}: {count:,} lines could not be read, the first is line {first:,}")
+    rate = totals.lines / seconds if seconds else 0
+    say(
+        f"{totals.lines:,} lines in {seconds:,.1f} s ({rate:,.0f}/s), {totals.derived:,} keys "
+        f"derived; {totals.hits:,} matches in {totals.matched_lines:,} lines"
+    )
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"inkgate-rules: {printable(text)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Text from a log as a terminal may have it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _iso(logged: str) -> str:
+    seconds = parse_time(logged)
+    if seconds is None:
+        return ""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _encodable(value: object) -> object:
+    # Bytes that were not UTF-8 are shown as escapes.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

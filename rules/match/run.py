@@ -1,0 +1,191 @@
+"""A run: inputs, processes, output and journal put together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import FrameType
+from typing import Final, NamedTuple
+
+import click
+from rich.console import Console
+
+from rules.match.chunks import Chunk
+from rules.match.errors import MatchError
+from rules.match.files import Chunks, file_chunks, total_size
+from rules.match.follow import followed_chunks
+from rules.match.jobs import match_chunks
+from rules.match.journal import SightingsWriter
+from rules.match.output import Totals, json_line, print_table, say, say_totals, text_line
+from rules.match.queues import open_queue, queued_chunks
+from rules.match.worker import Result, Setup
+from rules.screen import Bar
+from rules.settings import RulesSettings, resolve
+
+_CLEAR_LINE: Final = "\r\x1b[2K"
+_SUFFIX: Final = "-match"
+
+
+class Inputs(NamedTuple):
+    """What to read.
+
+    Attributes:
+        paths: files, `-` for standard input.
+        format: of all of them.
+        redis: a Redis's URL.
+        key: of a list there (or of a stream); empty to read files.
+        until_empty: end when the queue is empty, and nobody else has any of it.
+        orphaned_after: seconds after which a silent consumer's lines are taken again.
+    """
+
+    paths: tuple[str, ...]
+    format: str
+    follow: bool = False
+    redis: str = ""
+    key: str = ""
+    stream: bool = False
+    until_empty: bool = False
+    orphaned_after: float = 30.0
+
+
+class Shown(NamedTuple):
+    """What to do with matches."""
+
+    as_json: bool
+    quiet: bool
+    sightings: bool
+
+
+def run(
+    config: Path, settings: RulesSettings, inputs: Inputs, shown: Shown, jobs: int
+) -> tuple[bool, bool]:
+    """Match all inputs. Returns whether anything matched, and whether something was wrong."""
+    totals = Totals()
+    faults: list[str] = []
+    started = time.monotonic()
+    console = Console(soft_wrap=True)
+    with ExitStack() as stack:
+        stop = stack.enter_context(_Stopping())
+        setup = Setup(config, stack.enter_context(_key_folder(config, settings)))
+        writer = SightingsWriter(config) if shown.sightings else None
+        if writer is not None:
+            stack.callback(writer.close)
+        bar = stack.enter_context(Bar(quiet=shown.quiet))
+        bar.start("matching", None if inputs.follow or inputs.key else total_size(inputs.paths))
+        chunks = _chunks(inputs, stop, faults, stack)
+        results = stack.enter_context(closing(match_chunks(chunks, setup, jobs)))
+        for chunk, result in results:
+            _tell(chunk, result, shown, writer)
+            totals.add(chunk, result)
+            chunk.done()
+            bar.advance(chunk.size)
+    if console.is_terminal and not shown.as_json and totals.rules:
+        print_table(console, totals)
+    for fault in faults:
+        say(fault)
+    if not shown.quiet:
+        say_totals(totals, time.monotonic() - started)
+    unread = list(totals.unread())
+    for name in unread:
+        say(f"{name}: not one line could be read; give --format")
+    return totals.hits > 0, bool(faults or unread)
+
+
+def _tell(chunk: Chunk, result: Result, shown: Shown, writer: SightingsWriter | None) -> None:
+    # Journalled first: what a queue hands out is acknowledged after both.
+    if writer is not None:
+        writer.write(result.hits)
+    if result.hits:
+        show = json_line if shown.as_json else text_line
+        # On a terminal the progress bar stands in this line and draws itself anew below.
+        clear = _CLEAR_LINE if sys.stdout.isatty() else ""
+        click.echo(clear + "\n".join(show(chunk, hit) for hit in result.hits))
+
+
+def _chunks(
+    inputs: Inputs, stop: Callable[[], bool], faults: list[str], stack: ExitStack
+) -> Chunks:
+    if inputs.key:
+        queue = open_queue(
+            inputs.redis,
+            inputs.key,
+            stream=inputs.stream,
+            orphaned_after=inputs.orphaned_after,
+            log=say,
+        )
+        stack.callback(queue.close)
+        return queued_chunks(
+            queue,
+            inputs.key,
+            inputs.format,
+            stop=stop,
+            until_empty=inputs.until_empty,
+            log=say,
+        )
+    if inputs.follow:
+        return followed_chunks(inputs.paths, inputs.format, stop)
+    return _files(inputs.paths, inputs.format, faults, stop)
+
+
+def _files(
+    paths: Sequence[str],
+    format: str,  # noqa: A002
+    faults: list[str],
+    stop: Callable[[], bool],
+) -> Iterator[Chunk | None]:
+    for path in paths:
+        try:
+            for chunk in file_chunks(path, format):
+                yield chunk
+                if stop():
+                    return
+        except MatchError as error:
+            # The other files are matched all the same, as grep does.
+            faults.append(str(error))
+
+
+@contextlib.contextmanager
+def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
+    """A folder for this run's key cache: kept for the next run if it can be.
+
+    It is not the helper's (docs/decisions/0061): a million names of an old log would
+    push out those that Squid asks for now.
+    """
+    helpers = resolve(config, settings.key_cache)
+    kept = helpers.with_name(f"{helpers.name}{_SUFFIX}")
+    with contextlib.ExitStack() as stack:
+        try:
+            kept.mkdir(mode=0o700, exist_ok=True)
+            if kept.stat().st_uid == os.geteuid():
+                yield kept
+                return
+        except OSError:
+            pass
+        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inkgate-match-")))
+
+
+class _Stopping:
+    """Turns the first SIGINT or SIGTERM into a question that is asked now and then."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __enter__(self) -> Callable[[], bool]:
+        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self._asked
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True

@@ -1,0 +1,154 @@
+"""What one process does: lines to matches, with the generation and the keys opened once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+
+from rules.errors import PackError
+from rules.install import current_folder, open_current
+from rules.keycache import KeyCache
+from rules.keys import KeyFileError, read_token
+from rules.match.chunks import Chunk
+from rules.match.engine import Engine
+from rules.match.errors import MatchError
+from rules.match.formats import open_reader
+from rules.match.once import OnceStretch
+from rules.matcher import Match, Matcher
+from rules.settings import RulesSettings, load_section, resolve
+from rules.steps import Stretch
+
+_CHECK_SECONDS: Final = 1.0
+
+
+class Setup(NamedTuple):
+    """What a process is told at its start.
+
+    Attributes:
+        config: the settings file.
+        keys: folder of the key cache.
+        limit: hosts, and as many stretched values, kept in memory: some 200 MiB at most.
+    """
+
+    config: Path
+    keys: Path
+    limit: int = 400_000
+
+
+class Hit(NamedTuple):
+    """A line that matches.
+
+    Attributes:
+        line: its number in the chunk, from 0.
+        time: as it was logged.
+        shown: URL, name or address: what of the line tells most.
+    """
+
+    line: int
+    time: str
+    client: str
+    method: str
+    shown: str
+    match: Match
+
+
+class Result(NamedTuple):
+    """What a chunk gave.
+
+    Attributes:
+        bad: lines that could not be read; `first_bad` is the first one's number, from 0.
+        derived: keys that had to be derived.
+    """
+
+    hits: tuple[Hit, ...]
+    lines: int
+    bad: int
+    first_bad: int
+    derived: int
+
+
+class Worker:
+    """Matches chunks, always with the generation that is current.
+
+    Raises:
+        PackError, KeyFileError, SettingsError, OSError: there is none that can be used.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._settings = load_section(setup.config, "rules", RulesSettings)
+        self._root = resolve(setup.config, self._settings.installed)
+        self._next_check = 0.0
+        self._set_id = ""
+        self._stretch: OnceStretch | None = None
+        self._open()
+
+    def run(self, chunk: Chunk) -> Result:
+        """All matches in a chunk.
+
+        Raises:
+            MatchError: the rule set is damaged.
+        """
+        self._look()
+        before = self._derived()
+        hits: list[Hit] = []
+        bad, first_bad = 0, -1
+        text = chunk.text.decode("utf-8", "surrogateescape")
+        reader = open_reader(chunk.format, chunk.header)
+        for line, entry in reader.unknown(text, self._engine.known):
+            if entry is None:
+                bad += 1
+                first_bad = line if first_bad < 0 else first_bad
+                continue
+            try:
+                found = self._engine.matches(entry)
+            except PackError as error:
+                raise MatchError(str(error)) from None
+            hits += (
+                Hit(line, entry.time, entry.client, entry.method, entry.shown, match)
+                for match in found
+            )
+        lines = chunk.text.count(b"\n") + 1
+        return Result(tuple(hits), lines, bad, first_bad, self._derived() - before)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._generation.close()
+        if self._stretch is not None:
+            self._stretch.close()
+
+    def _derived(self) -> int:
+        return self._stretch.derived if self._stretch else 0
+
+    def _look(self) -> None:
+        """Take a new generation, if there is one that can be used."""
+        now = time.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + _CHECK_SECONDS
+        if current_folder(self._root) != self._generation.folder:
+            try:
+                self._open()
+            except (PackError, KeyFileError, OSError, lmdb.Error):
+                return
+
+    def _open(self) -> None:
+        token = read_token(resolve(self._setup.config, self._settings.token_file))
+        generation = open_current(self._root, self._settings.caps)
+        matcher = Matcher(generation, token, self._cached(generation.manifest.set_id))
+        self._generation = generation
+        self._engine = Engine(matcher, self._setup.limit)
+
+    def _cached(self, set_id: str) -> Callable[[Stretch], Stretch]:
+        def cached(derive: Stretch) -> Stretch:
+            if self._stretch is None or self._set_id != set_id:
+                keys = KeyCache(self._setup.keys, set_id)
+                self._stretch = OnceStretch(derive, keys, self._setup.keys, self._setup.limit)
+                self._set_id = set_id
+            return self._stretch
+
+        return cached

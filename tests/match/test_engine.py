@@ -1,0 +1,166 @@
+"""Entries to matches: hostile entries, and what is remembered as clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.installation import Installation, attribute
+from support.logs import access_line
+
+from rules.match.engine import Engine
+from rules.match.entry import Entry
+from rules.match.known import Known, host_key
+from rules.match.squid_format import cells_of
+from rules.match.squid_log import SquidLog
+from rules.matcher import Matcher
+
+CLASSES = (
+    ("domain", "listed.example"),
+    ("hostname", "host.bank.example"),
+    ("hostname|port", "host.bank.example|8443"),
+    ("url", "http://files.example/bad"),
+    ("ip-dst", "198.51.100.66"),
+    ("ip-dst", "2001:db8::/64"),
+    ("ip-dst|port", "198.51.100.67|8443"),
+    ("domain|ip", "pair.example|198.51.100.68"),
+    ("ip-src", "203.0.113.0/24"),
+    ("user-agent", "EvilAgent/1.0"),
+    ("md5", "ab" * 16),
+    ("filename|md5", "x|" + "ab" * 16),
+)
+
+
+@pytest.fixture(scope="module")
+def matcher() -> Iterator[Matcher]:
+    made = Installation()
+    made.add("listed", *(attribute(*pair) for pair in CLASSES))
+    made.refresh()
+    yield made.matcher()
+    made.close()
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(), max_size=40),
+    st.sampled_from(
+        [
+            "listed.example",
+            "http://listed.example/",
+            "198.51.100.66",
+            "198.51.100.66:80",
+            "[2001:db8::1]",
+            "2001:db8::1%eth0",
+            "//",
+            "http:///",
+            "a" * 9000,
+            "\udcff\udc80.listed.example",
+            "0x7f.1",
+            "|",
+            "x|y|z",
+        ]
+    ),
+)
+VALUES = st.tuples(st.sampled_from(["md5", "filename|md5", "domain|ip", "ip-dst|port"]), TEXTS)
+ENTRIES = st.builds(
+    Entry,
+    *[TEXTS] * 7,
+    st.lists(TEXTS, max_size=3).map(tuple),
+    st.lists(TEXTS, max_size=3).map(tuple),
+    st.lists(VALUES, max_size=3).map(tuple),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ENTRIES)
+def test_hostile_entries_neither_raise_nor_change_with_what_is_known(
+    matcher: Matcher, entry: Entry
+) -> None:
+    engine = Engine(matcher, 100)
+    first = engine.matches(entry)
+    assert engine.matches(entry) == first
+    assert Engine(matcher, 100).matches(entry) == first
+
+
+def test_every_host_under_a_key_that_was_clean_is_clean(matcher: Matcher) -> None:
+    engine = Engine(matcher, 100)
+    assert engine.matches(Entry(uri="http:///listed.invalid/", method="GET")) == ()
+    found = engine.matches(Entry(uri="http:///listed.example/", method="GET"))
+    assert [match.indicator_class for match in found] == ["domain"]
+
+
+def test_a_port_is_not_forgotten_when_the_host_was_clean(matcher: Matcher) -> None:
+    engine = Engine(matcher, 100)
+    for uri, method, count in (
+        ("host.bank.example:443", "CONNECT", 1),
+        ("host.bank.example:8443", "CONNECT", 2),
+        ("http://host.bank.example/", "GET", 1),
+    ):
+        assert len(engine.matches(Entry(uri=uri, method=method))) == count
+
+
+def test_what_a_clean_line_needs_no_reading_of(matcher: Matcher) -> None:
+    engine = Engine(matcher, 100)
+    log = SquidLog("squid")
+    clean = access_line("http://clean.test/x")
+    text = "\n".join([clean] * 3)
+    seen = [entry for _, entry in log.unknown(text, engine.known) if entry]
+    assert len(seen) == 3
+    assert all(engine.matches(entry) == () for entry in seen)
+    assert list(log.unknown(text, engine.known)) == []
+    assert engine.known.pairs
+    other = text + "\n" + access_line("http://clean.test/x", server="198.51.100.66")
+    assert [number for number, _ in log.unknown(other, engine.known)] == [3]
+    pair = text.replace("clean.test", "pair.example")
+    # The same server, clean with one name, says nothing of another.
+    pair = pair.replace("192.0.2.80", "198.51.100.68")
+    engine.matches(Entry(uri="http://clean.test/", server="198.51.100.68", method="GET"))
+    seen = [entry for _, entry in log.unknown(pair, engine.known) if entry]
+    found = [match.indicator_class for entry in seen for match in engine.matches(entry)]
+    assert found.count("domain|ip") == 3
+
+
+def test_splitting_and_matching_find_the_same_lines(matcher: Matcher) -> None:
+    lines = [access_line(f"http://h{n % 7}.test/{n}", server=f"192.0.2.{n % 5}") for n in range(60)]
+    lines[13:13] = ["garbage", "", "a b c d e f http://h1.test/ h i/192.0.2.1 j"]
+    text = "\n".join(lines)
+    split, matched = SquidLog("squid"), SquidLog("squid")
+    matched._cells = None
+    for log in (split, matched):
+        assert (log._cells is None) == (log is matched)
+    known = Known(1000)
+    for cache, key in (
+        (known.hosts, "http://h1.test"),
+        (known.servers, "192.0.2.1"),
+        (known.clients, "192.0.2.9"),
+        (known.agents, ""),
+    ):
+        cache.put(key, True)
+    by_split = dict(split.unknown(text, known))
+    assert by_split == dict(matched.unknown(text, known)) | {
+        number: by_split[number] for number in by_split if lines[number] == "garbage"
+    }
+    assert len(by_split) < len(lines) - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt", True),
+        ("%ts %>a %ru %<a", True),
+        ('%ts %>a %ru %<a "%{User-Agent}>h"', False),
+        ("[%tl] %>a %ru %<a", False),
+        ("%ts %>a %ru", False),
+        ("%>a:%>p %ru %<a", False),
+    ],
+)
+def test_formats_that_white_space_takes_apart(text: str, split: bool) -> None:
+    assert (cells_of(text) is not None) == split
+
+
+@given(st.text(max_size=60))
+def test_host_key_is_a_beginning_that_ends_before_the_path(uri: str) -> None:
+    key = host_key(uri)
+    assert uri.startswith(key)
+    assert "/" not in key[8:]

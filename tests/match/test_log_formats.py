@@ -1,0 +1,306 @@
+"""Lines of logs to what they show; known answers by the formats' own documentation."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.match.entry import Entry
+from rules.match.formats import guess, open_reader
+from rules.match.json_log import JsonLog
+from rules.match.known import Known
+from rules.match.squid_format import FormatError
+from rules.match.squid_log import SquidLog
+from rules.match.times import parse_time
+from rules.match.zeek_log import ZeekLog, last_header
+
+NATIVE = (
+    "1700000000.123     45 192.0.2.9 TCP_MISS/200 1234 GET http://a.example:8080/p?x=1 - "
+    "HIER_DIRECT/198.51.100.7 text/html"
+)
+COMBINED = (
+    "192.0.2.9 - - [14/Nov/2023:22:13:20 +0000] "
+    '"GET http://a.example/p HTTP/1.1" 200 2326 "-" "Mozilla/5.0 (\\"x\\" y)" TCP_MISS:HIER_DIRECT'
+)
+HTTP = (
+    "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\tuser_agent",
+    "1700000000.5\tC1\t192.0.2.9\t40000\t198.51.100.7\t8080\tGET\ta.example\t/p?x\tagent\\x09one",
+)
+
+
+def test_squid_native() -> None:
+    assert SquidLog("squid").entry(NATIVE) == Entry(
+        time="1700000000.123",
+        client="192.0.2.9",
+        method="GET",
+        uri="http://a.example:8080/p?x=1",
+        server="198.51.100.7",
+    )
+
+
+def test_squid_tunnel_and_unreadable_request() -> None:
+    tunnel = NATIVE.replace("GET http://a.example:8080/p?x=1", "CONNECT a.example:443")
+    found = SquidLog("squid").entry(tunnel)
+    assert found is not None
+    assert (found.method, found.uri) == ("CONNECT", "a.example:443")
+    fault = NATIVE.replace("GET http://a.example:8080/p?x=1", "NONE error:invalid-request")
+    found = SquidLog("squid").entry(fault)
+    assert found is not None
+    assert found.uri == ""
+
+
+@pytest.mark.parametrize("end", ["", " TCP_MISS:HIER_DIRECT"])
+def test_combined_of_squid_and_of_a_web_server(end: str) -> None:
+    line = COMBINED.removesuffix(" TCP_MISS:HIER_DIRECT") + end
+    found = SquidLog("combined").entry(line)
+    assert found is not None
+    assert found.uri == "http://a.example/p"
+    assert found.user_agent == 'Mozilla/5.0 (\\"x\\" y)'
+    assert parse_time(found.time) == 1_700_000_000.0
+
+
+def test_custom_logformat() -> None:
+    log = SquidLog('%{%Y}tg %>a:%>p "%#ru" %<a %ssl::>sni "%{User-Agent}>h"')
+    line = '2023 192.0.2.9:40000 "http://a.example/p q" 198.51.100.7 b.example "agent one"'
+    assert log.entry(line) == Entry(
+        time="2023",
+        client="192.0.2.9",
+        uri="http://a.example/p q",
+        server="198.51.100.7",
+        user_agent="agent one",
+        names=("b.example",),
+    )
+
+
+def test_logformat_by_host_and_path() -> None:
+    found = SquidLog("%ts %>a %>rd %rm").entry("1700000000 192.0.2.9 a.example GET")
+    assert found is not None
+    assert found.uri == "//a.example/"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("%ts %>a%ru", "nothing between"),
+        ("%ts %Hs", "shows no"),
+        ("%ts %zz %ru", "none of Squid's"),
+        ("100 % %ru", "without a code"),
+        ("%ru " * 2000, "longer"),
+    ],
+)
+def test_logformats_that_cannot_be_read_say_why(text: str, says: str) -> None:
+    with pytest.raises(FormatError, match=says):
+        SquidLog(text)
+
+
+def test_zeek_http() -> None:
+    log = ZeekLog(HTTP[0])
+    assert log.entry(HTTP[1]) == Entry(
+        time="1700000000.5",
+        client="192.0.2.9",
+        method="GET",
+        uri="http://a.example:8080/p?x",
+        server="198.51.100.7",
+        port="8080",
+        user_agent="agent\tone",
+    )
+
+
+def test_zeek_dns_ssl_conn_files() -> None:
+    dns = ZeekLog("#fields\tts\tid.orig_h\tid.resp_h\tquery\tanswers")
+    found = dns.entry(
+        "1.5\t192.0.2.9\t192.0.2.53\ta.example\tcname.example,198.51.100.7,2001:db8::7"
+    )
+    assert found is not None
+    assert found.names == ("a.example", "cname.example")
+    assert found.addresses == ("198.51.100.7", "2001:db8::7")
+    ssl = ZeekLog("#fields\tts\tid.resp_h\tid.resp_p\tserver_name\tja3")
+    found = ssl.entry("1.5\t198.51.100.7\t443\ta.example\t" + "ab" * 16)
+    assert found is not None
+    assert (found.names, found.port) == (("a.example",), "443")
+    assert found.values == (("ja3-fingerprint-md5", "ab" * 16),)
+    conn = ZeekLog("#fields\tts\tid.orig_h\tid.resp_h\tid.resp_p")
+    found = conn.entry("1.5\t192.0.2.9\t198.51.100.7\t8443")
+    assert found == Entry(time="1.5", client="192.0.2.9", server="198.51.100.7", port="8443")
+    files = ZeekLog("#fields\tts\ttx_hosts\tfilename\tmd5\tsha256")
+    found = files.entry("1.5\t198.51.100.7\tx.exe\t" + "ab" * 16 + "\t-")
+    assert found is not None
+    assert found.server == "198.51.100.7"
+    assert set(found.values) == {
+        ("filename", "x.exe"),
+        ("md5", "ab" * 16),
+        ("filename|md5", "x.exe|" + "ab" * 16),
+        ("malware-sample", "x.exe|" + "ab" * 16),
+    }
+
+
+def test_zeek_columns_change_in_the_middle_of_a_file() -> None:
+    log = ZeekLog("")
+    assert log.entry("a\tb") is None
+    assert log.entry("#fields\tquery\tts") == Entry()
+    found = log.entry("a.example\t1.5")
+    assert found is not None
+    assert found.names == ("a.example",)
+    assert last_header(b"x\n#fields\tq\ny", b"old") == b"#fields\tq"
+    assert last_header(b"x\ny", b"old") == b"old"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            (
+                '{"ts":1.5,"id.orig_h":"192.0.2.9","id.resp_h":"198.51.100.7","id.resp_p":80,'
+                '"host":"a.example","uri":"/p","user_agent":"u"}'
+            ),
+            Entry("1.500000", "192.0.2.9", "", "http://a.example:80/p", "198.51.100.7", "80", "u"),
+        ),
+        (
+            (
+                '{"@timestamp":"2023-11-14T22:13:20Z","url":{"original":"http://a.example/p"},'
+                '"source":{"ip":"192.0.2.9"},"destination":{"ip":"198.51.100.7","port":443},'
+                '"user_agent":{"original":"u"}}'
+            ),
+            Entry(
+                "2023-11-14T22:13:20Z",
+                "192.0.2.9",
+                "",
+                "http://a.example/p",
+                "198.51.100.7",
+                "443",
+                "u",
+            ),
+        ),
+        (
+            '{"ip-dst":"198.51.100.7","url":"http://a.example/p","domain":"b.example"}',
+            Entry(uri="http://a.example/p", server="198.51.100.7", names=("b.example",)),
+        ),
+        (
+            '{"ip-dst|port":"198.51.100.7|8443"}',
+            Entry(values=(("ip-dst|port", "198.51.100.7|8443"),)),
+        ),
+    ],
+)
+def test_json(line: str, expected: Entry) -> None:
+    assert JsonLog().entry(line) == expected
+
+
+def test_logstash_event_that_holds_a_squid_line() -> None:
+    inside = NATIVE.replace('"', '\\"')
+    found = JsonLog().entry('{"@version":"1","message":"' + inside + '","host":"a.b.example"}')
+    assert found == SquidLog("squid").entry(NATIVE)
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["", NATIVE], "squid"),
+        ([COMBINED], "combined"),
+        (['{"a": 1}'], "json"),
+        (["#separator \\x09"], "zeek"),
+        ([HTTP[0]], "zeek"),
+        (["nothing of this", "kind"], None),
+        ([], None),
+    ],
+)
+def test_format_by_first_lines(lines: list[str], name: str | None) -> None:
+    assert guess(lines) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1700000000.123", 1_700_000_000.123),
+        ("1700000000123", 1_700_000_000.123),
+        ("14/Nov/2023:22:13:20 +0000", 1_700_000_000.0),
+        ("[14/Nov/2023:23:13:20 +0100]", 1_700_000_000.0),
+        ("2023-11-14T22:13:20Z", 1_700_000_000.0),
+        ("2023-11-14T22:13:20.000000+0000", 1_700_000_000.0),
+        ("yesterday", None),
+        ("", None),
+        ("9" * 70, None),
+        ("0001-01-01T00:00:00+23:59", None),
+    ],
+)
+def test_times(text: str, seconds: float | None) -> None:
+    assert parse_time(text) == seconds
+
+
+LOGS = (
+    SquidLog("squid"),
+    SquidLog("common"),
+    SquidLog("combined"),
+    SquidLog('%>a "%{User-Agent}>h" %ru'),
+    JsonLog(),
+    ZeekLog(HTTP[0]),
+)
+ANYTHING = st.one_of(
+    st.text(max_size=300),
+    st.binary(max_size=300).map(lambda data: data.decode("utf-8", "surrogateescape")),
+    st.lists(
+        st.sampled_from([NATIVE, COMBINED, *HTTP, '{"url":', "\x00", " ", '"', "\\", "%"])
+    ).map("".join),
+)
+
+
+@given(ANYTHING)
+def test_readers_never_raise(text: str) -> None:
+    for log in LOGS:
+        log.entry(text)
+        seen = list(log.unknown(text, Known(100)))
+        assert len(seen) <= text.count("\n") + 1
+    parse_time(text)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["url", "ts", "answers", "host", "md5", "x"]),
+        st.recursive(
+            st.one_of(
+                st.none(),
+                st.booleans(),
+                st.integers(),
+                st.floats(allow_nan=False, allow_infinity=False),
+                st.text(max_size=20),
+            ),
+            lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner),
+        ),
+    )
+)
+def test_any_json_is_read(record: dict[str, object]) -> None:
+    import json
+
+    found = JsonLog().entry(json.dumps(record))
+    assert found is not None
+    assert all(isinstance(text, str) for text in (found.uri, found.time, *found.names))
+
+
+@given(st.text(st.characters(blacklist_characters="\n", codec="utf-8")), st.text(max_size=30))
+def test_block_and_single_lines_agree(text: str, more: str) -> None:
+    block = "\n".join((NATIVE, text, COMBINED, more.replace("\n", "")))
+    for log in LOGS[:4]:
+        one_by_one = [log.entry(line) for line in block.split("\n")]
+        together = dict(log.unknown(block, Known(100)))
+        assert [together.get(n) for n in range(4)] == one_by_one
+
+
+@pytest.mark.parametrize("name", ["squid", "combined", '%>a "%{User-Agent}>h" %ru'])
+@pytest.mark.parametrize("piece", ["a", "/", " ", '"', "\\", "http://a/", "a b ", '\\"'])
+def test_hostile_lines_cost_time_in_proportion(name: str, piece: str) -> None:
+    log = open_reader(name)
+    line = "1700000000.1 1 192.0.2.9 A/1 1 GET " + piece * (200_000 // len(piece))
+    started = time.process_time()
+    log.entry(line)
+    list(log.unknown(line, Known(100)))
+    assert time.process_time() - started < 0.5
+
+
+def test_json_that_nests_deeply_or_has_many_fields() -> None:
+    log = JsonLog()
+    assert log.entry('{"a":' * 100_000) is None
+    assert log.entry("{" + ",".join(f'"k{n}":"v"' for n in range(20_000)) + "}") == Entry()
+    deep = log.entry('{"a":{"b":{"c":{"d":{"url":"http://a.example/"}}}}}')
+    assert deep == Entry()

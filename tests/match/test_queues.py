@@ -1,0 +1,214 @@
+"""Redis lists and streams: nothing is lost, whoever is killed. A real redis-server."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.installation import BIN, Installation, attribute
+from support.logs import access_line, wait_for
+from support.redis_server import RedisServer
+
+from rules.match.redis_list import RedisList
+from rules.match.redis_stream import RedisStream
+
+KEY = "logstash"
+ORPHANED = 1.5
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def listed(installation: Installation, server: RedisServer) -> Installation:
+    server.client().flushall()
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    return installation
+
+
+def event(number: int) -> str:
+    return json.dumps({"message": access_line(f"http://listed.example/{number}", number=number)})
+
+
+class Consumer:
+    """A process that matches a queue and writes what it finds to a file."""
+
+    def __init__(self, installation: Installation, server: RedisServer, *arguments: str) -> None:
+        self.output = installation.folder / f"out-{random.getrandbits(64):x}.json"
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(
+                [
+                    *(BIN / "inkgate-rules", "--config", installation.config),
+                    *f"match --json --jobs 1 --redis {server.url}".split(),
+                    *("--orphaned-after", str(ORPHANED), *arguments),
+                ],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    def seen(self) -> list[str]:
+        """URLs of whole lines; the last one may have been cut by a kill."""
+        lines = self.output.read_text().split("\n")[:-1]
+        return [json.loads(line)["observed"] for line in lines]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self, sign: signal.Signals | None = None) -> str:
+        if sign is not None:
+            self.process.send_signal(sign)
+        _, errors = self.process.communicate(timeout=120)
+        return errors
+
+
+def queue_lines(server: RedisServer, key: str, count: int) -> None:
+    pipeline = server.client().pipeline(transaction=False)
+    for start in range(0, count, 1000):
+        lines = [event(n) for n in range(start, min(start + 1000, count))]
+        if key == "stream":
+            for line in lines:
+                pipeline.xadd(key, {"message": line})
+        else:
+            pipeline.rpush(key, *lines)
+    pipeline.execute()
+
+
+def urls(count: int) -> set[str]:
+    return {f"http://listed.example/{n}" for n in range(count)}
+
+
+@pytest.mark.parametrize("option", ["--redis-list", "--redis-stream"])
+def test_consumers_killed_at_random_lose_nothing(
+    listed: Installation, server: RedisServer, option: str
+) -> None:
+    count = 20_000
+    key = "stream" if option == "--redis-stream" else KEY
+    queue_lines(server, key, count)
+    seen: list[str] = []
+    for _ in range(3):
+        consumers = [Consumer(listed, server, option, key) for _ in range(2)]
+        wait_for(lambda consumers=consumers: any(c.output.stat().st_size for c in consumers), 60)
+        time.sleep(random.random() * 0.2)
+        for consumer in consumers:
+            consumer.kill()
+            seen += consumer.seen()
+    last = Consumer(listed, server, option, key, "--until-empty")
+    errors = last.end()
+    assert last.process.returncode == 0, errors
+    assert "of a consumer that ended" in errors
+    seen += last.seen()
+    assert set(seen) == urls(count)
+    assert len(seen) < 2 * count
+
+
+@pytest.mark.parametrize("option", ["--redis-list", "--redis-stream"])
+def test_sigterm_finishes_and_leaves_nothing_behind(
+    listed: Installation, server: RedisServer, option: str
+) -> None:
+    key = "stream" if option == "--redis-stream" else KEY
+    queue_lines(server, key, 2500)
+    consumer = Consumer(listed, server, option, key)
+    wait_for(lambda: len(consumer.seen()) == 2500, 60)
+    consumer.end(signal.SIGTERM)
+    assert consumer.process.returncode == 0
+    client = server.client()
+    if key == KEY:
+        assert client.llen(KEY) == 0
+        assert client.keys() in ([], [f"{KEY}:inkgate:consumers".encode()])
+    else:
+        assert client.xpending(key, "inkgate")["pending"] == 0
+        assert client.xinfo_consumers(key, "inkgate") == []
+
+
+def test_a_consumer_that_was_given_up_does_not_remove_what_others_match(
+    server: RedisServer,
+) -> None:
+    server.client().flushall()
+    server.client().rpush(KEY, *map(str, range(1500)))
+    slow = RedisList(server.client(), KEY, print, 60.0)
+    lines, done = slow.take()
+    assert len(lines) == 1000
+    # As after a long stop (SIGSTOP): the sign of life runs out.
+    server.client().delete(f"{KEY}:inkgate:alive:{slow.name}")
+    other = RedisList(server.client(), KEY, print, 60.0)
+    again, other_done = other.take()
+    assert again == lines
+    done()
+    rest, _ = slow.take()
+    assert rest == []
+    rest, rest_done = slow.take()
+    assert rest == [str(n).encode() for n in range(1000, 1500)]
+    other_done()
+    rest_done()
+    slow.close()
+    other.close()
+    assert server.client().llen(KEY) == 0
+
+
+def test_lines_not_done_go_back_in_their_order(server: RedisServer) -> None:
+    server.client().flushall()
+    server.client().rpush(KEY, *map(str, range(1200)))
+    consumer = RedisList(server.client(), KEY, print, 60.0)
+    consumer.take()
+    consumer.take()
+    consumer.close()
+    assert server.client().lrange(KEY, 0, -1) == [str(n).encode() for n in range(1200)]
+
+
+def test_two_consumers_share_a_stream(server: RedisServer) -> None:
+    server.client().flushall()
+    for number in range(1500):
+        server.client().xadd("s", {"message": str(number)})
+    one = RedisStream(server.client(), "s", print, 60.0)
+    two = RedisStream(server.client(), "s", print, 60.0)
+    first, done = one.take()
+    second, second_done = two.take()
+    assert first + second == [str(n).encode() for n in range(1500)]
+    done()
+    assert two.others_hold_some()
+    second_done()
+    assert not two.others_hold_some()
+
+
+def test_redis_away_is_waited_for(listed: Installation) -> None:
+    with RedisServer() as server:
+        consumer = Consumer(listed, server, "--redis-list", KEY)
+        try:
+            queue_lines(server, KEY, 100)
+            wait_for(lambda: len(consumer.seen()) == 100, 60)
+            server.stop()
+            time.sleep(1.5)
+            server.start()
+            queue_lines(server, KEY, 100)
+            wait_for(lambda: len(consumer.seen()) >= 200, 60)
+            errors = consumer.end(signal.SIGTERM)
+        finally:
+            consumer.process.kill()
+        assert consumer.process.returncode == 0
+        assert errors.count("waiting for it") == 1
+
+
+def test_no_redis_and_password_in_url_are_errors(listed: Installation, tmp_path: Path) -> None:
+    none = listed.run(
+        "inkgate-rules", "match", "--redis", "redis://127.0.0.1:1", "--redis-list", KEY
+    )
+    assert none.returncode == 2
+    assert "check --redis" in none.stderr
+    secret = listed.run(
+        "inkgate-rules", "match", "--redis", "redis://u:secret@127.0.0.1:1", "--redis-list", KEY
+    )
+    assert secret.returncode == 2
+    assert "INKGATE_REDIS_PASSWORD" in secret.stderr
+    assert "secret@" not in secret.stderr
