@@ -10,7 +10,7 @@ from rules.live.recent import Recent
 from rules.live.verdicts import Findings
 
 # Where the host is surely over: "http://" and one character of it have 8 bytes.
-_HOST_FROM: Final = 8
+HOST_FROM: Final = 8
 _MAX_KEY_BYTES: Final = 300
 _WITH_PORT: Final = re.compile(rb".*:[0-9]+")
 
@@ -58,7 +58,7 @@ def host_key(uri: bytes) -> bytes:
     spelling, unless the key ends in a slash. (The key may be longer than that; then it
     only fits fewer URIs.)
     """
-    end = uri.find(b"/", _HOST_FROM)
+    end = uri.find(b"/", HOST_FROM)
     return uri if end < 0 else uri[:end]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from helper.answers import Answers
-from helper.clean import host_key
+from helper.clean import HOST_FROM
 from helper.lookups import Lookup, Lookups
 from helper.protocol import (
     ABSENT,
@@ -135,20 +135,30 @@ class Helper:
         hosts, servers, agents = view.clean
         young = hosts.young
         plain = view.plain
-        out = self._out
+        # No more is cut than is looked at: the User-Agent is the longest field.
+        cuts = SERVER + 1 if plain else USER_AGENT + 1
+        clean: list[bytes] = []
         for line in lines:
-            fields = line.split(b" ")
-            if (
-                len(fields) >= MIN_FIELDS
-                and ((key := host_key(fields[URI])) in young or hosts.get(key))
-                and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
-                and (plain or agents.get(fields[USER_AGENT]))
-                and len(fields[0]) <= SHORT_ID_DIGITS
-                and fields[0].isdigit()
-            ):
-                out.append(fields[0] + b" ERR\n")
-            elif request := request_id(line):
+            fields = line.split(b" ", cuts)
+            if len(fields) >= MIN_FIELDS:
+                uri = fields[URI]
+                # As `host_key` has it; a call costs as much as all of this.
+                end = uri.find(b"/", HOST_FROM)
+                key = uri if end < 0 else uri[:end]
+                identity = fields[0]
+                if (
+                    (key in young or hosts.get(key))
+                    and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
+                    and (plain or agents.get(fields[USER_AGENT]))
+                    and len(identity) <= SHORT_ID_DIGITS
+                    and identity.isdigit()
+                ):
+                    clean.append(identity)
+                    continue
+            if request := request_id(line):
                 self._queue(request, line, view)
+        if clean:
+            self._out.append(b" ERR\n".join(clean) + b" ERR\n")
         self._batches += 1
         if not self._batches % _SAMPLED:
             self._watcher.hot.saw(lines[-1].split(b" "))
