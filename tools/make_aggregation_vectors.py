@@ -95,7 +95,8 @@ def masked() -> dict[str, Any]:
     signed = length_prefixed(*rounds[-1])
     rounds.append([contributors[n].answer([*histories[n], signed], []) for n in NAMES])
     names = [kind for kind in ROUNDS if kind != "shares"]
-    pair = masks.pair_mask(made.id, secrets["alpha"].mask_key, secrets["beta"].public[32:])
+    registered = {n: s.public[32:] for n, s in secrets.items()}
+    pair = masks.pair_mask(made.id, secrets["alpha"].mask_key, "alpha", "beta", registered)
     return {
         **common(made),
         "secret": {n: key.hex() for n, key in SECRET.items()},

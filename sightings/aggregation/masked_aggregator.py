@@ -72,9 +72,7 @@ class MaskedCollector:
     def _take(self, sender: str, body: bytes, message: bytes) -> None:
         match ROUNDS[self._round]:
             case kind if kind == KEYS:
-                _check_length(sender, body, 2 * masks.KEY_BYTES)
-                masks.check_public(body[: masks.KEY_BYTES])
-                masks.check_public(body[masks.KEY_BYTES :])
+                self._check_keys(sender, body)
                 self._keys[sender], self._messages[sender] = body, message
             case kind if kind == SHARES:
                 self._take_sealed(sender, body)
@@ -86,6 +84,18 @@ class MaskedCollector:
                 self._messages[sender] = message
             case _:
                 self._take_shares(sender, body)
+
+    def _check_keys(self, sender: str, body: bytes) -> None:
+        _check_length(sender, body, 2 * masks.KEY_BYTES)
+        new = {body[: masks.KEY_BYTES], body[masks.KEY_BYTES :]}
+        for key in new:
+            masks.check_public(key)
+        # Subscribers refuse a roster with a key in it twice, and would blame the aggregator.
+        known = {
+            k[at : at + masks.KEY_BYTES] for k in self._keys.values() for at in (0, masks.KEY_BYTES)
+        }
+        if len(new) != 2 or new & known:
+            raise _wrong(sender, "a key that is there already")
 
     def _take_sealed(self, sender: str, body: bytes) -> None:
         sealed = split_pairs(body, most=MAX_SUBSCRIBERS)
@@ -162,8 +172,9 @@ class MaskedCollector:
     def _remove_pair_masks(self, total: Any, name: str) -> None:
         expected = self._keys[name][masks.KEY_BYTES :]
         key = self._open(name, lambda key: masks.public_of(key) == expected)
+        keys = {other: both[masks.KEY_BYTES :] for other, both in self._keys.items()}
         for other in self._survivors:
-            mask = masks.pair_mask(self._session.id, key, self._keys[other][masks.KEY_BYTES :])
+            mask = masks.pair_mask(self._session.id, key, name, other, keys)
             # The survivor `other` subtracted it if `name` comes before it: put it back.
             add_stream(total, mask, negative=name > other)
 

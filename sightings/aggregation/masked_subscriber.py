@@ -113,8 +113,9 @@ class MaskedContributor:
         if len(total) != len(self._session.labels):
             raise AggregationError("wrong-length", "not one count an indicator", "count again")
         session, secrets = self._session.id, self._secrets
+        keys = {name: both[masks.KEY_BYTES :] for name, both in roster.items()}
         for name in sealed.keys() - {self._name}:
-            key = masks.pair_mask(session, secrets.mask_key, roster[name][masks.KEY_BYTES :])
+            key = masks.pair_mask(session, secrets.mask_key, self._name, name, keys)
             add_stream(total, key, negative=name < self._name)
         add_stream(total, masks.self_mask(session, secrets.self_mask))
         return masks.commitment(session, secrets.self_mask) + bytes(total.astype("<u8").data)

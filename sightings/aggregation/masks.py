@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -16,6 +17,7 @@ from sightings.aggregation.errors import AggregationError
 KEY_BYTES: Final = 32
 SEALED_BYTES: Final = 2 * KEY_BYTES + 16
 _NONCE: Final = bytes(12)  # each key seals one message
+_PRIME: Final = 2**255 - 19
 
 
 class Secrets:
@@ -44,17 +46,33 @@ def public_of(key: bytes) -> bytes:
 
 
 def check_public(key: bytes) -> None:
-    """Refuse a key that would make every agreement the same.
+    """Refuse a key that would make every agreement the same, or is a second writing of one.
 
     Raises:
-        AggregationError: it has low order (`bad-point`).
+        AggregationError: it has low order, or is not reduced (RFC 7748, section 5) (`bad-point`).
     """
+    if int.from_bytes(key, "little") >= _PRIME:
+        raise AggregationError("bad-point", "an X25519 key is not reduced", "drop the message")
     _agree(bytes(KEY_BYTES), key)
 
 
-def pair_mask(session: bytes, own: bytes, theirs: bytes) -> bytes:
-    """The key of the mask that two subscribers share."""
-    return _hkdf(_agree(own, theirs), session, b"pair mask")
+def pair_mask(
+    session: bytes, own: bytes, name: str, other: str, keys: Mapping[str, bytes]
+) -> bytes:
+    """The key of the mask that two subscribers share, and no other two.
+
+    X25519 gives many public keys the same secret (RFC 7748, section 6.1), so the secret alone
+    would let a third subscriber have the mask of two others counted twice, that is cancelled.
+
+    Args:
+        session: id of the session.
+        own: the mask key of `name`, raw.
+        name, other: the two.
+        keys: public mask keys as they were registered, by name.
+    """
+    first, second = sorted((name, other))
+    bound = length_prefixed(first.encode(), second.encode(), keys[first], keys[second])
+    return _hkdf(_agree(own, keys[other]), session, b"pair mask", bound)
 
 
 def self_mask(session: bytes, seed: bytes) -> bytes:

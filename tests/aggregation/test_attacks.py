@@ -78,9 +78,10 @@ class Course:
         party, session = self.party, self.party.session.id
         body = body_of(INPUT, party, self.messages[2][victim])
         vector = numpy.frombuffer(body, "<u8", offset=32).copy()
+        keys = {n: body_of(KEYS, party, m)[32:] for n, m in self.messages[0].items()}
         for other in self.messages[1].keys() - {victim}:
-            theirs = body_of(KEYS, party, self.messages[0][other])[32:]
-            add_stream(vector, masks.pair_mask(session, mask_key, theirs), negative=other > victim)
+            pair = masks.pair_mask(session, mask_key, victim, other, keys)
+            add_stream(vector, pair, negative=other > victim)
         add_stream(vector, masks.self_mask(session, self_mask), negative=True)
         return list(vector.astype(numpy.int64))
 
@@ -162,6 +163,92 @@ def test_shi_aggregator_cannot_leave_a_subscriber_out() -> None:
     with refused("too-few"):
         collector.close()
     assert collector.totals().values == [None, None]
+
+
+def same_secret(public: bytes, how: str) -> bytes:
+    """Another X25519 public key with the same shared secrets (RFC 7748)."""
+    if how == "top bit":
+        return public[:31] + bytes([public[31] | 0x80])
+    # Adding the point of order 2, which clamped scalars kill, takes u to 1 / u.
+    return pow(int.from_bytes(public, "little"), -1, 2**255 - 19).to_bytes(32, "little")
+
+
+def cancel_masks(subscribers: int, copies: dict[int, int], how: str, **settings: int) -> bool:
+    """Whether colluders who register the honest mask keys again learn the victim's counts.
+
+    The victim is the last honest subscriber; `copies` says whose key each colluder copies. What
+    is left of its input is its self mask, which an aggregator is entitled to.
+    """
+    run = course(subscribers, **settings)
+    party, names, session = run.party, run.party.names, run.party.session
+    copied = {names[c]: names[h] for c, h in copies.items()}
+    victim = next(n for n in reversed(names) if n not in (*copied, *copied.values()))
+    keys = {n: run.answer(n, 0) for n in names if n not in copied}
+    for name, honest in copied.items():
+        channel = masks.Secrets(session.id, party.secrets[name]).public[:32]
+        alias = same_secret(body_of(KEYS, party, keys[honest])[32:], how)
+        keys[name] = seal(KEYS, session, name, channel + alias, party.identities[name])
+    for message in keys.values():
+        run.collector.accept(message)
+    roster = run.collector.close()[victim]
+    sealed = {n: bytes(masks.SEALED_BYTES) for n in names}
+    received = [roster, join_pairs(sealed)]
+    message = party.contributor(victim).answer(received, run.vectors[victim])
+    vector = numpy.frombuffer(body_of(INPUT, party, message), "<u8", offset=32).copy()
+    own = masks.Secrets(session.id, party.secrets[victim]).self_mask
+    add_stream(vector, masks.self_mask(session.id, own), negative=True)
+    return list(vector.astype(numpy.int64)) == run.vectors[victim]
+
+
+@pytest.mark.parametrize("how", ["top bit", "point of order two"])
+@pytest.mark.parametrize(
+    ("subscribers", "copies", "threshold"),
+    [(3, {2: 0}, 3), (5, {4: 0, 1: 3}, 4), (5, {4: 0, 1: 3}, 5)],
+)
+def test_registering_an_equivalent_key_does_not_cancel_the_masks_of_others(
+    subscribers: int,
+    copies: dict[int, int],
+    threshold: int,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(masks, "check_public", lambda _key: None)  # the aggregator colludes
+    assert not cancel_masks(subscribers, copies, how, threshold=threshold)
+
+
+def test_masks_that_do_not_bind_names_and_keys_are_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The attack above works on what it is aimed at."""
+
+    def unbound(session: bytes, own: bytes, _a: str, other: str, keys: dict[str, bytes]) -> bytes:
+        return hashlib.sha256(session + masks._agree(own, keys[other])).digest()
+
+    monkeypatch.setattr(masks, "pair_mask", unbound)
+    assert cancel_masks(3, {2: 0}, "point of order two")
+
+
+def test_key_written_in_a_second_way_is_refused() -> None:
+    party = Party("masked", 3, 2)
+    name = party.names[0]
+    keys = masks.Secrets(party.session.id, bytes(32)).public
+    body = keys[:32] + same_secret(keys[32:], "top bit")
+    with refused("bad-point"):
+        party.collector().accept(seal(KEYS, party.session, name, body, party.identities[name]))
+
+
+def test_copy_of_anothers_keys_is_refused_and_the_others_go_on() -> None:
+    party = Party("masked", 4, 2)
+    collector = party.collector()
+    liar, victim, *_ = party.names
+    messages = {n: party.contributor(n).answer([], []) for n in party.names if n != liar}
+    for message in messages.values():
+        collector.accept(message)
+    stolen = body_of(KEYS, party, messages[victim])
+    with refused("bad-message"):
+        collector.accept(seal(KEYS, party.session, liar, stolen, party.identities[liar]))
+    roster = collector.close()[victim]
+    assert party.contributor(victim).answer([roster], [])
 
 
 # --- an aggregator that lies

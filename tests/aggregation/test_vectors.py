@@ -180,7 +180,10 @@ def test_masked_inputs_by_plain_arithmetic() -> None:
             if other == name:
                 continue
             theirs = X25519PublicKey.from_public_bytes(bytes.fromhex(public)[32:])
-            key = hkdf(own.exchange(theirs), session.id, lp(domain, b"pair mask", b""))
+            pair = sorted((name, other))
+            registered = [bytes.fromhex(vector["public"][n])[32:] for n in pair]
+            bound = lp(*(n.encode() for n in pair), *registered)
+            key = hkdf(own.exchange(theirs), session.id, lp(domain, b"pair mask", bound))
             sign = 1 if name < other else -1
             total = [t + sign * w for t, w in zip(total, stream(key), strict=True)]
         seed = bytes.fromhex(vector["self_mask"][name])
