@@ -17,7 +17,13 @@ from rules.settings import load_section, resolve, settings_path
 from rules.sources.secret import read_secret
 from sightings.aggregation.counts import counts_for_period
 from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import Group, NoiseSettings, Protocol, default_threshold
+from sightings.aggregation.group import (
+    AggregatorKeys,
+    Group,
+    NoiseSettings,
+    Protocol,
+    default_threshold,
+)
 from sightings.aggregation.labels import Labels, label_of
 from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, write_whole
 from sightings.aggregation.places import (
@@ -118,7 +124,7 @@ def setup(
     labels = Labels(serial, map(label_of, _read_uuids(uuids)))
     if subscribers:
         keys = dict(_pair(text) for text in subscribers)
-        group = _group(name, protocol, keys, options)
+        group = _group(name, protocol, keys, _aggregator_keys(party), options)
         party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
         if protocol == "shi":
             _deal(party.places.group_folder(name), group)
@@ -212,7 +218,8 @@ def aggregate(
     party = _Party(context)
     session = party.session(group, period, list_file)
     folder = party.places.session_folder(session.group, session.id)
-    running = Aggregation(session, _collector(party, session), folder, party.mailbox(), _say)
+    collector, key = _collector(party, session), party.places.identity()
+    running = Aggregation(session, collector, folder, party.mailbox(), key, _say)
     totals = running.run(wait)
     write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
     spoilt = sum(value is None for value in totals.values)
@@ -272,7 +279,7 @@ def _collector(party: _Party, session: Session) -> Collector:
         return ShiCollector(session, read_scalar(folder / "aggregator.key"))
     from sightings.aggregation.masked_aggregator import MaskedCollector  # noqa: PLC0415
 
-    return MaskedCollector(session)
+    return MaskedCollector(session, party.places.sealing_key())
 
 
 def _deal(folder: Path, group: Group) -> None:
@@ -288,7 +295,23 @@ def _deal(folder: Path, group: Group) -> None:
     _say(f"give each subscriber its key from {folder / 'dealt'}, then delete that folder")
 
 
-def _group(name: str, protocol: Protocol, keys: dict[str, str], options: dict[str, Any]) -> Group:
+def _aggregator_keys(party: _Party) -> AggregatorKeys:
+    # Imported here: masks need a library that most commands do not.
+    from sightings.aggregation.masks import public_of  # noqa: PLC0415
+
+    return AggregatorKeys(
+        signing=party.places.identity().public_key().public_bytes_raw().hex(),
+        sealing=public_of(party.places.sealing_key()).hex(),
+    )
+
+
+def _group(
+    name: str,
+    protocol: Protocol,
+    keys: dict[str, str],
+    aggregator: AggregatorKeys,
+    options: dict[str, Any],
+) -> Group:
     noise = {field: options.pop(field) for field in ("epsilon", "delta", "honest", "budget")}
     threshold = options.pop("threshold") or default_threshold(len(keys))
     try:
@@ -296,6 +319,7 @@ def _group(name: str, protocol: Protocol, keys: dict[str, str], options: dict[st
             name=name,
             protocol=protocol,
             subscribers=keys,
+            aggregator=aggregator,
             threshold=threshold,
             noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
             **options,

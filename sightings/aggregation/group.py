@@ -43,6 +43,18 @@ class NoiseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     budget: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
 
+class AggregatorKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Public keys of a group's aggregator, raw, hexadecimal.
+
+    Attributes:
+        signing: Ed25519; what subscribers get is signed with it.
+        sealing: X25519; what only the aggregator may read is encrypted to it.
+    """
+
+    signing: str
+    sealing: str
+
+
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The members and rules of an aggregation.
 
@@ -50,6 +62,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         name: of the group.
         protocol: `masked` or `shi`.
         subscribers: Ed25519 public keys (raw, hexadecimal) by name.
+        aggregator: the public keys of who adds up.
         threshold: subscribers whose help opens a dropped subscriber's masks (`masked` only).
         quota_subscribers: publish only what at least so many subscribers contributed to.
         quota_total: publish only totals of at least this.
@@ -62,6 +75,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     name: str
     protocol: Protocol
     subscribers: dict[str, str]
+    aggregator: AggregatorKeys
     threshold: int
     quota_subscribers: int
     quota_total: int = 1
@@ -80,6 +94,10 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: letters, digits, '.', '_' and '-' only")
         _check_keys(self.subscribers)
+        if not _KEY.fullmatch(self.aggregator.signing) or not _KEY.fullmatch(
+            self.aggregator.sealing
+        ):
+            raise ValueError("aggregator: a key is 64 lower-case hexadecimal digits")
         size = len(self.subscribers)
         if not 3 <= size <= MAX_SUBSCRIBERS:
             raise ValueError(f"a group has 3 to {MAX_SUBSCRIBERS} subscribers, not {size}")
@@ -115,6 +133,11 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 "unknown-sender", f"{name[:64]!r} is no subscriber of group {self.name}", "drop it"
             )
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+
+    @property
+    def aggregator_identity(self) -> Ed25519PublicKey:
+        """The key that the aggregator signs with."""
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.aggregator.signing))
 
     def period(self, text: str) -> tuple[date, date]:
         """First day of a period and of the next one; periods of a group never overlap.

@@ -1,7 +1,8 @@
 """How messages travel: through files in a folder, or through Redis streams.
 
-A mailbox is not trusted with anything: subscribers' messages are signed, and counts in them are
-encrypted or masked. Whoever may write to it can hold an aggregation up, no more.
+A mailbox is not trusted with anything: messages are signed by who sends them, counts in them are
+encrypted or masked, and what opens the sum is sealed to the aggregator. Whoever reads it learns
+who takes part; whoever may write to it can hold an aggregation up, no more.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from sightings.aggregation.seen import Seen
 from sightings.aggregation.session import Session
 from sightings.aggregation.wire import join_names, join_pairs, names_digest, split_pairs, unseal
 
+_PER_FRAME: Final = masks.SEALED_BYTES  # around them, when they are sealed
 _PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs
 
 
@@ -30,12 +31,14 @@ class MaskedCollector:
 
     Args:
         session: the aggregation.
+        key: the aggregator's X25519 secret, raw.
     """
 
     rounds = ROUNDS
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, key: bytes) -> None:
         self._session = session
+        self._key = key
         self._round = 0
         self._seen = Seen()
         self._allowed = sorted(session.group.subscribers)
@@ -57,7 +60,7 @@ class MaskedCollector:
         """Bytes of a body (protocol.Collector)."""
         if ROUNDS[self._round] == INPUT:
             return masks.KEY_BYTES + 8 * len(self._session.labels)
-        return (_PER_NAME + masks.SEALED_BYTES) * len(self._session.group.subscribers)
+        return _PER_FRAME + (_PER_NAME + masks.SEALED_BYTES) * len(self._session.group.subscribers)
 
     def accept(self, message: bytes) -> str:
         """Take one subscriber's message (protocol.Collector)."""
@@ -114,7 +117,8 @@ class MaskedCollector:
         self._commitments[sender] = body[: masks.KEY_BYTES]
 
     def _take_shares(self, sender: str, body: bytes) -> None:
-        shares = split_pairs(body, most=MAX_SUBSCRIBERS)
+        opened = masks.open_unmask(self._session.id, self._key, sender, body)
+        shares = split_pairs(opened, most=MAX_SUBSCRIBERS)
         if not shares.keys() <= self._sealed.keys():
             raise _wrong(sender, "shares of others than the session's")
         for share in shares.values():

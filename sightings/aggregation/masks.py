@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -33,6 +34,11 @@ class Secrets:
         self.mask_key = _hkdf(secret, session, b"mask key")
         self.channel_key = _hkdf(secret, session, b"channel key")
         self.self_mask = _hkdf(secret, session, b"self mask")
+        self._unmask = _hkdf(secret, session, b"unmask")
+
+    def ephemeral(self, body: bytes) -> bytes:
+        """The X25519 secret that seals one body and no other."""
+        return _hkdf(self._unmask, hashlib.sha256(body).digest(), b"unmask ephemeral")
 
     @property
     def public(self) -> bytes:
@@ -102,6 +108,42 @@ def open_shares(
         return ChaCha20Poly1305(key).decrypt(_NONCE, sealed, names)
     except InvalidTag:
         return None
+
+
+def seal_unmask(
+    session: bytes, ephemeral: bytes, aggregator: bytes, sender: str, body: bytes
+) -> bytes:
+    """Encrypt the shares of the last round to the aggregator: public key, then ciphertext.
+
+    Args:
+        session: id of the session.
+        ephemeral: an X25519 secret that seals nothing else.
+        aggregator: its public X25519 key.
+        sender: the subscriber's name.
+        body: the shares.
+    """
+    public = public_of(ephemeral)
+    bound = length_prefixed(sender.encode(), public, aggregator)
+    key = _hkdf(_agree(ephemeral, aggregator), session, b"unmask seal", bound)
+    return public + ChaCha20Poly1305(key).encrypt(_NONCE, body, bound)
+
+
+def open_unmask(session: bytes, own: bytes, sender: str, sealed: bytes) -> bytes:
+    """The opposite, with the aggregator's secret.
+
+    Raises:
+        AggregationError: it was not sealed by that sender to this aggregator (`bad-message`,
+            `bad-point`).
+    """
+    public, encrypted = sealed[:KEY_BYTES], sealed[KEY_BYTES:]
+    try:
+        bound = length_prefixed(sender.encode(), public, public_of(own))
+        key = _hkdf(_agree(own, public), session, b"unmask seal", bound)
+        return ChaCha20Poly1305(key).decrypt(_NONCE, encrypted, bound)
+    except InvalidTag:
+        raise AggregationError(
+            "bad-message", f"{sender} did not seal its shares to this aggregator", "drop it"
+        ) from None
 
 
 def _channel(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -18,12 +20,22 @@ from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.group import MAX_TOTAL
 from sightings.aggregation.keystream import add_stream
 from sightings.aggregation.labels import Labels
+from sightings.aggregation.mailbox import FileMailbox, down_box, up_box
+from sightings.aggregation.masked_aggregator import MaskedCollector
 from sightings.aggregation.masked_subscriber import INPUT, KEYS, SHARES, SURVIVORS, UNMASK
 from sightings.aggregation.record import Record
+from sightings.aggregation.running import Aggregation, take_part
 from sightings.aggregation.secret_sharing import combine_shares
 from sightings.aggregation.session import Session
 from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import join_pairs, seal, split_fields, split_pairs, unseal
+from sightings.aggregation.wire import (
+    join_pairs,
+    seal,
+    seal_down,
+    split_fields,
+    split_pairs,
+    unseal,
+)
 
 HUGE = 1 << 20
 
@@ -34,6 +46,12 @@ def refused(refusal: str) -> pytest.RaisesExc[AggregationError]:
 
 def body_of(kind: str, party: Party, message: bytes) -> bytes:
     return unseal(kind, party.session, message, most=HUGE)[1]
+
+
+def shares_of(party: Party, name: str, message: bytes) -> bytes:
+    """What a subscriber handed out, for the aggregator."""
+    sealed = body_of(UNMASK, party, message)
+    return masks.open_unmask(party.session.id, party.sealing, name, sealed)
 
 
 class Course:
@@ -299,7 +317,7 @@ def test_both_kinds_of_shares_of_one_subscriber_are_never_handed_out() -> None:
     run.round()
     session = run.party.session.id
     for name, message in run.messages[4].items():
-        handed = split_pairs(body_of(UNMASK, run.party, message), most=99)
+        handed = split_pairs(shares_of(run.party, name, message), most=99)
         assert set(handed) == set(run.party.names)
         for owner, share in handed.items():
             both = run.opened(name, owner)
@@ -355,8 +373,94 @@ def test_aggregator_that_swaps_encrypted_shares() -> None:
     run.sent[1][a] = join_pairs({**sealed, b: sealed[a], a: sealed[b]})
     for _ in range(3):
         run.round()
-    handed = split_pairs(body_of(UNMASK, run.party, run.messages[4][a]), most=9)
+    handed = split_pairs(shares_of(run.party, a, run.messages[4][a]), most=9)
     assert not {a, b} & handed.keys()
+
+
+# --- the mailbox
+
+
+def in_threads(work: Callable[[str], object], names: list[str]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def member(
+    party: Party, vectors: dict[str, list[int]], folder: Path, wait: float
+) -> Callable[[str], None]:
+    """A subscriber over the mailbox in a folder."""
+
+    def run(name: str) -> None:
+        record = Record(folder / f"{name}.db")
+        record.open_period(party.session, vectors[name])
+        subscriber = Subscriber(name, party.identities[name], record)
+        take_part(subscriber, party.session, name, FileMailbox(folder / "box"), wait)
+        record.close()
+
+    return run
+
+
+def test_reader_of_the_mailbox_learns_no_totals(tmp_path: Path) -> None:
+    """Nor does one who has all subscribers' public keys, the group and the list."""
+    party = Party("masked", 5, 4)
+    vectors = {n: [i + j for j in range(4)] for i, n in enumerate(party.names)}
+    threads = in_threads(member(party, vectors, tmp_path, 20), party.names)
+    mailbox, log = FileMailbox(tmp_path / "box"), []  # type: ignore[var-annotated]
+    running = Aggregation(
+        party.session, party.collector(), tmp_path / "state", mailbox, party.signing, log.append
+    )
+    assert running.run(20).values == total_of(vectors)  # type: ignore[arg-type]
+    for thread in threads:
+        thread.join()
+    eavesdropper = MaskedCollector(party.session, os.urandom(32))
+    for number in range(4):
+        for _, message in mailbox.get(up_box(party.session, number), most=HUGE):
+            eavesdropper.accept(message)
+        eavesdropper.close()
+    answers = [m for _, m in mailbox.get(up_box(party.session, 4), most=HUGE)]
+    for message in answers:
+        with refused("bad-message"):
+            eavesdropper.accept(message)
+    # The shares themselves are nowhere in the mailbox.
+    everything = b"".join(p.read_bytes() for p in (tmp_path / "box").rglob("*.msg"))
+    for name, message in zip(party.names, answers, strict=True):
+        for share in split_pairs(shares_of(party, name, message), most=9).values():
+            assert share not in everything
+    with refused("too-few"):
+        eavesdropper.close()
+
+
+def test_writer_to_the_mailbox_cannot_play_the_aggregator(tmp_path: Path) -> None:
+    """It signs with a key of its own, and with the key of a subscriber."""
+    party = Party("masked", 4, 2)
+    vectors = {n: [1, 2] for n in party.names}
+    for thread in in_threads(member(party, vectors, tmp_path, 0), party.names):
+        thread.join()
+    mailbox, rogue = FileMailbox(tmp_path / "box"), party.collector()
+    for _, message in mailbox.get(up_box(party.session, 0), most=HUGE):
+        rogue.accept(message)
+    victim = party.names[0]
+    body = rogue.close()[victim]
+    own, colluder = Ed25519PrivateKey.generate(), party.identities[party.names[1]]
+    forged = [
+        body,
+        seal_down(SHARES, party.session, victim, body, own),
+        seal_down(SHARES, party.session, victim, body, colluder),
+        seal(SHARES, party.session, victim, body, party.signing),
+        seal_down(INPUT, party.session, victim, body, party.signing),
+        seal_down(SHARES, party.session, party.names[1], body, party.signing),
+    ]
+    box = down_box(party.session, 1, victim)
+    for n, message in enumerate(forged):
+        mailbox.put(box, f"forged{n}", message)
+    member(party, vectors, tmp_path, 0)(victim)
+    assert list(mailbox.get(up_box(party.session, 1), most=HUGE)) == []
+    # The aggregator's own message is found among them.
+    mailbox.put(box, victim, seal_down(SHARES, party.session, victim, body, party.signing))
+    member(party, vectors, tmp_path, 0)(victim)
+    assert [n for n, _ in mailbox.get(up_box(party.session, 1), most=HUGE)] == [victim]
 
 
 # --- messages of others, of other times and other lists
@@ -593,9 +697,16 @@ def lie_about_shares(party: Party, liars: list[str]) -> list[int | None]:
     def lie(number: int, name: str, message: bytes) -> bytes:
         if number != 4 or name not in liars:
             return message
-        body = split_pairs(body_of(UNMASK, party, message), most=99)
+        body = split_pairs(shares_of(party, name, message), most=99)
         false = {n: hashlib.sha256(share).digest() for n, share in body.items()}
-        return seal(UNMASK, party.session, name, join_pairs(false), party.identities[name])
+        sealed = masks.seal_unmask(
+            party.session.id,
+            os.urandom(32),
+            masks.public_of(party.sealing),
+            name,
+            join_pairs(false),
+        )
+        return seal(UNMASK, party.session, name, sealed, party.identities[name])
 
     return party.run({n: [1, 2] for n in party.names}, tamper=lie).values
 
@@ -637,7 +748,7 @@ def split_world(colluders: int) -> tuple[Course, str, list[int] | None]:
                 answer = run.answer(name, 4, *history[name], signed)
             except AggregationError:
                 continue
-            handed = split_pairs(body_of(UNMASK, party, answer), most=9)
+            handed = split_pairs(shares_of(party, name, answer), most=9)
             shares[side][names.index(name) + 1] = handed[victim]
     if any(len(found) < 4 for found in shares.values()):
         return run, victim, None

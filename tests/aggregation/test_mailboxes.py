@@ -55,7 +55,7 @@ def test_put_and_get(mailbox: Mailbox, another: Callable[[], Mailbox]) -> None:
 
 
 def take(party: Party, mailbox: Mailbox, folder: Path, log: list[str]) -> Aggregation:
-    return Aggregation(party.session, party.collector(), folder, mailbox, log.append)
+    return Aggregation(party.session, party.collector(), folder, mailbox, party.signing, log.append)
 
 
 def test_rubbish_in_a_box_is_told_and_stops_nothing(mailbox: Mailbox, tmp_path: Path) -> None:
