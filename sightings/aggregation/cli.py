@@ -6,7 +6,7 @@ import hmac
 import shutil
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,26 @@ class _Party:
         self.settings = load_section(self.config, "aggregation", AggregationSettings)
         self.places = Places(resolve(self.config, self.settings.state))
 
-    def journal(self) -> Journal:
+    def counts(self, session: Session) -> list[int]:
+        """From the journal, which must reach back to the period's first day.
+
+        Raises:
+            AggregationError, JournalError: it does not, or is not there: zeros would be wrong.
+        """
         settings = load_section(self.config, "sightings", SightingsSettings)
         path = settings.reported_path(self.config)
         if path is None:
             raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
-        return Journal(path)
+        if not path.is_file():
+            raise JournalError(f"{path} is not there; run encrypt where sightings are reported")
+        kept = datetime.now(UTC).date() - timedelta(days=settings.keep_days)
+        if session.first < kept:
+            raise AggregationError(
+                "wrong-period",
+                f"the journal keeps {settings.keep_days} days, so {session.period} may be gone",
+                f"encrypt a period that begins on {kept} or later, or raise keep_days in time",
+            )
+        return counts_for_period(Journal(path), session)
 
     def mailbox(self) -> Mailbox:
         settings = self.settings
@@ -189,7 +203,7 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
         )
     record = Record(party.places.record)
     if not record.has_period(session):
-        record.open_period(session, counts_for_period(party.journal(), session))
+        record.open_period(session, party.counts(session))
     key_file = party.places.group_folder(group) / "subscriber.key"
     key = read_scalar(key_file) if session.group.protocol == "shi" else None
     subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +46,8 @@ class Member:
         (self.folder / "misp.key").write_text(misp.key)
         self.config = self.folder / "inkgate.toml"
         self.config.write_text(
-            f'[sightings]\njournal = "journal.db"\n[aggregation]\nstate = "state"\n'
-            f'name = "{name}"\nmailbox = "{mailbox}"\nmisp_url = "{misp.url}"\n'
+            f'[sightings]\njournal = "journal.db"\nkeep_days = 36500\n[aggregation]\n'
+            f'state = "state"\nname = "{name}"\nmailbox = "{mailbox}"\nmisp_url = "{misp.url}"\n'
             f'misp_key_file = "misp.key"\n'
         )
 
@@ -237,6 +240,54 @@ def test_aggregator_that_is_killed_goes_on(tmp_path: Path) -> None:
             process.communicate()
         federation.publish()
         assert list(federation.totals_in_misp().values()) == [7, 0, 6, 1]
+    finally:
+        federation.close()
+
+
+def vector_is_committed(member: Member) -> bool:
+    record = member.folder / "state" / "record.db"
+    if not record.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(record)) as connection:
+        found: int = connection.execute("SELECT count(*) FROM periods").fetchone()[0]
+    return found > 0
+
+
+def test_missing_journal_commits_to_nothing(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked")
+    try:
+        alpha = federation.members["alpha"]
+        alpha.journal.unlink()
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert f"{alpha.journal} is not there" in out
+        # A proxy whose journal is a Redis has no file to count from.
+        text = alpha.config.read_text()
+        shared = 'journal = "redis://127.0.0.1:1/0"\ncollected = "collected.db"'
+        alpha.config.write_text(text.replace('journal = "journal.db"', shared))
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert "collected.db is not there" in out
+        assert out.count("\n") == 1
+        assert not vector_is_committed(alpha)
+        see(alpha.folder / "collected.db", federation.attributes, COUNTS["alpha"])
+        alpha.run(*federation.about("encrypt", wait=0), status=1)
+        assert vector_is_committed(alpha)
+    finally:
+        federation.close()
+
+
+def test_period_that_the_journal_has_forgotten_is_refused(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked")
+    try:
+        alpha = federation.members["alpha"]
+        age = (datetime.now(UTC).date() - date.fromisoformat(PERIOD)).days
+        text = alpha.config.read_text()
+        alpha.config.write_text(text.replace("36500", str(age - 1)))
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert "wrong-period" in out
+        assert f"keeps {age - 1} days" in out
+        assert not vector_is_committed(alpha)
+        alpha.config.write_text(text.replace("36500", str(age + 1)))
+        alpha.run(*federation.about("encrypt", wait=0), status=1)
     finally:
         federation.close()
 
