@@ -115,7 +115,7 @@ def register(main: click.Group) -> None:
 @click.option("--protocol", default="masked", type=click.Choice(["masked", "shi"]))
 @click.option("--threshold", type=int, help="Who must help with dropouts [2n/3 + 1].")
 @click.option("--quota-subscribers", default=3, show_default=True, help="Publish from so many on.")
-@click.option("--quota-total", default=1, show_default=True, help="Publish totals from this on.")
+@click.option("--quota-total", type=int, help="Publish totals from this on [1, or above noise].")
 @click.option("--max-count", default=1000, show_default=True, help="Of one subscriber.")
 @click.option("--period-days", default=7, show_default=True)
 @click.option("--epsilon", type=float, help="Add noise: privacy lost in a period.")
@@ -328,8 +328,9 @@ def _group(
 ) -> Group:
     noise = {field: options.pop(field) for field in ("epsilon", "delta", "honest", "budget")}
     threshold = options.pop("threshold") or default_threshold(len(keys))
+    quota = options.pop("quota_total")
     try:
-        return Group(
+        group = Group(
             name=name,
             protocol=protocol,
             subscribers=keys,
@@ -340,6 +341,21 @@ def _group(
         )
     except ValueError as error:
         raise AggregationError("bad-group", str(error), "correct that option") from None
+    return _with_quota(group, quota)
+
+
+def _with_quota(group: Group, quota: int | None) -> Group:
+    # Imported here: ciphers take a while.
+    from sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
+
+    least = max(1, noise_quantile(group))
+    if quota is not None and group.noise is not None and quota < least:
+        raise AggregationError(
+            "bad-group",
+            f"noise alone exceeds --quota-total {quota} too often",
+            f"give {least} or more, or leave it out",
+        )
+    return msgspec.structs.replace(group, quota_total=least if quota is None else quota)
 
 
 def _pair(text: str) -> tuple[str, str]:

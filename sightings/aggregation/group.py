@@ -20,6 +20,8 @@ MAX_TOTAL: Final = (1 << 24) - 1
 """The largest total of one indicator in one period, in both protocols."""
 MIN_RATIO: Final = 0.01
 """Of epsilon and max_count: with less, noise drowns every count."""
+MIN_HONEST: Final = 0.01
+"""Below this the bound on honest contributors is taken for none, whatever the rounding."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _FIRST_DAY: Final = date(2024, 1, 1)  # a Monday, so that weeks begin on one
@@ -109,6 +111,10 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError(f"max_count: {size} subscribers could count more than {MAX_TOTAL}")
         if self.noise is not None and self.noise.epsilon / self.max_count < MIN_RATIO:
             raise ValueError(f"noise: epsilon / max_count is below {MIN_RATIO}; lower max_count")
+        if self.noise is not None and self.honest_contributors < MIN_HONEST:
+            raise ValueError(
+                "noise: a sum may be of colluders only; raise honest or quota_subscribers"
+            )
 
     @property
     def digest(self) -> bytes:
@@ -133,6 +139,16 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 "unknown-sender", f"{name[:64]!r} is no subscriber of group {self.name}", "drop it"
             )
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+
+    @property
+    def honest_contributors(self) -> float:
+        """At least so many honest subscribers are in a sum of a group with noise.
+
+        The aggregator chooses who is in a sum of `masked`, and chooses colluders first.
+        """
+        size = len(self.subscribers)
+        least = size if self.protocol == "shi" else max(self.threshold, self.quota_subscribers)
+        return least - (1 - (self.noise.honest if self.noise else 1)) * size
 
     @property
     def aggregator_identity(self) -> Ed25519PublicKey:

@@ -244,6 +244,23 @@ def test_aggregator_that_is_killed_goes_on(tmp_path: Path) -> None:
         federation.close()
 
 
+def test_setup_with_noise_publishes_nothing_that_is_noise(tmp_path: Path) -> None:
+    noise = ("--epsilon", "1", "--max-count", "10")
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked", *noise)
+    try:
+        quota = json.loads((federation.place / "group.json").read_text())["quota_total"]
+        assert quota > 20
+        keys = [federation.members[n].run("join").strip() for n in NAMES]
+        arguments = ("--uuids", federation.uuids, "--serial", 7, *noise)
+        words = [word for key in keys for word in ("--subscriber", key)]
+        out = federation.aggregator.run(
+            "setup", "other", *arguments, *words, "--quota-total", quota - 1, status=2
+        )
+        assert f"give {quota} or more" in out
+    finally:
+        federation.close()
+
+
 def vector_is_committed(member: Member) -> bool:
     record = member.folder / "state" / "record.db"
     if not record.exists():
