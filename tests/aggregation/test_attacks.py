@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -619,7 +621,47 @@ def test_overlapping_periods_do_not_exist(period: str) -> None:
         Session(Party("shi", 3, 2).group, period, labels(2))
 
 
+def test_secrets_of_a_period_that_never_finished_go_with_the_next(tmp_path: Path) -> None:
+    party = Party("masked", 3, 2)
+    path = tmp_path / "r.db"
+    record, subscriber = opened_record(party, path, [123456 % 999, 2])
+    first = subscriber.answer(party.session, 0, b"")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        secret, vector = connection.execute("SELECT secret, vector FROM periods").fetchone()
+    assert secret in path.read_bytes()
+    record.open_period(Session(party.group, "2026-01-12", party.session.labels), [1, 2])
+    assert secret not in path.read_bytes()
+    assert vector not in path.read_bytes()
+    assert subscriber.answer(party.session, 0, b"") == first
+    with refused("wrong-period"):
+        subscriber.answer(party.session, 1, b"anything")
+
+
+def test_serial_of_more_than_64_bits_is_refused() -> None:
+    assert Session(Party("shi", 3, 1).group, PERIOD, Labels(2**64 - 1, [b"x" * 16])).id
+    for serial in (-1, 2**64):
+        with refused("bad-message"):
+            Labels(serial, [b"x" * 16])
+
+
 # --- subscribers that submit nonsense
+
+
+@pytest.mark.parametrize("exponent", [-1, -2, -20_000, -65_536, -65_537, 0x10001 - 2**20])
+def test_logarithm_of_a_negative_point_is_none(exponent: int) -> None:
+    assert logarithm(curve.base_times(-exponent), MAX_TOTAL) == -exponent
+    assert logarithm(curve.base_times(exponent), MAX_TOTAL) is None
+
+
+@pytest.mark.parametrize("protocol", ["masked", "shi"])
+def test_liar_is_bounded_by_the_total_only(protocol: str) -> None:
+    """As docs/aggregation.md says: any number goes as long as the total stays believable."""
+    party = Party(protocol, 5, 2, max_count=100)
+    vectors = {n: [80, 0] for n in party.names}
+    vectors[party.names[0]] = [-317, 500]
+    assert party.run(vectors).values == [3, 500]
+    vectors[party.names[0]] = [-321, 501]
+    assert party.run(vectors).values == [None, None]
 
 
 @pytest.mark.parametrize("protocol", ["masked", "shi"])

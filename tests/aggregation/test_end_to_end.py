@@ -145,7 +145,7 @@ class Federation:
         import redis
 
         client: Any = redis.Redis.from_url(self.mailbox)
-        for key in client.keys("*"):
+        for key in client.scan_iter(_type="stream"):
             found += [fields[b"message"] for _, fields in client.xrange(key)]
         return found
 
