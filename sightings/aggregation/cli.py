@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import shutil
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -103,7 +102,7 @@ _wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the oth
 
 def register(main: click.Group) -> None:
     """Add the commands to `inkgate-sightings`."""
-    for command in (setup, join, encrypt, aggregate, publish):
+    for command in (setup, deal, join, encrypt, aggregate, publish):
         main.add_command(command)
 
 
@@ -122,6 +121,7 @@ def register(main: click.Group) -> None:
 @click.option("--delta", default=1e-6, show_default=True, help="With --epsilon.")
 @click.option("--honest", default=2 / 3, help="With --epsilon: fraction that does not collude.")
 @click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
+@click.option("--key", type=_FILE, help="The aggregator's key from the dealer (protocol shi).")
 @click.pass_context
 def setup(
     context: click.Context,
@@ -131,6 +131,7 @@ def setup(
     serial: int,
     subscribers: tuple[str, ...],
     protocol: Protocol,
+    key: Path | None,
     **options: Any,
 ) -> None:
     """Describe a group (aggregator), or write a new list for one that is there."""
@@ -140,13 +141,40 @@ def setup(
         keys = dict(_pair(text) for text in subscribers)
         group = _group(name, protocol, keys, _aggregator_keys(party), options)
         party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
-        if protocol == "shi":
-            _deal(party.places.group_folder(name), group)
     group = party.places.group(name)
+    if key is not None:
+        _keep_key(party.places.group_folder(name) / "aggregator.key", key)
+    elif (
+        group.protocol == "shi"
+        and not (party.places.group_folder(name) / "aggregator.key").exists()
+    ):
+        _say("have a dealer that is no party run deal, and give setup its key with --key")
     path = party.places.keep_list(name, labels)
     click.echo(f"group        {party.places.group_folder(name) / 'group.json'}")
     click.echo(f"list         {path} ({len(labels)} indicators)")
     click.echo(f"fingerprint  {group.digest.hex()}")
+
+
+@click.command()
+@click.option("--group", required=True, type=_FILE, help="The description from who set it up.")
+@click.option("--folder", required=True, type=click.Path(path_type=Path), help="For the keys; new.")
+def deal(group: Path, folder: Path) -> None:
+    """Make all keys of a group with protocol shi (dealer): one file for each party.
+
+    The dealer knows everything, so it is neither the aggregator nor a subscriber.
+    """
+    from sightings.aggregation import shi  # noqa: PLC0415
+
+    described, _ = read_group(group)
+    if described.protocol != "shi":
+        raise AggregationError("bad-group", "only protocol shi has a dealer", "leave deal out")
+    if folder.exists():
+        raise AggregationError("bad-group", f"{folder} is there", "deal into a new folder, once")
+    own, keys = shi.deal(sorted(described.subscribers))
+    write_secret(folder / "aggregator.key", own)
+    for name, secret in keys.items():
+        write_secret(folder / "subscribers" / f"{name}.key", secret)
+    click.echo(f"give each party its key from {folder}, no other, then delete that folder")
 
 
 @click.command()
@@ -175,9 +203,7 @@ def join(
     if described.protocol == "shi":
         if key is None:
             raise AggregationError("bad-group", "protocol shi needs a key", "give --key")
-        target = party.places.group_folder(described.name) / "subscriber.key"
-        if not target.exists():
-            write_secret(target, read_scalar(key))
+        _keep_key(party.places.group_folder(described.name) / "subscriber.key", key)
     party.places.pin(described, encoded)
     click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
 
@@ -296,17 +322,15 @@ def _collector(party: _Party, session: Session) -> Collector:
     return MaskedCollector(session, party.places.sealing_key())
 
 
-def _deal(folder: Path, group: Group) -> None:
-    from sightings.aggregation.shi import deal  # noqa: PLC0415
-
-    if (folder / "aggregator.key").exists():
-        return
-    shutil.rmtree(folder / "dealt", ignore_errors=True)  # from a setup that was cut off
-    own, keys = deal(sorted(group.subscribers))
-    for name, key in keys.items():
-        write_secret(folder / "dealt" / f"{name}.key", key)
-    write_secret(folder / "aggregator.key", own)
-    _say(f"give each subscriber its key from {folder / 'dealt'}, then delete that folder")
+def _keep_key(target: Path, source: Path) -> None:
+    """Keep a key from the dealer; it never changes."""
+    key = read_scalar(source)
+    if not target.exists():
+        write_secret(target, key)
+    elif read_scalar(target) != key:
+        raise AggregationError(
+            "bad-group", f"{target} holds another key", "set up a new group to change keys"
+        )
 
 
 def _aggregator_keys(party: _Party) -> AggregatorKeys:

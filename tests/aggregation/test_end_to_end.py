@@ -102,15 +102,25 @@ class Federation:
             *(word for key in keys for word in ("--subscriber", key)), *options,
         )  # fmt: skip
         place = self.aggregator.folder / "state" / "groups" / "isac"
+        self.dealt = folder / "dealt"
         self.list, self.place = place / "list-7.txt", place
         self.fingerprint = out.split()[-1]
+        if protocol == "shi":
+            self.deal()
         for name, member in self.members.items():
-            key = ["--key", place / "dealt" / f"{name}.key"] if protocol == "shi" else []
+            key = ["--key", self.dealt / "subscribers" / f"{name}.key"] if protocol == "shi" else []
             member.run(
                 "join", "--group", place / "group.json", "--fingerprint", self.fingerprint, *key
             )
             see(member.journal, self.attributes, COUNTS[name])
-        shutil.rmtree(place / "dealt", ignore_errors=True)
+        shutil.rmtree(self.dealt, ignore_errors=True)
+
+    def deal(self) -> None:
+        """By a third party; the aggregator gets its own key only."""
+        dealer = Member(self.folder, "dealer", self.mailbox, self.misp)
+        dealer.run("deal", "--group", self.place / "group.json", "--folder", self.dealt)
+        key = ("--key", self.dealt / "aggregator.key")
+        self.aggregator.run("setup", "isac", "--uuids", self.uuids, "--serial", 7, *key)
 
     def about(self, command: str, wait: int = 30) -> tuple[object, ...]:
         return (command, "isac", "--period", PERIOD, "--list", self.list, "--wait", wait)
@@ -257,6 +267,35 @@ def test_setup_with_noise_publishes_nothing_that_is_noise(tmp_path: Path) -> Non
             "setup", "other", *arguments, *words, "--quota-total", quota - 1, status=2
         )
         assert f"give {quota} or more" in out
+    finally:
+        federation.close()
+
+
+def test_aggregator_of_shi_has_no_key_but_its_own(tmp_path: Path) -> None:
+    """Setting up gives it none; the dealer's files are one a party, and are made once."""
+    federation = Federation(tmp_path, str(tmp_path / "box"), "shi")
+    try:
+        federation.run()
+        held = b"".join(federation.everything_but_the_subscribers())
+        keys = [
+            (m.folder / "state/groups/isac/subscriber.key").read_bytes().strip()
+            for m in federation.members.values()
+        ]
+        assert len(set(keys)) == 3
+        assert not any(key in held or bytes.fromhex(key.decode()) in held for key in keys)
+        files = sorted(p.name for p in federation.place.rglob("*.key"))
+        assert files == ["aggregator.key"]
+        own = (federation.place / "aggregator.key").read_bytes()
+        order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+        assert sum(int(key, 16) for key in (*keys, own.strip())) % order == 0
+        # A second deal into the same folder, or another key, is refused.
+        again, group = tmp_path / "again", ("--group", federation.place / "group.json")
+        federation.aggregator.run("deal", *group, "--folder", again)
+        federation.aggregator.run("deal", *group, "--folder", again, status=2)
+        setup = ("setup", "isac", "--uuids", federation.uuids, "--serial", 7)
+        out = federation.aggregator.run(*setup, "--key", again / "aggregator.key", status=2)
+        assert "holds another key" in out
+        assert (federation.place / "aggregator.key").read_bytes() == own
     finally:
         federation.close()
 
