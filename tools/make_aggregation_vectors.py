@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rules.canonical.fields import length_prefixed
 from sightings.aggregation import curve, masks
-from sightings.aggregation.group import Group
+from sightings.aggregation.group import AggregatorKeys, Group
 from sightings.aggregation.keystream import words
 from sightings.aggregation.labels import Labels, label_of
 from sightings.aggregation.masked_subscriber import ROUNDS, MaskedContributor
@@ -23,20 +23,26 @@ from sightings.aggregation.noise import thresholds
 from sightings.aggregation.secret_sharing import split_secret
 from sightings.aggregation.session import Session
 from sightings.aggregation.shi import ShiContributor
-from sightings.aggregation.wire import join_pairs
+from sightings.aggregation.wire import join_pairs, seal_down
 
 NAMES = ("alpha", "beta", "gamma")
 UUIDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(4)]
 COUNTS = {"alpha": [3, 0, 1, 0], "beta": [4, 0, 0, 1000], "gamma": [0, 0, 5, 1]}
 IDENTITY = {n: Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i, n in enumerate(NAMES)}
+SIGNING = Ed25519PrivateKey.from_private_bytes(bytes([32]) * 32)
+SEALING = bytes([33]) * 32
 SECRET = {name: bytes([16 + n]) * 32 for n, name in enumerate(NAMES)}
 SHI_KEY = {name: curve.scalar(7 ** (100 + n)) for n, name in enumerate(NAMES)}
 
 
 def session(protocol: Any) -> Session:
     keys = {n: k.public_key().public_bytes_raw().hex() for n, k in IDENTITY.items()}
-    group = Group(name="isac", protocol=protocol, subscribers=keys, threshold=3,
-                  quota_subscribers=3)  # fmt: skip
+    aggregator = AggregatorKeys(
+        signing=SIGNING.public_key().public_bytes_raw().hex(),
+        sealing=masks.public_of(SEALING).hex(),
+    )
+    group = Group(name="isac", aggregator=aggregator, protocol=protocol, subscribers=keys,
+                  threshold=3, quota_subscribers=3)  # fmt: skip
     return Session(group, "2026-01-05", Labels(7, map(label_of, UUIDS)))
 
 
@@ -95,9 +101,15 @@ def masked() -> dict[str, Any]:
     signed = length_prefixed(*rounds[-1])
     rounds.append([contributors[n].answer([*histories[n], signed], []) for n in NAMES])
     names = [kind for kind in ROUNDS if kind != "shares"]
-    pair = masks.pair_mask(made.id, secrets["alpha"].mask_key, secrets["beta"].public[32:])
+    registered = {n: s.public[32:] for n, s in secrets.items()}
+    pair = masks.pair_mask(made.id, secrets["alpha"].mask_key, "alpha", "beta", registered)
     return {
         **common(made),
+        "aggregator_sealing": SEALING.hex(),
+        "aggregator_signing": SIGNING.private_bytes_raw().hex(),
+        "sent_signed": {n: [seal_down(kind, made, n, body, SIGNING).hex() for kind, body
+                            in zip(ROUNDS[1:], (*histories[n], signed), strict=True)]
+                        for n in NAMES},
         "secret": {n: key.hex() for n, key in SECRET.items()},
         "mask_key": {n: s.mask_key.hex() for n, s in secrets.items()},
         "channel_key": {n: s.channel_key.hex() for n, s in secrets.items()},

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hmac
-import shutil
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,13 @@ from rules.settings import load_section, resolve, settings_path
 from rules.sources.secret import read_secret
 from sightings.aggregation.counts import counts_for_period
 from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import Group, NoiseSettings, Protocol, default_threshold
+from sightings.aggregation.group import (
+    AggregatorKeys,
+    Group,
+    NoiseSettings,
+    Protocol,
+    default_threshold,
+)
 from sightings.aggregation.labels import Labels, label_of
 from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, write_whole
 from sightings.aggregation.places import (
@@ -47,12 +52,26 @@ class _Party:
         self.settings = load_section(self.config, "aggregation", AggregationSettings)
         self.places = Places(resolve(self.config, self.settings.state))
 
-    def journal(self) -> Journal:
+    def counts(self, session: Session) -> list[int]:
+        """From the journal, which must reach back to the period's first day.
+
+        Raises:
+            AggregationError, JournalError: it does not, or is not there: zeros would be wrong.
+        """
         settings = load_section(self.config, "sightings", SightingsSettings)
         path = settings.reported_path(self.config)
         if path is None:
             raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
-        return Journal(path)
+        if not path.is_file():
+            raise JournalError(f"{path} is not there; run encrypt where sightings are reported")
+        kept = datetime.now(UTC).date() - timedelta(days=settings.keep_days)
+        if session.first < kept:
+            raise AggregationError(
+                "wrong-period",
+                f"the journal keeps {settings.keep_days} days, so {session.period} may be gone",
+                f"encrypt a period that begins on {kept} or later, or raise keep_days in time",
+            )
+        return counts_for_period(Journal(path), session)
 
     def mailbox(self) -> Mailbox:
         settings = self.settings
@@ -83,7 +102,7 @@ _wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the oth
 
 def register(main: click.Group) -> None:
     """Add the commands to `inkgate-sightings`."""
-    for command in (setup, join, encrypt, aggregate, publish):
+    for command in (setup, deal, join, encrypt, aggregate, publish):
         main.add_command(command)
 
 
@@ -95,13 +114,14 @@ def register(main: click.Group) -> None:
 @click.option("--protocol", default="masked", type=click.Choice(["masked", "shi"]))
 @click.option("--threshold", type=int, help="Who must help with dropouts [2n/3 + 1].")
 @click.option("--quota-subscribers", default=3, show_default=True, help="Publish from so many on.")
-@click.option("--quota-total", default=1, show_default=True, help="Publish totals from this on.")
+@click.option("--quota-total", type=int, help="Publish totals from this on [1, or above noise].")
 @click.option("--max-count", default=1000, show_default=True, help="Of one subscriber.")
 @click.option("--period-days", default=7, show_default=True)
 @click.option("--epsilon", type=float, help="Add noise: privacy lost in a period.")
 @click.option("--delta", default=1e-6, show_default=True, help="With --epsilon.")
 @click.option("--honest", default=2 / 3, help="With --epsilon: fraction that does not collude.")
 @click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
+@click.option("--key", type=_FILE, help="The aggregator's key from the dealer (protocol shi).")
 @click.pass_context
 def setup(
     context: click.Context,
@@ -111,6 +131,7 @@ def setup(
     serial: int,
     subscribers: tuple[str, ...],
     protocol: Protocol,
+    key: Path | None,
     **options: Any,
 ) -> None:
     """Describe a group (aggregator), or write a new list for one that is there."""
@@ -118,15 +139,42 @@ def setup(
     labels = Labels(serial, map(label_of, _read_uuids(uuids)))
     if subscribers:
         keys = dict(_pair(text) for text in subscribers)
-        group = _group(name, protocol, keys, options)
+        group = _group(name, protocol, keys, _aggregator_keys(party), options)
         party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
-        if protocol == "shi":
-            _deal(party.places.group_folder(name), group)
     group = party.places.group(name)
+    if key is not None:
+        _keep_key(party.places.group_folder(name) / "aggregator.key", key)
+    elif (
+        group.protocol == "shi"
+        and not (party.places.group_folder(name) / "aggregator.key").exists()
+    ):
+        _say("have a dealer that is no party run deal, and give setup its key with --key")
     path = party.places.keep_list(name, labels)
     click.echo(f"group        {party.places.group_folder(name) / 'group.json'}")
     click.echo(f"list         {path} ({len(labels)} indicators)")
     click.echo(f"fingerprint  {group.digest.hex()}")
+
+
+@click.command()
+@click.option("--group", required=True, type=_FILE, help="The description from who set it up.")
+@click.option("--folder", required=True, type=click.Path(path_type=Path), help="For the keys; new.")
+def deal(group: Path, folder: Path) -> None:
+    """Make all keys of a group with protocol shi (dealer): one file for each party.
+
+    The dealer knows everything, so it is neither the aggregator nor a subscriber.
+    """
+    from sightings.aggregation import shi  # noqa: PLC0415
+
+    described, _ = read_group(group)
+    if described.protocol != "shi":
+        raise AggregationError("bad-group", "only protocol shi has a dealer", "leave deal out")
+    if folder.exists():
+        raise AggregationError("bad-group", f"{folder} is there", "deal into a new folder, once")
+    own, keys = shi.deal(sorted(described.subscribers))
+    write_secret(folder / "aggregator.key", own)
+    for name, secret in keys.items():
+        write_secret(folder / "subscribers" / f"{name}.key", secret)
+    click.echo(f"give each party its key from {folder}, no other, then delete that folder")
 
 
 @click.command()
@@ -155,9 +203,7 @@ def join(
     if described.protocol == "shi":
         if key is None:
             raise AggregationError("bad-group", "protocol shi needs a key", "give --key")
-        target = party.places.group_folder(described.name) / "subscriber.key"
-        if not target.exists():
-            write_secret(target, read_scalar(key))
+        _keep_key(party.places.group_folder(described.name) / "subscriber.key", key)
     party.places.pin(described, encoded)
     click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
 
@@ -183,7 +229,7 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
         )
     record = Record(party.places.record)
     if not record.has_period(session):
-        record.open_period(session, counts_for_period(party.journal(), session))
+        record.open_period(session, party.counts(session))
     key_file = party.places.group_folder(group) / "subscriber.key"
     key = read_scalar(key_file) if session.group.protocol == "shi" else None
     subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)
@@ -212,7 +258,8 @@ def aggregate(
     party = _Party(context)
     session = party.session(group, period, list_file)
     folder = party.places.session_folder(session.group, session.id)
-    running = Aggregation(session, _collector(party, session), folder, party.mailbox(), _say)
+    collector, key = _collector(party, session), party.places.identity()
+    running = Aggregation(session, collector, folder, party.mailbox(), key, _say)
     totals = running.run(wait)
     write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
     spoilt = sum(value is None for value in totals.values)
@@ -272,36 +319,67 @@ def _collector(party: _Party, session: Session) -> Collector:
         return ShiCollector(session, read_scalar(folder / "aggregator.key"))
     from sightings.aggregation.masked_aggregator import MaskedCollector  # noqa: PLC0415
 
-    return MaskedCollector(session)
+    return MaskedCollector(session, party.places.sealing_key())
 
 
-def _deal(folder: Path, group: Group) -> None:
-    from sightings.aggregation.shi import deal  # noqa: PLC0415
-
-    if (folder / "aggregator.key").exists():
-        return
-    shutil.rmtree(folder / "dealt", ignore_errors=True)  # from a setup that was cut off
-    own, keys = deal(sorted(group.subscribers))
-    for name, key in keys.items():
-        write_secret(folder / "dealt" / f"{name}.key", key)
-    write_secret(folder / "aggregator.key", own)
-    _say(f"give each subscriber its key from {folder / 'dealt'}, then delete that folder")
+def _keep_key(target: Path, source: Path) -> None:
+    """Keep a key from the dealer; it never changes."""
+    key = read_scalar(source)
+    if not target.exists():
+        write_secret(target, key)
+    elif read_scalar(target) != key:
+        raise AggregationError(
+            "bad-group", f"{target} holds another key", "set up a new group to change keys"
+        )
 
 
-def _group(name: str, protocol: Protocol, keys: dict[str, str], options: dict[str, Any]) -> Group:
+def _aggregator_keys(party: _Party) -> AggregatorKeys:
+    # Imported here: masks need a library that most commands do not.
+    from sightings.aggregation.masks import public_of  # noqa: PLC0415
+
+    return AggregatorKeys(
+        signing=party.places.identity().public_key().public_bytes_raw().hex(),
+        sealing=public_of(party.places.sealing_key()).hex(),
+    )
+
+
+def _group(
+    name: str,
+    protocol: Protocol,
+    keys: dict[str, str],
+    aggregator: AggregatorKeys,
+    options: dict[str, Any],
+) -> Group:
     noise = {field: options.pop(field) for field in ("epsilon", "delta", "honest", "budget")}
     threshold = options.pop("threshold") or default_threshold(len(keys))
+    quota = options.pop("quota_total")
     try:
-        return Group(
+        group = Group(
             name=name,
             protocol=protocol,
             subscribers=keys,
+            aggregator=aggregator,
             threshold=threshold,
             noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
             **options,
         )
     except ValueError as error:
         raise AggregationError("bad-group", str(error), "correct that option") from None
+    return _with_quota(group, quota)
+
+
+def _with_quota(group: Group, quota: int | None) -> Group:
+    # Imported here: ciphers take a while.
+    from sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
+
+    least = max(1, noise_quantile(group))
+    if quota is not None and group.noise is not None and quota < least:
+        raise AggregationError(
+            "bad-group",
+            f"noise alone exceeds --quota-total {quota} too often",
+            f"give {least} or more, or leave it out",
+        )
+    return msgspec.structs.replace(group, quota_total=least if quota is None else quota)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -17,7 +17,5 @@ def contribution(session: Session, counts: Sequence[int]) -> list[int]:
     """
     group = session.group
     check_counts(counts, len(session.labels), group)
-    if group.noise is None:
-        return list(counts)
-    noise = draw_noise(group.noise, len(group.subscribers), group.max_count, len(counts))
+    noise = [0] * len(counts) if group.noise is None else draw_noise(group, len(counts))
     return [count + extra for count, extra in zip(counts, noise, strict=True)]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from sightings.aggregation.curve import Point, add_points, base_times, encode_point
+from sightings.aggregation.curve import Point, add_points, base_times
 
 _BABY: Final = 1 << 16
-_KEY_END: Final = 17  # 16 bytes of x; y would only tell a point from its negative
+_NAME_BYTES: Final = 17  # y's parity, which tells a point from its negative, and half of x
 
 
 @cache
@@ -21,7 +21,7 @@ def _table() -> dict[bytes, int]:
     table = {}
     point: Point = base
     for exponent in range(1, _BABY + 1):
-        table[encode_point(point)[1:_KEY_END]] = exponent
+        table[_name(point)] = exponent
         point = add_points((point, base))
     return table
 
@@ -31,12 +31,17 @@ def _giant() -> Point:
     return base_times(-_BABY)
 
 
+def _name(point: Point) -> bytes:
+    name: bytes = point.format(True)[:_NAME_BYTES]
+    return name
+
+
 def logarithm(point: Point, highest: int) -> int | None:
     """The exponent of a point between 1 and `highest`, else None."""
     table = _table()
     back = _giant()
     for done in range(0, highest, _BABY):
-        exponent = table.get(encode_point(point)[1:_KEY_END])
+        exponent = table.get(_name(point))
         if exponent is not None:
             return done + exponent if done + exponent <= highest else None
         point = add_points((point, back))

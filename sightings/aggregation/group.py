@@ -20,6 +20,8 @@ MAX_TOTAL: Final = (1 << 24) - 1
 """The largest total of one indicator in one period, in both protocols."""
 MIN_RATIO: Final = 0.01
 """Of epsilon and max_count: with less, noise drowns every count."""
+MIN_HONEST: Final = 0.01
+"""Below this the bound on honest contributors is taken for none, whatever the rounding."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _FIRST_DAY: Final = date(2024, 1, 1)  # a Monday, so that weeks begin on one
@@ -43,6 +45,18 @@ class NoiseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     budget: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
 
+class AggregatorKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Public keys of a group's aggregator, raw, hexadecimal.
+
+    Attributes:
+        signing: Ed25519; what subscribers get is signed with it.
+        sealing: X25519; what only the aggregator may read is encrypted to it.
+    """
+
+    signing: str
+    sealing: str
+
+
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The members and rules of an aggregation.
 
@@ -50,6 +64,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         name: of the group.
         protocol: `masked` or `shi`.
         subscribers: Ed25519 public keys (raw, hexadecimal) by name.
+        aggregator: the public keys of who adds up.
         threshold: subscribers whose help opens a dropped subscriber's masks (`masked` only).
         quota_subscribers: publish only what at least so many subscribers contributed to.
         quota_total: publish only totals of at least this.
@@ -62,6 +77,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     name: str
     protocol: Protocol
     subscribers: dict[str, str]
+    aggregator: AggregatorKeys
     threshold: int
     quota_subscribers: int
     quota_total: int = 1
@@ -80,6 +96,10 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r}: letters, digits, '.', '_' and '-' only")
         _check_keys(self.subscribers)
+        if not _KEY.fullmatch(self.aggregator.signing) or not _KEY.fullmatch(
+            self.aggregator.sealing
+        ):
+            raise ValueError("aggregator: a key is 64 lower-case hexadecimal digits")
         size = len(self.subscribers)
         if not 3 <= size <= MAX_SUBSCRIBERS:
             raise ValueError(f"a group has 3 to {MAX_SUBSCRIBERS} subscribers, not {size}")
@@ -91,6 +111,10 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError(f"max_count: {size} subscribers could count more than {MAX_TOTAL}")
         if self.noise is not None and self.noise.epsilon / self.max_count < MIN_RATIO:
             raise ValueError(f"noise: epsilon / max_count is below {MIN_RATIO}; lower max_count")
+        if self.noise is not None and self.honest_contributors < MIN_HONEST:
+            raise ValueError(
+                "noise: a sum may be of colluders only; raise honest or quota_subscribers"
+            )
 
     @property
     def digest(self) -> bytes:
@@ -115,6 +139,21 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 "unknown-sender", f"{name[:64]!r} is no subscriber of group {self.name}", "drop it"
             )
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+
+    @property
+    def honest_contributors(self) -> float:
+        """At least so many honest subscribers are in a sum of a group with noise.
+
+        The aggregator chooses who is in a sum of `masked`, and chooses colluders first.
+        """
+        size = len(self.subscribers)
+        least = size if self.protocol == "shi" else max(self.threshold, self.quota_subscribers)
+        return least - (1 - (self.noise.honest if self.noise else 1)) * size
+
+    @property
+    def aggregator_identity(self) -> Ed25519PublicKey:
+        """The key that the aggregator signs with."""
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.aggregator.signing))
 
     def period(self, text: str) -> tuple[date, date]:
         """First day of a period and of the next one; periods of a group never overlap.

@@ -19,6 +19,7 @@ from sightings.aggregation.errors import AggregationError
 
 LABEL_BYTES: Final = 16
 MAX_LABELS: Final = 10_000_000
+MAX_SERIAL: Final = (1 << 64) - 1
 _HEAD: Final = b"inkgate aggregation list 1 serial "
 _LINE: Final = 2 * LABEL_BYTES + 1
 
@@ -40,9 +41,16 @@ class Labels:
     Args:
         serial: of the rule set that the list belongs to.
         labels: in any order.
+
+    Raises:
+        AggregationError: the serial does not fit into 64 bits (`bad-message`).
     """
 
     def __init__(self, serial: int, labels: Iterable[bytes]) -> None:
+        if not 0 <= serial <= MAX_SERIAL:
+            raise AggregationError(
+                "bad-message", "a list's serial has more than 64 bits", "use the rule set's"
+            )
         self.serial = serial
         self._labels = sorted(set(labels))
 

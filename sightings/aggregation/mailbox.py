@@ -1,11 +1,13 @@
 """How messages travel: through files in a folder, or through Redis streams.
 
-A mailbox is not trusted with anything: subscribers' messages are signed, and counts in them are
-encrypted or masked. Whoever may write to it can hold an aggregation up, no more.
+A mailbox is not trusted with anything: messages are signed by who sends them, counts in them are
+encrypted or masked, and what opens the sum is sealed to the aggregator. Whoever reads it learns
+who takes part; whoever may write to it can hold an aggregation up, no more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Collection, Iterator
@@ -19,13 +21,14 @@ _SUFFIX: Final = ".msg"
 _MOST_ENTRIES: Final = 10_000
 _KEEP_SECONDS: Final = 60 * 24 * 3600
 _PREFIX: Final = "inkgate:aggregation:"
+_DIGESTS: Final = "digests"
 
 
 class Mailbox(Protocol):
     """Boxes that messages are put into and got from; nothing is ever taken out."""
 
     def put(self, box: str, name: str, message: bytes) -> None:
-        """Put a message into a box under a name."""
+        """Put a message into a box under a name; one that is there is not put again."""
 
     def get(
         self, box: str, *, most: int, skip: Collection[str] = ()
@@ -96,10 +99,19 @@ class RedisMailbox:
         )
 
     def put(self, box: str, name: str, message: bytes) -> None:
-        """Add an entry."""
+        """Add an entry, unless it was added before."""
+        stream = _PREFIX + box
+        known = f"{stream}:{_DIGESTS}"
+        digest = hashlib.sha256(name.encode() + b"\0" + message).digest()
         try:
-            self._redis.xadd(_PREFIX + box, {"name": name, "message": message})
-            self._redis.expire(_PREFIX + box, _KEEP_SECONDS)
+            if self._redis.sismember(known, digest) and self._redis.exists(stream):
+                return
+            with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.xadd(stream, {"name": name, "message": message})
+                pipeline.sadd(known, digest)
+                pipeline.expire(stream, _KEEP_SECONDS)
+                pipeline.expire(known, _KEEP_SECONDS)
+                pipeline.execute()
         except self._error as error:
             raise self._failed(error) from None
 

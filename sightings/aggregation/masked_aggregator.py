@@ -22,6 +22,7 @@ from sightings.aggregation.seen import Seen
 from sightings.aggregation.session import Session
 from sightings.aggregation.wire import join_names, join_pairs, names_digest, split_pairs, unseal
 
+_PER_FRAME: Final = masks.SEALED_BYTES  # around them, when they are sealed
 _PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs
 
 
@@ -30,12 +31,14 @@ class MaskedCollector:
 
     Args:
         session: the aggregation.
+        key: the aggregator's X25519 secret, raw.
     """
 
     rounds = ROUNDS
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, key: bytes) -> None:
         self._session = session
+        self._key = key
         self._round = 0
         self._seen = Seen()
         self._allowed = sorted(session.group.subscribers)
@@ -57,7 +60,7 @@ class MaskedCollector:
         """Bytes of a body (protocol.Collector)."""
         if ROUNDS[self._round] == INPUT:
             return masks.KEY_BYTES + 8 * len(self._session.labels)
-        return (_PER_NAME + masks.SEALED_BYTES) * len(self._session.group.subscribers)
+        return _PER_FRAME + (_PER_NAME + masks.SEALED_BYTES) * len(self._session.group.subscribers)
 
     def accept(self, message: bytes) -> str:
         """Take one subscriber's message (protocol.Collector)."""
@@ -72,9 +75,7 @@ class MaskedCollector:
     def _take(self, sender: str, body: bytes, message: bytes) -> None:
         match ROUNDS[self._round]:
             case kind if kind == KEYS:
-                _check_length(sender, body, 2 * masks.KEY_BYTES)
-                masks.check_public(body[: masks.KEY_BYTES])
-                masks.check_public(body[masks.KEY_BYTES :])
+                self._check_keys(sender, body)
                 self._keys[sender], self._messages[sender] = body, message
             case kind if kind == SHARES:
                 self._take_sealed(sender, body)
@@ -86,6 +87,18 @@ class MaskedCollector:
                 self._messages[sender] = message
             case _:
                 self._take_shares(sender, body)
+
+    def _check_keys(self, sender: str, body: bytes) -> None:
+        _check_length(sender, body, 2 * masks.KEY_BYTES)
+        new = {body[: masks.KEY_BYTES], body[masks.KEY_BYTES :]}
+        for key in new:
+            masks.check_public(key)
+        # Subscribers refuse a roster with a key in it twice, and would blame the aggregator.
+        known = {
+            k[at : at + masks.KEY_BYTES] for k in self._keys.values() for at in (0, masks.KEY_BYTES)
+        }
+        if len(new) != 2 or new & known:
+            raise _wrong(sender, "a key that is there already")
 
     def _take_sealed(self, sender: str, body: bytes) -> None:
         sealed = split_pairs(body, most=MAX_SUBSCRIBERS)
@@ -104,7 +117,8 @@ class MaskedCollector:
         self._commitments[sender] = body[: masks.KEY_BYTES]
 
     def _take_shares(self, sender: str, body: bytes) -> None:
-        shares = split_pairs(body, most=MAX_SUBSCRIBERS)
+        opened = masks.open_unmask(self._session.id, self._key, sender, body)
+        shares = split_pairs(opened, most=MAX_SUBSCRIBERS)
         if not shares.keys() <= self._sealed.keys():
             raise _wrong(sender, "shares of others than the session's")
         for share in shares.values():
@@ -162,8 +176,9 @@ class MaskedCollector:
     def _remove_pair_masks(self, total: Any, name: str) -> None:
         expected = self._keys[name][masks.KEY_BYTES :]
         key = self._open(name, lambda key: masks.public_of(key) == expected)
+        keys = {other: both[masks.KEY_BYTES :] for other, both in self._keys.items()}
         for other in self._survivors:
-            mask = masks.pair_mask(self._session.id, key, self._keys[other][masks.KEY_BYTES :])
+            mask = masks.pair_mask(self._session.id, key, name, other, keys)
             # The survivor `other` subtracted it if `name` comes before it: put it back.
             add_stream(total, mask, negative=name > other)
 

@@ -3,7 +3,7 @@ Privacy-Preserving Machine Learning", CCS 2017, with what an active aggregator n
 
 Round 0 advertises keys, 1 shares their secrets, 2 sends the masked input, 3 signs who is in the
 sum, 4 hands out shares: of the self mask for who is in the sum, of the mask key for who is not,
-never both for one subscriber.
+never both for one subscriber, and sealed to the aggregator: whoever has the shares has the sum.
 """
 
 from __future__ import annotations
@@ -113,8 +113,9 @@ class MaskedContributor:
         if len(total) != len(self._session.labels):
             raise AggregationError("wrong-length", "not one count an indicator", "count again")
         session, secrets = self._session.id, self._secrets
+        keys = {name: both[masks.KEY_BYTES :] for name, both in roster.items()}
         for name in sealed.keys() - {self._name}:
-            key = masks.pair_mask(session, secrets.mask_key, roster[name][masks.KEY_BYTES :])
+            key = masks.pair_mask(session, secrets.mask_key, self._name, name, keys)
             add_stream(total, key, negative=name < self._name)
         add_stream(total, masks.self_mask(session, secrets.self_mask))
         return masks.commitment(session, secrets.self_mask) + bytes(total.astype("<u8").data)
@@ -149,7 +150,14 @@ class MaskedContributor:
             if opened is not None and len(opened) == 2 * SECRET_BYTES:
                 of_mask_key, of_self_mask = opened[:SECRET_BYTES], opened[SECRET_BYTES:]
                 shares[name] = of_self_mask if name in survivors else of_mask_key
-        return join_pairs(shares)
+        body, aggregator = join_pairs(shares), self._session.group.aggregator.sealing
+        return masks.seal_unmask(
+            self._session.id,
+            self._secrets.ephemeral(body),
+            bytes.fromhex(aggregator),
+            self._name,
+            body,
+        )
 
     def _check_signatures(self, received: bytes, survivors: list[str]) -> None:
         """Enough subscribers must have signed the very set that this one signed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -16,6 +18,7 @@ from sightings.aggregation.errors import AggregationError
 KEY_BYTES: Final = 32
 SEALED_BYTES: Final = 2 * KEY_BYTES + 16
 _NONCE: Final = bytes(12)  # each key seals one message
+_PRIME: Final = 2**255 - 19
 
 
 class Secrets:
@@ -31,6 +34,11 @@ class Secrets:
         self.mask_key = _hkdf(secret, session, b"mask key")
         self.channel_key = _hkdf(secret, session, b"channel key")
         self.self_mask = _hkdf(secret, session, b"self mask")
+        self._unmask = _hkdf(secret, session, b"unmask")
+
+    def ephemeral(self, body: bytes) -> bytes:
+        """The X25519 secret that seals one body and no other."""
+        return _hkdf(self._unmask, hashlib.sha256(body).digest(), b"unmask ephemeral")
 
     @property
     def public(self) -> bytes:
@@ -44,17 +52,33 @@ def public_of(key: bytes) -> bytes:
 
 
 def check_public(key: bytes) -> None:
-    """Refuse a key that would make every agreement the same.
+    """Refuse a key that would make every agreement the same, or is a second writing of one.
 
     Raises:
-        AggregationError: it has low order (`bad-point`).
+        AggregationError: it has low order, or is not reduced (RFC 7748, section 5) (`bad-point`).
     """
+    if int.from_bytes(key, "little") >= _PRIME:
+        raise AggregationError("bad-point", "an X25519 key is not reduced", "drop the message")
     _agree(bytes(KEY_BYTES), key)
 
 
-def pair_mask(session: bytes, own: bytes, theirs: bytes) -> bytes:
-    """The key of the mask that two subscribers share."""
-    return _hkdf(_agree(own, theirs), session, b"pair mask")
+def pair_mask(
+    session: bytes, own: bytes, name: str, other: str, keys: Mapping[str, bytes]
+) -> bytes:
+    """The key of the mask that two subscribers share, and no other two.
+
+    X25519 gives many public keys the same secret (RFC 7748, section 6.1), so the secret alone
+    would let a third subscriber have the mask of two others counted twice, that is cancelled.
+
+    Args:
+        session: id of the session.
+        own: the mask key of `name`, raw.
+        name, other: the two.
+        keys: public mask keys as they were registered, by name.
+    """
+    first, second = sorted((name, other))
+    bound = length_prefixed(first.encode(), second.encode(), keys[first], keys[second])
+    return _hkdf(_agree(own, keys[other]), session, b"pair mask", bound)
 
 
 def self_mask(session: bytes, seed: bytes) -> bytes:
@@ -84,6 +108,42 @@ def open_shares(
         return ChaCha20Poly1305(key).decrypt(_NONCE, sealed, names)
     except InvalidTag:
         return None
+
+
+def seal_unmask(
+    session: bytes, ephemeral: bytes, aggregator: bytes, sender: str, body: bytes
+) -> bytes:
+    """Encrypt the shares of the last round to the aggregator: public key, then ciphertext.
+
+    Args:
+        session: id of the session.
+        ephemeral: an X25519 secret that seals nothing else.
+        aggregator: its public X25519 key.
+        sender: the subscriber's name.
+        body: the shares.
+    """
+    public = public_of(ephemeral)
+    bound = length_prefixed(sender.encode(), public, aggregator)
+    key = _hkdf(_agree(ephemeral, aggregator), session, b"unmask seal", bound)
+    return public + ChaCha20Poly1305(key).encrypt(_NONCE, body, bound)
+
+
+def open_unmask(session: bytes, own: bytes, sender: str, sealed: bytes) -> bytes:
+    """The opposite, with the aggregator's secret.
+
+    Raises:
+        AggregationError: it was not sealed by that sender to this aggregator (`bad-message`,
+            `bad-point`).
+    """
+    public, encrypted = sealed[:KEY_BYTES], sealed[KEY_BYTES:]
+    try:
+        bound = length_prefixed(sender.encode(), public, public_of(own))
+        key = _hkdf(_agree(own, public), session, b"unmask seal", bound)
+        return ChaCha20Poly1305(key).decrypt(_NONCE, encrypted, bound)
+    except InvalidTag:
+        raise AggregationError(
+            "bad-message", f"{sender} did not seal its shares to this aggregator", "drop it"
+        ) from None
 
 
 def _channel(

@@ -70,14 +70,21 @@ class MispPublisher:
         # MISP takes a list here, whatever PyMISP's annotation says.
         wanted: Any = list(names)
         found = self._ask(lambda: self._misp.search(controller="attributes", uuid=wanted))
-        attributes = found.get("Attribute", []) if isinstance(found, dict) else []
-        return {str(a["uuid"]): str(a["event_id"]) for a in attributes}
+        if found == []:  # how some versions write that there are none
+            return {}
+        try:
+            return {str(a["uuid"]): str(a["event_id"]) for a in found["Attribute"]}
+        except (KeyError, TypeError):
+            raise _failed("gave an answer that is not its own") from None
 
     def _save(self, event: str, rows: Iterator[dict[str, str]]) -> None:
         for batch in _batches(rows):
             body = {"Sighting": batch}
             path = f"sightings/bulkSaveSightings/{event}"
-            self._ask(lambda path=path, body=body: self._misp.direct_call(path, body))
+            answer = self._ask(lambda path=path, body=body: self._misp.direct_call(path, body))
+            # A proxy's or a login page answers, too, and with status 200.
+            if not isinstance(answer, dict) or not isinstance(answer.get("saved"), bool):
+                raise _failed("gave an answer that is not its own")
 
     def _ask(self, request: Any) -> Any:
         try:

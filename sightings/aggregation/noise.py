@@ -2,8 +2,9 @@
 
 With alpha = exp(epsilon / sensitivity), Geom(alpha) gives k the probability
 (alpha - 1) / (alpha + 1) * alpha^-|k|. Each subscriber adds such a number with probability
-beta = min(1, ln(1/delta) / (honest * n)) and 0 otherwise: with probability 1 - delta at least
-one honest subscriber adds one, and the total is not much noisier than with one.
+beta = min(1, ln(1/delta) / h) and 0 otherwise, where h is the least number of honest subscribers
+in a sum (Group.honest_contributors): with probability 1 - delta at least one of them adds one.
+The paper has h = honest * n, but there nobody can be left out of a sum.
 
 Numbers are drawn by comparing 64 random bits with a table of the distribution function, so
 there is no floating-point arithmetic whose rounding an observer could use (Mironov, CCS 2012).
@@ -17,34 +18,56 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
-from sightings.aggregation.group import NoiseSettings
+from sightings.aggregation.group import Group
 from sightings.aggregation.keystream import words
 from sightings.aggregation.optional import need
 
 _ONE: Final = 1 << 64
 _DIGITS: Final = 60
+_RARE: Final = 0.01
+_STEPS: Final = 1000
 
 
-def dilution(noise: NoiseSettings, subscribers: int) -> float:
-    """The probability beta with which one subscriber adds noise to one count."""
-    return min(1.0, math.log(1 / noise.delta) / (noise.honest * subscribers))
+def dilution(group: Group) -> float:
+    """The probability beta with which one subscriber adds noise to one count; 0 without noise."""
+    if group.noise is None:
+        return 0.0
+    return min(1.0, math.log(1 / group.noise.delta) / group.honest_contributors)
 
 
-def draw_noise(noise: NoiseSettings, subscribers: int, sensitivity: int, length: int) -> list[int]:
-    """One subscriber's part of the noise for a vector.
+def noise_quantile(group: Group) -> int:
+    """What the noise in one total reaches with a probability of 1 % at most.
+
+    Chernoff's bound on the sum of all subscribers' noise, so a little more than needed.
+    """
+    if group.noise is None:
+        return 0
+    beta, ratio = dilution(group), group.noise.epsilon / group.max_count
+    size, decay = len(group.subscribers), math.exp(-ratio)
+
+    def bound(share: float) -> float:
+        at = share * ratio
+        mean = (1 - decay) ** 2 / ((1 - decay * math.exp(at)) * (1 - decay * math.exp(-at)))
+        return (size * math.log(1 - beta + beta * mean) - math.log(_RARE)) / at
+
+    return math.ceil(min(bound(step / _STEPS) for step in range(1, _STEPS)))
+
+
+def draw_noise(group: Group, length: int) -> list[int]:
+    """One subscriber's part of the noise for a vector; zeros in a group without noise.
 
     Args:
-        noise: what the group agreed on.
-        subscribers: in the group.
-        sensitivity: the most that one subscriber changes a count by (`max_count`).
+        group: what was agreed on; `max_count` is the most that one subscriber changes a count by.
         length: of the vector.
     """
+    if group.noise is None:
+        return [0] * length
     numpy = need("numpy")
-    table = thresholds(noise.epsilon / sensitivity)
+    table = thresholds(group.noise.epsilon / group.max_count)
     reach = len(table) // 2
     random = words(os.urandom(32), 2 * length)
     drawn = numpy.searchsorted(numpy.array(table, numpy.uint64), random[:length], side="right")
-    beta = dilution(noise, subscribers)
+    beta = dilution(group)
     adds = random[length:] < numpy.uint64(min(_ONE - 1, int(beta * _ONE)))
     values: list[int] = numpy.where(adds, drawn.astype(numpy.int64) - reach, 0).tolist()
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,8 @@ from sightings.aggregation.group import MAX_GROUP_BYTES, Group, parse_group
 from sightings.aggregation.labels import Labels, parse_labels
 from sightings.aggregation.mailbox import write_whole
 
-_KEY_DIGITS: Final = 64
+SCALAR_BYTES: Final = 32
+_KEY_DIGITS: Final = 2 * SCALAR_BYTES
 
 
 class Places:
@@ -38,6 +40,17 @@ class Places:
         folder = self._state / "identity"
         make_signing_key(folder, folder / "signing.pub")
         return read_signing_key(folder)
+
+    def sealing_key(self) -> bytes:
+        """The aggregator's X25519 secret, raw; made when it is first asked for.
+
+        Raises:
+            KeyFileError: its file does not hold one.
+        """
+        path = self._state / "identity" / "sealing.key"
+        with contextlib.suppress(FileExistsError):
+            write_secret(path, os.urandom(SCALAR_BYTES))
+        return read_scalar(path)
 
     def group_folder(self, name: str) -> Path:
         """The folder of one group, whether or not it is there."""
@@ -116,7 +129,9 @@ def read_scalar(path: Path) -> bytes:
             return bytes.fromhex(text)
     except (OSError, ValueError):
         pass
-    raise KeyFileError(path, "is not a key from the dealer", "get it from who ran setup")
+    raise KeyFileError(
+        path, "is not a key of 64 hexadecimal digits", "restore it, or get it from the dealer"
+    )
 
 
 def write_secret(path: Path, key: bytes) -> None:

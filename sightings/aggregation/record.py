@@ -1,8 +1,8 @@
 """A subscriber's durable record: what it has said, so that it never says anything else.
 
 Two different answers for one period would tell their difference, so every answer is on disk
-before it leaves, and asking again gives the same bytes. When a period is over its secrets and
-counts are erased.
+before it leaves, and asking again gives the same bytes. When a period is over, or a later one
+begins, its secrets and counts are erased.
 """
 
 from __future__ import annotations
@@ -107,7 +107,11 @@ class Record:
             history = self._history(session)
             if number < len(history):
                 return self._again(session, number, received, history)
-            if number > len(history) or row[1] is None:
+            if row[1] is None:
+                raise AggregationError(
+                    "wrong-period", "its secrets are erased", "it has ended, or a later one began"
+                )
+            if number > len(history):
                 raise AggregationError(
                     "wrong-round", "an earlier round was not answered", "answer it first"
                 )
@@ -147,6 +151,7 @@ class Record:
                 f"the privacy budget of {noise.budget:g} is spent",
                 "agree on a new group, or end this one",
             )
+        self._erase_before(session)
         vector = contribution(session, counts)
         secret = os.urandom(32)
         self._connection.execute(
@@ -160,6 +165,14 @@ class Record:
                 secret,
                 _pack(vector),
             ),
+        )
+
+    def _erase_before(self, session: Session) -> None:
+        """Forget what earlier periods still hold: those never got totals and will get none."""
+        self._connection.execute(
+            "UPDATE periods SET secret = NULL, vector = NULL, counts = NULL "
+            "WHERE name = ? AND period < ?",
+            _key(session),
         )
 
     def _check_serial(self, session: Session) -> None:

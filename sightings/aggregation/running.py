@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.mailbox import Mailbox, down_box, up_box, write_whole
 from sightings.aggregation.protocol import Collector, Totals
 from sightings.aggregation.session import Session
 from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import MAX_FRAME
+from sightings.aggregation.wire import MAX_FRAME, seal_down, unseal_down
 
 _PAUSE: Final = 0.2
 _MOST_DOWN: Final = 1 << 20
@@ -35,7 +38,10 @@ def take_part(
     for number in range(len(subscriber.rounds(session))):
         received = b""
         if number:
-            found = _wait_for(mailbox, down_box(session, number, name), wait)
+            kind = subscriber.rounds(session)[number]
+            box = down_box(session, number, name)
+            take = partial(_from_aggregator, kind, session, name)
+            found = _wait_for(mailbox, box, take, wait)
             if found is None:
                 return False
             received = found
@@ -51,6 +57,7 @@ class Aggregation:
         collector: its protocol, fresh.
         folder: where accepted messages are kept, so that a restart changes nothing.
         mailbox: where the subscribers' messages are.
+        key: what the aggregator signs with.
         log: takes a line for each message that is refused.
     """
 
@@ -60,12 +67,14 @@ class Aggregation:
         collector: Collector,
         folder: Path,
         mailbox: Mailbox,
+        key: Ed25519PrivateKey,
         log: Callable[[str], None],
     ) -> None:
         self._session = session
         self._collector = collector
         self._folder = folder
         self._mailbox = mailbox
+        self._key = key
         self._log = log
 
     def run(self, wait: float) -> Totals:
@@ -83,9 +92,14 @@ class Aggregation:
             self._gather(number, folder, wait)
             send = self._collector.close()
             write_whole(folder / _CLOSED, b"", 0o600)
-            for name, message in send.items():
-                self._mailbox.put(down_box(self._session, number + 1, name), name, message)
+            for name, body in send.items():
+                self._send(number + 1, name, body)
         return self._collector.totals()
+
+    def _send(self, number: int, name: str, body: bytes) -> None:
+        kind = self._collector.rounds[number]
+        message = seal_down(kind, self._session, name, body, self._key)
+        self._mailbox.put(down_box(self._session, number, name), name, message)
 
     def _gather(self, number: int, folder: Path, wait: float) -> None:
         for path in sorted(folder.glob("*.msg")):
@@ -121,11 +135,22 @@ class Aggregation:
                 write_whole(path, message, 0o600)
 
 
-def _wait_for(mailbox: Mailbox, box: str, wait: float) -> bytes | None:
+def _from_aggregator(kind: str, session: Session, name: str, message: bytes) -> bytes | None:
+    """The body of a message, or None: anybody may have put it there."""
+    try:
+        return unseal_down(kind, session, name, message, most=_MOST_DOWN)
+    except AggregationError:
+        return None
+
+
+def _wait_for(
+    mailbox: Mailbox, box: str, take: Callable[[bytes], bytes | None], wait: float
+) -> bytes | None:
     deadline = time.monotonic() + wait
     while True:
-        for _, message in mailbox.get(box, most=_MOST_DOWN):
-            return message
+        for _, message in mailbox.get(box, most=_MOST_DOWN + MAX_FRAME):
+            if (body := take(message)) is not None:
+                return body
         if time.monotonic() >= deadline:
             return None
         time.sleep(_PAUSE)

@@ -22,6 +22,7 @@ from sightings.aggregation.session import Session
 _LENGTH_BYTES: Final = 4
 _FIELDS: Final = 8
 _DOMAIN: Final = b"inkgate/v1 aggregation message"
+_DOWN_DOMAIN: Final = b"inkgate/v1 aggregation message to a subscriber"
 MAX_FRAME: Final = 4096
 """Bytes that a message may have besides its body."""
 
@@ -130,8 +131,40 @@ def unseal(kind: str, session: Session, message: bytes, *, most: int) -> tuple[s
     return sender.decode("ascii"), body
 
 
-def _signed(fields: Sequence[bytes], body: bytes) -> bytes:
-    return length_prefixed(_DOMAIN, *fields, hashlib.sha256(body).digest())
+def seal_down(
+    kind: str, session: Session, recipient: str, body: bytes, key: Ed25519PrivateKey
+) -> bytes:
+    """What the aggregator sends a subscriber before the round of that kind, signed."""
+    fields = (kind.encode(), *session.header, recipient.encode())
+    return length_prefixed(*fields, body, key.sign(_signed(fields, body, _DOWN_DOMAIN)))
+
+
+def unseal_down(kind: str, session: Session, recipient: str, message: bytes, *, most: int) -> bytes:
+    """Body of what the aggregator, and nobody else, sent this subscriber.
+
+    Raises:
+        AggregationError: whatever is wrong with it.
+    """
+    if len(message) > most + MAX_FRAME:
+        raise AggregationError("wrong-length", "a message is longer than allowed", "drop it")
+    fields = split_fields(message, most=_FIELDS)
+    if len(fields) != _FIELDS:
+        raise AggregationError("bad-message", "its fields do not add up", "have it sent again")
+    _check_header(kind, session, fields)
+    body, signature = fields[6], fields[7]
+    try:
+        expected = (*fields[:5], recipient.encode())
+        signed = _signed(expected, body, _DOWN_DOMAIN)
+        session.group.aggregator_identity.verify(signature, signed)
+    except InvalidSignature:
+        raise AggregationError(
+            "bad-signature", "a message is not the aggregator's to this subscriber", "drop it"
+        ) from None
+    return body
+
+
+def _signed(fields: Sequence[bytes], body: bytes, domain: bytes = _DOMAIN) -> bytes:
+    return length_prefixed(domain, *fields, hashlib.sha256(body).digest())
 
 
 def _check_header(kind: str, session: Session, fields: list[bytes]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -18,12 +22,22 @@ from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.group import MAX_TOTAL
 from sightings.aggregation.keystream import add_stream
 from sightings.aggregation.labels import Labels
+from sightings.aggregation.mailbox import FileMailbox, down_box, up_box
+from sightings.aggregation.masked_aggregator import MaskedCollector
 from sightings.aggregation.masked_subscriber import INPUT, KEYS, SHARES, SURVIVORS, UNMASK
 from sightings.aggregation.record import Record
+from sightings.aggregation.running import Aggregation, take_part
 from sightings.aggregation.secret_sharing import combine_shares
 from sightings.aggregation.session import Session
 from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import join_pairs, seal, split_fields, split_pairs, unseal
+from sightings.aggregation.wire import (
+    join_pairs,
+    seal,
+    seal_down,
+    split_fields,
+    split_pairs,
+    unseal,
+)
 
 HUGE = 1 << 20
 
@@ -34,6 +48,12 @@ def refused(refusal: str) -> pytest.RaisesExc[AggregationError]:
 
 def body_of(kind: str, party: Party, message: bytes) -> bytes:
     return unseal(kind, party.session, message, most=HUGE)[1]
+
+
+def shares_of(party: Party, name: str, message: bytes) -> bytes:
+    """What a subscriber handed out, for the aggregator."""
+    sealed = body_of(UNMASK, party, message)
+    return masks.open_unmask(party.session.id, party.sealing, name, sealed)
 
 
 class Course:
@@ -78,9 +98,10 @@ class Course:
         party, session = self.party, self.party.session.id
         body = body_of(INPUT, party, self.messages[2][victim])
         vector = numpy.frombuffer(body, "<u8", offset=32).copy()
+        keys = {n: body_of(KEYS, party, m)[32:] for n, m in self.messages[0].items()}
         for other in self.messages[1].keys() - {victim}:
-            theirs = body_of(KEYS, party, self.messages[0][other])[32:]
-            add_stream(vector, masks.pair_mask(session, mask_key, theirs), negative=other > victim)
+            pair = masks.pair_mask(session, mask_key, victim, other, keys)
+            add_stream(vector, pair, negative=other > victim)
         add_stream(vector, masks.self_mask(session, self_mask), negative=True)
         return list(vector.astype(numpy.int64))
 
@@ -164,6 +185,92 @@ def test_shi_aggregator_cannot_leave_a_subscriber_out() -> None:
     assert collector.totals().values == [None, None]
 
 
+def same_secret(public: bytes, how: str) -> bytes:
+    """Another X25519 public key with the same shared secrets (RFC 7748)."""
+    if how == "top bit":
+        return public[:31] + bytes([public[31] | 0x80])
+    # Adding the point of order 2, which clamped scalars kill, takes u to 1 / u.
+    return pow(int.from_bytes(public, "little"), -1, 2**255 - 19).to_bytes(32, "little")
+
+
+def cancel_masks(subscribers: int, copies: dict[int, int], how: str, **settings: int) -> bool:
+    """Whether colluders who register the honest mask keys again learn the victim's counts.
+
+    The victim is the last honest subscriber; `copies` says whose key each colluder copies. What
+    is left of its input is its self mask, which an aggregator is entitled to.
+    """
+    run = course(subscribers, **settings)
+    party, names, session = run.party, run.party.names, run.party.session
+    copied = {names[c]: names[h] for c, h in copies.items()}
+    victim = next(n for n in reversed(names) if n not in (*copied, *copied.values()))
+    keys = {n: run.answer(n, 0) for n in names if n not in copied}
+    for name, honest in copied.items():
+        channel = masks.Secrets(session.id, party.secrets[name]).public[:32]
+        alias = same_secret(body_of(KEYS, party, keys[honest])[32:], how)
+        keys[name] = seal(KEYS, session, name, channel + alias, party.identities[name])
+    for message in keys.values():
+        run.collector.accept(message)
+    roster = run.collector.close()[victim]
+    sealed = {n: bytes(masks.SEALED_BYTES) for n in names}
+    received = [roster, join_pairs(sealed)]
+    message = party.contributor(victim).answer(received, run.vectors[victim])
+    vector = numpy.frombuffer(body_of(INPUT, party, message), "<u8", offset=32).copy()
+    own = masks.Secrets(session.id, party.secrets[victim]).self_mask
+    add_stream(vector, masks.self_mask(session.id, own), negative=True)
+    return list(vector.astype(numpy.int64)) == run.vectors[victim]
+
+
+@pytest.mark.parametrize("how", ["top bit", "point of order two"])
+@pytest.mark.parametrize(
+    ("subscribers", "copies", "threshold"),
+    [(3, {2: 0}, 3), (5, {4: 0, 1: 3}, 4), (5, {4: 0, 1: 3}, 5)],
+)
+def test_registering_an_equivalent_key_does_not_cancel_the_masks_of_others(
+    subscribers: int,
+    copies: dict[int, int],
+    threshold: int,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(masks, "check_public", lambda _key: None)  # the aggregator colludes
+    assert not cancel_masks(subscribers, copies, how, threshold=threshold)
+
+
+def test_masks_that_do_not_bind_names_and_keys_are_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The attack above works on what it is aimed at."""
+
+    def unbound(session: bytes, own: bytes, _a: str, other: str, keys: dict[str, bytes]) -> bytes:
+        return hashlib.sha256(session + masks._agree(own, keys[other])).digest()
+
+    monkeypatch.setattr(masks, "pair_mask", unbound)
+    assert cancel_masks(3, {2: 0}, "point of order two")
+
+
+def test_key_written_in_a_second_way_is_refused() -> None:
+    party = Party("masked", 3, 2)
+    name = party.names[0]
+    keys = masks.Secrets(party.session.id, bytes(32)).public
+    body = keys[:32] + same_secret(keys[32:], "top bit")
+    with refused("bad-point"):
+        party.collector().accept(seal(KEYS, party.session, name, body, party.identities[name]))
+
+
+def test_copy_of_anothers_keys_is_refused_and_the_others_go_on() -> None:
+    party = Party("masked", 4, 2)
+    collector = party.collector()
+    liar, victim, *_ = party.names
+    messages = {n: party.contributor(n).answer([], []) for n in party.names if n != liar}
+    for message in messages.values():
+        collector.accept(message)
+    stolen = body_of(KEYS, party, messages[victim])
+    with refused("bad-message"):
+        collector.accept(seal(KEYS, party.session, liar, stolen, party.identities[liar]))
+    roster = collector.close()[victim]
+    assert party.contributor(victim).answer([roster], [])
+
+
 # --- an aggregator that lies
 
 
@@ -212,7 +319,7 @@ def test_both_kinds_of_shares_of_one_subscriber_are_never_handed_out() -> None:
     run.round()
     session = run.party.session.id
     for name, message in run.messages[4].items():
-        handed = split_pairs(body_of(UNMASK, run.party, message), most=99)
+        handed = split_pairs(shares_of(run.party, name, message), most=99)
         assert set(handed) == set(run.party.names)
         for owner, share in handed.items():
             both = run.opened(name, owner)
@@ -268,8 +375,94 @@ def test_aggregator_that_swaps_encrypted_shares() -> None:
     run.sent[1][a] = join_pairs({**sealed, b: sealed[a], a: sealed[b]})
     for _ in range(3):
         run.round()
-    handed = split_pairs(body_of(UNMASK, run.party, run.messages[4][a]), most=9)
+    handed = split_pairs(shares_of(run.party, a, run.messages[4][a]), most=9)
     assert not {a, b} & handed.keys()
+
+
+# --- the mailbox
+
+
+def in_threads(work: Callable[[str], object], names: list[str]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def member(
+    party: Party, vectors: dict[str, list[int]], folder: Path, wait: float
+) -> Callable[[str], None]:
+    """A subscriber over the mailbox in a folder."""
+
+    def run(name: str) -> None:
+        record = Record(folder / f"{name}.db")
+        record.open_period(party.session, vectors[name])
+        subscriber = Subscriber(name, party.identities[name], record)
+        take_part(subscriber, party.session, name, FileMailbox(folder / "box"), wait)
+        record.close()
+
+    return run
+
+
+def test_reader_of_the_mailbox_learns_no_totals(tmp_path: Path) -> None:
+    """Nor does one who has all subscribers' public keys, the group and the list."""
+    party = Party("masked", 5, 4)
+    vectors = {n: [i + j for j in range(4)] for i, n in enumerate(party.names)}
+    threads = in_threads(member(party, vectors, tmp_path, 20), party.names)
+    mailbox, log = FileMailbox(tmp_path / "box"), []  # type: ignore[var-annotated]
+    running = Aggregation(
+        party.session, party.collector(), tmp_path / "state", mailbox, party.signing, log.append
+    )
+    assert running.run(20).values == total_of(vectors)  # type: ignore[arg-type]
+    for thread in threads:
+        thread.join()
+    eavesdropper = MaskedCollector(party.session, os.urandom(32))
+    for number in range(4):
+        for _, message in mailbox.get(up_box(party.session, number), most=HUGE):
+            eavesdropper.accept(message)
+        eavesdropper.close()
+    answers = [m for _, m in mailbox.get(up_box(party.session, 4), most=HUGE)]
+    for message in answers:
+        with refused("bad-message"):
+            eavesdropper.accept(message)
+    # The shares themselves are nowhere in the mailbox.
+    everything = b"".join(p.read_bytes() for p in (tmp_path / "box").rglob("*.msg"))
+    for name, message in zip(party.names, answers, strict=True):
+        for share in split_pairs(shares_of(party, name, message), most=9).values():
+            assert share not in everything
+    with refused("too-few"):
+        eavesdropper.close()
+
+
+def test_writer_to_the_mailbox_cannot_play_the_aggregator(tmp_path: Path) -> None:
+    """It signs with a key of its own, and with the key of a subscriber."""
+    party = Party("masked", 4, 2)
+    vectors = {n: [1, 2] for n in party.names}
+    for thread in in_threads(member(party, vectors, tmp_path, 0), party.names):
+        thread.join()
+    mailbox, rogue = FileMailbox(tmp_path / "box"), party.collector()
+    for _, message in mailbox.get(up_box(party.session, 0), most=HUGE):
+        rogue.accept(message)
+    victim = party.names[0]
+    body = rogue.close()[victim]
+    own, colluder = Ed25519PrivateKey.generate(), party.identities[party.names[1]]
+    forged = [
+        body,
+        seal_down(SHARES, party.session, victim, body, own),
+        seal_down(SHARES, party.session, victim, body, colluder),
+        seal(SHARES, party.session, victim, body, party.signing),
+        seal_down(INPUT, party.session, victim, body, party.signing),
+        seal_down(SHARES, party.session, party.names[1], body, party.signing),
+    ]
+    box = down_box(party.session, 1, victim)
+    for n, message in enumerate(forged):
+        mailbox.put(box, f"forged{n}", message)
+    member(party, vectors, tmp_path, 0)(victim)
+    assert list(mailbox.get(up_box(party.session, 1), most=HUGE)) == []
+    # The aggregator's own message is found among them.
+    mailbox.put(box, victim, seal_down(SHARES, party.session, victim, body, party.signing))
+    member(party, vectors, tmp_path, 0)(victim)
+    assert [n for n, _ in mailbox.get(up_box(party.session, 1), most=HUGE)] == [victim]
 
 
 # --- messages of others, of other times and other lists
@@ -428,7 +621,47 @@ def test_overlapping_periods_do_not_exist(period: str) -> None:
         Session(Party("shi", 3, 2).group, period, labels(2))
 
 
+def test_secrets_of_a_period_that_never_finished_go_with_the_next(tmp_path: Path) -> None:
+    party = Party("masked", 3, 2)
+    path = tmp_path / "r.db"
+    record, subscriber = opened_record(party, path, [123456 % 999, 2])
+    first = subscriber.answer(party.session, 0, b"")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        secret, vector = connection.execute("SELECT secret, vector FROM periods").fetchone()
+    assert secret in path.read_bytes()
+    record.open_period(Session(party.group, "2026-01-12", party.session.labels), [1, 2])
+    assert secret not in path.read_bytes()
+    assert vector not in path.read_bytes()
+    assert subscriber.answer(party.session, 0, b"") == first
+    with refused("wrong-period"):
+        subscriber.answer(party.session, 1, b"anything")
+
+
+def test_serial_of_more_than_64_bits_is_refused() -> None:
+    assert Session(Party("shi", 3, 1).group, PERIOD, Labels(2**64 - 1, [b"x" * 16])).id
+    for serial in (-1, 2**64):
+        with refused("bad-message"):
+            Labels(serial, [b"x" * 16])
+
+
 # --- subscribers that submit nonsense
+
+
+@pytest.mark.parametrize("exponent", [-1, -2, -20_000, -65_536, -65_537, 0x10001 - 2**20])
+def test_logarithm_of_a_negative_point_is_none(exponent: int) -> None:
+    assert logarithm(curve.base_times(-exponent), MAX_TOTAL) == -exponent
+    assert logarithm(curve.base_times(exponent), MAX_TOTAL) is None
+
+
+@pytest.mark.parametrize("protocol", ["masked", "shi"])
+def test_liar_is_bounded_by_the_total_only(protocol: str) -> None:
+    """As docs/aggregation.md says: any number goes as long as the total stays believable."""
+    party = Party(protocol, 5, 2, max_count=100)
+    vectors = {n: [80, 0] for n in party.names}
+    vectors[party.names[0]] = [-317, 500]
+    assert party.run(vectors).values == [3, 500]
+    vectors[party.names[0]] = [-321, 501]
+    assert party.run(vectors).values == [None, None]
 
 
 @pytest.mark.parametrize("protocol", ["masked", "shi"])
@@ -506,9 +739,16 @@ def lie_about_shares(party: Party, liars: list[str]) -> list[int | None]:
     def lie(number: int, name: str, message: bytes) -> bytes:
         if number != 4 or name not in liars:
             return message
-        body = split_pairs(body_of(UNMASK, party, message), most=99)
+        body = split_pairs(shares_of(party, name, message), most=99)
         false = {n: hashlib.sha256(share).digest() for n, share in body.items()}
-        return seal(UNMASK, party.session, name, join_pairs(false), party.identities[name])
+        sealed = masks.seal_unmask(
+            party.session.id,
+            os.urandom(32),
+            masks.public_of(party.sealing),
+            name,
+            join_pairs(false),
+        )
+        return seal(UNMASK, party.session, name, sealed, party.identities[name])
 
     return party.run({n: [1, 2] for n in party.names}, tamper=lie).values
 
@@ -550,7 +790,7 @@ def split_world(colluders: int) -> tuple[Course, str, list[int] | None]:
                 answer = run.answer(name, 4, *history[name], signed)
             except AggregationError:
                 continue
-            handed = split_pairs(body_of(UNMASK, party, answer), most=9)
+            handed = split_pairs(shares_of(party, name, answer), most=9)
             shares[side][names.index(name) + 1] = handed[victim]
     if any(len(found) < 4 for found in shares.values()):
         return run, victim, None

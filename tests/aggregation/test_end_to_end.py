@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +46,8 @@ class Member:
         (self.folder / "misp.key").write_text(misp.key)
         self.config = self.folder / "inkgate.toml"
         self.config.write_text(
-            f'[sightings]\njournal = "journal.db"\n[aggregation]\nstate = "state"\n'
-            f'name = "{name}"\nmailbox = "{mailbox}"\nmisp_url = "{misp.url}"\n'
+            f'[sightings]\njournal = "journal.db"\nkeep_days = 36500\n[aggregation]\n'
+            f'state = "state"\nname = "{name}"\nmailbox = "{mailbox}"\nmisp_url = "{misp.url}"\n'
             f'misp_key_file = "misp.key"\n'
         )
 
@@ -99,15 +102,25 @@ class Federation:
             *(word for key in keys for word in ("--subscriber", key)), *options,
         )  # fmt: skip
         place = self.aggregator.folder / "state" / "groups" / "isac"
+        self.dealt = folder / "dealt"
         self.list, self.place = place / "list-7.txt", place
         self.fingerprint = out.split()[-1]
+        if protocol == "shi":
+            self.deal()
         for name, member in self.members.items():
-            key = ["--key", place / "dealt" / f"{name}.key"] if protocol == "shi" else []
+            key = ["--key", self.dealt / "subscribers" / f"{name}.key"] if protocol == "shi" else []
             member.run(
                 "join", "--group", place / "group.json", "--fingerprint", self.fingerprint, *key
             )
             see(member.journal, self.attributes, COUNTS[name])
-        shutil.rmtree(place / "dealt", ignore_errors=True)
+        shutil.rmtree(self.dealt, ignore_errors=True)
+
+    def deal(self) -> None:
+        """By a third party; the aggregator gets its own key only."""
+        dealer = Member(self.folder, "dealer", self.mailbox, self.misp)
+        dealer.run("deal", "--group", self.place / "group.json", "--folder", self.dealt)
+        key = ("--key", self.dealt / "aggregator.key")
+        self.aggregator.run("setup", "isac", "--uuids", self.uuids, "--serial", 7, *key)
 
     def about(self, command: str, wait: int = 30) -> tuple[object, ...]:
         return (command, "isac", "--period", PERIOD, "--list", self.list, "--wait", wait)
@@ -142,7 +155,7 @@ class Federation:
         import redis
 
         client: Any = redis.Redis.from_url(self.mailbox)
-        for key in client.keys("*"):
+        for key in client.scan_iter(_type="stream"):
             found += [fields[b"message"] for _, fields in client.xrange(key)]
         return found
 
@@ -237,6 +250,100 @@ def test_aggregator_that_is_killed_goes_on(tmp_path: Path) -> None:
             process.communicate()
         federation.publish()
         assert list(federation.totals_in_misp().values()) == [7, 0, 6, 1]
+    finally:
+        federation.close()
+
+
+def test_setup_with_noise_publishes_nothing_that_is_noise(tmp_path: Path) -> None:
+    noise = ("--epsilon", "1", "--max-count", "10")
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked", *noise)
+    try:
+        quota = json.loads((federation.place / "group.json").read_text())["quota_total"]
+        assert quota > 20
+        keys = [federation.members[n].run("join").strip() for n in NAMES]
+        arguments = ("--uuids", federation.uuids, "--serial", 7, *noise)
+        words = [word for key in keys for word in ("--subscriber", key)]
+        out = federation.aggregator.run(
+            "setup", "other", *arguments, *words, "--quota-total", quota - 1, status=2
+        )
+        assert f"give {quota} or more" in out
+    finally:
+        federation.close()
+
+
+def test_aggregator_of_shi_has_no_key_but_its_own(tmp_path: Path) -> None:
+    """Setting up gives it none; the dealer's files are one a party, and are made once."""
+    federation = Federation(tmp_path, str(tmp_path / "box"), "shi")
+    try:
+        federation.run()
+        held = b"".join(federation.everything_but_the_subscribers())
+        keys = [
+            (m.folder / "state/groups/isac/subscriber.key").read_bytes().strip()
+            for m in federation.members.values()
+        ]
+        assert len(set(keys)) == 3
+        assert not any(key in held or bytes.fromhex(key.decode()) in held for key in keys)
+        files = sorted(p.name for p in federation.place.rglob("*.key"))
+        assert files == ["aggregator.key"]
+        own = (federation.place / "aggregator.key").read_bytes()
+        order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+        assert sum(int(key, 16) for key in (*keys, own.strip())) % order == 0
+        # A second deal into the same folder, or another key, is refused.
+        again, group = tmp_path / "again", ("--group", federation.place / "group.json")
+        federation.aggregator.run("deal", *group, "--folder", again)
+        federation.aggregator.run("deal", *group, "--folder", again, status=2)
+        setup = ("setup", "isac", "--uuids", federation.uuids, "--serial", 7)
+        out = federation.aggregator.run(*setup, "--key", again / "aggregator.key", status=2)
+        assert "holds another key" in out
+        assert (federation.place / "aggregator.key").read_bytes() == own
+    finally:
+        federation.close()
+
+
+def vector_is_committed(member: Member) -> bool:
+    record = member.folder / "state" / "record.db"
+    if not record.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(record)) as connection:
+        found: int = connection.execute("SELECT count(*) FROM periods").fetchone()[0]
+    return found > 0
+
+
+def test_missing_journal_commits_to_nothing(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked")
+    try:
+        alpha = federation.members["alpha"]
+        alpha.journal.unlink()
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert f"{alpha.journal} is not there" in out
+        # A proxy whose journal is a Redis has no file to count from.
+        text = alpha.config.read_text()
+        shared = 'journal = "redis://127.0.0.1:1/0"\ncollected = "collected.db"'
+        alpha.config.write_text(text.replace('journal = "journal.db"', shared))
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert "collected.db is not there" in out
+        assert out.count("\n") == 1
+        assert not vector_is_committed(alpha)
+        see(alpha.folder / "collected.db", federation.attributes, COUNTS["alpha"])
+        alpha.run(*federation.about("encrypt", wait=0), status=1)
+        assert vector_is_committed(alpha)
+    finally:
+        federation.close()
+
+
+def test_period_that_the_journal_has_forgotten_is_refused(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, str(tmp_path / "box"), "masked")
+    try:
+        alpha = federation.members["alpha"]
+        age = (datetime.now(UTC).date() - date.fromisoformat(PERIOD)).days
+        text = alpha.config.read_text()
+        alpha.config.write_text(text.replace("36500", str(age - 1)))
+        out = alpha.run(*federation.about("encrypt"), status=2)
+        assert "wrong-period" in out
+        assert f"keeps {age - 1} days" in out
+        assert not vector_is_committed(alpha)
+        alpha.config.write_text(text.replace("36500", str(age + 1)))
+        alpha.run(*federation.about("encrypt", wait=0), status=1)
     finally:
         federation.close()
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from support.aggregation import Party, labels
+from support.misp import Misp, MispServer
+from support.misp.server import Answer
 from support.redis_server import RedisServer
 
 from sightings.aggregation.counts import counts_for_period
 from sightings.aggregation.errors import AggregationError
 from sightings.aggregation.labels import Labels, label_of, parse_labels
 from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, up_box
+from sightings.aggregation.misp import MispPublisher
 from sightings.aggregation.record import Record
 from sightings.aggregation.running import Aggregation, take_part
 from sightings.aggregation.subscriber import Subscriber
@@ -54,8 +57,42 @@ def test_put_and_get(mailbox: Mailbox, another: Callable[[], Mailbox]) -> None:
     assert ("later", b"4") in list(mailbox.get("a/0/up", most=10))
 
 
+def test_same_message_is_there_once(redis_server: RedisServer) -> None:
+    for _ in range(3):
+        mailbox = RedisMailbox(redis_server.url)
+        mailbox.put("once/0/up", "x", b"1")
+        mailbox.put("once/0/up", "x", b"2")
+        mailbox.put("once/0/up", "y", b"1")
+    found = list(RedisMailbox(redis_server.url).get("once/0/up", most=9))
+    assert found == [("x", b"1"), ("x", b"2"), ("y", b"1")]
+    # A Redis that lost the stream gets it again.
+    redis_server.client().delete("inkgate:aggregation:once/0/up")
+    RedisMailbox(redis_server.url).put("once/0/up", "x", b"1")
+    assert list(RedisMailbox(redis_server.url).get("once/0/up", most=9)) == [("x", b"1")]
+
+
+def login_page(*_anything: object) -> Answer:
+    return Answer("<html>log in</html>")
+
+
+@pytest.mark.parametrize("path", ["bulkSaveSightings", "attributes/restSearch"])
+def test_login_page_does_not_count_as_published(path: str) -> None:
+    party, misp = Party("masked", 3, 1), Misp()
+    misp.add_event("made up", [("domain", "a.example")])
+    attribute = next(iter(misp.attributes.values()))
+    with MispServer(misp) as server:
+        publisher = MispPublisher(server.url, server.key, True)
+        routes = server._api._routes
+        for n, (pattern, _) in enumerate(routes):
+            if path in pattern.pattern:
+                routes[n] = (pattern, login_page)
+        with pytest.raises(AggregationError, match=r"^no-misp: "):
+            publisher.publish(party.session, {attribute.uuid: 7}, 100)
+    assert not misp.sightings
+
+
 def take(party: Party, mailbox: Mailbox, folder: Path, log: list[str]) -> Aggregation:
-    return Aggregation(party.session, party.collector(), folder, mailbox, log.append)
+    return Aggregation(party.session, party.collector(), folder, mailbox, party.signing, log.append)
 
 
 def test_rubbish_in_a_box_is_told_and_stops_nothing(mailbox: Mailbox, tmp_path: Path) -> None:
@@ -132,6 +169,7 @@ def test_counts_come_from_the_journal_of_the_period(tmp_path: Path) -> None:
         lambda data: data + data.splitlines(keepends=True)[-1],
         lambda data: data.replace(b"serial 7", b"serial 07"),
         lambda data: data.replace(b"serial 7", b"serial -7"),
+        lambda data: data.replace(b"serial 7", b"serial %d" % 2**64),
         lambda data: data.upper(),
         lambda data: data.replace(b"\n", b"\r\n"),
         lambda data: data.splitlines(keepends=True)[0],

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -14,14 +15,22 @@ from support.aggregation import Party, labels, total_of
 
 from sightings.aggregation.contribution import contribution
 from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import NoiseSettings
-from sightings.aggregation.noise import dilution, draw_noise, thresholds
+from sightings.aggregation.group import AggregatorKeys, Group, NoiseSettings, default_threshold
+from sightings.aggregation.noise import dilution, draw_noise, noise_quantile, thresholds
 from sightings.aggregation.protocol import Totals
 from sightings.aggregation.publication import publishable
 from sightings.aggregation.record import Record
 from sightings.aggregation.session import Session
 
 DRAWS = 400_000
+
+
+def group_of(subscribers: int, sensitivity: int, noise: NoiseSettings, **settings: Any) -> Group:
+    keys = {f"org-{n}": f"{n:064x}" for n in range(subscribers)}
+    aggregator = AggregatorKeys(signing="0" * 64, sealing="0" * 64)
+    settings = {"protocol": "masked", "threshold": subscribers, "quota_subscribers": 3, **settings}
+    return Group(name="isac", subscribers=keys, aggregator=aggregator, max_count=sensitivity,
+                 noise=noise, **settings)  # fmt: skip
 
 
 def probability(k: int, alpha: float) -> float:
@@ -46,8 +55,9 @@ def limit(cells: int) -> float:
 @pytest.mark.parametrize(("epsilon", "sensitivity"), [(1.0, 1), (1.0, 5), (0.5, 10), (3.0, 2)])
 def test_undiluted_noise_is_geometric(epsilon: float, sensitivity: int) -> None:
     noise = NoiseSettings(epsilon=epsilon, delta=1e-9, honest=0.5)
-    assert dilution(noise, 3) == 1
-    drawn = draw_noise(noise, 3, sensitivity, DRAWS)
+    group = group_of(3, sensitivity, noise)
+    assert dilution(group) == 1
+    drawn = draw_noise(group, DRAWS)
     alpha = math.exp(epsilon / sensitivity)
     expected = {k: probability(k, alpha) for k in range(-400, 401)}
     statistic, cells = chi_squared(drawn, expected)
@@ -57,19 +67,20 @@ def test_undiluted_noise_is_geometric(epsilon: float, sensitivity: int) -> None:
 @pytest.mark.parametrize("subscribers", [20, 50, 200])
 def test_diluted_noise_is_added_with_probability_beta(subscribers: int) -> None:
     noise = NoiseSettings(epsilon=1.0, delta=1e-3)
-    beta = dilution(noise, subscribers)
+    group = group_of(subscribers, 2, noise)
+    beta = dilution(group)
     assert beta == pytest.approx(min(1, math.log(1e3) / (2 / 3 * subscribers)))
     alpha = math.exp(1 / 2)
     expected = {k: beta * probability(k, alpha) for k in range(-100, 101)}
     expected[0] += 1 - beta
-    statistic, cells = chi_squared(draw_noise(noise, subscribers, 2, DRAWS), expected)
+    statistic, cells = chi_squared(draw_noise(group, DRAWS), expected)
     assert statistic < limit(cells)
 
 
 def test_the_test_of_distributions_can_fail() -> None:
     noise = NoiseSettings(epsilon=1.0, delta=1e-9, honest=0.5)
     wrong = {k: probability(k, math.exp(1 / 5.2)) for k in range(-400, 401)}
-    statistic, cells = chi_squared(draw_noise(noise, 3, 5, DRAWS), wrong)
+    statistic, cells = chi_squared(draw_noise(group_of(3, 5, noise), DRAWS), wrong)
     assert statistic > limit(cells)
 
 
@@ -96,11 +107,61 @@ def test_noisy_totals_are_off_by_the_noise_and_right_on_average(protocol: str) -
     totals = party.run(vectors).values
     assert totals == total_of(vectors)
     errors = numpy.array(totals) - 6
-    beta, alpha = dilution(noise, 6), math.exp(2 / 4)
+    beta, alpha = dilution(party.group), math.exp(2 / 4)
     variance = 6 * beta * 2 * alpha / (alpha - 1) ** 2
     assert abs(errors.mean()) < 6 * math.sqrt(variance / length)
     assert 0.4 * variance < errors.var() < 2.5 * variance
     assert (errors < -6).any()  # negative totals are believed when there is noise
+
+
+@pytest.mark.parametrize("subscribers", [3, 30, 60, 100, 300, 1000])
+@pytest.mark.parametrize("protocol", ["masked", "shi"])
+def test_delta_survives_an_aggregator_that_leaves_honest_subscribers_out(
+    subscribers: int, protocol: str
+) -> None:
+    """The smallest sum, with all colluders in it, still has honest noise with 1 - delta."""
+    noise = NoiseSettings(epsilon=1.0, delta=1e-6)
+    threshold = default_threshold(subscribers)
+    group = group_of(subscribers, 1, noise, protocol=protocol, threshold=threshold)
+    smallest = subscribers if protocol == "shi" else max(threshold, 3)
+    honest = smallest - math.floor(subscribers * (1 - noise.honest))
+    assert honest >= 1
+    assert (1 - dilution(group)) ** honest <= noise.delta * (1 + 1e-9)
+
+
+def test_sampled_sum_without_honest_noise_is_as_rare_as_stated() -> None:
+    """What a colluding aggregator sees of 100 of whom 67 are summed, 33 of them colluders."""
+    noise = NoiseSettings(epsilon=5.0, delta=0.05)
+    group = group_of(100, 1, noise, threshold=67)
+    lengths, bare = 20_000, numpy.ones(20_000, bool)
+    for _ in range(34):
+        bare &= numpy.array(draw_noise(group, lengths)) == 0
+    # Noise can be 0 as well, which the bound does not count as missing.
+    zero = probability(0, math.exp(5))
+    expected = (1 - dilution(group) * (1 - zero)) ** 34
+    assert abs(bare.mean() - expected) < 6 * math.sqrt(expected / lengths)
+    assert (1 - dilution(group)) ** 34 <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("size", "threshold", "honest"), [(9, 5, 0.4), (9, 6, 1 / 3), (3, 2, 0.001)]
+)
+def test_group_whose_sum_may_be_of_colluders_only_has_no_noise(
+    size: int, threshold: int, honest: float
+) -> None:
+    noise = NoiseSettings(epsilon=1.0, honest=honest)
+    with pytest.raises(ValueError, match="colluders only"):
+        group_of(size, 1, noise, threshold=threshold)
+
+
+@pytest.mark.parametrize(("size", "sensitivity"), [(5, 10), (30, 1), (100, 5)])
+def test_noise_alone_seldom_reaches_its_quantile(size: int, sensitivity: int) -> None:
+    group = group_of(size, sensitivity, NoiseSettings(epsilon=1.0, delta=1e-3))
+    lengths = 20_000
+    total = sum(numpy.array(draw_noise(group, lengths)) for _ in range(size))
+    quantile = noise_quantile(group)
+    assert (total >= quantile).mean() <= 0.01
+    assert (total >= quantile // 3).mean() > 0.01  # and is not far too high
 
 
 def test_budget_is_kept_and_ends(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from sightings.aggregation import curve, masks
@@ -24,7 +25,7 @@ from sightings.aggregation.noise import thresholds
 from sightings.aggregation.secret_sharing import combine_shares
 from sightings.aggregation.session import Session
 from sightings.aggregation.shi import ShiCollector, ShiContributor
-from sightings.aggregation.wire import join_pairs, split_pairs, unseal
+from sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "aggregation"
 P = 2**256 - 2**32 - 977
@@ -180,7 +181,10 @@ def test_masked_inputs_by_plain_arithmetic() -> None:
             if other == name:
                 continue
             theirs = X25519PublicKey.from_public_bytes(bytes.fromhex(public)[32:])
-            key = hkdf(own.exchange(theirs), session.id, lp(domain, b"pair mask", b""))
+            pair = sorted((name, other))
+            registered = [bytes.fromhex(vector["public"][n])[32:] for n in pair]
+            bound = lp(*(n.encode() for n in pair), *registered)
+            key = hkdf(own.exchange(theirs), session.id, lp(domain, b"pair mask", bound))
             sign = 1 if name < other else -1
             total = [t + sign * w for t, w in zip(total, stream(key), strict=True)]
         seed = bytes.fromhex(vector["self_mask"][name])
@@ -196,7 +200,7 @@ def test_masked_messages_and_totals() -> None:
     session = session_of(vector)
     kinds = ["keys", "input", "survivors", "unmask"]
     received = {n: [bytes.fromhex(r) for r in rows] for n, rows in vector["received"].items()}
-    collector = MaskedCollector(session)
+    collector = MaskedCollector(session, bytes.fromhex(vector["aggregator_sealing"]))
     for number, kind in zip((0, 2, 3, 4), kinds, strict=True):
         if number == 2:
             accept_sealed(collector, vector, session)
@@ -247,10 +251,44 @@ def test_sealed_shares_open() -> None:
         vector["words_of_pair_mask"]
     )
     unmask = bytes.fromhex(vector["messages"]["unmask"]["alpha"])
-    body = unseal("unmask", session_of(vector), unmask, most=999)[1]
+    sealed = unseal("unmask", session_of(vector), unmask, most=999)[1]
+    body = opened_by_hand(vector, "alpha", sealed)
+    assert (
+        masks.open_unmask(session, bytes.fromhex(vector["aggregator_sealing"]), "alpha", sealed)
+        == body
+    )
     assert {n: s.hex() for n, s in split_pairs(body, most=9).items()} == {
         name: vector["shares_of_self_mask"][name][0] for name in names
     }
+
+
+def opened_by_hand(vector: dict[str, Any], sender: str, sealed: bytes) -> bytes:
+    """What a subscriber sealed to the aggregator, by docs/format.md alone."""
+    own = X25519PrivateKey.from_private_bytes(bytes.fromhex(vector["aggregator_sealing"]))
+    public = bytes.fromhex(vector["group"]["aggregator"]["sealing"])
+    assert own.public_key().public_bytes_raw() == public
+    bound = lp(sender.encode(), sealed[:32], public)
+    info = lp(b"inkgate/v1 aggregation masked", b"unmask seal", bound)
+    shared = own.exchange(X25519PublicKey.from_public_bytes(sealed[:32]))
+    key = hkdf(shared, bytes.fromhex(vector["session"]), info)
+    return ChaCha20Poly1305(key).decrypt(bytes(12), sealed[32:], bound)
+
+
+def test_aggregators_messages_are_signed_for_one_subscriber_and_round() -> None:
+    vector = load("masked")
+    session = session_of(vector)
+    signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["aggregator_signing"]))
+    kinds = ("shares", "input", "survivors", "unmask")
+    for name, bodies in vector["received"].items():
+        rows = zip(kinds, bodies, vector["sent_signed"][name], strict=True)
+        for kind, body, message in rows:
+            fields = (kind.encode(), *session.header, name.encode())
+            digest = hashlib.sha256(bytes.fromhex(body)).digest()
+            domain = b"inkgate/v1 aggregation message to a subscriber"
+            signature = signing.sign(lp(domain, *fields, digest))
+            assert lp(*fields, bytes.fromhex(body), signature).hex() == message
+            opened = unseal_down(kind, session, name, bytes.fromhex(message), most=9999)
+            assert opened.hex() == body
 
 
 def test_noise_table() -> None:

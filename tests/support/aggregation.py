@@ -9,10 +9,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sightings.aggregation.group import Group, default_threshold
+from sightings.aggregation.group import AggregatorKeys, Group, default_threshold
 from sightings.aggregation.labels import Labels, label_of
 from sightings.aggregation.masked_aggregator import MaskedCollector
 from sightings.aggregation.masked_subscriber import MaskedContributor
+from sightings.aggregation.masks import public_of
 from sightings.aggregation.protocol import Collector, Contributor, Totals
 from sightings.aggregation.session import Session
 from sightings.aggregation.shi import ShiCollector, ShiContributor, deal
@@ -28,6 +29,11 @@ def labels(count: int, serial: int = 7) -> Labels:
     return Labels(serial, (label_of(str(uuid.UUID(int=n))) for n in range(count)))
 
 
+def aggregator_keys(signing: Ed25519PrivateKey, sealing: bytes) -> AggregatorKeys:
+    public = signing.public_key().public_bytes_raw()
+    return AggregatorKeys(signing=public.hex(), sealing=public_of(sealing).hex())
+
+
 class Party:
     """A group with all its keys, and one session of it."""
 
@@ -40,7 +46,9 @@ class Party:
             "threshold": default_threshold(subscribers), "quota_subscribers": 3, "name": "isac",
             **settings,
         }  # fmt: skip
-        self.group = Group(protocol=protocol, subscribers=keys, **settings)  # type: ignore[arg-type]
+        self.signing, self.sealing = Ed25519PrivateKey.generate(), os.urandom(32)
+        aggregator = aggregator_keys(self.signing, self.sealing)
+        self.group = Group(protocol=protocol, subscribers=keys, aggregator=aggregator, **settings)  # type: ignore[arg-type]
         self.session = Session(self.group, period, labels(length))
         self.aggregator_key, self.shi_keys = deal(sorted(keys))
         self.secrets = {name: os.urandom(32) for name in keys}
@@ -58,7 +66,7 @@ class Party:
     def collector(self) -> Collector:
         if self.group.protocol == "shi":
             return ShiCollector(self.session, self.aggregator_key)
-        return MaskedCollector(self.session)
+        return MaskedCollector(self.session, self.sealing)
 
     def run(
         self,
