@@ -38,11 +38,11 @@ install-bench:
 	@tools/bootstrap.sh bench
 
 lock:
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --generate-hashes --no-header \
 		--python-version 3.11 locks/build.in -o locks/build.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --generate-hashes --no-header \
 		--python-version 3.11 pyproject.toml -o locks/runtime.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --generate-hashes --no-header \
 		--python-version 3.11 --extra dev -c locks/runtime.txt pyproject.toml -o locks/dev.txt
 
 clean:

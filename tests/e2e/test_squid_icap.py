@@ -16,44 +16,11 @@ from contextlib import suppress
 import pytest
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
+from support.listed import BLOCKED, LISTED, PASSED
 
 pytestmark = pytest.mark.e2e
 
 CHOOSE = random.Random(4)
-LISTED = {
-    "url": attribute("url", "hxxp://files[.]example/malware/payload.exe"),
-    "query": attribute("url", "http://shop.example/pay?id=1&x=%2F"),
-    "domain": attribute("domain", "listed.example"),
-    "hostname": attribute("hostname", "login.bank.test"),
-    "pair": attribute("domain|ip", "pair.example|198.51.100.23"),
-    "address": attribute("ip-dst", "198.51.100.66"),
-    "network": attribute("ip-dst", "203.0.113.0/26"),
-    "port": attribute("ip-dst|port", "192.0.2.80|8443"),
-    "agent": attribute("user-agent", "EvilBot/1.0 (made up; 100%)"),
-}
-BLOCKED = [
-    ("url", "http://files.example/malware/payload.exe"),
-    ("url", "http://FILES.example:80/%6dalware/./x/../payload.exe?y=1"),
-    ("url", "http://www.files.example//malware/payload%2Eexe"),
-    ("query", "http://shop.example/pay?id=1&x=/"),
-    ("domain", "http://a.b.listed.example/anything?at=all"),
-    ("domain", "http://listed.example:8080/"),
-    ("hostname", "http://login.bank.test/"),
-    ("pair", "http://pair.example/"),
-    ("address", "http://198.51.100.66/x"),
-    ("address", "http://3325256770/"),
-    ("network", "http://203.0.113.63/"),
-    ("port", "http://192.0.2.80:8443/"),
-]
-PASSED = [
-    "http://files.example/malware/payload.ex",
-    "http://files.example/",
-    "http://shop.example/pay?id=2",
-    "http://notlisted.example/",
-    "http://www.login.bank.test/",
-    "http://203.0.113.64/",
-    "http://192.0.2.80/",
-]
 DIGESTS = ["md5", "sha1", "sha256", "sha512"]
 SIZES = {"10 bytes": 10, "1 MB": 1_000_000}
 FILES = {
