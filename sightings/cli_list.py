@@ -8,6 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sightings.group import Loaded, find_incident, main, read
 from sightings.show import COLUMNS, as_match, as_record, cell, match_lines
@@ -60,7 +61,8 @@ def _print_table(records: list[dict[str, object]]) -> None:
     if console.is_terminal:
         table = Table(*COLUMNS)
         for row in rows:
-            table.add_row(*row)
+            # Not strings: those may hold markup.
+            table.add_row(*map(Text, row))
         console.print(table)
         return
     for row in rows:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
@@ -77,18 +78,30 @@ def false_positive(loaded: Loaded, incident: str) -> None:
 
     if not loaded.settings.misp.url:
         raise SettingsError(loaded.config, "[sightings] has no MISP", "set misp.url")
-    path, sightings = find_incident(loaded, incident)
+    path = _reported(loaded, f"inkgate-sightings false-positive {incident}")
+    _, sightings = find_incident(loaded, incident)
     with Outbox(path, loaded.settings.window_hours) as outbox:
         made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}
         if not made:
             _fail("the rules of this incident name no attribute", 2)
-    if path == loaded.settings.reported_path(loaded.config):
-        _report_now(loaded)
+    _report_now(loaded)
     with Outbox(path, loaded.settings.window_hours) as outbox:
         items = [item for name in made for item in outbox.named(name)]
     for item in items:
-        click.echo(f"{item.attribute}: {item.state.name.lower()} {cell(item.reason)}".rstrip())
+        click.echo(
+            f"{cell(item.attribute)}: {item.state.name.lower()} {cell(item.reason)}".rstrip()
+        )
     sys.exit(0 if all(item.state.name == "REPORTED" for item in items) else 1)
+
+
+def _reported(loaded: Loaded, command: str) -> Path:
+    """The journal that is reported from here; ends the command if none is."""
+    path = loaded.settings.reported_path(loaded.config)
+    if path is None:
+        raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
+    if loaded.settings.is_shared and not path.exists():
+        _fail(f"nothing is reported from this host; where `report` runs, run {command}", 2)
+    return path
 
 
 def _report_now(loaded: Loaded) -> None:

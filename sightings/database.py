@@ -16,7 +16,7 @@ from typing import Final
 
 from sightings.journal import JournalError
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 BUSY_SECONDS: Final = 5.0
 
 # What leads from a schema to the next one.
@@ -69,13 +69,29 @@ _STEPS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX outbox_state ON outbox (state, event);
     """,
+    # installation: goes into the UUIDs of sightings, so that nobody else makes the same.
+    """
+    ALTER TABLE outbox ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE state (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO state (name, value) VALUES ('installation', lower(hex(randomblob(16))));
+    """,
 )
 
 
-def open_writer(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+def open_writer(
+    path: Path, *, busy_seconds: float = BUSY_SECONDS, is_durable: bool = False
+) -> sqlite3.Connection:
     """Open a file for writing; make it with mode 0640 or bring it to the present schema.
 
     Transactions are explicit (`transaction`).
+
+    Args:
+        path: the file.
+        busy_seconds: how long to wait for another writer.
+        is_durable: what is committed survives a power cut.
 
     Raises:
         JournalError: it cannot be opened, or a newer inkgate wrote it.
@@ -91,7 +107,7 @@ def open_writer(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Co
             connection.execute("PRAGMA journal_mode = WAL")
             # In WAL mode NORMAL survives the end of any process; a power cut may take
             # the last records with it, and waiting for the disk would hold up answers.
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             _migrate(connection, check_schema(connection, path))
         except BaseException:
             connection.close()
@@ -141,6 +157,12 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
             f"{path}: written by a newer inkgate (schema {version}); upgrade this one"
         )
     return version
+
+
+def installation(connection: sqlite3.Connection) -> str:
+    """The random id of this installation: 32 hexadecimal digits."""
+    row = connection.execute("SELECT value FROM state WHERE name = 'installation'").fetchone()
+    return str(row[0])
 
 
 @contextlib.contextmanager

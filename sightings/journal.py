@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -86,10 +86,12 @@ class Journal:
     Args:
         path: the SQLite file; made with mode 0640 if it is not there.
         busy_timeout: seconds to wait for another writer.
+        is_durable: what is recorded survives a power cut, too.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0, is_durable: bool = False) -> None:
         self._path = path
+        self._is_durable = is_durable
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -134,6 +136,22 @@ class Journal:
             for record in records(connection, since=since, incident=incident):
                 yield record.sighting
 
+    def join(self, agree: Callable[[str], str]) -> None:
+        """Take the installation's id that others agree on, who are told this file's.
+
+        Raises:
+            JournalError: the file cannot be used.
+        """
+        from sightings.database import failing_as_one_line, installation  # noqa: PLC0415
+
+        with self._lock, failing_as_one_line(self._path):
+            connection = self._writer()
+            agreed = agree(installation(connection))
+            connection.execute(
+                "UPDATE state SET value = ? WHERE name = 'installation' AND value <> ?",
+                (agreed, agreed),
+            )
+
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""
         with self._lock:
@@ -157,7 +175,9 @@ class Journal:
         from sightings.database import open_writer  # noqa: PLC0415
 
         if self._connection is None:
-            self._connection = open_writer(self._path, busy_seconds=self._busy_timeout)
+            self._connection = open_writer(
+                self._path, busy_seconds=self._busy_timeout, is_durable=self._is_durable
+            )
         return self._connection
 
     def _drop(self) -> None:

@@ -5,6 +5,9 @@ was sent and not answered is simply sent again. It also leaves out, without a wo
 is about attributes that it does not know or does not show; when its count is short we
 ask which those are. A MISP without that call, or a key that may not use it, gets
 `add_sighting`, and after an unknown outcome we look before we send again.
+
+What MISP fails at while it takes other sightings is sent later and in smaller parts, in
+the end one by one; what it never takes is refused, so that nothing else waits for it.
 """
 
 from __future__ import annotations
@@ -17,17 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rules.sources.secret import read_secret
-from sightings.outbox import Item, State
+from sightings.outbox import SIGHTING, Item, State
 from sightings.settings import MispSettings
 
 if TYPE_CHECKING:
     from pymisp import PyMISP
 
 _CONNECT_SECONDS: Final = 10
-_MOST_TRIES: Final = 5
+# After so many failures even a batch of 10,000 has been parted into single sightings.
+_MOST_FAILURES: Final = 7
+_FAILURES_IN_A_ROW: Final = 3
+_HOUR: Final = 3600
 _MAX_REASON: Final = 300
-_SAVED: Final = re.compile(r"(\d+) sightings? added")
+_SAVED: Final = re.compile(r"(?<!\d)(\d{1,9}) sightings? added")
 _NO_EVENT: Final = 405
+_NOT_NOW: Final = (401, 408, 429)
 _NO_CALL: Final = (403, 404)
 _UNKNOWN: Final = "MISP does not know the attribute, or does not show it to this key"
 
@@ -37,6 +44,10 @@ Fate = tuple[Sequence[Item], State, str]
 
 class Again(Exception):  # noqa: N818 (it says what to do)
     """MISP did not answer this time; it may the next. The text holds no secret."""
+
+
+class Busy(Again):
+    """MISP asks for a pause, or does not know the key for the moment: nothing will do."""
 
 
 class NotAllowed(Exception):  # noqa: N818 (as MISP says it)
@@ -49,37 +60,78 @@ class MispSightings:
     Args:
         settings: which MISP.
         folder: where relative paths of the settings begin.
-        before: called with items right before a request that would add them twice if it
-            were made again.
+        window_hours: the time of one sighting per attribute and node.
+        before: called with items right before a request that may add them.
 
     Raises:
         Unreadable: there is no key.
     """
 
     def __init__(
-        self, settings: MispSettings, folder: Path, before: Callable[[Sequence[Item]], None]
+        self,
+        settings: MispSettings,
+        folder: Path,
+        window_hours: int,
+        before: Callable[[Sequence[Item]], None],
     ) -> None:
         self._settings = settings
         self._folder = folder
+        self._window = window_hours * _HOUR
         self._before = before
         key_file = folder / settings.key_file if settings.key_file else None
         self._key = read_secret(key_file, settings.key_variable, settings.url)
         self._misp: PyMISP | None = None
         self._has_bulk = True
+        self._bulk_worked = False
 
     def send(self, items: Sequence[Item]) -> Iterator[Fate]:
         """Add sightings; yields what became of them as soon as it is known.
 
+        Those that MISP fails at while it takes others come as WAITING, with the reason.
+
         Raises:
-            Again: the rest has to wait.
+            Again: it takes none; all that was not yielded has to wait.
             NotAllowed: the key is no good for this.
         """
-        for event, group in itertools.groupby(items, key=lambda item: item.event):
-            same = list(group)
-            if event:
-                yield from self._save(event, same)
-            else:
-                yield from self._find_events(same)
+        failed: list[tuple[list[Item], Again]] = []
+        has_taken = False
+        for part in self._parts(items):
+            left = {item.uuid: item for item in part}
+            self._before(part)
+            try:
+                for settled, state, reason in self._fates(part):
+                    has_taken |= bool(settled) and state is State.REPORTED
+                    for item in settled:
+                        left.pop(item.uuid, None)
+                    yield settled, state, reason
+            except Busy:
+                raise
+            except Again as error:
+                failed.append((list(left.values()), error))
+                if not has_taken and len(failed) >= _FAILURES_IN_A_ROW:
+                    break
+        if failed and not has_taken:
+            raise failed[-1][1]
+        for others, again in failed:
+            yield from self._failed(others, str(again))
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        """Items of one event, the fewer the more often they failed."""
+        ordered = sorted(items, key=_failures_and_event)
+        for (failures, _), group in itertools.groupby(ordered, key=_failures_and_event):
+            size = max(1, self._settings.batch >> 2 * failures)
+            while part := list(itertools.islice(group, size)):
+                yield part
+
+    def _fates(self, part: Sequence[Item]) -> Iterator[Fate]:
+        event = part[0].event
+        return self._save(event, part) if event else self._find_events(part)
+
+    def _failed(self, part: Sequence[Item], reason: str) -> Iterator[Fate]:
+        worn = [item for item in part if item.failures + 1 >= _MOST_FAILURES]
+        yield worn, State.REFUSED, f"{reason} to this one, and takes others"
+        others = [item for item in part if item.failures + 1 < _MOST_FAILURES]
+        yield others, State.WAITING, reason
 
     def _save(self, event: str, items: Sequence[Item], *, is_sure: bool = False) -> Iterator[Fate]:
         if not self._has_bulk:
@@ -91,10 +143,12 @@ class MispSightings:
         )
         status = _status(answer)
         if status is None:
+            self._bulk_worked = True
             yield from self._after_saving(event, items, answer)
         elif status in _NO_CALL:
-            self._has_bulk = False
-            yield from self._add_each(items)
+            self._has_bulk = self._bulk_worked
+            # An earlier bulk call may have added them, and its answer been lost.
+            yield from self._add_each(items, look=True)
         elif status == _NO_EVENT and not is_sure:
             yield from self._find_events(items)
         elif len(items) == 1:
@@ -117,25 +171,33 @@ class MispSightings:
         shown = self._events_of(missing)
         yield [item for item in missing if item.attribute not in shown], State.REFUSED, _UNKNOWN
         unclear = [item for item in missing if item.attribute in shown]
-        yield from self._count_tries(unclear)
-
-    def _count_tries(self, unclear: Sequence[Item]) -> Iterator[Fate]:
-        """MISP shows the attribute, took the sighting, and does not have it."""
-        self._before(unclear)
-        worn = [item for item in unclear if item.tries >= _MOST_TRIES]
-        yield worn, State.REFUSED, "MISP takes it and does not show it"
-        if len(worn) < len(unclear):
-            raise Again("MISP does not show what it was sent")
+        yield from self._failed(unclear, "MISP does not show what it was sent")
 
     def _stored(self, event: str, items: Sequence[Item]) -> set[str]:
-        """UUIDs of the event's sightings in the time of some."""
-        times = [int(item.first) for item in items]
+        """UUIDs of the event's sightings in the time in which some may have been stored.
+
+        Another reporter may have told the same sighting with another time of its window,
+        and the same false positive at any time.
+        """
+        stored: set[str] = set()
+        for kind, same in itertools.groupby(sorted(items, key=_kind), key=_kind):
+            starts = [int(item.first // self._window) * self._window for item in same]
+            since = min(starts) if kind == SIGHTING else 1
+            found = self._sightings_of(event, kind, since, max(starts) + self._window)
+            stored.update(str(_inner(s, "Sighting").get("uuid", "")) for s in found)
+        return stored
+
+    def _sightings_of(self, event: str, kind: int, since: int, until: int) -> list[dict[str, Any]]:
         found = self._checked(
             lambda misp: misp.search_sightings(
-                context="event", context_id=event, date_from=min(times), date_to=max(times) + 1
+                context="event",
+                context_id=event,
+                type_sighting=str(kind),
+                date_from=since,
+                date_to=until,
             )
         )
-        return {str(_inner(s, "Sighting").get("uuid", "")) for s in _list(found)}
+        return _list(found)
 
     def _find_events(self, items: Sequence[Item]) -> Iterator[Fate]:
         """Save what has no event id, or one of another MISP."""
@@ -158,12 +220,11 @@ class MispSightings:
             found = found.get("Attribute", [])
         return {str(a.get("uuid", "")): str(a.get("event_id", "")) for a in _list(found)}
 
-    def _add_each(self, items: Sequence[Item]) -> Iterator[Fate]:
+    def _add_each(self, items: Sequence[Item], *, look: bool = False) -> Iterator[Fate]:
         for item in items:
-            if item.tries and self._is_there(item):
+            if (look or item.tries) and self._is_there(item):
                 yield [item], State.REPORTED, ""
                 continue
-            self._before([item])
             yield self._add(item)
 
     def _add(self, item: Item) -> Fate:
@@ -208,11 +269,13 @@ class MispSightings:
             self._misp = self._connect()
         try:
             answer = request(self._misp)
-        except (PyMISPError, RequestException, ValueError) as error:
+        except (PyMISPError, RequestException, ValueError, RecursionError) as error:
             # The texts of these may quote addresses with keys, or indicators.
             raise Again(f"MISP does not answer ({type(error).__name__})") from None
         status = _status(answer)
-        if status is not None and (status in (401, 408, 429) or not 400 <= status < 500):
+        if status in _NOT_NOW:
+            raise Busy(f"MISP answers with status {status}")
+        if status is not None and not 400 <= status < 500:
             raise Again(f"MISP answers with status {status}")
         if isinstance(answer, str):
             raise Again("MISP answers with something else than JSON")
@@ -237,6 +300,14 @@ class MispSightings:
             raise Again("MISP cannot be reached") from None
         except Exception as error:  # noqa: BLE001 (PyMISP lets many kinds through)
             raise Again(f"MISP cannot be reached ({type(error).__name__})") from None
+
+
+def _failures_and_event(item: Item) -> tuple[int, str]:
+    return item.failures, item.event
+
+
+def _kind(item: Item) -> int:
+    return item.kind
 
 
 def _sighting(item: Item) -> dict[str, str]:

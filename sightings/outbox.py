@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -22,6 +22,7 @@ from sightings.database import (
     SCHEMA,
     check_schema,
     failing_as_one_line,
+    installation,
     open_reader,
     open_writer,
     transaction,
@@ -43,7 +44,9 @@ _ADD: Final = """
         last = max(last, excluded.last),
         event = CASE event WHEN '' THEN excluded.event ELSE event END
 """
-_COLUMNS: Final = "uuid, type, attribute, event, node, first, last, count, state, tries, reason"
+_COLUMNS: Final = (
+    "uuid, type, attribute, event, node, first, last, count, state, tries, reason, failures"
+)
 
 
 class State(enum.IntEnum):
@@ -68,7 +71,8 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
         count: how many records it stands for.
         state: what became of it.
         tries: requests whose outcome is not known.
-        reason: why MISP refused it.
+        reason: why MISP refused it, or failed at it last.
+        failures: how often MISP failed at it and took others.
     """
 
     uuid: str
@@ -82,6 +86,23 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
     state: State
     tries: int
     reason: str
+    failures: int
+
+
+class _Naming(NamedTuple):
+    """How sightings get their UUIDs; `window` in seconds."""
+
+    installation: str
+    window: int
+
+    def name(self, kind: int, attribute: str, sighting: Sighting) -> str:
+        """Version 5 (RFC 9562) of what a sighting is about, and of who tells it."""
+        start = int(sighting.time // self.window) * self.window
+        about = sighting.incident if kind == FALSE_POSITIVE else f"{start}+{self.window}"
+        what = f"{kind}\0{attribute}\0{sighting.node}\0{about}"
+        return str(
+            uuid.uuid5(_NAMESPACE, f"{self.installation}\0{what}" if self.installation else what)
+        )
 
 
 class Outbox:
@@ -137,9 +158,17 @@ class Outbox:
         ).fetchone()
         return row[0] if row else 0
 
-    def waiting(self, limit: int) -> list[Item]:
-        """Some of what MISP has not yet, events together."""
-        return self._items("state = ? ORDER BY event, uuid LIMIT ?", State.WAITING, limit)
+    def waiting(self, limit: int, first_wait: float = 0.0, longest_wait: float = 0.0) -> list[Item]:
+        """Some of what MISP has not yet: what was tried least first, events together.
+
+        What MISP failed at rests for `first_wait` seconds times four for each failure, or
+        `longest_wait`.
+        """
+        return self._items(
+            "state = ? AND (failures = 0 OR abs(? - changed) >= "
+            "min(?, ? * (1 << min(2 * failures, 30)))) ORDER BY tries, event, uuid LIMIT ?",
+            State.WAITING, time.time(), longest_wait, first_wait, limit,
+        )  # fmt: skip
 
     def refused(self) -> list[Item]:
         """What MISP did not take."""
@@ -162,6 +191,14 @@ class Outbox:
             [(state, reason, now, name) for name in uuids],
         )
 
+    def put_off(self, uuids: Iterable[str], reason: str) -> None:
+        """Note that MISP failed at sightings and took others."""
+        now = time.time()
+        self._change(
+            "UPDATE outbox SET failures = failures + 1, reason = ?, changed = ? WHERE uuid = ?",
+            [(reason, now, name) for name in uuids],
+        )
+
     def try_again(self, uuids: Iterable[str]) -> None:
         """Count a request whose outcome is not known, before it is made."""
         self._change(
@@ -171,7 +208,7 @@ class Outbox:
     def retry(self, uuids: Iterable[str]) -> None:
         """Let refused sightings wait again."""
         self._change(
-            "UPDATE outbox SET state = 0, tries = 0, reason = '' WHERE uuid = ? AND state = 2",
+            "UPDATE outbox SET state = 0, failures = 0, reason = '' WHERE uuid = ? AND state = 2",
             [(name,) for name in uuids],
         )
 
@@ -180,11 +217,12 @@ class Outbox:
 
         The same incident gives the same false positives, however often it is said.
         """
-        items = [
-            _item(FALSE_POSITIVE, attribute, event, sighting, now, self._window)
-            for attribute, event in _attributes(sighting)
-        ]
         with failing_as_one_line(self._path), transaction(self._connection):
+            naming = _Naming(installation(self._connection), self._window)
+            items = [
+                _item(FALSE_POSITIVE, attribute, event, sighting, now, naming)
+                for attribute, event in _attributes(sighting)
+            ]
             self._connection.executemany(_ADD.replace("count + excluded.count", "1"), items)
         return [str(item["uuid"]) for item in items]
 
@@ -202,10 +240,11 @@ class Outbox:
 
     def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
         items: dict[str, dict[str, object]] = {}
+        naming = _Naming(installation(self._connection), self._window)
         for record in found:
             sighting = record.sighting
             for attribute, event in _attributes(sighting):
-                item = _item(SIGHTING, attribute, event, sighting, sighting.time, self._window)
+                item = _item(SIGHTING, attribute, event, sighting, sighting.time, naming)
                 known = items.setdefault(str(item["uuid"]), item)
                 if known is not item:
                     known["count"] = int(str(known["count"])) + 1
@@ -227,14 +266,17 @@ def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
     Raises:
         JournalError: the file cannot be read.
     """
-    names = [
-        _name(kind, attribute, sighting, window_hours * _HOUR)
-        for kind in (SIGHTING, FALSE_POSITIVE)
-        for attribute in dict.fromkeys(sighting.attributes)
-    ]
     with failing_as_one_line(path), contextlib.closing(open_reader(path)) as connection:
         if check_schema(connection, path) < SCHEMA:
             return []
+        # What was queued before there were ids of installations keeps its name.
+        namings = [_Naming(i, window_hours * _HOUR) for i in (installation(connection), "")]
+        names = [
+            naming.name(kind, attribute, sighting)
+            for kind in (SIGHTING, FALSE_POSITIVE)
+            for attribute in dict.fromkeys(sighting.attributes)
+            for naming in namings
+        ]
         return [item for name in names for item in _select(connection, "uuid = ?", name)]
 
 
@@ -247,11 +289,11 @@ def _select(connection: sqlite3.Connection, where: str, *values: object) -> list
 
 
 def _item(
-    kind: int, attribute: str, event: str, sighting: Sighting, moment: float, window: int
+    kind: int, attribute: str, event: str, sighting: Sighting, moment: float, naming: _Naming
 ) -> dict[str, object]:
     sound = _is_uuid(attribute)
     return {
-        "uuid": _name(kind, attribute, sighting, window),
+        "uuid": naming.name(kind, attribute, sighting),
         "type": kind,
         "attribute": attribute,
         "event": event if event.isascii() and event.isdigit() else "",
@@ -263,13 +305,6 @@ def _item(
         "reason": "" if sound else "the rule names an attribute that is no UUID",
         "changed": time.time(),
     }
-
-
-def _name(kind: int, attribute: str, sighting: Sighting, window: int) -> str:
-    """A sighting's UUID: version 5 (RFC 9562) of what it is about. `window` in seconds."""
-    start = int(sighting.time // window) * window
-    about = sighting.incident if kind == FALSE_POSITIVE else f"{start}+{window}"
-    return str(uuid.uuid5(_NAMESPACE, f"{kind}\0{attribute}\0{sighting.node}\0{about}"))
 
 
 def _attributes(sighting: Sighting) -> Iterator[tuple[str, str]]:

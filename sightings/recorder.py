@@ -57,6 +57,9 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
         self._failing = False
+        self._dropped = 0
+        self._dropped_said = 0
+        self._is_loss_said = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
         except SettingsError as error:
@@ -71,6 +74,8 @@ class Recorder:
         """Journal one incident: it is on its way to the file when this returns."""
         if self._path is None:
             return
+        if len(self._waiting) >= _MOST_WAITING:
+            self._dropped += 1
         self._waiting.append(_Incident(time.time(), client, method, incident, matches))
         if not self._wanted.is_set():
             self._wanted.set()
@@ -101,17 +106,47 @@ class Recorder:
         """Commit what waits. What could not be written waits on, up to a limit."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            self._open().append([s for incident in batch for s in self._sightings(incident)])
+            self._open().append([s for incident in batch for s in self._checked(incident)])
         except JournalError as error:
-            self._waiting.extendleft(reversed(batch[-_MOST_WAITING:]))
+            self._wait_on(batch)
             if not self._failing:
                 self._log(f"sightings wait to be journalled: {error}")
             self._failing = True
+            self._say_dropped()
             return False
+        except Exception as error:  # noqa: BLE001 (the thread goes on)
+            self._log(f"{len(batch)} incidents could not be journalled ({type(error).__name__})")
         if self._failing:
             self._log("the journal can be written again")
         self._failing = False
+        self._say_dropped()
         return True
+
+    def _wait_on(self, batch: list[_Incident]) -> None:
+        """Put a batch back before what came meanwhile; the oldest go if it is too much."""
+        room = max(0, _MOST_WAITING - len(self._waiting))
+        kept = batch[len(batch) - min(room, len(batch)) :]
+        self._dropped += len(batch) - len(kept)
+        self._waiting.extendleft(reversed(kept))
+
+    def _say_dropped(self) -> None:
+        """Say at the first loss that there is one, and at the end how large it was."""
+        lost = self._dropped - self._dropped_said
+        if not lost or (self._failing and self._is_loss_said):
+            return
+        self._log(
+            f"more than {_MOST_WAITING} incidents wait: {lost} of the oldest were not journalled"
+        )
+        self._dropped_said = self._dropped
+        self._is_loss_said = self._failing
+
+    def _checked(self, incident: _Incident) -> list[Sighting]:
+        """An incident's records; none, and a line in the log, if they cannot be made."""
+        try:
+            return self._sightings(incident)
+        except Exception as error:  # noqa: BLE001 (one bad incident must not stop the others)
+            self._log(f"an incident could not be journalled ({type(error).__name__})")
+            return []
 
     def _open(self) -> Journal:
         if self._journal is None:
@@ -120,17 +155,18 @@ class Recorder:
         return self._journal
 
     def _sightings(self, incident: _Incident) -> list[Sighting]:
-        client = self._reduce(incident.client)
+        client = _encodable(self._reduce(incident.client))
+        method = _encodable(incident.method)
         return [
             Sighting(
                 time=incident.time,
                 incident=incident.incident,
-                indicator_class=match.indicator_class,
-                attributes=match.message.uuids(),
-                events=_events(match),
+                indicator_class=_encodable(match.indicator_class),
+                attributes=tuple(map(_encodable, match.message.uuids())),
+                events=tuple(map(_encodable, _events(match))),
                 client=client,
-                method=incident.method,
-                action=match.message.action,
+                method=method,
+                action=_encodable(match.message.action),
                 node=self._node,
             )
             for match in incident.matches
@@ -143,6 +179,11 @@ class Recorder:
             # Whoever asked for hashes does not want addresses.
             self._log(f"clients are not journalled: {error}")
             return lambda _client: ""
+
+
+def _encodable(text: str) -> str:
+    """A text that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _events(match: Match) -> tuple[str, ...]:

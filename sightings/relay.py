@@ -124,6 +124,8 @@ class Collect:
         """
         if not self._is_prepared:
             self._stream.prepare()
+            # Before anything is folded: reporters that share a stream name sightings alike.
+            self._journal.join(self._stream.installation)
             self._is_prepared = True
         entries = self._stream.take(_ROWS)
         if not entries:

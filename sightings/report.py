@@ -14,14 +14,14 @@ from typing import Final, NamedTuple
 
 from rules.settings import SettingsError
 from sightings.database import create
-from sightings.journal import Journal, JournalError
+from sightings.journal import Journal
 from sightings.misp import Again, MispSightings
-from sightings.outbox import REPORTED, Outbox, State
+from sightings.outbox import REPORTED, Item, Outbox, State
 from sightings.patience import Patience
 from sightings.relay import DRAINED, Collect, Drain
 from sightings.retention import prune
 from sightings.settings import SightingsSettings
-from sightings.stream import Stream, StreamAway, StreamRefused
+from sightings.stream import Stream, StreamAway
 
 _PRUNE_SECONDS: Final = 3600.0
 _FIRST_PRUNE_SECONDS: Final = 10.0
@@ -71,7 +71,10 @@ class Reporter:
         self._tidy = _now_and_then(self.prune)
         folder = config.absolute().parent
         self._misp = MispSightings(
-            settings.misp, folder, lambda items: self._outbox.try_again(i.uuid for i in items)
+            settings.misp,
+            folder,
+            settings.window_hours,
+            lambda items: self._outbox.try_again(i.uuid for i in items),
         )
 
     @property
@@ -92,14 +95,14 @@ class Reporter:
         """
         before = self._outbox.counts()
         if self._settings.is_shared:
-            self._redis_patience(_REDIS_ATTEMPTS).until_done(self._collect().step)
+            self._redis_patience(_REDIS_ATTEMPTS).until_done(self._collecting().step)
         while self._outbox.fold():
             pass
         try:
-            self._misp_patience(self._settings.misp.attempts).until_done(self.send)
+            self._misp_patience(self._settings.misp.attempts).until_done(self._send_all)
+            after = self._outbox.counts()
         finally:
             self.prune()
-        after = self._outbox.counts()
         return Told(
             after[State.REPORTED] - before[State.REPORTED],
             after[State.REFUSED] - before[State.REFUSED],
@@ -110,12 +113,14 @@ class Reporter:
         """Report as matches come, until told to stop. Waits for whatever is away.
 
         Raises:
-            NotAllowed, StreamRefused, JournalError: it needs an operator.
+            NotAllowed, StreamRefused, JournalError, Unreadable: it needs an operator.
         """
-        failures: list[Exception] = []
-        helpers = [self._thread(self._prune_on, failures)]
+        failures: list[BaseException] = []
+        work = [self._prune_on]
         if self._settings.is_shared:
-            helpers.append(self._thread(self._collect_on, failures))
+            collecting = self._collecting()
+            work.append(lambda: self._redis_patience(0).for_ever(collecting.step))
+        helpers = [self._thread(run, failures) for run in work]
         try:
             self._misp_patience(0).for_ever(self.step)
         finally:
@@ -130,18 +135,36 @@ class Reporter:
         return self._outbox.fold() + self.send()
 
     def send(self) -> int:
-        """Send some of what waits; how much of it is settled."""
+        """Send some of what waits; how much of it is settled.
+
+        Raises:
+            Again: MISP takes none.
+            NotAllowed: the key is no good for this.
+        """
         settled = 0
-        for items, state, reason in self._misp.send(
-            self._outbox.waiting(self._settings.misp.batch)
-        ):
+        for items, state, reason in self._misp.send(self._waiting()):
             if not items:
                 continue
-            self._outbox.settle([item.uuid for item in items], state, reason)
+            names = [item.uuid for item in items]
+            if state is State.WAITING:
+                self._outbox.put_off(names, reason)
+                self._log(f"{len(items)} sightings wait for another attempt: {reason}")
+                continue
+            self._outbox.settle(names, state, reason)
             settled += len(items)
             if state is State.REFUSED:
                 self._log(f"MISP refused {len(items)} sightings: {reason}")
         return settled
+
+    def _send_all(self) -> int:
+        settled = self.send()
+        if not settled and (waiting := self._outbox.counts()[State.WAITING]):
+            raise Again(f"{waiting} sightings rest after a failure")
+        return settled
+
+    def _waiting(self) -> list[Item]:
+        misp = self._settings.misp
+        return self._outbox.waiting(misp.batch, misp.first_wait, misp.longest_wait)
 
     def prune(self) -> None:
         """Remove what is old and reported."""
@@ -151,17 +174,16 @@ class Reporter:
         while not self._stop.wait(_FIRST_PRUNE_SECONDS):
             self._tidy()
 
-    def _collect_on(self) -> None:
-        self._redis_patience(0).for_ever(self._collect().step)
+    def _collecting(self) -> Collect:
+        return Collect(
+            open_stream(self._config, self._settings), Journal(self._path, is_durable=True)
+        )
 
-    def _collect(self) -> Collect:
-        return Collect(open_stream(self._config, self._settings), Journal(self._path))
-
-    def _thread(self, run: Callable[[], None], failures: list[Exception]) -> threading.Thread:
+    def _thread(self, run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
         def guarded() -> None:
             try:
                 run()
-            except (JournalError, StreamRefused) as error:
+            except BaseException as error:  # noqa: BLE001 (`follow` raises it again)
                 failures.append(error)
                 self._stop.set()
 

@@ -23,10 +23,13 @@ _DELETE: Final = """
         WHERE id <= :upto AND time < :before AND id < (SELECT max(id) FROM sightings)
         ORDER BY id LIMIT :rows)
 """
-_FORGET: Final = """
+_FORGET: Final = f"""
     DELETE FROM outbox WHERE uuid IN (
-        SELECT uuid FROM outbox WHERE state = :state AND last < :before LIMIT :rows)
-"""
+        SELECT uuid FROM outbox
+        WHERE state = {State.REPORTED} AND last < :before
+            OR state = {State.REFUSED} AND changed < :before
+        LIMIT :rows)
+"""  # noqa: S608 (our own words)
 _EVERYTHING: Final = 2**62
 
 
@@ -73,21 +76,32 @@ def _prune(
     upto = _handed_on(connection, position)
     before = time.time() - settings.keep_days * _DAY
     removed = sum(_deleted(connection, _DELETE, upto=upto, before=before))
-    too_large = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
-    while used_bytes(connection) > settings.keep_mib * _MIB and (count := next(too_large, 0)):
-        removed += count
-    lost = 0
+    for _ in _deleted(connection, _FORGET, before=before):
+        pass
+    told = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
+    removed += _shrunk(connection, told, settings.keep_mib)
+    # What MISP has or does not want goes before what it has not heard of.
+    _shrunk(connection, _deleted(connection, _FORGET, before=_EVERYTHING), settings.hard_mib)
     unsent = _deleted(connection, _DELETE, upto=_EVERYTHING, before=_EVERYTHING)
-    while used_bytes(connection) > settings.hard_mib * _MIB and (count := next(unsent, 0)):
-        lost += count
+    lost = _shrunk(connection, unsent, settings.hard_mib)
     if lost:
         log(
             f"{lost} records were removed before they were reported: the journal is larger "
             f"than hard_mib ({settings.hard_mib})"
         )
-    for _ in _deleted(connection, _FORGET, state=State.REPORTED, before=before):
-        pass
     return removed + lost
+
+
+def _shrunk(connection: sqlite3.Connection, deleted: Iterator[int], mib: int) -> int:
+    """Delete while the journal is larger than so much, and as long as that helps."""
+    done = 0
+    used = used_bytes(connection)
+    while used > mib * _MIB and (count := next(deleted, 0)):
+        done += count
+        before, used = used, used_bytes(connection)
+        if used >= before:
+            break
+    return done
 
 
 def _handed_on(connection: sqlite3.Connection, position: str | None) -> int:

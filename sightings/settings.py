@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -106,9 +106,11 @@ class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             raise ValueError("window_hours lies between 1 and 8784")
         if self.keep_days < 1 or not 1 <= self.keep_mib <= self.hard_mib:
             raise ValueError("keep_days and keep_mib are at least 1, hard_mib at least keep_mib")
+        if self.keep_days * 24 < self.window_hours:
+            raise ValueError("keep_days is at least as long as window_hours")
         if len(self.node) > _MAX_SOURCE:
             raise ValueError("node has at most 255 characters, as MISP's source has")
-        if self.is_shared and urlsplit(self.journal).password is not None:
+        if self.is_shared and _has_password(self.journal):
             raise ValueError("journal: no password in the URL; use [sightings.redis] password_file")
 
     @property
@@ -124,3 +126,10 @@ class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     def reported_path(self, config: Path) -> Path | None:
         """The SQLite file whose records are reported from here."""
         return resolve(config, self.collected) if self.is_shared else self.local_path(config)
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    # redis-py takes arguments of its connections from the query.
+    named = any("password" in key.lower() for key, _ in parse_qsl(parts.query, True))
+    return named or parts.password is not None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from sightings.journal import Sighting
 from sightings.outbox import FALSE_POSITIVE, Item
 
+_EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 COLUMNS = ("time", "incident", "class", "action", "client", "method", "node", "attributes")
 
 
@@ -72,8 +75,8 @@ def match_lines(match: dict[str, object]) -> list[str]:
 
 
 def moment(seconds: float) -> str:
-    """RFC 3339, in UTC."""
-    when = datetime.fromtimestamp(seconds, UTC)
+    """RFC 3339, in UTC. What lies beyond the years 1 to 9999 becomes the nearest of them."""
+    when = datetime.fromtimestamp(min(max(seconds, _EARLIEST), _LATEST), UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -7,9 +7,11 @@ leaves entries that are pending, which it reads again or another reporter takes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import redis
@@ -21,6 +23,8 @@ from sightings.settings import RedisSettings
 _FIRST: Final = "0-0"
 _UNREADABLE_KEPT: Final = 10_000
 _MAX_ENTRY_BYTES: Final = 1 << 20
+_INSTALLATION: Final = re.compile("[0-9a-f]{32}")
+_LATEST: Final = 253_402_300_800.0  # the year 10000
 _VARIABLE: Final = "INKGATE_REDIS_PASSWORD"
 
 T = TypeVar("T")
@@ -55,7 +59,7 @@ class Stream:
         more: dict[str, Any] = {}
         if settings.user or settings.password_file:
             file = folder / settings.password_file if settings.password_file else None
-            more["password"] = read_secret(file, _VARIABLE, url)
+            more["password"] = read_secret(file, _VARIABLE, f"Redis at {urlsplit(url).hostname}")
         if settings.user:
             more["username"] = settings.user
         if settings.ca_file and url.startswith("rediss://"):
@@ -120,6 +124,19 @@ class Stream:
 
         self._call(copy)
 
+    def installation(self, offered: str) -> str:
+        """The id on which the reporters of this stream agree: the first that was offered.
+
+        Raises:
+            StreamAway, StreamRefused: it is not known.
+        """
+        key = f"{self._settings.stream}:installation"
+        self._call(lambda: self._redis.set(key, offered, nx=True))
+        agreed = _text(self._call(lambda: self._redis.get(key)) or b"")
+        if not _INSTALLATION.fullmatch(agreed):
+            raise StreamRefused(f"Redis has no installation id under {key}; delete that key")
+        return agreed
+
     def _own_pending(self, count: int) -> list[Any]:
         if self._pending_from is None:
             return []
@@ -154,6 +171,8 @@ class Stream:
         """Remove what every group has acknowledged."""
         key = self._settings.stream
         groups: Any = self._call(lambda: self._redis.xinfo_groups(key))
+        if not groups:  # removed meanwhile; the next request makes ours again
+            return
         oldest = min(map(self._oldest_needed, groups))
         self._call(lambda: self._redis.xtrim(key, minid=_name(oldest), approximate=False))
 
@@ -208,7 +227,8 @@ def _copy(fields: dict[bytes, bytes]) -> Copy | None:
     if not origin or len(origin) > 256 or len(record) > _MAX_ENTRY_BYTES:
         return None
     try:
-        return origin.decode(), _DECODER.decode(record)
+        sighting = _DECODER.decode(record)
+        return (origin.decode(), sighting) if 0 <= sighting.time < _LATEST else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -137,3 +138,39 @@ def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert len(list(Journal(tmp_path / "j.db").read())) == 500
+
+
+def test_unencodable_text_stops_no_journal(tmp_path: Path) -> None:
+    said: list[str] = []
+    recorder = Recorder(configured(tmp_path, ""), said.append)
+    recorder.record("192.0.2.1", "G\udcff", "IG-1", [MATCH])
+    recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
+    eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 2)
+    assert [s.method for s in Journal(tmp_path / "j.db").read()] == ["G?", "GET"]
+    assert not said
+
+
+def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    recorder = Recorder(configured(tmp_path, ""), said.append)
+    recorder.record("192.0.2.1", "GET", "IG-1", [None])  # type: ignore[list-item]
+    recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
+    eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 1)
+    assert said == ["an incident could not be journalled (AttributeError)"]
+
+
+def test_lost_incidents_are_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = configured(tmp_path, "")
+    config.write_text('[sightings]\njournal = "later/j.db"\n')
+    recorder = Recorder(config, said.append)
+    for n in range(20_300):
+        recorder.record("", "GET", f"IG-{n}", [MATCH])
+    (tmp_path / "later").mkdir()
+    recorder.flush()
+    found = [s.incident for s in Journal(tmp_path / "later/j.db").read()]
+    lost = 20_300 - len(found)
+    assert 0 < lost <= 300
+    assert found[-1] == "IG-20299"
+    told = [re.findall(r"wait: (\d+) of", line) for line in said]
+    assert sum(int(number) for numbers in told for number in numbers) == lost

@@ -15,12 +15,13 @@ import pytest
 from support.reporting import DAY, sighting
 
 from rules.settings import SettingsError, load_section
-from sightings.database import SCHEMA, open_writer
+from sightings.database import SCHEMA, installation, open_writer
 from sightings.journal import Journal
-from sightings.outbox import REPORTED, Outbox, State
+from sightings.outbox import REPORTED, Outbox, State, read_items
 from sightings.retention import prune, used_bytes
 from sightings.settings import SightingsSettings
 
+UUID = "8c1f0f5e-4d1b-4f7e-9a51-3a6f6c2f6b10"
 SCHEMA_1 = """
 CREATE TABLE sightings (id INTEGER PRIMARY KEY, time REAL NOT NULL, incident TEXT NOT NULL,
     class TEXT NOT NULL, attributes TEXT NOT NULL, client TEXT NOT NULL, method TEXT NOT NULL,
@@ -149,10 +150,19 @@ def test_waiting_and_refused_sightings_outlive_their_records(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "lines",
-    ["window_hours = 0", "keep_days = 0", "keep_mib = 9\nhard_mib = 8", 'clients = "some"',
-     'misp = { url = "ftp://misp.example" }', "misp = { batch = 0 }", "misp = { attempts = 0 }",
-     f'node = "{"n" * 256}"', "unknown = 1"],
-)  # fmt: skip
+    [
+        "window_hours = 0",
+        "window_hours = 25\nkeep_days = 1",
+        "keep_days = 0",
+        "keep_mib = 9\nhard_mib = 8",
+        'clients = "some"',
+        'misp = { url = "ftp://misp.example" }',
+        "misp = { batch = 0 }",
+        "misp = { attempts = 0 }",
+        f'node = "{"n" * 256}"',
+        "unknown = 1",
+    ],
+)
 def test_wrong_settings_are_named(tmp_path: Path, lines: str) -> None:
     config = tmp_path / "inkgate.toml"
     config.write_text(f"[sightings]\n{lines}\n")
@@ -167,3 +177,63 @@ def test_settings_page_names_every_key_and_its_default() -> None:
     for structure in (defaults, defaults.misp, defaults.redis):
         for name in set(msgspec.structs.asdict(structure)) - {"misp", "redis"}:
             assert f"`{name}`" in part, name
+
+
+def aged(path: Path, days: float) -> None:
+    """Make the whole outbox older."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE outbox SET changed = changed - ?", (days * DAY,))
+        connection.commit()
+
+
+def test_refused_sightings_go_by_the_age_of_their_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    filled(path, [50, 50, 1])
+    with Outbox(path, 24) as outbox:
+        outbox.fold()
+        assert outbox.counts()[State.REFUSED] > 0
+        aged(path, 29)
+        prune(path, settings(), REPORTED, print)
+        assert outbox.counts()[State.REFUSED] > 0
+        aged(path, 2)
+        prune(path, settings(), REPORTED, print)
+        assert outbox.counts()[State.REFUSED] == 0
+
+
+def test_large_outbox_evicts_no_unreported_record(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    Journal(path).append([sighting([f"no-uuid-{n}"], incident=f"IG-{n}") for n in range(9000)])
+    with Outbox(path, 24) as outbox:
+        while outbox.fold():
+            pass
+        Journal(path).append([sighting(["u"], incident=f"IG-N{n}") for n in range(2000)])
+        said: list[str] = []
+        prune(path, settings(keep_mib=1, hard_mib=1), REPORTED, said.append)
+        assert outbox.unread() == 2000
+        assert not said
+
+
+def test_nothing_more_is_deleted_once_it_does_not_help(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    filled(path, [1.0] * 600)
+    with closing(open_writer(path)) as connection:
+        connection.execute("CREATE TABLE large AS SELECT zeroblob(3000000) AS x")
+        connection.execute("DELETE FROM sightings WHERE id NOT IN (1, 2, 3, 600)")
+    assert prune(path, settings(keep_mib=1, hard_mib=1), REPORTED, print) <= 3
+
+
+def test_old_journal_gets_an_installation_and_keeps_its_names(tmp_path: Path) -> None:
+    path, about = tmp_path / "j.db", sighting([UUID])
+    with Outbox(path, 24) as outbox:
+        outbox._connection.execute("UPDATE state SET value = ''")
+        Journal(path).append([about])
+        outbox.fold()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP TABLE state; ALTER TABLE outbox DROP COLUMN failures; PRAGMA user_version = 2"
+        )
+    with Outbox(path, 24) as outbox:
+        (queued,) = outbox.waiting(9)
+        with closing(open_writer(path)) as connection:
+            assert len(installation(connection)) == 32
+    assert [item.uuid for item in read_items(path, 24, about)] == [queued.uuid]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.misp import MispServer
 from support.redis_server import RedisServer
@@ -22,9 +25,11 @@ from support.reporting import (
 )
 
 from rules.settings import SettingsError, load_section
+from sightings.database import installation, open_writer
 from sightings.journal import Journal
 from sightings.relay import Collect, Drain
-from sightings.settings import RedisSettings, SightingsSettings
+from sightings.report import Reporter
+from sightings.settings import MispSettings, RedisSettings, SightingsSettings
 from sightings.stream import Stream, StreamAway, StreamRefused
 
 
@@ -201,6 +206,7 @@ def test_tls_and_acl_user(tmp_path: Path) -> None:
     proxy = "on >proxy-password ~inkgate:sightings +xadd +info +ping +client|setname"
     reporter = (
         "on >reporter-password ~inkgate:sightings ~inkgate:sightings:unreadable "
+        "~inkgate:sightings:installation +set +get "
         "+xreadgroup +xautoclaim +xack +xtrim +xpending +xrange +xadd +exists +xinfo|groups "
         "+xgroup|create +ping +client|setname"
     )
@@ -262,3 +268,98 @@ def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
             assert reporting.told() == truth([reporting.folder / "sightings.db"])
             assert counted(reporting.folder / "collected.db") == 3000
             assert reporting.json("status")[0]["refused"] == 0
+
+
+def test_reporters_of_one_stream_name_sightings_alike(server: RedisServer, tmp_path: Path) -> None:
+    link = stream(server, tmp_path)
+    names = []
+    for path in (tmp_path / "one.db", tmp_path / "other.db"):
+        drained(filled(tmp_path / f"spool-{path.name}", 1), link)
+        collected(link, path)
+        with closing(open_writer(path)) as connection:
+            names.append(installation(connection))
+    assert names[0] == names[1]
+    server.client().flushall()  # whoever comes next tells Redis again
+    collected(stream(server, tmp_path), tmp_path / "other.db")
+    assert server.client().get("inkgate:sightings:installation") == names[0].encode()
+
+
+def test_wrong_installation_in_redis_is_refused(server: RedisServer, tmp_path: Path) -> None:
+    server.client().set("inkgate:sightings:installation", "x" * 32)
+    with pytest.raises(StreamRefused, match="delete that key"):
+        collected(stream(server, tmp_path), tmp_path / "all.db")
+
+
+def test_collected_is_on_the_disk_before_it_is_acknowledged(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "inkgate.toml"
+    settings = SightingsSettings(journal=server.url, collected=str(tmp_path / "all.db"))
+    misp = MispSettings(url="https://misp.example", key_file="key")
+    (tmp_path / "key").write_text("key")
+    settings = msgspec.structs.replace(settings, misp=misp)
+    with closing(Reporter(config, settings, print, threading.Event())) as reporter:
+        collect = reporter._collecting()
+        collect.step()
+        connection = collect._journal._writer()
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_stream_without_groups_is_not_trimmed(server: RedisServer, tmp_path: Path) -> None:
+    link = stream(server, tmp_path)
+    drained(filled(tmp_path / "1.db", 3), link)
+    link._trim()
+    assert server.client().xlen("inkgate:sightings") == 3
+
+
+def test_impossible_time_is_put_aside(server: RedisServer, tmp_path: Path) -> None:
+    for number, moment in enumerate((1e300, -1.0, 253402300800.0)):
+        record = msgspec.json.encode(sighting(["u"], moment))
+        server.client().xadd("inkgate:sightings", {"origin": f"o{number}", "record": record})
+    collected(stream(server, tmp_path), tmp_path / "all.db")
+    assert incidents(tmp_path / "all.db") == []
+    assert server.client().xlen("inkgate:sightings:unreadable") == 3
+
+
+def test_unreadable_password_ends_the_reporter(server: RedisServer) -> None:
+    lines = f'journal = "{server.url}"'
+    more = '[sightings.redis]\nuser = "u"\npassword_file = "nowhere"'
+    with MispServer() as misp, Reporting(misp, sightings=lines, more=more) as reporting:
+        said = reporting.run("report", "--follow", status=2)
+        assert "nowhere" in said
+        assert "Traceback" not in said
+
+
+def test_collecting_that_dies_ends_the_reporter(server: RedisServer) -> None:
+    lines = f'journal = "{server.url}"'
+    with MispServer() as misp, Reporting(misp, sightings=lines) as reporting:
+        settings = load_section(reporting.config, "sightings", SightingsSettings)
+        stop = threading.Event()
+        with closing(Reporter(reporting.config, settings, print, stop)) as reporter:
+            broken = Collect(reporter, Journal(reporter.path))  # type: ignore[arg-type]
+            reporter._collecting = lambda: broken  # type: ignore[method-assign]
+            with pytest.raises(AttributeError):
+                reporter.follow()
+
+
+def test_false_positive_of_a_shared_journal_is_told_by_its_reporter(server: RedisServer) -> None:
+    lines = f'journal = "{server.url}"'
+    with MispServer(populated(1, 1)) as misp, Reporting(misp, sightings=lines) as reporting:
+        (a,) = misp.misp.attributes.values()
+        reporting.journal.append([sighting([a.uuid], incident="IG-0000000001", events=("1",))])
+        said = reporting.run("false-positive", "IG-0000000001", status=2)
+        assert "run inkgate-sightings false-positive IG-0000000001" in said
+        reporting.run("report")  # makes it a reporter; the incident is only on the spool
+        assert "reported" in reporting.run("false-positive", "IG-0000000001")
+        assert [kind for *_, kind in reporting.told()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/0?password=secret-word", "redis://h/0?pass%77ord=secret-word"]
+)
+def test_password_in_the_query_is_refused(tmp_path: Path, url: str) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text(f'[sightings]\njournal = "{url}"\n')
+    with pytest.raises(SettingsError, match="password_file") as error:
+        load_section(config, "sightings", SightingsSettings)
+    assert "secret-word" not in str(error.value)

@@ -13,14 +13,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from sightings.journal import Journal, Sighting
 from support.installation import BIN
-from support.misp import Faults, Misp, MispServer
+from support.misp import Faults, Misp, MispServer, Role
+from support.misp.server import Answer
 
 DAY = 86_400
 # Midnight, so that what is about days is easy to say; not long ago, so that all is kept.
@@ -201,3 +202,18 @@ class Killed:
             process.send_signal(signal.SIGKILL)
             process.wait()
             self.kills += 1
+
+
+def answer_bulk_by(
+    server: MispServer, answer: Callable[[str, Callable[[], Answer]], Answer]
+) -> None:
+    """Let a function answer bulkSaveSightings, of an event and of what does it really."""
+    real = server._api._bulk_save
+
+    def handler(role: Role, body: Any, event: str) -> Answer:
+        return answer(event, lambda: real(role, body, event))
+
+    server._api._routes = [
+        (pattern, handler if "bulkSave" in pattern.pattern else old)
+        for pattern, old in server._api._routes
+    ]
