@@ -163,7 +163,7 @@ class Recorder:
                 incident=incident.incident,
                 indicator_class=_encodable(match.indicator_class),
                 attributes=tuple(map(_encodable, match.message.uuids())),
-                events=tuple(map(_encodable, _events(match))),
+                events=tuple(map(_encodable, match.message.event_ids())),
                 client=client,
                 method=method,
                 action=_encodable(match.message.action),
@@ -184,11 +184,3 @@ class Recorder:
 def _encodable(text: str) -> str:
     """A text that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _events(match: Match) -> tuple[str, ...]:
-    """Event ids in the order of the attributes' UUIDs, then those without a UUID."""
-    attributes = match.message.attributes
-    with_uuid = [a.get("event_id", "") for a in attributes if "uuid" in a]
-    others = [a["event_id"] for a in attributes if "uuid" not in a and "event_id" in a]
-    return (*with_uuid, *others)
