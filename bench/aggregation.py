@@ -100,7 +100,7 @@ def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, fl
     }
 
 
-def plot(results: dict[str, dict[int, dict[str, float]]], path: str) -> None:
+def plot(results: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     titles = {
         "shi": ("shi", "ms an indicator, one core"),
@@ -119,7 +119,14 @@ def plot(results: dict[str, dict[int, dict[str, float]]], path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plot", metavar="FILE", help="write a plot (PNG)")
+    results_folder = Path(__file__).parent / "results"
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        type=Path,
+        default=results_folder / "aggregation.png",
+        help="where the plot (PNG) goes",
+    )
     parser.add_argument("--indicators", type=int, default=MASKED_INDICATORS)
     options = parser.parse_args()
     started = time.process_time()
@@ -139,12 +146,11 @@ def main() -> None:
         for n, row in table.items():
             print(f"{n:>8}" + "".join(f"{row[column]:>14.3f}" for column in columns))
         print()
-    path = Path(__file__).parent / "results" / "aggregation.json"
-    path.parent.mkdir(exist_ok=True)
+    results_folder.mkdir(exist_ok=True)
+    path = results_folder / "aggregation.json"
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     path.write_text(json.dumps({"machine": machine, **results}, indent=1))
-    if options.plot:
-        plot(results, options.plot)
+    plot(results, options.plot)
 
 
 if __name__ == "__main__":
