@@ -107,9 +107,11 @@ class Matcher:
         """Matches of a URL whose host passed the gates."""
         return finish(self.url_steps(text), self._stretch)
 
-    def server_address(self, address: str, host: Host | None = None) -> tuple[Match, ...]:
-        """Matches of the server's (canonical) address, alone and together with the name."""
-        return finish(self.server_steps(address, host), self._stretch).matches
+    def server_address(
+        self, address: str, host: Host | None = None, port: int | None = None
+    ) -> tuple[Match, ...]:
+        """Matches of the server's (canonical) address, alone and with the name and port."""
+        return finish(self.server_steps(address, host, port), self._stretch).matches
 
     def user_agent(self, text: str) -> tuple[Match, ...]:
         """Matches of a User-Agent header's text, without the white space around it."""

@@ -42,9 +42,12 @@ class _Zlib:
     def __init__(self, *, gzip: bool) -> None:
         self._gzip = gzip
         self._inner: zlib._Decompress | None = None
+        self._members = 0
+        self._is_at_end = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
+        # A decompressor that is finished keeps all that it is given, and copies it.
+        while data and not self._is_over(data):
             if self._inner is None:
                 self._inner = zlib.decompressobj(self._window(data))
             try:
@@ -55,11 +58,15 @@ class _Zlib:
                 yield out
             data = self._inner.unconsumed_tail
             if self._inner.eof:
-                data = self._inner.unused_data if self._gzip else b""
-                # Browsers stop at what follows the last member and is none.
-                if data and data[0] != 0x1F:
-                    return
+                data = self._inner.unused_data
                 self._inner = None
+                self._members += 1
+
+    def _is_over(self, data: bytes) -> bool:
+        # Browsers stop at what follows the last member and is none.
+        if self._inner is None and self._members and (not self._gzip or data[0] != 0x1F):
+            self._is_at_end = True
+        return self._is_at_end
 
     def _window(self, data: bytes) -> int:
         if self._gzip:
@@ -76,10 +83,9 @@ class _Brotli:
             if self._inner.is_finished():
                 return
             out = self._inner.process(data, output_buffer_limit=PIECE_BYTES)
+            # Not before there is no output: more input may be welcome while some waits.
             while out:
                 yield out
-                if self._inner.can_accept_more_data():
-                    return
                 out = self._inner.process(b"", output_buffer_limit=PIECE_BYTES)
         except brotli.error:
             raise DecodingError("damaged") from None

@@ -23,11 +23,12 @@ _COMMON: Final = re.compile(
     + _LINES
     + rb"\r\n"
 )
-_OPTION: Final = re.compile(rb"\r\n(allow|preview):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
-_AGENT: Final = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+_OPTION: Final = re.compile(rb"\r\n(allow|preview):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
+_AGENT: Final = re.compile(rb"\r\nuser-agent:([^\r\n]*)\r\n", re.IGNORECASE)
 _ALLOWED: Final = re.compile(rb"(?:[^,]*,)*[ \t]*204[ \t]*(?:,.*)?")
 _HOST: Final = re.compile(
-    rb"(?!CONNECT )[!-~]+ [A-Za-z]+://[!-.0-~\x80-\xff]*(?=/| HTTP/)"
+    # With an empty authority the host is what stands after any number of slashes.
+    rb"(?!CONNECT )[!-~]+ [A-Za-z]+://[A-Za-z0-9_\[][!-.0-~\x80-\xff]*(?=/| HTTP/)"
     rb"(?=[^\r\n]* HTTP/[^ \r\n]*\r\n)"
 )
 _END: Final = b"\r\n\r\n"
@@ -78,12 +79,12 @@ def recognise(data: bytes | bytearray) -> Common | None:
 def user_agent(data: bytes | bytearray, common: Common) -> bytes:
     """The first User-Agent header's value, or empty."""
     found = _AGENT.search(data, common.start, common.headers_end)
-    return found[1] if found else b""
+    return found[1].strip(b" \t") if found else b""
 
 
 def _options(data: bytes | bytearray, end: int) -> tuple[bool, bool]:
     """Whether 204 is allowed and whether there is a preview of nothing; both at most once."""
-    found = [(name.lower(), value) for name, value in _OPTION.findall(data, 0, end)]
+    found = [(name.lower(), value.strip(b" \t")) for name, value in _OPTION.findall(data, 0, end)]
     options = dict(found)
     if len(options) != len(found) or options.get(b"preview", b"0") != b"0":
         return False, False

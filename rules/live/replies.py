@@ -77,7 +77,9 @@ def server_matches(server: str, method: str, uri: str, matcher: Matcher) -> tupl
     except Refused:
         return ()
     target = parse_target(method, uri)
-    return matcher.server_address(address, target.host if target else None)
+    if target is None:
+        return matcher.server_address(address)
+    return matcher.server_address(address, target.host, target.port)
 
 
 def filename_matches(names: Iterable[str], matcher: Matcher) -> Iterator[Match]:

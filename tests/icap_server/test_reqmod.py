@@ -277,3 +277,12 @@ def test_killed_worker_is_replaced_and_sigterm_ends_all() -> None:
     assert server.process.returncode == 0
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
+
+
+def test_empty_authority_is_never_remembered(icap: tuple[Icap, Installation]) -> None:
+    with icap[0].connect() as client:
+        for number in range(3):
+            client.sendall(reqmod(b"GET http:///good%d.example/ HTTP/1.1\r\n\r\n" % number))
+            assert read_answer(client).status == 204
+        client.sendall(reqmod(b"GET http:///listed.example/x HTTP/1.1\r\n\r\n"))
+        assert read_answer(client).http_status == 403
