@@ -184,6 +184,9 @@ def failing_as_one_line(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say into a JournalError."""
     try:
         yield
+    except UnicodeEncodeError:
+        # Says something about what was to be written and nothing about the file.
+        raise
     except (sqlite3.Error, OSError, ValueError) as error:
         raise JournalError(
             f"{path}: {error}; check that the folder exists, belongs to the proxy's user "

@@ -7,6 +7,7 @@ UUIDs say the rest to whoever may ask MISP.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,22 +19,16 @@ if TYPE_CHECKING:
     import sqlite3
 
 _COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
-# One statement for all rows: SQLite takes them apart without the interpreter's lock, which
-# the threads that answer requests want.
-_INSERT: Final = f"""
-    INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin)
-    SELECT value ->> '$[1].time', value ->> '$[1].incident', value ->> '$[1].indicator_class',
-        value -> '$[1].attributes', value ->> '$[1].client', value ->> '$[1].method',
-        value ->> '$[1].action', value ->> '$[1].node', value -> '$[1].events',
-        value ->> '$[0]'
-    FROM json_each(?)
-"""  # noqa: S608 (our own words)
+_WIDTH: Final = 10
+_MOST_ROWS: Final = 1 << 11
 _SELECT: Final = f"""
     SELECT id, origin, {_COLUMNS}, events FROM sightings
     WHERE id > ? AND time >= ? AND (? IS NULL OR incident = ?) ORDER BY id LIMIT ?
 """  # noqa: S608
 _SELECT_1: Final = _SELECT.replace("id, origin", "id, NULL", 1).replace("events", "'[]'", 1)
 _ALL: Final = -1
+
+Value = str | float | None
 
 
 class JournalError(Exception):
@@ -106,6 +101,7 @@ class Journal:
 
         Raises:
             JournalError: they were not recorded.
+            UnicodeEncodeError: nor were these, since UTF-8 cannot hold one of their texts.
         """
         self._insert([(None, sighting) for sighting in sightings])
 
@@ -161,12 +157,15 @@ class Journal:
         # Imported here: most helpers run long before their first match.
         from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
 
-        data = msgspec.json.encode(rows).decode()
+        inserts = _inserts(rows)
+        # A statement alone is a transaction by itself.
+        together = transaction if len(inserts) > 1 else contextlib.nullcontext
         with self._lock:
             try:
                 connection = self._writer()
-                with failing_as_one_line(self._path), transaction(connection):
-                    connection.execute(_INSERT, (data,))
+                with failing_as_one_line(self._path), together(connection):
+                    for statement, values in inserts:
+                        connection.execute(statement, values)
             except BaseException:
                 self._drop()
                 raise
@@ -203,6 +202,46 @@ def records(
         yield _record(row)
 
 
+def _inserts(rows: Sequence[tuple[str | None, Sighting]]) -> list[tuple[str, list[Value]]]:
+    return [_insert_of(rows[n : n + _MOST_ROWS]) for n in range(0, len(rows), _MOST_ROWS)]
+
+
+def _insert_of(rows: Sequence[tuple[str | None, Sighting]]) -> tuple[str, list[Value]]:
+    # One statement for all rows: the interpreter's lock changes hands only a few times,
+    # and the threads that answer requests want it. Sizes are powers of two, so that few
+    # statements need be prepared.
+    size = 1 << (len(rows) - 1).bit_length()
+    values: list[Value] = []
+    for origin, sighting in rows:
+        values += _values(origin, sighting)
+    values += [None] * (_WIDTH * (size - len(rows)))
+    return _statement(size), values
+
+
+@functools.cache
+def _statement(size: int) -> str:
+    row = f"({', '.join('?' * _WIDTH)})"
+    return (
+        f"INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin) "  # noqa: S608 (our own words)
+        f"SELECT * FROM (VALUES {', '.join([row] * size)}) WHERE column1 IS NOT NULL"
+    )
+
+
+def _values(origin: str | None, sighting: Sighting) -> tuple[Value, ...]:
+    return (
+        sighting.time,
+        sighting.incident,
+        sighting.indicator_class,
+        _encode(sighting.attributes).decode(),
+        sighting.client,
+        sighting.method,
+        sighting.action,
+        sighting.node,
+        _encode(sighting.events).decode(),
+        origin,
+    )
+
+
 def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str, str]) -> Record:
     position, origin, time, incident, name, uuids, client, method, action, node, events = row
     sighting = Sighting(
@@ -220,4 +259,5 @@ def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str
     return Record(position, origin or f"{incident}:{position}", sighting)
 
 
+_encode: Final = msgspec.json.Encoder().encode
 _TEXTS: Final = msgspec.json.Decoder(tuple[str, ...])

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from rules.keys import KeyFileError
 from rules.matcher import Match
 from rules.settings import SettingsError, load_section, resolve
@@ -106,7 +108,7 @@ class Recorder:
         """Commit what waits. What could not be written waits on, up to a limit."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            self._open().append([s for incident in batch for s in self._checked(incident)])
+            self._append([s for incident in batch for s in self._checked(incident)])
         except JournalError as error:
             self._wait_on(batch)
             if not self._failing:
@@ -121,6 +123,12 @@ class Recorder:
         self._failing = False
         self._say_dropped()
         return True
+
+    def _append(self, sightings: list[Sighting]) -> None:
+        try:
+            self._open().append(sightings)
+        except UnicodeEncodeError:
+            self._open().append([_encodable(sighting) for sighting in sightings])
 
     def _wait_on(self, batch: list[_Incident]) -> None:
         """Put a batch back before what came meanwhile; the oldest go if it is too much."""
@@ -155,21 +163,21 @@ class Recorder:
         return self._journal
 
     def _sightings(self, incident: _Incident) -> list[Sighting]:
-        client = _encodable(self._reduce(incident.client))
-        method = _encodable(incident.method)
+        when, client, method, name, matches = incident
+        client = self._reduce(client)
         return [
             Sighting(
-                time=incident.time,
-                incident=incident.incident,
-                indicator_class=_encodable(match.indicator_class),
-                attributes=tuple(map(_encodable, match.message.uuids())),
-                events=tuple(map(_encodable, match.message.event_ids())),
+                time=when,
+                incident=name,
+                indicator_class=indicator_class,
+                attributes=message.uuids(),
+                events=message.event_ids(),
                 client=client,
                 method=method,
-                action=_encodable(match.message.action),
+                action=message.action,
                 node=self._node,
             )
-            for match in incident.matches
+            for indicator_class, message in matches
         ]
 
     def _reducer(self, settings: SightingsSettings, config: Path) -> Reducer:
@@ -181,6 +189,18 @@ class Recorder:
             return lambda _client: ""
 
 
-def _encodable(text: str) -> str:
-    """A text that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _encodable(sighting: Sighting) -> Sighting:
+    """A copy that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
+    return msgspec.structs.replace(
+        sighting,
+        indicator_class=_repaired(sighting.indicator_class),
+        attributes=tuple(map(_repaired, sighting.attributes)),
+        events=tuple(map(_repaired, sighting.events)),
+        client=_repaired(sighting.client),
+        method=_repaired(sighting.method),
+        node=_repaired(sighting.node),
+    )
+
+
+def _repaired(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

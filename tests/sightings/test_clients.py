@@ -156,7 +156,7 @@ def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: P
     recorder.record("192.0.2.1", "GET", "IG-1", [None])  # type: ignore[list-item]
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
     eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 1)
-    assert said == ["an incident could not be journalled (AttributeError)"]
+    assert said == ["an incident could not be journalled (TypeError)"]
 
 
 def test_lost_incidents_are_counted(tmp_path: Path) -> None:

@@ -32,6 +32,26 @@ def test_round_trip_and_filters(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_many_sightings_at_once_and_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.db")
+    many = [sighting(f"IG-{n}", float(n)) for n in range(5000)]
+    journal.append(many)
+    journal.append([])
+    assert list(journal.read()) == many
+
+
+def test_text_that_utf8_cannot_hold_is_the_callers_fault_and_nothing_is_recorded(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "j.db")
+    for rows in (1, 2_100):
+        with pytest.raises(UnicodeEncodeError):
+            journal.append([*(sighting("A") for _ in range(rows)), sighting("G\udcff")])
+    assert list(journal.read()) == []
+    journal.append([sighting("B")])
+    assert [s.incident for s in journal.read()] == ["B"]
+
+
 def test_missing_journal_is_empty(tmp_path: Path) -> None:
     assert list(Journal(tmp_path / "none.db").read()) == []
     assert not (tmp_path / "none.db").exists()
