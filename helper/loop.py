@@ -37,7 +37,7 @@ from rules.live.verdicts import Findings
 
 READ_BYTES: Final = 1 << 16
 # One line of so many batches tells what is hot.
-_SAMPLED: Final = 8
+_SAMPLED: Final = 16
 
 
 class Helper:
@@ -128,7 +128,8 @@ class Helper:
             self._out += [self._unable(i) for line in lines if (i := request_id(line))]
         elif lines:
             self._sort(lines, view)
-        self._flush()
+        if self._out:
+            self._flush()
 
     def _sort(self, lines: list[bytes], view: View) -> None:
         """Answer the requests that are known to be clean and queue the others."""
@@ -158,7 +159,7 @@ class Helper:
             if request := request_id(line):
                 self._queue(request, line, view)
         if clean:
-            self._out.append(b" ERR\n".join(clean) + b" ERR\n")
+            self._answers.write(b" ERR\n".join(clean) + b" ERR\n")
         self._batches += 1
         if not self._batches % _SAMPLED:
             self._watcher.hot.saw(lines[-1].split(b" "))
