@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 Command = list[str | Path]
+_PIPE_BYTES = 1 << 18
 
 AGENTS = [
     b"Mozilla/5.0%20(X11;%20Linux%20x86_64;%20rv:128.0)%20Gecko/20100101%20Firefox/128.0",
@@ -41,18 +42,16 @@ class Helper:
         assert self.process.stdout
         self._in = self.process.stdin.fileno()
         self._out = self.process.stdout.fileno()
+        # A batch and its answers fit in, so that no helper waits for us while we write.
+        for fd in (self._in, self._out):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def exchange(self, lines: Sequence[bytes], batch: int) -> float:
         """Send so many lines at a time and wait for their answers; returns the seconds."""
         started = time.perf_counter()
         for start in range(0, len(lines), batch):
             part = lines[start : start + batch]
-            data = b"".join(part)
-            if len(data) < 32_768:
-                _write_all(self._in, data)
-            else:
-                # More than a pipe holds: the helper may answer before it has read all.
-                threading.Thread(target=_write_all, args=(self._in, data)).start()
+            _write_all(self._in, b"".join(part))
             wanted = len(part)
             while wanted > 0:
                 wanted -= os.read(self._out, 1 << 16).count(b"\n")
