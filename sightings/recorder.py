@@ -8,8 +8,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -22,17 +23,9 @@ from sightings.settings import SightingsSettings
 
 # A match that comes alone is committed at once; the next ones within this time share
 # the following commit. It is shorter than the way of a page to its reader.
-_GATHER_SECONDS: Final = 0.02
+_GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _MOST_WAITING: Final = 20_000
-
-
-class _Incident(NamedTuple):
-    time: float
-    client: str
-    method: str
-    incident: str
-    matches: Sequence[Match]
 
 
 class Recorder:
@@ -52,7 +45,7 @@ class Recorder:
         self._node = socket.gethostname()
         self._path: Path | None = None
         self._reduce: Reducer = str
-        self._waiting: deque[_Incident] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[list[Sighting]] = deque(maxlen=_MOST_WAITING)
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._starting = threading.Lock()
@@ -76,9 +69,15 @@ class Recorder:
         """Journal one incident: it is on its way to the file when this returns."""
         if self._path is None:
             return
+        # Made here: Python on two threads at once costs more than the work itself.
+        try:
+            sightings = self._sightings(client, method, incident, matches)
+        except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
+            self._log(f"an incident could not be journalled ({type(error).__name__})")
+            return
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped += 1
-        self._waiting.append(_Incident(time.time(), client, method, incident, matches))
+        self._waiting.append(sightings)
         if not self._wanted.is_set():
             self._wanted.set()
             if self._thread is None:
@@ -99,7 +98,9 @@ class Recorder:
     def _write_on(self) -> None:
         while self._wanted.wait():
             self._wanted.clear()
-            self.flush()
+            # One batch: what comes while it is written goes with the next one.
+            with self._writing:
+                self._write_batch()
             if self._failing:
                 self._wanted.set()
             time.sleep(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
@@ -108,7 +109,7 @@ class Recorder:
         """Commit what waits. What could not be written waits on, up to a limit."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            self._append([s for incident in batch for s in self._checked(incident)])
+            self._append([*chain.from_iterable(batch)])
         except JournalError as error:
             self._wait_on(batch)
             if not self._failing:
@@ -130,7 +131,7 @@ class Recorder:
         except UnicodeEncodeError:
             self._open().append([_encodable(sighting) for sighting in sightings])
 
-    def _wait_on(self, batch: list[_Incident]) -> None:
+    def _wait_on(self, batch: list[list[Sighting]]) -> None:
         """Put a batch back before what came meanwhile; the oldest go if it is too much."""
         room = max(0, _MOST_WAITING - len(self._waiting))
         kept = batch[len(batch) - min(room, len(batch)) :]
@@ -148,27 +149,21 @@ class Recorder:
         self._dropped_said = self._dropped
         self._is_loss_said = self._failing
 
-    def _checked(self, incident: _Incident) -> list[Sighting]:
-        """An incident's records; none, and a line in the log, if they cannot be made."""
-        try:
-            return self._sightings(incident)
-        except Exception as error:  # noqa: BLE001 (one bad incident must not stop the others)
-            self._log(f"an incident could not be journalled ({type(error).__name__})")
-            return []
-
     def _open(self) -> Journal:
         if self._journal is None:
             assert self._path is not None  # noqa: S101
             self._journal = Journal(self._path)
         return self._journal
 
-    def _sightings(self, incident: _Incident) -> list[Sighting]:
-        when, client, method, name, matches = incident
+    def _sightings(
+        self, client: str, method: str, incident: str, matches: Sequence[Match]
+    ) -> list[Sighting]:
+        now = time.time()
         client = self._reduce(client)
         return [
             Sighting(
-                time=when,
-                incident=name,
+                time=now,
+                incident=incident,
                 indicator_class=indicator_class,
                 attributes=message.uuids(),
                 events=message.event_ids(),
