@@ -35,7 +35,9 @@ from rules.live.derivers import Derivers
 from rules.live.ruleset import RuleSet
 from rules.live.verdicts import Findings
 
-READ_BYTES: Final = 1 << 16
+# What Squid writes at a time is shorter, and a buffer of this size stays in the processor's
+# cache.
+READ_BYTES: Final = 1 << 14
 # One line of so many batches tells what is hot.
 _SAMPLED: Final = 16
 
@@ -103,7 +105,8 @@ class Helper:
         # read and answered, and then the reading ends.
         with contextlib.suppress(BlockingIOError):
             while data := os.read(fd, READ_BYTES):
-                self._handle(lines.feed(data))
+                if not (lines.at_start and self._answer_one(data)):
+                    self._handle(lines.feed(data))
                 if self._lookups.count:
                     self._work_until_readable(fd)
         self._poll.unregister(fd)
@@ -121,6 +124,34 @@ class Helper:
         if any(number == self._wake for number, _ in ready):
             os.eventfd_read(self._wake)
         return any(number == fd for number, _ in ready)
+
+    def _answer_one(self, data: bytes) -> bool:
+        """Answer a line that came alone, as nearly all do; False if `_sort` must look at it.
+
+        It answers what `_sort` would, which needs twice as long for one line.
+        """
+        view = self._watcher.view
+        if view is None or data.find(b"\n") != len(data) - 1:
+            return False
+        fields = data.split(b" ", USER_AGENT + 1)
+        if len(fields) < MIN_FIELDS:
+            return False
+        uri = fields[URI]
+        end = uri.find(b"/", HOST_FROM)
+        key = uri if end < 0 else uri[:end]
+        hosts, servers, agents = view.clean
+        identity = fields[0]
+        if (
+            (key in hosts.young or hosts.get(key))
+            and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
+            and (view.plain or agents.get(fields[USER_AGENT]))
+            and len(identity) <= SHORT_ID_DIGITS
+            and identity.isdigit()
+        ):
+            self._answers.write(identity + b" ERR\n")
+            self._sample(data)
+            return True
+        return False
 
     def _handle(self, lines: list[bytes]) -> None:
         view = self._watcher.view
@@ -160,9 +191,12 @@ class Helper:
                 self._queue(request, line, view)
         if clean:
             self._answers.write(b" ERR\n".join(clean) + b" ERR\n")
+        self._sample(lines[-1])
+
+    def _sample(self, line: bytes) -> None:
         self._batches += 1
         if not self._batches % _SAMPLED:
-            self._watcher.hot.saw(lines[-1].split(b" "))
+            self._watcher.hot.saw(line.rstrip().split(b" "))
 
     def _queue(self, request: bytes, line: bytes, view: View) -> None:
         if self._lookups.count < self._pending:

@@ -53,6 +53,11 @@ class LineSplitter:
         self._limit = limit
         self._rest = b""
 
+    @property
+    def at_start(self) -> bool:
+        """Whether no line has come in part."""
+        return not self._rest
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that this piece of the stream completes, without their newline."""
         lines = (self._rest + data).split(b"\n")

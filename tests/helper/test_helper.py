@@ -207,6 +207,36 @@ def hostile_lines(count: int) -> tuple[bytes, list[bytes]]:
     return b"\n".join(lines), expected
 
 
+def verdict(answer: bytes) -> bytes:
+    return answer.split(b" ")[0]
+
+
+@pytest.mark.parametrize("agents", [False, True], ids=["no agents listed", "agents listed"])
+def test_line_alone_is_answered_as_among_others(listed: Installation, agents: bool) -> None:
+    if agents:
+        listed.add("agent", attribute("user-agent", "evil/1"))
+        listed.refresh()
+    data, _ = hostile_lines(3_000)
+    known = b"".join(line(10**7 + n, f"http://host{n}.example/", agent="-") for n in range(50))
+    mixed = [*data.split(b"\n"), *known.replace(b" -\n", b" evil/1 -\n").splitlines()] * 2
+    lines = [one for one in mixed if request_id(one)]
+    together: dict[bytes, list[bytes]] = {}
+    alone: dict[bytes, list[bytes]] = {}
+    out, _ = start(listed).communicate(b"\n".join(lines))
+    for answer in out.splitlines():
+        together.setdefault(answer.split(b" ", 1)[0], []).append(verdict(answer.split(b" ", 1)[1]))
+    process = start(listed)
+    assert process.stdin
+    assert process.stdout
+    for one in lines:
+        os.write(process.stdin.fileno(), one + b"\n")
+        answer = process.stdout.readline().rstrip()
+        alone.setdefault(answer.split(b" ", 1)[0], []).append(verdict(answer.split(b" ", 1)[1]))
+    process.stdin.close()
+    process.wait()
+    assert {i: sorted(v) for i, v in alone.items()} == {i: sorted(v) for i, v in together.items()}
+
+
 def test_hundred_thousand_hostile_lines(listed: Installation) -> None:
     data, expected = hostile_lines(100_000)
     answers = ask(listed, data)
