@@ -105,7 +105,8 @@ def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
     """The steady load's result, and that of the storm around it."""
     connections = 8
     pause = max(1, connections * 1000 // rate)
-    fresh = f"{next(_storms)}-{time.monotonic_ns()}"
+    # The names of one storm, and room for a rate that pauses cannot hold exactly.
+    fresh = next(_storms) * round((seconds + 1) * rate * 1.5)
     cold = Load(proxy.port, seconds + 1, connections=connections, pause=pause, fresh=fresh)
     time.sleep(0.3)
     warm = steady(proxy, seconds)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,9 @@ from squid_conf.trial import SQUID_USER
 
 _LUA = Path(__file__).with_name("requests.lua")
 _START_SECONDS = 120
+HOSTS = 20_000
+_NEW_NAMES = 100_000
+_LINES = f"\naccess_log none\ncache_store_log none\nipcache_size {HOSTS + _NEW_NAMES}\n"
 
 
 def program(name: str) -> str:
@@ -76,13 +79,15 @@ class Proxy:
         self.name = name
         self.port = free_port()
         self.folder = folder_for_squid()
-        (self.folder / "hosts").write_text("127.0.0.1 localhost\n")
+        # Debian's Squid looks up every host for its network database, also where a parent
+        # answers. Without a name server it would be mostly waiting lookups that we measure.
+        (self.folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in _names()))
         conf = self.folder / "squid.conf"
         conf.write_text(
             minimal(
                 port=self.port,
                 folder=self.folder,
-                fragment=lines + "\naccess_log none\ncache_store_log none\n",
+                fragment=lines + _LINES,
                 user=SQUID_USER if os.getuid() == 0 else None,
                 origin=origin.port,
             )
@@ -121,6 +126,12 @@ class Proxy:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _names() -> Iterator[str]:
+    yield "localhost"
+    yield from (f"host{number}.example" for number in range(1, HOSTS + 1))
+    yield from (f"new{number}.example" for number in range(1, _NEW_NAMES + 1))
+
+
 class Load:
     """A wrk under way; `result` waits for its end.
 
@@ -129,7 +140,7 @@ class Load:
         seconds: how long.
         connections: how many at a time.
         pause: milliseconds from an answer to the connection's next request.
-        fresh: a name never used before for each request, else Zipf over `hosts`.
+        fresh: a new name for each request, numbered from here, else Zipf over `HOSTS`.
     """
 
     def __init__(
@@ -139,14 +150,13 @@ class Load:
         *,
         connections: int = 32,
         pause: int = 0,
-        fresh: str = "",
-        hosts: int = 20_000,
+        fresh: int | None = None,
     ) -> None:
         environment = {
             **os.environ,
             "PAUSE": str(pause),
-            "FRESH": fresh,
-            "HOSTS": str(hosts),
+            "FRESH": "" if fresh is None else str(fresh),
+            "HOSTS": str(HOSTS),
             "SEED": str(time.monotonic_ns() % 2**31),
         }
         self._process = subprocess.Popen(

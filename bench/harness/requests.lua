@@ -30,7 +30,7 @@ function request()
   count = count + 1
   local host
   if fresh ~= "" then
-    host = "new" .. fresh .. "-" .. count .. ".example"
+    host = "new" .. string.format("%d", fresh + count) .. ".example"
   else
     host = "host" .. picks[(count - 1) % 65536 + 1] .. ".example"
   end
