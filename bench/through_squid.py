@@ -1,4 +1,4 @@
-"""End to end through real Squids: bare, with inkgate, and with Squid's own list ACLs.
+"""End to end through real Squids: bare, with inkgate, and with what does the same or nothing.
 
 wrk sends absolute URLs (20,000 hosts, Zipf), nginx answers behind the proxies. All
 Squids run all the time and are loaded in turns. Four parts:
@@ -8,6 +8,7 @@ Squids run all the time and are loaded in turns. Four parts:
 - storm: the steady load while other clients ask for new names all the time;
 - reload: the steady load while generations are exchanged, and while the epoch is.
 
+The null helper answers everything with ERR at once: what Squid needs for the asking alone.
 Squid's url_regex tries one expression after the other, so it gets 1,000 of the
 URLs and dstdomain all of the domains.
 """
@@ -42,18 +43,26 @@ Result = dict[str, float]
 Results = dict[str, list[Result]]
 
 
-def ours(installation: Installation, children: int) -> str:
-    """Squid's lines for inkgate, as our generator makes them."""
+def ours(installation: Installation, children: int, helper: Path) -> str:
+    """Squid's lines for inkgate, as our generator makes them, for some helper."""
     pages = installation.folder / "pages"
     installation.run("inkgate-squid-conf", "pages")
     return fragment(
         SquidSettings(children=children),
-        helper=BIN / "inkgate-helper",
+        helper=helper,
         config=installation.config,
         pages=pages,
         fail="open",
         log="",
     )
+
+
+def null_helper(folder: Path) -> Path:
+    """A helper that finds nothing and looks at nothing."""
+    path = folder / "null_helper"
+    shutil.copy(Path(__file__).parent / "harness" / "null_helper.py", path)
+    path.chmod(0o755)
+    return path
 
 
 def own_acls(folder: Path, clear: rule_sets.Peers) -> str:
@@ -93,8 +102,9 @@ def in_turns(proxies: list[Proxy], runs: int, load: Callable[[Proxy], Result]) -
 def full_speed(proxy: Proxy, seconds: float) -> Result:
     before = proxy.cpu_seconds()
     result = Load(proxy.port, seconds).result()
-    used = {f"{k}_cpu": v - before[k] for k, v in proxy.cpu_seconds().items()}
-    return {**result, **used}
+    spent = {k: v - before[k] for k, v in proxy.cpu_seconds().items()}
+    each = {f"{k}_us": v / result["requests"] * 1e6 for k, v in spent.items()}
+    return {**result, **each}
 
 
 def steady(proxy: Proxy, seconds: float) -> Result:
@@ -206,6 +216,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each run")
     parser.add_argument("--children", type=int, default=1, help="helpers of inkgate")
     parser.add_argument("--storm", type=int, default=300, help="new names a second")
+    parser.add_argument(
+        "--unresolved",
+        action="store_true",
+        help="give Squid no addresses, so that it looks all names up in vain",
+    )
     parser.add_argument("--plot", type=Path, help="write a PNG here")
     options = parser.parse_args()
     machine = describe()
@@ -216,11 +231,16 @@ def main() -> None:
     own, guard = folder_for_squid(), folder_for_squid()
     lines = {
         "bare": "",
-        "inkgate": ours(installation, options.children),
+        "inkgate": ours(installation, options.children, BIN / "inkgate-helper"),
+        "null helper": ours(installation, options.children, null_helper(own)),
         "own ACLs": own_acls(own, clear),
         "squidGuard": rewriter(guard, clear),
     }
-    proxies = [Proxy(name, text, origin) for name, text in lines.items() if text is not None]
+    proxies = [
+        Proxy(name, text, origin, is_resolving=not options.unresolved)
+        for name, text in lines.items()
+        if text is not None
+    ]
     try:
         results = measure(proxies, installation, options)
     finally:
@@ -269,8 +289,9 @@ def measure(
 
 def report(results: dict[str, Results]) -> None:
     print("full speed, medians")
-    columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_cpu", "helpers_cpu", "failed")
+    columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_us", "helpers_us", "failed")
     table(("", *columns), _rows(results["full speed"], columns))
+    print("squid_us, helpers_us: processor time for a request\n")
     for part in ("steady", "storm", "reload"):
         print(f"{part}, medians; ms")
         columns = ("requests_per_second", *_QUANTILES, "failed")

@@ -75,13 +75,14 @@ class Origin:
 class Proxy:
     """A Squid with some lines of configuration of its own."""
 
-    def __init__(self, name: str, lines: str, origin: Origin) -> None:
+    def __init__(self, name: str, lines: str, origin: Origin, *, is_resolving: bool = True) -> None:
         self.name = name
         self.port = free_port()
         self.folder = folder_for_squid()
         # Debian's Squid looks up every host for its network database, also where a parent
-        # answers. Without a name server it would be mostly waiting lookups that we measure.
-        (self.folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in _names()))
+        # answers. Without a name server it is mostly waiting look-ups that one measures.
+        names = _names() if is_resolving else ("localhost",)
+        (self.folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in names))
         conf = self.folder / "squid.conf"
         conf.write_text(
             minimal(
