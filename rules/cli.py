@@ -17,7 +17,7 @@ from rich.table import Table
 from rules.archive import export_pack, install_archive
 from rules.audit.cli import audit_command, calibrate_command
 from rules.canonical import Refused, Value, canonical_attribute
-from rules.command import OneLineErrors
+from rules.command import settings_group
 from rules.errors import RefreshError
 from rules.foreign.cli import export_foreign, or_foreign
 from rules.generation import Generation
@@ -48,14 +48,7 @@ class _Settings(msgspec.Struct, frozen=True):
         return places(self.config, self.rules)
 
 
-class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, RefreshError, MatchError)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
-@click.version_option(package_name="inkgate")
-@click.pass_context
+@settings_group(RefreshError, MatchError)
 def main(context: click.Context, config: str | None) -> None:
     """Encrypted rules: make keys, refresh from MISP data, inspect, match."""
     path = settings_path(config)

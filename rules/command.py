@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 import click
@@ -13,6 +14,9 @@ from rules.settings import SettingsError
 from rules.sources.unreadable import Unreadable
 
 ERROR_STATUS: Final = 2
+
+
+Command = Callable[..., object]
 
 
 class OneLineErrors(click.Group):
@@ -36,3 +40,30 @@ class OneLineErrors(click.Group):
         except self.expected as error:
             click.echo(f"{context.info_name}: {error}", err=True)
             sys.exit(ERROR_STATUS)
+
+
+def settings_group(*expected: type[Exception]) -> Callable[[Command], click.Group]:
+    """Make a function the group of a command's subcommands; it is given `--config`.
+
+    Args:
+        expected: errors that end in one line, besides those of `OneLineErrors`.
+    """
+
+    class Group(OneLineErrors):
+        pass
+
+    Group.expected = (*OneLineErrors.expected, *expected)
+
+    def decorate(function: Command) -> click.Group:
+        for decorator in (
+            click.pass_context,
+            click.version_option(package_name="inkgate"),
+            click.option(
+                "--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml]."
+            ),
+        ):
+            function = decorator(function)
+        group = click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+        return group(function)
+
+    return decorate

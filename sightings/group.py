@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from rules.command import OneLineErrors
+from rules.command import settings_group
 from rules.settings import load_section, settings_path
 from sightings.aggregation.errors import AggregationError
 from sightings.journal import Journal, JournalError, Sighting
@@ -30,14 +30,7 @@ class Loaded(msgspec.Struct, frozen=True):
         return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
 
 
-class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, JournalError, AggregationError)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml].")
-@click.version_option(package_name="inkgate")
-@click.pass_context
+@settings_group(JournalError, AggregationError)
 def main(context: click.Context, config: str | None) -> None:
     """Matches that this proxy has seen, and what MISP is told about them."""
     path = settings_path(config)

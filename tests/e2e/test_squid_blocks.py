@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -28,12 +27,6 @@ def squid() -> Iterator[tuple[Squid, Installation]]:
     installation.close()
 
 
-def sightings(installation: Installation, incident: str) -> list[dict[str, object]]:
-    done = installation.run("inkgate-sightings", "list", "--json", "--incident", incident)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.mark.parametrize(("name", "url"), BLOCKED)
 def test_listed_url_gets_the_blocked_page(
     squid: tuple[Squid, Installation], name: str, url: str
@@ -43,7 +36,7 @@ def test_listed_url_gets_the_blocked_page(
     assert reply.status == 403
     assert reply.incident
     assert f"inkgate={reply.incident}" in server.access_log(reply.incident)
-    (record,) = sightings(installation, reply.incident)
+    (record,) = installation.sightings(reply.incident)
     assert record["attributes"] == [LISTED[name]["uuid"]]
     assert record["client"] == "127.0.0.1"
     assert record["method"] == "GET"
@@ -86,7 +79,7 @@ def test_listed_host_is_refused_as_a_tunnel(
     assert reply.status == 403
     assert reply.incident
     assert f"inkgate={reply.incident}" in server.access_log(reply.incident)
-    (record,) = sightings(installation, reply.incident)
+    (record,) = installation.sightings(reply.incident)
     assert record["method"] == "CONNECT"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -59,12 +58,6 @@ def icap() -> Iterator[tuple[Icap, Installation]]:
     installation.close()
 
 
-def sightings(installation: Installation, incident: str) -> list[dict[str, object]]:
-    done = installation.run("inkgate-sightings", "list", "--json", "--incident", incident)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.mark.parametrize(("name", "request_"), BLOCKED)
 def test_listed_request_gets_the_blocked_page(
     icap: tuple[Icap, Installation], name: str, request_: bytes
@@ -76,7 +69,7 @@ def test_listed_request_gets_the_blocked_page(
     incident = answer.fields["x-inkgate-incident"]
     assert incident.encode() in answer.body
     assert b"help &lt;desk@organisation.example&gt; 100%" in answer.body
-    (record,) = sightings(installation, incident)
+    (record,) = installation.sightings(incident)
     assert record["attributes"] == [LISTED[name]["uuid"]]
     assert record["client"] == "192.0.2.7"
     assert record["method"] == request_.split(b" ")[0].decode()
@@ -100,7 +93,7 @@ def test_match_that_is_only_logged_passes_with_its_incident(
     for _ in range(2):
         answer = server.ask(reqmod(http_request("http://context.example/")))
         assert answer.status == 204
-        (record,) = sightings(installation, answer.fields["x-inkgate-incident"])
+        (record,) = installation.sightings(answer.fields["x-inkgate-incident"])
         assert record["action"] == "log"
 
 

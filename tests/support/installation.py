@@ -132,5 +132,11 @@ class Installation:
             env={**os.environ, "COLUMNS": "300"},
         )
 
+    def sightings(self, incident: str) -> list[dict[str, Any]]:
+        """What the journal has on an incident, as the command prints it."""
+        done = self.run("inkgate-sightings", "list", "--json", "--incident", incident)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
