@@ -188,7 +188,7 @@ def assert_nothing_tells_one_count(federation: Federation) -> None:
     """No secret of a subscriber lies outside of its own folder, nor does its vector.
 
     The vector is looked for in every form that inkgate knows, at every offset; that masked
-    and encrypted ones tell nothing is for the attacks in test_attacks.py.
+    and encrypted ones tell nothing is for the attacks in test_*_attacks.py.
     """
     labels = federation.list.read_text().split("\n")[1:-1]
     outside = b"\0".join(federation.everything_but_the_subscribers())
