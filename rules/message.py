@@ -34,10 +34,17 @@ class Message(msgspec.Struct, frozen=True):
 
     def uuids(self) -> tuple[str, ...]:
         """The MISP attribute UUIDs, where the message carries them."""
+        # Nearly every rule stands for one attribute, and each match comes through here.
+        if len(self.attributes) == 1:
+            (only,) = self.attributes
+            return (only["uuid"],) if "uuid" in only else ()
         return tuple(a["uuid"] for a in self.attributes if "uuid" in a)
 
     def event_ids(self) -> tuple[str, ...]:
         """MISP event ids in the order of `uuids`, then those of attributes without a UUID."""
+        if len(self.attributes) == 1:
+            (only,) = self.attributes
+            return (only.get("event_id", ""),) if "uuid" in only or "event_id" in only else ()
         with_uuid = [a.get("event_id", "") for a in self.attributes if "uuid" in a]
         others = [a["event_id"] for a in self.attributes if "uuid" not in a and "event_id" in a]
         return (*with_uuid, *others)
