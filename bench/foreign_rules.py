@@ -167,6 +167,9 @@ def read_clear(path: Path) -> list[Clear]:
 
 def main() -> None:
     options = arguments()
+    if not (options.thesis or options.paper):
+        print("nothing to match: give --thesis FOLDER or --paper FOLDER")
+        return
     rows: list[Row] = []
     writer: Row = {}
     for metadata in sorted(options.thesis.glob("*/metadata")) if options.thesis else ():
