@@ -11,6 +11,8 @@ from squid_conf.settings import SquidSettings, squid_word
 # Squid looks templates up below its own folder; enough steps up lead to the root from
 # wherever that is, and the package's folders stay as they are.
 _TO_ROOT: Final = "../" * 8
+# A large cache costs Squid more than it saves (docs/decisions/0043).
+_CACHE: Final = 1000
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
 
@@ -37,7 +39,7 @@ def fragment(
         "# Made by inkgate-squid-conf. Put it before your http_access allow lines.",
         (
             f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
-            f"cache=10000 children-max={settings.children} children-startup=1 children-idle=1 "
+            f"cache={_CACHE} children-max={settings.children} children-startup=1 children-idle=1 "
             "concurrency=1000 queue-size=10000 "
             f"%METHOD %#URI %>a %<a{agent} "
             f"{squid_word(str(helper))} --config {squid_word(str(config))} --fail {fail}"
