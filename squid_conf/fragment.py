@@ -11,7 +11,7 @@ from squid_conf.settings import SquidSettings, squid_word
 # Squid looks templates up below its own folder; enough steps up lead to the root from
 # wherever that is, and the package's folders stay as they are.
 _TO_ROOT: Final = "../" * 8
-# A large cache costs Squid more than it saves (docs/decisions/0043).
+# A large cache costs Squid more than it saves (docs/decisions/0045).
 _CACHE: Final = 1000
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
