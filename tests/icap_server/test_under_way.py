@@ -22,7 +22,7 @@ GET = http_request("http://fine.example/a")
 RANGE = http_request("http://fine.example/a", Range="bytes=0-")
 STREAM = http_response(Content_Type="text/event-stream")
 BAD_SERVER = "X-Server-IP: 198.51.100.66\r\n"
-SETTINGS = "hold_kib = 64\nhold_seconds = 1\nbody_seconds = 3\nbody_mib = 4\n"
+SETTINGS = "hold_kib = 64\nhold_seconds = 3\nbody_seconds = 3\nbody_mib = 4\n"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_fault_page_waits_for_a_body_that_pauses(icap: Icap, message: bytes) -> 
         client.sendall(message + b"5\r\nhello\r\n")
         started = time.monotonic()
         assert read_answer(client).http_status == 403
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
         # Soon after, the rest is no longer waited for.
         client.settimeout(2.5)
         assert client.recv(1) == b""
@@ -206,11 +206,11 @@ def test_attack_gzip_that_browsers_show_and_strict_tools_refuse(icap: Icap, sent
 def test_fault_event_stream_stalls_until_enough_of_it_has_come(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(respmod(GET, STREAM, b""))
-        assert STREAM in read_until(client, b"\r\n\r\n" + STREAM, 0.7)
+        assert STREAM in read_until(client, b"\r\n\r\n" + STREAM, 2)
         for number in range(3):
             event = b"data: %d\n\n" % number
             client.sendall(chunk(event))
-            assert read_until(client, event, 0.7) == chunk(event)
+            assert read_until(client, event, 2) == chunk(event)
             time.sleep(0.1)
         client.sendall(b"0\r\n\r\n")
         read_until(client, b"0\r\n\r\n")
