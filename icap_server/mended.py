@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 << 20
+# What is left of a body after its answer may take so much and so long; beyond that a
+# new connection is cheaper.
+_REST_SECONDS: Final = 1.0
+_REST_BYTES: Final = 1 << 20
 _NO_REQUEST: Final = HttpRequest("GET", "", "")
 _NO_MESSAGE: Final = Message(Head(b"", "", {}, (), None, False, False), b"", b"")
 
@@ -127,7 +131,11 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         """A piece of the body, empty at its end (or at the end of its preview)."""
         if self.eob:
             return b""
-        event = self.request.event()
+        event = self.request.parser.next()
+        if event is None:
+            # Whatever was written is of use to the client while we wait.
+            self.wfile.flush()
+            event = self.request.event()
         if isinstance(event, End):
             self.eob, self.ieof = True, event.ieof
             return b""
@@ -135,6 +143,8 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     def read_chunk_until(self, end: float) -> bytes:
         """As `read_chunk`, but empty as well when nothing comes until a time (monotonic)."""
+        # Not by `read_chunk`: what is half sent when the time is over would be lost.
+        self.wfile.flush()
         left = end - time.monotonic()
         if left <= 0:
             return b""
@@ -219,7 +229,7 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     def no_adaptation_required(self) -> None:
         """Let the message go on: 204 where the client takes it, else all of it back."""
         if self.may_be_204:
-            self._drain()
+            self._collect()
             self.set_icap_response(204)
             self.send_headers()
             return
@@ -300,9 +310,19 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         fields = ((name, value) for name, all_of in self.enc_headers.items() for value in all_of)
         return answers.head(self.enc_status, fields), "res"
 
-    def _drain(self) -> None:
+    def _collect(self) -> None:
         while self.read_chunk():
             pass
+
+    def _drain(self) -> None:
+        """Read what is left of a body after its answer; if that is much, end the connection."""
+        if self.eob:
+            return
+        end, left = time.monotonic() + _REST_SECONDS, _REST_BYTES
+        while left > 0 and (data := self.read_chunk_until(end)):
+            left -= len(data)
+        if not self.eob:
+            self.close_connection = self.lingers = True
 
     def _flush_unsent(self) -> None:
         unsent, self.request.unsent = self.request.unsent, b""

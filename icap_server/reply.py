@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from icap_server.body.extent import asks_for_part, is_endless, is_part
 from icap_server.body.holding import Holding
 from icap_server.body.inspection import Inspection
 from icap_server.body.names import file_names
+from icap_server.protocol.errors import ProtocolError
 from icap_server.protocol.http import HttpResponse, parse_request, parse_response
 from icap_server.service import PASS, NoVerdictError, Verdict
 
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
 _SQUID_BUFFER_BYTES: Final = 65_535
 _SILENCE_SECONDS: Final = 0.2
-_PARTIAL: Final = 206
+# A preview is held whole, since nothing can be sent before its end. It is announced
+# where all of a body is not needed, and then of no bytes.
+_PREVIEW_BYTES: Final = 1 << 20
 _KIB: Final = 1024
 
 
@@ -32,12 +37,18 @@ def check_reply(handler: InkgateHandler) -> None:
         handler.http_request = parse_request(message.request)
     try:
         verdict = _judge_server(handler)
-        if verdict.blocked or not handler.has_body or not handler.state.replies.any:
-            handler.send_verdict(verdict)
+        if verdict.blocked:
+            handler.send_blocked(verdict)
+        elif not handler.has_body or not handler.state.replies.any:
+            _let_pass(handler, verdict)
         else:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
     except NoVerdictError as error:
-        handler.send_no_verdict(error)
+        if handler.server.settings.fail == "open":
+            handler.server.service.complain(str(error))
+            _let_pass(handler, PASS)
+        else:
+            handler.send_no_verdict(error)
 
 
 def _judge_server(handler: InkgateHandler) -> Verdict:
@@ -48,6 +59,15 @@ def _judge_server(handler: InkgateHandler) -> Verdict:
     return handler.server.service.judge_server(
         handler.state, handler.http_request, server, handler.client_ip
     )
+
+
+def _let_pass(handler: InkgateHandler, verdict: Verdict) -> None:
+    """Let a response go on whose body is of no interest, without collecting it first."""
+    if handler.eob or handler.in_preview:
+        handler.send_verdict(verdict)
+    else:
+        handler.mark(verdict)
+        handler.give_back()
 
 
 class ReplyCheck:
@@ -61,6 +81,7 @@ class ReplyCheck:
 
     def __init__(self, handler: InkgateHandler, response: HttpResponse, before: Verdict) -> None:
         settings = handler.server.settings
+        block = handler.message.response
         self._handler = handler
         self._response = response
         self._names = file_names(handler.http_request.uri, response.disposition)
@@ -70,9 +91,14 @@ class ReplyCheck:
         self._inspection = Inspection(
             handler.state.replies.algorithms, response.encodings, self._limit, settings.ratio
         )
-        self._holding = Holding(settings.hold_kib * _KIB, self._is_listed)
+        # Nothing of a stream without end is held, nor does its head wait for anything.
+        self._is_endless = is_endless(response, block, settings.stream_types)
+        hold, patience = settings.hold_kib * _KIB, settings.hold_seconds
+        if self._is_endless:
+            hold = patience = 0
+        self._holding = Holding(hold, self._is_listed)
         self._started = False
-        self._patience_ends = time.monotonic() + settings.hold_seconds
+        self._patience_ends = time.monotonic() + patience
 
     def run(self) -> None:
         """Judge and answer.
@@ -80,19 +106,22 @@ class ReplyCheck:
         Raises:
             NoVerdictError: there are no sound rules, and nothing has been answered.
         """
+        handler = self._handler
         verdict = self._judge_names()
-        if verdict.blocked or not self._handler.state.replies.algorithms:
-            self._handler.send_verdict(verdict)
-            return
-        if self._is_hopeless():
-            self._answer_unchecked()
-            return
-        try:
+        if verdict.blocked:
+            handler.send_blocked(verdict)
+        elif not handler.state.replies.algorithms:
+            _let_pass(handler, verdict)
+        elif not self._is_hopeless():
+            self._check()
+        elif self._may_pass:
+            _let_pass(handler, verdict)
+        else:
+            handler.send_unchecked()
+
+    def _check(self) -> None:
+        with contextlib.suppress(StoppedError):
             self._stream()
-        except StoppedError:
-            # The last chunk never comes, so the client sees that it has not all of it;
-            # and whatever else of the body was coming is not waited for.
-            self._handler.eob = True
 
     def _judge_names(self) -> Verdict:
         handler = self._handler
@@ -104,15 +133,17 @@ class ReplyCheck:
         return self._verdict
 
     def _is_hopeless(self) -> bool:
-        """Whether it is known beforehand that the body cannot be checked."""
-        too_long = (self._response.length or 0) > self._limit
-        return too_long or self._response.status == _PARTIAL
+        """Whether it is known beforehand that the body cannot be checked.
 
-    def _answer_unchecked(self) -> None:
+        What the server says of it excuses from looking only where it does no harm: a
+        part that nobody asked for is shown as if it were the whole, and a length may
+        be more than really comes.
+        """
+        message = self._handler.message
+        part = is_part(self._response.status, message.response)
         if self._may_pass:
-            self._handler.send_verdict(self._verdict)
-        else:
-            self._handler.send_unchecked()
+            return part and asks_for_part(message.request)
+        return part or (self._response.length or 0) > self._limit
 
     def _stream(self) -> None:
         handler = self._handler
@@ -122,6 +153,9 @@ class ReplyCheck:
             if not handler.in_preview or handler.ieof:
                 break
             handler.cont()
+            # A client that finds an answer right behind the 100 may overlook it.
+            soon = time.monotonic() + _SILENCE_SECONDS
+            self._patience_ends = max(self._patience_ends, soon)
         self._finish()
 
     def _read(self) -> bytes:
@@ -137,18 +171,32 @@ class ReplyCheck:
             if self._handler.eob:
                 return b""
             self._start()
-            self._handler.wfile.flush()
+            self._let_go()
         return self._handler.read_chunk()
 
     def _take(self, data: bytes) -> None:
         content = self._inspection.feed(data)
         if self._inspection.unchecked and not self._may_pass:
             self._stop(self._handler.send_unchecked)
-        free, listed = self._holding.put(data, content)
+        self._holding.keep(data, content)
+        # An answer that has begun leaves no place for the 100 that asks for the rest.
+        if not self._handler.in_preview:
+            self._let_go()
+        elif self._holding.held > _PREVIEW_BYTES:
+            raise ProtocolError(400, "the preview is too long")
+
+    def _let_go(self) -> None:
+        free, listed = self._release()
         if listed:
             self._stop(self._send_blocked)
         if free:
             self._send(free)
+
+    def _release(self) -> tuple[bytes, bool]:
+        if not self._inspection.is_over:
+            return self._holding.release()
+        listed = self._is_listed()
+        return self._holding.rest(), listed
 
     def _finish(self) -> None:
         if self._is_listed():
@@ -169,6 +217,8 @@ class ReplyCheck:
         self._started = True
         self._handler.mark(self._verdict)
         self._handler.start_giving_back()
+        if self._is_endless:
+            self._handler.connection.settimeout(self._handler.server.settings.idle_seconds)
 
     def _is_listed(self) -> bool:
         handler = self._handler
@@ -201,8 +251,11 @@ class ReplyCheck:
         Raises:
             StoppedError: always.
         """
-        ends = self._started or not self._handler.eob
-        self._handler.close_connection = self._handler.lingers = ends
         if not self._started:
             answer()
+        else:
+            # The last chunk never comes, so the client sees that it has not all of it;
+            # and whatever else of the body was coming is not waited for.
+            self._handler.close_connection = self._handler.lingers = True
+            self._handler.eob = True
         raise StoppedError

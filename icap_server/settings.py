@@ -13,6 +13,7 @@ Unchecked = Literal["pass", "block"]
 Address = tuple[str, int]
 
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:]+)):([0-9]{1,5})")
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _REDIRECT: Final = re.compile(r"https?://[!-~]+")
 
 
@@ -44,6 +45,8 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         body_mib: longer bodies are not checked.
         ratio: a body that grows more than this when it is decoded is not checked.
         unchecked: what becomes of bodies that cannot be checked.
+        stream_types: media types of what comes without an end: nothing of it is held
+            back but its last piece.
         cached_hosts: verdicts of clean hosts kept in memory, in each worker.
         cached_keys: stretched values kept in memory, in each worker.
         key_cache_mib: largest size of the shared key cache on disk.
@@ -70,6 +73,7 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     body_mib: int = 512
     ratio: int = 200
     unchecked: Unchecked = "pass"
+    stream_types: tuple[str, ...] = ("text/event-stream", "multipart/x-mixed-replace")
     cached_hosts: int = 200_000
     cached_keys: int = 100_000
     key_cache_mib: int = 256
@@ -89,6 +93,8 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for name in (self.server_header, self.name_header):
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", name):
                 raise ValueError("server_header and name_header are names of headers")
+        if not all(map(_MEDIA_TYPE.fullmatch, self.stream_types)):
+            raise ValueError("stream_types are media types in lower case, as in text/event-stream")
 
     @property
     def service(self) -> str:

@@ -1,28 +1,26 @@
 """Content-encodings undone in pieces, without ever making much out of little.
 
-Sources: RFC 9110, section 8.4.1 (gzip, deflate), RFC 7932 (br), RFC 8878 (zstd) with
-the window of RFC 9659.
+Sources: RFC 7932 (br), RFC 8878 (zstd) with the window of RFC 9659; for gzip and deflate
+see `inflate`.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import brotli
 import zstandard
 
-PIECE_BYTES: Final = 64 * 1024
+from icap_server.body.inflate import MAX_MEMBERS, PIECE_BYTES, DecodingError, Deflate, Gzip
+
 # zstandard has no limit on what one call gives: a block of 4 bytes may stand for 128
 # KiB, so that this much input makes 32 MiB at the very most.
 _ZSTD_INPUT_BYTES: Final = 1024
 _ZSTD_WINDOW_BYTES: Final = 8 << 20
+# Most bodies in br are shorter than this, and decoded once.
+_BEHIND_BYTES: Final = 256 * 1024
 _MAX_LAYERS: Final = 3
-
-
-class DecodingError(Exception):
-    """The data is not in the encoding that it claims, or in one that we do not know."""
 
 
 class Decoder(Protocol):
@@ -36,107 +34,141 @@ class Decoder(Protocol):
         """
 
 
-class _Zlib:
-    """gzip (with several members) and deflate (with zlib's header, or raw as some send it)."""
-
-    def __init__(self, *, gzip: bool) -> None:
-        self._gzip = gzip
-        self._inner: zlib._Decompress | None = None
-        self._members = 0
-        self._is_at_end = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        # A decompressor that is finished keeps all that it is given, and copies it.
-        while data and not self._is_over(data):
-            if self._inner is None:
-                self._inner = zlib.decompressobj(self._window(data))
-            try:
-                out = self._inner.decompress(data, PIECE_BYTES)
-            except zlib.error:
-                raise DecodingError("damaged") from None
-            if out:
-                yield out
-            data = self._inner.unconsumed_tail
-            if self._inner.eof:
-                data = self._inner.unused_data
-                self._inner = None
-                self._members += 1
-
-    def _is_over(self, data: bytes) -> bool:
-        # Browsers stop at what follows the last member and is none.
-        if self._inner is None and self._members and (not self._gzip or data[0] != 0x1F):
-            self._is_at_end = True
-        return self._is_at_end
-
-    def _window(self, data: bytes) -> int:
-        if self._gzip:
-            return 16 + zlib.MAX_WBITS
-        return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
-
-
 class _Brotli:
+    """br. When it fails, even at junk behind the end, brotli keeps what the call decoded.
+
+    So a second decoder follows behind, and goes over that input byte by byte.
+    """
+
     def __init__(self) -> None:
-        self._inner = brotli.Decompressor()
+        self._ahead, self._behind = brotli.Decompressor(), brotli.Decompressor()
+        self._between = bytearray()
+        # How much the first has made, and not yet the second.
+        self._lead = 0
+        self._is_over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._is_over:
+            return
         try:
-            if self._inner.is_finished():
-                return
-            out = self._inner.process(data, output_buffer_limit=PIECE_BYTES)
-            # Not before there is no output: more input may be welcome while some waits.
-            while out:
+            for out in _brotli_output(self._ahead, data):
+                self._lead += len(out)
                 yield out
-                out = self._inner.process(b"", output_buffer_limit=PIECE_BYTES)
         except brotli.error:
-            raise DecodingError("damaged") from None
+            yield from self._go_over(data)
+            return
+        self._is_over = self._ahead.is_finished()
+        self._between += data
+        if len(self._between) > _BEHIND_BYTES:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        for out in _brotli_output(self._behind, bytes(self._between)):
+            self._lead -= len(out)
+        self._between.clear()
+
+    def _go_over(self, data: bytes) -> Iterator[bytes]:
+        self._catch_up()
+        self._is_over = True
+        try:
+            for at in range(len(data)):
+                for out in _brotli_output(self._behind, data[at : at + 1]):
+                    yield out[self._lead :]
+                    self._lead = max(0, self._lead - len(out))
+                if self._behind.is_finished():
+                    return
+        except brotli.error:
+            pass
+        raise DecodingError("damaged")
+
+
+def _brotli_output(decoder: brotli.Decompressor, data: bytes) -> Iterator[bytes]:
+    # Not before there is no output: more input may be welcome while some waits.
+    out = decoder.process(data, output_buffer_limit=PIECE_BYTES)
+    while out:
+        yield out
+        out = decoder.process(b"", output_buffer_limit=PIECE_BYTES)
 
 
 class _Zstd:
-    def __init__(self) -> None:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        self._inner = decompressor.decompressobj(read_across_frames=True)
+    """zstd, with several frames: one after the other, so that junk behind one costs nothing."""
+
+    def __init__(self, at_second: Callable[[], None]) -> None:
+        self._at_second = at_second
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._frames = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), _ZSTD_INPUT_BYTES):
-            try:
-                out = self._inner.decompress(data[start : start + _ZSTD_INPUT_BYTES])
-            except zstandard.ZstdError:
-                raise DecodingError("damaged") from None
-            for at in range(0, len(out), PIECE_BYTES):
-                yield out[at : at + PIECE_BYTES]
+            piece = data[start : start + _ZSTD_INPUT_BYTES]
+            while piece:
+                frame = self._frame = self._frame or self._next_frame()
+                try:
+                    out = frame.decompress(piece)
+                except zstandard.ZstdError:
+                    raise DecodingError("damaged") from None
+                for at in range(0, len(out), PIECE_BYTES):
+                    yield out[at : at + PIECE_BYTES]
+                piece = frame.unused_data
+                if frame.eof:
+                    self._frame = None
+
+    def _next_frame(self) -> zstandard.ZstdDecompressionObj:
+        if self._frames == 1:
+            self._at_second()
+        if self._frames >= MAX_MEMBERS:
+            raise DecodingError("too many frames")
+        self._frames += 1
+        return self._decompressor.decompressobj()
 
 
-_DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
-    "gzip": lambda: _Zlib(gzip=True),
-    "x-gzip": lambda: _Zlib(gzip=True),
-    "deflate": lambda: _Zlib(gzip=False),
-    "br": _Brotli,
+_DECODERS: Final[dict[str, Callable[[Callable[[], None]], Decoder]]] = {
+    "gzip": Gzip,
+    "x-gzip": Gzip,
+    "deflate": lambda _: Deflate(),
+    "br": lambda _: _Brotli(),
     "zstd": _Zstd,
 }
 
 
-def decoders(encodings: tuple[str, ...]) -> list[Decoder]:
-    """Decoders in the order of their use.
+class Layers:
+    """Undoes all encodings of a body, and counts what each of them makes.
 
     Args:
         encodings: as in Content-Encoding: in the order in which they were applied.
+        at_second: called when the second member (gzip) or frame (zstd) begins, once for
+            each layer, when all of the first one has been given.
 
     Raises:
         DecodingError: one of them is unknown, or there are more than anybody uses.
     """
-    if len(encodings) > _MAX_LAYERS or not all(name in _DECODERS for name in encodings):
-        raise DecodingError("unknown encoding")
-    return [_DECODERS[name]() for name in reversed(encodings)]
 
+    def __init__(self, encodings: tuple[str, ...], at_second: Callable[[], None]) -> None:
+        if len(encodings) > _MAX_LAYERS or not all(name in _DECODERS for name in encodings):
+            raise DecodingError("unknown encoding")
+        self._decoders = [_DECODERS[name](at_second) for name in reversed(encodings)]
+        self._made = [0] * len(encodings)
 
-def decode(layers: list[Decoder], data: bytes) -> Iterator[bytes]:
-    """Pass data through all decoders, in bounded pieces.
+    def feed(self, data: bytes, most: int) -> Iterator[bytes]:
+        """What some more data decodes to, in bounded pieces.
 
-    Raises:
-        DecodingError: it does not decode.
-    """
-    if not layers:
-        yield data
-        return
-    for piece in layers[0].feed(data):
-        yield from decode(layers[1:], piece)
+        Args:
+            data: as it was sent.
+            most: bytes that any layer may have made, from the beginning. What one makes
+                is work for the next even if nothing comes out at the end.
+
+        Raises:
+            DecodingError: it does not decode, or a layer made too much.
+        """
+        return self._undo(0, data, most)
+
+    def _undo(self, layer: int, data: bytes, most: int) -> Iterator[bytes]:
+        if layer == len(self._decoders):
+            yield data
+            return
+        for piece in self._decoders[layer].feed(data):
+            self._made[layer] += len(piece)
+            if self._made[layer] > most:
+                raise DecodingError("grows too much when decoded")
+            yield from self._undo(layer + 1, piece, most)

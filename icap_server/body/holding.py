@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+# Smaller pieces are put together: each costs memory of its own.
+_PIECE_BYTES: Final = 4096
+
+
+class _Piece:
+    """Some data as it was sent, and how many bytes of content it decoded to."""
+
+    __slots__ = ("content", "data")
+
+    def __init__(self, data: bytes, content: int) -> None:
+        self.data = bytearray(data)
+        self.content = content
 
 
 class Holding:
@@ -17,36 +31,47 @@ class Holding:
         size: bytes held at least, once that many have come; at most one piece more.
         is_listed: whether the content so far is listed; asked before the last of it
             is let go.
+
+    Attributes:
+        held: how many bytes are here.
     """
 
     def __init__(self, size: int, is_listed: Callable[[], bool]) -> None:
         self._size = size
         self._is_listed = is_listed
-        self._pieces: deque[tuple[bytes, int]] = deque()
-        self._bytes = self._content = 0
+        self._pieces: deque[_Piece] = deque()
+        self.held = self._content = 0
 
-    def put(self, data: bytes, content: int) -> tuple[bytes, bool]:
-        """Take some data; returns what may go on, and whether a verdict was found.
+    def keep(self, data: bytes, content: int) -> None:
+        """Take some data and let nothing go.
 
         Args:
             data: as it was sent.
             content: bytes of content that it decoded to.
         """
-        self._pieces.append((data, content))
-        self._bytes += len(data)
+        self.held += len(data)
         self._content += content
+        last = self._pieces[-1] if self._pieces else None
+        if last is None or len(last.data) + len(data) > _PIECE_BYTES:
+            self._pieces.append(_Piece(data, content))
+        else:
+            last.data += data
+            last.content += content
+
+    def release(self) -> tuple[bytes, bool]:
+        """What may go on now, and whether a verdict was found, so that nothing may."""
         free = []
-        while self._bytes - len(self._pieces[0][0]) >= self._size:
-            piece, held = self._pieces.popleft()
-            self._bytes -= len(piece)
-            self._content -= held
-            if held and not self._content and self._is_listed():
+        while self._pieces and self.held - len(self._pieces[0].data) >= self._size:
+            piece = self._pieces.popleft()
+            self.held -= len(piece.data)
+            self._content -= piece.content
+            if piece.content and not self._content and self._is_listed():
                 return b"", True
-            free.append(piece)
+            free.append(piece.data)
         return b"".join(free), False
 
     def rest(self) -> bytes:
         """What was held, once its verdict is known."""
         pieces, self._pieces = self._pieces, deque()
-        self._bytes = self._content = 0
-        return b"".join(piece for piece, _ in pieces)
+        self.held = self._content = 0
+        return b"".join(piece.data for piece in pieces)

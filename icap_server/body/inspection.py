@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from icap_server.body.decoding import Decoder, DecodingError, decode, decoders
+from icap_server.body.decoding import Layers
+from icap_server.body.inflate import DecodingError
 from rules.live.replies import ALGORITHMS
 
 # A small body may be all repetition; only what is large as well is a bomb.
@@ -18,19 +19,31 @@ class Hashes:
 
     Args:
         types: MISP types of digests.
+
+    Attributes:
+        is_new: whether the stream has grown since its digests were last asked for.
     """
 
     def __init__(self, types: Iterable[str]) -> None:
         self._hashes = {name: hashlib.new(ALGORITHMS[name]) for name in types}
+        self.is_new = True
 
     def feed(self, data: bytes) -> None:
         """Take some more of the stream."""
         for one in self._hashes.values():
             one.update(data)
+        self.is_new = self.is_new or bool(data)
 
     def digests(self) -> dict[str, str]:
         """Lower-case hexadecimal by MISP type, of what has come so far."""
+        self.is_new = False
         return {name: one.hexdigest() for name, one in self._hashes.items()}
+
+    def copy(self) -> Hashes:
+        """The same so far; each goes on by itself."""
+        made = Hashes(())
+        made._hashes = {name: one.copy() for name, one in self._hashes.items()}
+        return made
 
 
 class Inspection:
@@ -45,60 +58,65 @@ class Inspection:
     Attributes:
         raw_bytes: how much has come.
         unchecked: why the body cannot be checked (any more), or empty.
+        is_over: whether nothing of what is still to come will be looked at.
     """
 
     def __init__(
         self, types: Iterable[str], encodings: tuple[str, ...], limit: int, ratio: int
     ) -> None:
         types = tuple(types)
-        self._raw = Hashes(types)
+        self._raw, self._decoded = Hashes(types), Hashes(types)
+        self._forms = [self._raw]
         self._limit, self._ratio = limit, ratio
-        self.raw_bytes = self._decoded_bytes = 0
-        self._decoded: Hashes | None = None
-        self._layers: list[Decoder] = []
+        self._layers: Layers | None = None
+        self.raw_bytes = 0
         self.unchecked = ""
+        self.is_over = False
         if encodings:
-            try:
-                self._layers = decoders(encodings)
-                self._decoded = Hashes(types)
-            except DecodingError as error:
-                self.unchecked = str(error)
+            self._begin_decoding(encodings)
 
     def feed(self, data: bytes) -> int:
         """Take some more of the body as it was sent; how many bytes of content it holds."""
         self.raw_bytes += len(data)
         if self.raw_bytes > self._limit:
+            self.is_over = True
             self._give_up("too long")
             return len(data)
         self._raw.feed(data)
-        if self._decoded is None:
-            return len(data)
-        return self._decode(data, self._decoded)
+        return len(data) if self._layers is None else self._decode(data, self._layers)
 
     def digests(self) -> Iterator[dict[str, str]]:
-        """The digests of each form of the body, of what has come so far."""
-        if self.raw_bytes <= self._limit:
-            yield self._raw.digests()
-        if self._decoded is not None:
-            yield self._decoded.digests()
+        """The digests, of what has come so far, of each form that has not been told yet.
 
-    def _decode(self, data: bytes, hashes: Hashes) -> int:
-        before = self._decoded_bytes
+        What was decoded before damage is a form, since clients show it; so is the first
+        member of a gzip stream, where some of them stop.
+        """
+        for form in self._forms:
+            if form.is_new:
+                yield form.digests()
+
+    def _begin_decoding(self, encodings: tuple[str, ...]) -> None:
         try:
-            for piece in decode(self._layers, data):
-                self._decoded_bytes += len(piece)
-                hashes.feed(piece)
-                if self._is_bomb():
-                    self._give_up("grows too much when decoded")
-                    break
+            self._layers = Layers(encodings, self._keep_first)
+        except DecodingError as error:
+            self.unchecked = str(error)
+        else:
+            self._forms.append(self._decoded)
+
+    def _decode(self, data: bytes, layers: Layers) -> int:
+        most = min(max(_RATIO_FROM_BYTES, self.raw_bytes * self._ratio), self._limit)
+        content = 0
+        try:
+            for piece in layers.feed(data, most):
+                self._decoded.feed(piece)
+                content += len(piece)
         except DecodingError as error:
             self._give_up(str(error))
-        return self._decoded_bytes - before
+        return content
+
+    def _keep_first(self) -> None:
+        self._forms.append(self._decoded.copy())
 
     def _give_up(self, why: str) -> None:
         self.unchecked = why
-        self._decoded = None
-
-    def _is_bomb(self) -> bool:
-        most = max(_RATIO_FROM_BYTES, self.raw_bytes * self._ratio)
-        return self._decoded_bytes > min(most, self._limit)
+        self._layers = None

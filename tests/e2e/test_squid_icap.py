@@ -149,15 +149,28 @@ def test_unlisted_file_arrives_byte_for_byte(
     assert data == server.origin.files[path + ".other"][0]
 
 
+def test_events_come_through_as_they_are_sent(squid: tuple[IcapSquid, Installation]) -> None:
+    server, _ = squid
+    reply, connection = server.open("http://fine.example/events")
+    for number in range(3):
+        assert reply.readline() == b"data: %d\n" % number
+        assert reply.readline() == b"\n"
+        server.origin.goes_on.set()
+    assert reply.read() == b""
+    connection.close()
+
+
 def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> None:
     installation = Installation()
     installation.add("listed", attribute("ip-dst", "127.0.0.1"))
     installation.refresh()
     server = IcapSquid(installation)
     try:
-        reply = server.get("http://innocent.example/")
-        assert reply.status == 403
-        assert reply.incident
+        server.origin.files["/long"] = (os.urandom(20_000_000), {})
+        for path in ("", "long"):
+            reply = server.get(f"http://innocent.example/{path}")
+            assert reply.status == 403
+            assert reply.incident
     finally:
         server.close()
         installation.close()

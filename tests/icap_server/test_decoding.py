@@ -9,8 +9,12 @@ import zlib
 
 import brotli
 import pytest
+import zstandard
+from hypothesis import given as given_data
+from hypothesis import strategies as st
 
-from icap_server.body.decoding import _Brotli, _Zlib
+from icap_server.body.decoding import Decoder, Layers, _Brotli, _Zstd
+from icap_server.body.inflate import DecodingError, Deflate, Gzip
 
 RANDOM = random.Random(7).randbytes(100_000)
 BODIES = {
@@ -19,6 +23,10 @@ BODIES = {
     "text": b"some text " * 300_000,
     "empty": b"",
 }
+
+
+def gunzip() -> Gzip:
+    return Gzip(lambda: None)
 
 
 @pytest.mark.parametrize("size", [1000, 65_536, 1 << 30])
@@ -30,28 +38,202 @@ def test_brotli_gives_all_of_a_compressible_body(name: str, size: int) -> None:
     assert b"".join(out for piece in pieces for out in decoder.feed(piece)) == BODIES[name]
 
 
+@pytest.mark.parametrize("size", [1, 1000, 1 << 30])
+@pytest.mark.parametrize("name", BODIES)
+def test_raw_deflate_gives_all_of_a_compressible_body(name: str, size: int) -> None:
+    """No checksum follows it that would push the last output out."""
+    body = BODIES[name][: len(BODIES[name]) // 65_536 * 65_536]
+    packed = zlib.compress(body, wbits=-15)
+    decoder = Deflate()
+    pieces = (packed[at : at + size] for at in range(0, len(packed), size))
+    assert b"".join(out for piece in pieces for out in decoder.feed(piece)) == body
+
+
 @pytest.mark.parametrize("cut", [1, 3, 10, 1000])
 @pytest.mark.parametrize("after", [b"", b"\0" * 50, b"junk"])
 def test_what_follows_the_last_member_is_ignored_wherever_pieces_end(
     cut: int, after: bytes
 ) -> None:
     data = gzip.compress(b"one") + gzip.compress(b"two") + after
-    decoder = _Zlib(gzip=True)
+    decoder = gunzip()
     pieces = (data[at : at + cut] for at in range(0, len(data), cut))
     assert b"".join(out for piece in pieces for out in decoder.feed(piece)) == b"onetwo"
 
 
 def test_deflate_ends_at_its_end() -> None:
-    decoder = _Zlib(gzip=False)
+    decoder = Deflate()
     assert b"".join(decoder.feed(zlib.compress(b"abc") + b"junk")) == b"abc"
     assert list(decoder.feed(b"more")) == []
 
 
 def test_much_after_the_end_costs_nothing() -> None:
     """It was kept and copied with every piece: 60 MB took most of a minute."""
-    decoder = _Zlib(gzip=True)
+    decoder = gunzip()
     list(decoder.feed(gzip.compress(b"x")))
     started = time.process_time()
     for _ in range(1000):
         assert list(decoder.feed(b"A" * 65_536)) == []
     assert time.process_time() - started < 5
+
+
+def given(decoder: Decoder, data: bytes, cut: int = 1 << 30) -> tuple[bytes, str]:
+    """All that comes out, and why it ended early."""
+    out = bytearray()
+    try:
+        for at in range(0, len(data), cut):
+            for piece in decoder.feed(data[at : at + cut]):
+                out += piece
+    except DecodingError as error:
+        return bytes(out), str(error)
+    return bytes(out), ""
+
+
+CUTS = pytest.mark.parametrize("cut", [1, 7, 4096, 1 << 30])
+
+
+@CUTS
+@pytest.mark.parametrize("at", [-8, -1])
+def test_gzip_is_decoded_whatever_its_checksums_say(at: int, cut: int) -> None:
+    packed = bytearray(gzip.compress(RANDOM))
+    packed[at] ^= 1
+    assert given(gunzip(), bytes(packed) * 2, cut) == (RANDOM * 2, "")
+
+
+RAW = zlib.compress(RANDOM, wbits=-15)
+FIXED = b"\x1f\x8b\x08%c\0\0\0\0\0\3"
+HEADERS = {
+    "plain": FIXED % 0,
+    "extra": FIXED % 4 + b"\5\0extra",
+    "empty extra": FIXED % 4 + b"\0\0",
+    "longest extra": FIXED % 4 + b"\xff\xff" + bytes(65_535),
+    "name": FIXED % 8 + b"name\0",
+    "long name": FIXED % 8 + b"n" * 200_000 + b"\0",
+    "comment": FIXED % 16 + b"comment\0",
+    "all": FIXED % 31 + b"\2\0..name\0comment\0CR",
+    "wrong checksum": FIXED % 2 + b"no",
+    "reserved flags": FIXED % 0xE0,
+}
+
+
+@pytest.mark.parametrize("cut", [1, 4096, 1 << 30])
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_header_is_skipped_wherever_pieces_end(header: bytes, cut: int) -> None:
+    member = header + RAW + bytes(8)
+    assert given(gunzip(), member + member, cut) == (RANDOM * 2, "")
+
+
+@pytest.mark.parametrize("header", [b"\x1f\x8c", b"\x1f\x8b\x07", b"PK", b"\0" * 10])
+def test_what_is_no_gzip_is_damaged(header: bytes) -> None:
+    assert given(gunzip(), header + bytes(10)) == (b"", "damaged")
+
+
+@given_data(st.binary(max_size=3000), st.integers(0, 9), st.integers(1, 3000))
+def test_gzip_and_deflate_give_what_was_packed(data: bytes, level: int, cut: int) -> None:
+    assert given(gunzip(), gzip.compress(data, level), cut) == (data, "")
+    for window in (15, 9, -15):
+        assert given(Deflate(), zlib.compress(data, level, window), cut) == (data, "")
+
+
+@given_data(st.binary(max_size=200), st.integers(1, 200))
+def test_any_bytes_decode_or_are_damaged(data: bytes, cut: int) -> None:
+    for start in (b"", FIXED % 31, FIXED % 0, b"\x78\x9c"):
+        for decoder in (gunzip(), Deflate()):
+            assert given(decoder, start + data, cut)[1] in ("", "damaged")
+
+
+def test_attack_raw_deflate_that_begins_like_zlib() -> None:
+    # The bits between a stored block's head and its length mean nothing.
+    packed = b"\x08\x03\0\xfc\xffabc\x03\0"
+    assert given(Deflate(), packed) == (b"abc", "")
+    assert given(Deflate(), packed, 1) == (b"abc", "")
+
+
+@CUTS
+def test_all_that_stands_before_damage_is_given(cut: int) -> None:
+    """zlib says that a checksum is wrong and keeps what the same call had decoded."""
+    packed = bytearray(zlib.compress(RANDOM))
+    packed[-1] ^= 1
+    assert given(Deflate(), bytes(packed), cut) == (RANDOM, "damaged")
+
+
+@CUTS
+def test_what_was_flushed_before_an_impossible_block_is_given(cut: int) -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = packer.compress(RANDOM) + packer.flush(zlib.Z_SYNC_FLUSH) + b"\xff" * 1000
+    assert given(gunzip(), packed, cut) == (RANDOM, "damaged")
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 3_000_000])
+@pytest.mark.parametrize("cut", [1000, 65_536, 1 << 30])
+@pytest.mark.parametrize("junk", [b"\0", b"A" * 100_000])
+def test_attack_junk_behind_brotli_hides_nothing(size: int, cut: int, junk: bytes) -> None:
+    """The decoder fails and keeps what the same call had decoded, the file's end."""
+    body = (RANDOM * 30)[:size]
+    for packed in (brotli.compress(body, quality=1), brotli.compress(body[:900] * 999, quality=5)):
+        whole = brotli.decompress(packed)
+        assert given(_Brotli(), packed + junk, cut) == (whole, "")
+
+
+@CUTS
+def test_brotli_before_damage_is_given(cut: int) -> None:
+    packer = brotli.Compressor(quality=5)
+    packed = packer.process(RANDOM) + packer.flush()
+    assert given(_Brotli(), packed + b"\xff" * 1000, cut) == (RANDOM, "damaged")
+
+
+@CUTS
+def test_junk_behind_a_zstd_frame_costs_nothing_of_it(cut: int) -> None:
+    sent = zstandard.compress(RANDOM) * 2 + b"junk"
+    assert given(_Zstd(lambda: None), sent, cut) == (RANDOM * 2, "damaged")
+
+
+def test_zstd_frames_that_hold_nothing_are_skipped() -> None:
+    skipped = b"\x50\x2a\x4d\x18\3\0\0\0abc"
+    sent = skipped + zstandard.compress(RANDOM) + skipped * 2 + zstandard.compress(b"")
+    assert given(_Zstd(lambda: None), sent) == (RANDOM, "")
+
+
+def in_zstd(start: bytes, block: bytes, blocks: int) -> bytes:
+    packer = zstandard.ZstdCompressor(level=3).compressobj()
+    packed = [packer.compress(start), *(packer.compress(block) for _ in range(blocks))]
+    return b"".join(packed) + packer.flush()
+
+
+NAMED = b"\x1f\x8b\x08\x08" + bytes(6)
+INNER = {
+    "name without end": ("gzip", in_zstd(NAMED, b"A" * (1 << 20), 300)),
+    "junk after gzip": ("gzip", in_zstd(gzip.compress(b"x"), b"A" * (1 << 20), 300)),
+    "junk after brotli": ("br", in_zstd(brotli.compress(b"x"), b"A" * (1 << 20), 300)),
+    "skippable frames": ("zstd", in_zstd(b"", (b"\x50\x2a\x4d\x18" + bytes(4)) * 131_072, 300)),
+}
+
+
+def feed_all(layers: Layers, sent: bytes, most: int) -> None:
+    for at in range(0, len(sent), 65_536):
+        for _ in layers.feed(sent[at : at + 65_536], most):
+            pass
+
+
+@pytest.mark.parametrize(("inner", "sent"), INNER.values(), ids=INNER)
+def test_attack_inner_layer_that_grows_and_gives_nothing_is_a_bomb(inner: str, sent: bytes) -> None:
+    layers = Layers((inner, "zstd"), lambda: None)
+    started = time.process_time()
+    with pytest.raises(DecodingError, match=r"grows|many"):
+        feed_all(layers, sent, 8 << 20)
+    assert time.process_time() - started < 2
+
+
+def test_attack_empty_members_without_number_are_given_up() -> None:
+    members = gzip.compress(b"") * 400_000
+    sent = zstandard.compress(members, 3)
+    layers = Layers(("gzip", "zstd"), lambda: None)
+    started = time.process_time()
+    with pytest.raises(DecodingError, match="many members"):
+        feed_all(layers, sent, 1 << 30)
+    assert time.process_time() - started < 3
+
+
+def test_file_of_many_small_members_is_decoded() -> None:
+    # bgzip makes one for each 64 KiB.
+    members = b"".join(gzip.compress(RANDOM[at : at + 100]) for at in range(0, 100_000, 100))
+    assert b"".join(gunzip().feed(members)) == RANDOM

@@ -222,6 +222,7 @@ def bombs() -> dict[str, tuple[str, bytes]]:
         "zstd": ("zstd", zstandard.compress(zeros * 4, 19)),
         "twice": ("gzip, gzip", gzip.compress(gzip.compress(zeros * 2))),
         "layers": ("gzip, gzip, gzip, gzip", gzip.compress(b"x")),
+        "name": ("gzip, zstd", zstandard.compress(b"\x1f\x8b\x08\x08name" + b"e" * len(zeros) * 4)),
     }
 
 

@@ -32,7 +32,10 @@ NAMES = ("files.example", "listed.example", "plain.example", "opened.example")
 
 
 class _Origin(BaseHTTPRequestHandler):
-    """Files by name; what is posted comes back as its length and digest."""
+    """Files by name; what is posted comes back as its length and digest.
+
+    `/events` is a stream: another event comes when `Origin.goes_on` is set.
+    """
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -41,6 +44,9 @@ class _Origin(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        if path == "/events":
+            self._send_events()
+            return
         body, fields = self.server.files.get(path, (b"This page is not blocked.\n", {}))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -48,6 +54,18 @@ class _Origin(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_events(self) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(3):
+            self.wfile.write(b"data: %d\n\n" % number)
+            self.wfile.flush()
+            assert self.server.goes_on.wait(20)
+            self.server.goes_on.clear()
 
     def do_POST(self) -> None:
         digest, length = hashlib.sha256(), 0
@@ -85,6 +103,7 @@ class Origin:
         self._server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Origin)
         self._server.daemon_threads = True
         self._server.files = self.files
+        self.goes_on = self._server.goes_on = threading.Event()
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)

@@ -1,0 +1,208 @@
+"""gzip and deflate, read as tolerantly as browsers do.
+
+Sources: RFC 9110, section 8.4.1; RFC 1950 (zlib), RFC 1951 (deflate), RFC 1952 (gzip).
+Browsers check no checksum of gzip, neither the header's nor the content's, so none is
+checked here: what they show has to be seen.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterator
+from typing import Final
+
+PIECE_BYTES: Final = 64 * 1024
+# A member may hold nothing and still costs as much as a few KiB. Files made of many
+# small ones (bgzip) have one for each 64 KiB.
+MAX_MEMBERS: Final = 65_536
+_MAGIC: Final = b"\x1f\x8b\x08"
+_TRAILER_BYTES: Final = 8
+_HAS_CRC, _HAS_EXTRA, _HAS_NAME, _HAS_COMMENT = 2, 4, 8, 16
+_TO_NUL: Final = -1
+
+
+class DecodingError(Exception):
+    """The data is not in the encoding that it claims, or in one that we do not know."""
+
+
+class Gzip:
+    """gzip, with several members.
+
+    Args:
+        at_second: called when a second member begins and all of the first was given.
+    """
+
+    def __init__(self, at_second: Callable[[], None]) -> None:
+        self._at_second = at_second
+        self._members = self._trailer = 0
+        self._header: _Header | None = None
+        self._stream: _Stream | None = None
+        self._is_over = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What some more data decodes to, in bounded pieces.
+
+        Raises:
+            DecodingError: it does not decode.
+        """
+        while data and not self._is_over:
+            if self._stream is not None:
+                yield from self._stream.feed(data)
+                data = self._after(self._stream)
+            elif self._trailer:
+                skipped = min(self._trailer, len(data))
+                self._trailer -= skipped
+                data = data[skipped:]
+            else:
+                data = self._start(data)
+
+    def _start(self, data: bytes) -> bytes:
+        if self._header is None:
+            # Browsers stop at what follows the last member and is none.
+            if self._members and data[0] != _MAGIC[0]:
+                self._is_over = True
+                return b""
+            self._header = self._next_header()
+        rest = self._header.feed(data)
+        if rest is None:
+            return b""
+        self._header, self._stream = None, _Stream(-zlib.MAX_WBITS)
+        return rest
+
+    def _next_header(self) -> _Header:
+        if self._members == 1:
+            self._at_second()
+        if self._members >= MAX_MEMBERS:
+            raise DecodingError("too many members")
+        self._members += 1
+        return _Header()
+
+    def _after(self, stream: _Stream) -> bytes:
+        if not stream.ended:
+            return b""
+        self._stream, self._trailer = None, _TRAILER_BYTES
+        return stream.rest
+
+
+class Deflate:
+    """deflate with zlib's header, as it should be, or raw, as some send it."""
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._stream: _Stream | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What some more data decodes to, in bounded pieces.
+
+        Raises:
+            DecodingError: it does not decode.
+        """
+        if self._stream is None:
+            data = self._first = self._first + data
+            if len(data) < 2:
+                return
+            self._stream = _Stream(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
+        if not self._stream.ended:
+            yield from self._stream.feed(data)
+
+
+class _Stream:
+    """One deflate stream.
+
+    Args:
+        window: zlib's `wbits`.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._inner = zlib.decompressobj(window)
+
+    @property
+    def ended(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def rest(self) -> bytes:
+        """What was fed and lies behind the stream's end."""
+        return self._inner.unused_data
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        # When all input is in, not all that it stands for need be out.
+        out = b""
+        while not self.ended and (data or len(out) == PIECE_BYTES):
+            before = self._inner.copy()
+            try:
+                out = self._inner.decompress(data, PIECE_BYTES)
+            except zlib.error:
+                yield _before_damage(before, data)
+                raise DecodingError("damaged") from None
+            yield out
+            data = self._inner.unconsumed_tail
+
+
+class _Header:
+    """A gzip member's header, skipped as it comes."""
+
+    def __init__(self) -> None:
+        self._fields = _fields()
+        self._wanted = next(self._fields)
+        self._got = bytearray()
+
+    def feed(self, data: bytes) -> bytes | None:
+        """What follows the header; None while that has not come.
+
+        Raises:
+            DecodingError: it is none.
+        """
+        while (rest := self._take(data)) is not None:
+            data = rest
+            try:
+                self._wanted = self._fields.send(self._got)
+            except StopIteration:
+                return data
+            self._got.clear()
+        return None
+
+    def _take(self, data: bytes) -> bytes | None:
+        """What follows the wanted field; None if that is not complete."""
+        if self._wanted == _TO_NUL:
+            _, found, rest = data.partition(b"\0")
+            return rest if found else None
+        missing = self._wanted - len(self._got)
+        self._got += data[:missing]
+        return data[missing:] if len(data) >= missing else None
+
+
+def _fields() -> Generator[int, bytearray, None]:
+    """Asks for the length of one field after the other, and gets the field (RFC 1952, 2.3)."""
+    fixed = yield 10
+    if not fixed.startswith(_MAGIC):
+        raise DecodingError("damaged")
+    flags = fixed[3]
+    if flags & _HAS_EXTRA:
+        length = yield 2
+        yield int.from_bytes(length, "little")
+    for flag in (_HAS_NAME, _HAS_COMMENT):
+        if flags & flag:
+            yield _TO_NUL
+    if flags & _HAS_CRC:
+        yield 2
+
+
+def _is_zlib(data: bytes) -> bool:
+    """Whether data begins with zlib's header, without a preset dictionary (RFC 1950, 2.2)."""
+    return data[0] & 0x8F == 8 and not data[1] & 0x20 and int.from_bytes(data[:2]) % 31 == 0
+
+
+def _before_damage(state: zlib._Decompress, data: bytes) -> bytes:
+    """What came out before the byte at which it failed: zlib keeps that for itself."""
+
+    def fails(last: int) -> bool:
+        try:
+            state.copy().decompress(data[: last + 1], PIECE_BYTES)
+        except zlib.error:
+            return True
+        return False
+
+    sound = bisect_left(range(len(data)), True, key=fails)
+    return state.decompress(data[:sound], PIECE_BYTES)

@@ -1,0 +1,204 @@
+"""A body under inspection, without a socket: its forms, what is held of it, its extent."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import random
+import time
+import tracemalloc
+import zlib
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from support.icap import http_request, http_response
+
+from icap_server.body.extent import asks_for_part, is_endless, is_part
+from icap_server.body.holding import Holding
+from icap_server.body.inspection import Inspection
+from icap_server.protocol.http import parse_response
+from icap_server.settings import IcapSettings
+
+BODY = random.Random(8).randbytes(150_000)
+MIB = 1 << 20
+STREAMS = ("text/event-stream", "multipart/x-mixed-replace")
+
+
+def inspected(*encodings: str, limit: int = 64 * MIB) -> Inspection:
+    return Inspection(("sha256",), encodings, limit, 200)
+
+
+def feed(inspection: Inspection, data: bytes, cut: int = 65_536) -> Inspection:
+    for at in range(0, len(data), cut):
+        inspection.feed(data[at : at + cut])
+    return inspection
+
+
+def forms(inspection: Inspection) -> list[str]:
+    return [told["sha256"] for told in inspection.digests()]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("cut", [1, 1000, 1 << 30])
+def test_attack_wrong_checksum_does_not_hide_what_browsers_show(cut: int) -> None:
+    packed = bytearray(gzip.compress(BODY))
+    packed[-8] ^= 1
+    inspection = feed(inspected("gzip"), bytes(packed), cut)
+    assert not inspection.unchecked
+    assert forms(inspection) == [sha256(packed), sha256(BODY)]
+
+
+@pytest.mark.parametrize("cut", [1, 1000, 1 << 30])
+def test_attack_damage_after_the_file_does_not_hide_it(cut: int) -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = packer.compress(BODY) + packer.flush(zlib.Z_SYNC_FLUSH) + b"\xff" * 1000
+    inspection = feed(inspected("gzip"), packed, cut)
+    assert inspection.unchecked == "damaged"
+    assert forms(inspection) == [sha256(packed), sha256(BODY)]
+
+
+@pytest.mark.parametrize("encodings", [("gzip",), ("zstd",), ("br", "gzip"), ("gzip", "zstd")])
+def test_attack_second_member_does_not_hide_the_first(encodings: tuple[str, ...]) -> None:
+    pack = {"br": brotli.compress}
+    pack["zstd"] = lambda data: zstandard.compress(data) + zstandard.compress(b"more")
+    pack["gzip"] = lambda data: gzip.compress(data) + gzip.compress(b"more")
+    sent = BODY
+    for name in encodings:
+        sent = pack[name](sent)
+    assert sha256(BODY) in forms(feed(inspected(*encodings), sent))
+
+
+def test_attack_junk_that_looks_like_a_member_does_not_hide_the_first() -> None:
+    inspection = feed(inspected("gzip"), gzip.compress(BODY) + b"\x1f more junk")
+    assert sha256(BODY) in forms(inspection)
+    assert inspection.unchecked == "damaged"
+
+
+def test_forms_are_few_whatever_comes() -> None:
+    sent = zlib.compress(BODY)
+    for _ in range(3):
+        sent = gzip.compress(sent) * 2
+    inspection = feed(inspected("gzip", "gzip", "gzip"), gzip.compress(sent) * 100)
+    assert len(forms(inspection)) <= 2 + 3
+
+
+def test_form_is_told_again_only_when_it_has_grown() -> None:
+    inspection = feed(inspected("gzip"), gzip.compress(BODY) + gzip.compress(b"x"))
+    assert len(forms(inspection)) == 3
+    assert forms(inspection) == []
+    inspection.feed(b"junk")
+    assert len(forms(inspection)) == 1
+
+
+def test_empty_body_has_a_digest() -> None:
+    assert forms(inspected()) == [sha256(b"")]
+
+
+def test_nothing_is_computed_beyond_the_limit() -> None:
+    inspection = feed(inspected("gzip", limit=MIB), gzip.compress(BODY) + bytes(2 * MIB))
+    assert (inspection.is_over, inspection.unchecked) == (True, "too long")
+    forms(inspection)
+    started = time.process_time()
+    for _ in range(1000):
+        assert inspection.feed(BODY) == len(BODY)
+    assert time.process_time() - started < 0.5
+    assert forms(inspection) == []
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9000), st.booleans())), st.integers(0, 20_000))
+def test_held_is_the_end_and_all_comes_in_order(
+    pieces: list[tuple[bytes, bool]], size: int
+) -> None:
+    holding = Holding(size, lambda: False)
+    gone = b""
+    for data, has_content in pieces:
+        holding.keep(data, len(data) if has_content else 0)
+        free, listed = holding.release()
+        assert not listed
+        gone += free
+        assert holding.held <= size + 9000 + 4096
+    sent = b"".join(data for data, _ in pieces)
+    assert holding.held == len(sent) - len(gone)
+    assert size == 0 or holding.held >= min(size, len(sent))
+    assert gone + holding.rest() == sent
+
+
+def test_attack_bytes_that_come_alone_take_no_more_memory() -> None:
+    tracemalloc.start()
+    try:
+        holding = Holding(MIB, lambda: False)
+        for _ in range(MIB // 8):
+            holding.keep(b"x", 1)
+            holding.release()
+        assert tracemalloc.get_traced_memory()[1] < MIB // 4
+    finally:
+        tracemalloc.stop()
+    assert holding.rest() == b"x" * (MIB // 8)
+
+
+def partial(content_range: str, *more: str) -> bytes:
+    lines = [f"Content-Range: {value}" for value in (content_range, *more)]
+    return "\r\n".join(["HTTP/1.1 206 Partial Content", *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("value", ["bytes 0-9/10", "Bytes 0-0/1", "bytes  0-999999999/1000000000"])
+def test_206_of_the_whole_is_no_part(value: str) -> None:
+    assert not is_part(206, partial(value))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        partial("bytes 0-8/10"),
+        partial("bytes 1-9/10"),
+        partial("bytes 0-9/*"),
+        partial("bytes */10"),
+        partial("lines 0-9/10"),
+        partial("bytes 0-9/10", "bytes 0-3/10"),
+        partial(f"bytes 0-{'9' * 30}/1{'0' * 30}"),
+        b"HTTP/1.1 206 Partial Content\r\n\r\n",
+    ],
+)
+def test_any_other_206_is_a_part(head: bytes) -> None:
+    assert is_part(206, head)
+    assert not is_part(200, head)
+
+
+def test_part_is_asked_for_with_range_only() -> None:
+    assert asks_for_part(http_request(Range="bytes=0-"))
+    assert not asks_for_part(http_request("http://fine.example/Range:x", If_Range="x"))
+    assert not asks_for_part(b"")
+
+
+@pytest.mark.parametrize(
+    ("length", "fields", "endless"),
+    [
+        (None, {"Content_Type": "text/event-stream"}, True),
+        (None, {"Content_Type": "Text/Event-Stream; charset=utf-8"}, True),
+        (None, {"Content_Type": "multipart/x-mixed-replace;boundary=x"}, True),
+        (None, {"Content_Type": "text/event-stream, text/html"}, False),
+        (None, {"Content_Type": "text/event-stream", "content_type": "text/html"}, False),
+        (None, {"Content_Type": "text/event-streams"}, False),
+        (None, {}, False),
+        (7, {"Content_Type": "text/event-stream"}, False),
+        (None, {"Content_Type": "text/event-stream", "Content_Disposition": "attachment"}, False),
+    ],
+)
+def test_endless_is_what_names_its_type_and_looks_like_no_file(
+    length: int | None, fields: dict[str, str], endless: bool
+) -> None:
+    head = http_response(length, **fields)
+    assert is_endless(parse_response(head), head, STREAMS) == endless
+    assert not is_endless(parse_response(head), head, ())
+
+
+@pytest.mark.parametrize("text", ["", "event-stream", "text/*", "Text/Event-Stream"])
+def test_stream_types_are_media_types(text: str) -> None:
+    with pytest.raises(ValueError, match="stream_types"):
+        IcapSettings(stream_types=(text,))
