@@ -25,7 +25,7 @@ from icap_server.blocked import Blocked
 from icap_server.connection import Connection
 from icap_server.handler import InkgateHandler
 from icap_server.protocol import answers
-from icap_server.protocol.common_case import recognise, user_agent
+from icap_server.protocol.common_case import recognise
 from icap_server.protocol.errors import ProtocolError
 from icap_server.protocol.parser import Message
 from icap_server.service import Service
@@ -193,15 +193,16 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         if not data:
             self._close(connection)
             return
-        buffer = connection.parser.buffer
-        if not buffer and connection.parser.at_start:
-            state = self.service.state
-            common = recognise(data)
-            if common is not None and common.end == len(data) and state.matcher is not None:
-                agent = user_agent(data, common) if state.matcher.has_user_agents else b""
-                if state.is_clean(common.host, agent):
-                    self._answer(connection, state.unmodified)
-                    return
+        parser, state = connection.parser, self.service.state
+        if not parser.buffer and parser.at_start and state.matcher is not None:
+            common = recognise(data, agents=state.matcher.has_user_agents)
+            if (
+                common is not None
+                and common.end == len(data)
+                and state.is_clean(common.host, common.agent)
+            ):
+                self._answer(connection, state.unmodified)
+                return
         connection.parser.feed(data)
         self._advance(connection)
 
