@@ -63,7 +63,7 @@ class Acceptor:
         To be called now and then. The kernel wakes up one worker for a connection; if
         that one leaves it, another finds it by looking again.
         """
-        if time.monotonic() < self._paused_until:
+        if not self.listeners or time.monotonic() < self._paused_until:
             return
         self._unwatch()
         self._vacancy.tell(has_room=has_room)

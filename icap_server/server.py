@@ -156,7 +156,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             connected.close()
             return
         if self._is_full() and not self._make_room():
-            _refuse(connected)
+            _refuse(connected, listener)
             return
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setblocking(False)
@@ -304,10 +304,11 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         connection.socket.close()
 
 
-def _refuse(connected: socket.socket) -> None:
+def _refuse(connected: socket.socket, listener: Listener) -> None:
     connected.setblocking(False)
     try:
-        connected.send(answers.overloaded())
+        if listener.context is None:
+            connected.send(answers.overloaded())
     except OSError:
         pass
     finally:
