@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from icap_server.child import WorkerError
+from icap_server.readiness import say_unfit
 from icap_server.supervisor import ListenError, supervise
-from icap_server.worker import run_worker
+from icap_server.worker import Inherited, run_worker
 from rules.command import ERROR_STATUS
 from rules.settings import SettingsError, settings_path
 
@@ -16,13 +19,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve ICAP until SIGTERM."""
     options = _parse(arguments)
     config = settings_path(options.config).absolute()
+    if options.ready is not None:
+        _work(config, options)
+        return
     try:
-        if options.plain or options.secure:
-            run_worker(config, options.plain, options.secure, log)
-        else:
-            supervise(config, log)
-    except (SettingsError, ListenError) as error:
+        supervise(config, log)
+    except (SettingsError, ListenError, WorkerError) as error:
         log(str(error))
+        sys.exit(ERROR_STATUS)
+
+
+def _work(config: Path, options: argparse.Namespace) -> None:
+    inherited = Inherited(options.plain, options.secure, options.vacancy, options.ready)
+    try:
+        run_worker(config, inherited, log)
+    except SettingsError as error:
+        # The supervisor says it, once for all workers.
+        say_unfit(options.ready, str(error))
         sys.exit(ERROR_STATUS)
 
 
@@ -39,9 +52,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "settings again (not the addresses), SIGTERM ends it after what is under way.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings [/etc/inkgate/inkgate.toml]")
-    # How the supervisor starts its workers: descriptors of listening sockets.
+    # How the supervisor starts its workers: descriptors that they inherit.
     for option in ("--plain", "--secure"):
         parser.add_argument(option, type=int, action="append", default=[], help=argparse.SUPPRESS)
+    for option in ("--vacancy", "--ready"):
+        parser.add_argument(option, type=int, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

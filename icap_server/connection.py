@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from typing import Final
 
@@ -25,21 +26,38 @@ class Connection:
             why there will be none.
         unsent: the end of an answer that the client has not yet taken.
         deadline: when the loop gives up waiting (monotonic seconds).
-        secure: over TLS, so it stays with its handler.
+        context: for the handshake of TLS that is not yet done, or None.
         closing: to be closed by the loop.
     """
 
-    __slots__ = ("closing", "deadline", "first", "parser", "peer", "secure", "socket", "unsent")
+    __slots__ = ("closing", "context", "deadline", "first", "parser", "peer", "socket", "unsent")
 
-    def __init__(self, connected: socket.socket, peer: str, *, secure: bool = False) -> None:
+    def __init__(
+        self, connected: socket.socket, peer: str, context: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = connected
         self.peer = peer
         self.parser = MessageParser()
         self.first: Message | ProtocolError | None = None
         self.unsent = b""
         self.deadline = 0.0
-        self.secure = secure
+        self.context = context
         self.closing = False
+
+    def shake_hands(self) -> None:
+        """Do of the handshake what can be done without waiting; `context` is None at its end.
+
+        Raises:
+            ssl.SSLWantReadError: more has to come.
+            OSError, ValueError: there will be no TLS.
+        """
+        if self.context is not None:
+            if not isinstance(self.socket, ssl.SSLSocket):
+                self.socket = self.context.wrap_socket(
+                    self.socket, server_side=True, do_handshake_on_connect=False
+                )
+            self.socket.do_handshake()
+            self.context = None
 
     def event(self) -> Event:
         """The next event, waiting for it.

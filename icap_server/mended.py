@@ -36,7 +36,7 @@ _NO_MESSAGE: Final = Message(Head(b"", "", {}, (), None, False, False), b"", b""
 
 
 class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
-    """Serves one message, or all of a connection that it has for itself.
+    """Serves one message.
 
     A subclass has the endpoints, under the names that pyicap looks for. Everything that
     reads from or writes to the client is here.
@@ -78,13 +78,10 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             self.request.linger(_LINGER_SECONDS, _LINGER_BYTES)
 
     def handle(self) -> None:
-        """Serve the message that is there; over TLS, all that come."""
+        """Serve the message that is there. Whoever has none yet waits in the loop for it."""
         self._flush_unsent()
-        while not self.close_connection:
+        if self.request.first is not None and not self.close_connection:
             self.handle_one_request()
-            if not self.request.secure:
-                return
-            self.connection.settimeout(self.server.settings.idle_seconds)
 
     def handle_one_request(self) -> None:
         """Serve one message; nothing that it holds gets out of here as an exception."""
@@ -107,17 +104,15 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             self.send_error(500)
 
     def parse_request(self) -> bool:
-        """Wait for a message. False if there will be none."""
+        """Take the message that the loop has read. False if there is none."""
         first, self.request.first = self.request.first, None
         if isinstance(first, ProtocolError):
             raise first
         if first is None:
-            first = self._next_message()
-        if first is None:
-            self.close_connection = True
             return False
-        self.connection.settimeout(self.server.settings.body_seconds)
         self.message = first
+        # Not sooner: a message is judged by the rules in use when it has come.
+        self.state = self.server.service.state
         head = first.head
         self.command, self.servicename, self.headers = head.method, head.service, head.fields
         self.has_body, self.preview = head.has_body, head.preview
@@ -281,16 +276,6 @@ class MendedHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         self.in_preview = False
         self.message = _NO_MESSAGE
         self.wfile.started = False
-        self.state = self.server.service.state
-
-    def _next_message(self) -> Message | None:
-        try:
-            event = self.request.event()
-        except OSError:
-            if self.request.parser.buffer or not self.request.parser.at_start:
-                raise
-            return None
-        return event if isinstance(event, Message) else None
 
     def _endpoint(self) -> Callable[[], None]:
         service = self.services.get(self.servicename)

@@ -21,33 +21,25 @@ from typing import Final
 
 from pyicap import ICAPServer
 
+from icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
 from icap_server.blocked import Blocked
 from icap_server.connection import Connection
 from icap_server.handler import InkgateHandler
 from icap_server.protocol import answers
-from icap_server.protocol.common_case import recognise, user_agent
+from icap_server.protocol.common_case import recognise
 from icap_server.protocol.errors import ProtocolError
 from icap_server.protocol.parser import Message
 from icap_server.service import Service
 from icap_server.settings import IcapSettings
+from icap_server.vacancy import Vacancy
 
 _READ_BYTES: Final = 64 * 1024
 _TICK_SECONDS: Final = 0.25
 _MAPPED: Final = "::ffff:"
-
-
-class Listener:
-    """A listening socket.
-
-    Args:
-        listening: bound and listening; shared with the other workers.
-        context: for TLS, or None.
-    """
-
-    def __init__(self, listening: socket.socket, context: ssl.SSLContext | None = None) -> None:
-        listening.setblocking(False)
-        self.socket = listening
-        self.context = context
+# They compute and never wait, so a few serve any number of clients.
+_HANDSHAKE_THREADS: Final = 4
+_NOT_READABLE: Final = (BlockingIOError, ssl.SSLWantReadError)
+_NOT_WRITABLE: Final = (BlockingIOError, ssl.SSLWantWriteError)
 
 
 class InkgateServer(ICAPServer):  # type: ignore[misc]
@@ -59,6 +51,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         settings: section `[icap]`.
         blocked: what users get.
         limit: connections at most.
+        vacancy: what the other workers say.
     """
 
     def __init__(
@@ -68,6 +61,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         settings: IcapSettings,
         blocked: Blocked,
         limit: int,
+        vacancy: Vacancy,
     ) -> None:
         # pyicap binds one socket of its own; ours are inherited, and may be two.
         self.settings = settings
@@ -76,29 +70,28 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
         self._poll = select.epoll()
-        self._listeners = {one.socket.fileno(): one for one in listeners}
+        self._acceptor = Acceptor(self._poll, listeners, vacancy)
         self._waiting: dict[int, Connection] = {}
         self._busy: set[Connection] = set()
         self._returned: deque[Connection] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads = ThreadPoolExecutor(limit, "icap")
+        self._handshakes = ThreadPoolExecutor(_HANDSHAKE_THREADS, "tls")
         self._stop_at: float | None = None
         self._swept = 0.0
 
     def serve_forever(self, poll_interval: float = _TICK_SECONDS) -> None:
         """Serve until `shutdown` was called and what was under way is done."""
-        for fd in self._listeners:
-            # Of the workers that wait for a client only one wakes up.
-            self._poll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         self._poll.register(self._wake, select.EPOLLIN)
+        self._acceptor.look_again(has_room=True)
         while not self._done():
             for fd, _ in self._poll.poll(poll_interval):
                 if (connection := self._waiting.get(fd)) is not None:
                     self._readable(connection)
                 elif fd == self._wake:
                     self._take_back()
-                elif fd in self._listeners:
-                    self._accept(self._listeners[fd])
+                elif fd in self._acceptor.listeners:
+                    self._accept(self._acceptor.listeners[fd])
             self._tick()
 
     def shutdown(self) -> None:
@@ -114,15 +107,14 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 # Closing alone would not wake up a thread that reads from it.
                 connection.socket.shutdown(socket.SHUT_RDWR)
             connection.socket.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._handshakes):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._poll.close()
 
     def _done(self) -> bool:
         if self._stop_at is None:
             return False
-        for fd in self._listeners:
-            self._poll.unregister(fd)
-        self._listeners.clear()
+        self._acceptor.close()
         for connection in list(self._waiting.values()):
             if connection.parser.at_start and not connection.parser.buffer:
                 self._close(connection)
@@ -135,6 +127,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             return
         self._swept = now
         self.service.refresh()
+        self._acceptor.look_again(has_room=self._has_room())
         for connection in [c for c in self._waiting.values() if c.deadline < now]:
             if connection.parser.buffer or not connection.parser.at_start:
                 connection.first = ProtocolError(408, "the head took too long")
@@ -143,27 +136,41 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 self._close(connection)
 
     def _accept(self, listener: Listener) -> None:
-        try:
-            connected, address = listener.socket.accept()
-        except OSError:
-            # Another worker was faster, or the client is gone again.
+        if not self._has_room() and self._acceptor.leave_to_others():
             return
-        peer = str(address[0]).removeprefix(_MAPPED)
+        try:
+            taken = self._acceptor.accept(listener)
+        except NoDescriptorsError:
+            self.service.complain(
+                "no file descriptor is left for a connection: raise LimitNOFILE (ulimit -n), or "
+                "lower [icap] connections"
+            )
+            self._acceptor.pause()
+            return
+        if taken is not None:
+            self._greet(taken[0], str(taken[1][0]).removeprefix(_MAPPED), listener)
+
+    def _greet(self, connected: socket.socket, peer: str, listener: Listener) -> None:
         if not self._is_allowed(peer):
             self.service.complain(f"{peer} is not among [icap] allow: its connection is closed")
             connected.close()
             return
-        if len(self._waiting) + len(self._busy) >= self._limit and not self._make_room():
-            _refuse(connected)
+        if self._is_full() and not self._make_room():
+            _refuse(connected, listener)
             return
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(connected, peer, secure=listener.context is not None)
-        if listener.context is not None:
-            self._busy.add(connection)
-            self._threads.submit(self._serve_secure, connection, listener.context)
-            return
         connected.setblocking(False)
+        connection = Connection(connected, peer, listener.context)
+        # For all of a handshake, if there is one.
+        connection.deadline = time.monotonic() + self.settings.header_seconds
         self._wait_for(connection)
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) + len(self._busy) >= self._limit
+
+    def _has_room(self) -> bool:
+        # Somebody who waits can be sent away.
+        return bool(self._waiting) or not self._is_full()
 
     def _is_allowed(self, peer: str) -> bool:
         address = ipaddress.ip_address(peer.partition("%")[0])
@@ -179,36 +186,42 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def _wait_for(self, connection: Connection) -> None:
         fd = connection.socket.fileno()
-        connection.deadline = time.monotonic() + self.settings.idle_seconds
+        if connection.context is None:
+            connection.deadline = time.monotonic() + self.settings.idle_seconds
         self._waiting[fd] = connection
         self._poll.register(fd, select.EPOLLIN)
 
     def _readable(self, connection: Connection) -> None:
+        if connection.context is not None:
+            self._let_go(connection)
+            self._handshakes.submit(self._shake_hands, connection)
+            return
         try:
             data = connection.socket.recv(_READ_BYTES)
-        except BlockingIOError:
+        except _NOT_READABLE:
             return
         except OSError:
             data = b""
         if not data:
             self._close(connection)
             return
-        buffer = connection.parser.buffer
-        if not buffer and connection.parser.at_start:
-            state = self.service.state
-            common = recognise(data)
-            if common is not None and common.end == len(data) and state.matcher is not None:
-                agent = user_agent(data, common) if state.matcher.has_user_agents else b""
-                if state.is_clean(common.host, agent):
-                    self._answer(connection, state.unmodified)
-                    return
-        connection.parser.feed(data)
+        parser, state = connection.parser, self.service.state
+        if not parser.buffer and parser.at_start and state.matcher is not None:
+            common = recognise(data, agents=state.matcher.has_user_agents)
+            if (
+                common is not None
+                and common.end == len(data)
+                and state.is_clean(common.host, common.agent)
+            ):
+                self._answer(connection, state.unmodified)
+                return
+        parser.feed(data)
         self._advance(connection)
 
     def _answer(self, connection: Connection, data: bytes) -> None:
         try:
             sent = connection.socket.send(data)
-        except BlockingIOError:
+        except _NOT_WRITABLE:
             sent = 0
         except OSError:
             self._close(connection)
@@ -238,21 +251,24 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._hand_over(connection)
 
     def _hand_over(self, connection: Connection) -> None:
+        self._let_go(connection)
+        self._threads.submit(self._serve, connection)
+
+    def _let_go(self, connection: Connection) -> None:
         fd = connection.socket.fileno()
         del self._waiting[fd]
         self._poll.unregister(fd)
         self._busy.add(connection)
-        self._threads.submit(self._serve, connection)
 
-    def _serve_secure(self, connection: Connection, context: ssl.SSLContext) -> None:
+    def _shake_hands(self, connection: Connection) -> None:
         try:
-            connection.socket.settimeout(self.settings.header_seconds)
-            connection.socket = context.wrap_socket(connection.socket, server_side=True)
+            connection.shake_hands()
+        except ssl.SSLWantReadError:
+            # Also here, for a byte in time could hide us from every sweep.
+            connection.closing = time.monotonic() > connection.deadline
         except (OSError, ValueError):
             connection.closing = True
-            self._give_back(connection)
-            return
-        self._serve(connection)
+        self._give_back(connection)
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -278,6 +294,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 self._wait_for(connection)
                 if connection.parser.buffer:
                     self._advance(connection)
+        if not self._acceptor.is_watching:
+            self._acceptor.look_again(has_room=self._has_room())
 
     def _close(self, connection: Connection) -> None:
         fd = connection.socket.fileno()
@@ -286,10 +304,11 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         connection.socket.close()
 
 
-def _refuse(connected: socket.socket) -> None:
+def _refuse(connected: socket.socket, listener: Listener) -> None:
     connected.setblocking(False)
     try:
-        connected.send(answers.overloaded())
+        if listener.context is None:
+            connected.send(answers.overloaded())
     except OSError:
         pass
     finally:

@@ -5,76 +5,85 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from icap_server.acceptor import Listener
 from icap_server.blocked import Blocked
-from icap_server.server import InkgateServer, Listener
+from icap_server.descriptors import connections_within
+from icap_server.readiness import say_ready
+from icap_server.sections import Sections, load_sections
+from icap_server.server import InkgateServer
 from icap_server.service import Log, Service
-from icap_server.settings import IcapSettings
+from icap_server.vacancy import Vacancy
 from rules.live.ruleset import RuleSet
-from rules.settings import SettingsError, load_section, resolve
 from sightings.incident import new_incident
 from sightings.recorder import Recorder
-from squid_conf.settings import SquidSettings
 
 
-def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
-    """The server's side of TLS.
+class Inherited(NamedTuple):
+    """Descriptors that the supervisor hands down.
 
-    Raises:
-        SettingsError: certificate or key cannot be used.
+    Attributes:
+        plain: listening sockets for plain ICAP.
+        secure: the same for ICAP over TLS.
+        vacancy: the file with all workers' locks.
+        ready: where to say that this worker serves.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate = resolve(config, settings.tls_certificate)
-    key = resolve(config, settings.tls_key)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            config,
-            f"[icap] tls_certificate and tls_key cannot be used ({error.strerror or 'not PEM'})",
-            "give two PEM files that this user can read",
-        ) from None
-    return context
+
+    plain: Sequence[int]
+    secure: Sequence[int]
+    vacancy: int
+    ready: int
 
 
-def run_worker(config: Path, plain: Sequence[int], secure: Sequence[int], log: Log) -> None:
+def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
     """Serve until SIGTERM, or until the supervisor is gone.
 
     Args:
         config: the settings file.
-        plain: descriptors of listening sockets for plain ICAP.
-        secure: the same for ICAP over TLS.
+        inherited: what the supervisor hands down.
         log: takes one line without secrets.
 
     Raises:
         SettingsError: the settings cannot be used.
     """
-    settings = load_section(config, "icap", IcapSettings)
-    listeners = [Listener(socket.socket(fileno=fd)) for fd in plain]
-    if secure:
-        context = tls_context(config, settings)
-        listeners += [Listener(socket.socket(fileno=fd), context) for fd in secure]
-    service = Service(
-        RuleSet(config, settings.cached_keys, settings.key_cache_mib, log),
-        settings,
-        Recorder(config, log).record,
-        new_incident,
-        log,
-    )
-    pages = load_section(config, "squid_conf", SquidSettings)
-    limit = -(-settings.connections // settings.workers)
-    server = InkgateServer(listeners, service, settings, Blocked(pages, settings.redirect), limit)
-    signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     # A terminal's Ctrl-C and hang-up go to the whole group; the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sections = load_sections(config, secure=bool(inherited.secure))
+    recorder = Recorder(config, log)
+    service = _service(config, sections, recorder, log)
+    limit = connections_within(-(-sections.icap.connections // sections.icap.workers), log)
+    server = _server(sections, inherited, service, limit)
+    signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     _end_with_parent(server)
-    server.serve_forever()
-    server.server_close()
+    say_ready(inherited.ready, has_rules=service.state.matcher is not None)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+        # Not left to atexit, before which Python waits for every thread of a pool.
+        recorder.flush()
+
+
+def _service(config: Path, sections: Sections, recorder: Recorder, log: Log) -> Service:
+    settings = sections.icap
+    rules = RuleSet(config, settings.cached_keys, settings.key_cache_mib, log)
+    return Service(rules, settings, recorder.record, new_incident, log)
+
+
+def _server(
+    sections: Sections, inherited: Inherited, service: Service, limit: int
+) -> InkgateServer:
+    settings = sections.icap
+    listeners = [Listener(socket.socket(fileno=fd)) for fd in inherited.plain]
+    listeners += [Listener(socket.socket(fileno=fd), sections.context) for fd in inherited.secure]
+    blocked = Blocked(sections.pages, settings.redirect)
+    vacancy = Vacancy(inherited.vacancy)
+    return InkgateServer(listeners, service, settings, blocked, limit, vacancy)
 
 
 def _end_with_parent(server: InkgateServer) -> None:

@@ -8,6 +8,7 @@ what is recognised here, that one would read in the same way (a test holds them 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 # Fields that change how a message is framed are only known in their places, so no line
@@ -24,14 +25,22 @@ _COMMON: Final = re.compile(
     + rb"\r\n"
 )
 _OPTION: Final = re.compile(rb"\r\n(allow|preview):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-_AGENT: Final = re.compile(rb"\r\nuser-agent:([^\r\n]*)\r\n", re.IGNORECASE)
+_AGENT: Final = b"\r\nuser-agent:"
+# Every line that the parser takes for a User-Agent, however it is spelled.
+_ANY_AGENT: Final = re.compile(rb"\r\n\s*user-agent\s*:", re.IGNORECASE)
+_AGENT_NAME: Final = b"user-agent"
 _ALLOWED: Final = re.compile(rb"(?:[^,]*,)*[ \t]*204[ \t]*(?:,.*)?")
 _HOST: Final = re.compile(
     # With an empty authority the host is what stands after any number of slashes.
     rb"(?!CONNECT )[!-~]+ [A-Za-z]+://[A-Za-z0-9_\[][!-.0-~\x80-\xff]*(?=/| HTTP/)"
     rb"(?=[^\r\n]* HTTP/[^ \r\n]*\r\n)"
 )
-_END: Final = b"\r\n\r\n"
+# A head has one empty line, at its end; how a lenient reader sees one.
+_EMPTY_LINE: Final = b"\n\r\n"
+_BARE_EMPTY_LINE: Final = b"\n\n"
+_CR: Final = 13
+# More are repeated ones.
+_MOST_OPTIONS: Final = 2
 _PREVIEWED: Final = b"0\r\n\r\n"
 # Beyond this a host's spelling is not worth remembering.
 _MAX_KEY: Final = 300
@@ -43,25 +52,31 @@ class Common(NamedTuple):
     Attributes:
         end: its length.
         host: the request's method and URI up to the path: what decides the host.
-        start: where the HTTP request begins.
-        headers_end: where the HTTP request's head ends.
+        agent: the User-Agent header's value, or empty.
     """
 
     end: int
     host: bytes
-    start: int
-    headers_end: int
+    agent: bytes
 
 
-def recognise(data: bytes | bytearray) -> Common | None:
-    """The message at the beginning of the data, if it is whole and of the common kind."""
+def recognise(data: bytes, *, agents: bool = True) -> Common | None:
+    """The message at the beginning of the data, if it is whole and of the common kind.
+
+    Args:
+        data: what the connection gave.
+        agents: whether User-Agent matters. Without, it is not read.
+    """
     found = _COMMON.match(data)
     if found is None:
         return None
     _, body, length, _ = found.groups()
     start = found.end()
     end = headers_end = start + int(length)
-    allow, preview = _options(data, start)
+    options = _OPTION.findall(data, 0, start)
+    if len(options) > _MOST_OPTIONS:
+        return None
+    allow, preview = _options(tuple(options))
     if body == b"null":
         # 204 needs leave, or a preview (Squid announces one of a body that is not there).
         if not allow and not preview:
@@ -70,21 +85,39 @@ def recognise(data: bytes | bytearray) -> Common | None:
         return None
     else:
         end += len(_PREVIEWED)
-    if data.find(_END, start, headers_end) != headers_end - 4 or len(data) < end:
+    if (
+        len(data) < end
+        or data.find(_EMPTY_LINE, start) != headers_end - 3
+        or data.find(_BARE_EMPTY_LINE, start, headers_end) >= 0
+        or data[headers_end - 4] != _CR
+    ):
         return None
     host = host_of(data, start, headers_end)
-    return None if host is None else Common(end, host, start, headers_end)
+    agent = _user_agent(data, start, headers_end) if agents else b""
+    return None if host is None or agent is None else Common(end, host, agent)
 
 
-def user_agent(data: bytes | bytearray, common: Common) -> bytes:
-    """The first User-Agent header's value, or empty."""
-    found = _AGENT.search(data, common.start, common.headers_end)
-    return found[1].strip(b" \t") if found else b""
+def _user_agent(data: bytes, start: int, end: int) -> bytes | None:
+    """The User-Agent header's value, empty without one; None if that is not plain to see."""
+    head = data[start:end]
+    lower = head.lower()
+    at = lower.find(_AGENT)
+    # Nearly every request names it once; only others are worth a closer look.
+    if lower.count(_AGENT_NAME) != (at >= 0) and len(_ANY_AGENT.findall(head)) != (at >= 0):
+        return None
+    if at < 0:
+        return b""
+    value = head[at + len(_AGENT) : head.find(b"\r\n", at + 2)].strip(b" \t")
+    return None if b"\n" in value or b"\r" in value else value
 
 
-def _options(data: bytes | bytearray, end: int) -> tuple[bool, bool]:
-    """Whether 204 is allowed and whether there is a preview of nothing; both at most once."""
-    found = [(name.lower(), value.strip(b" \t")) for name, value in _OPTION.findall(data, 0, end)]
+@lru_cache(maxsize=16)
+def _options(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bool, bool]:
+    """Whether 204 is allowed and whether there is a preview of nothing; both at most once.
+
+    Remembered, because a client says the same with every message.
+    """
+    found = [(name.lower(), value.strip(b" \t")) for name, value in fields]
     options = dict(found)
     if len(options) != len(found) or options.get(b"preview", b"0") != b"0":
         return False, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -11,6 +12,8 @@ from icap_server.protocol.head import Head, parse_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _END: Final = b"\r\n\r\n"
+# What ends a head for a reader that does not insist on CRLF (RFC 7230, section 3.5).
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 
 
 class Message(NamedTuple):
@@ -103,9 +106,16 @@ def _cut(head: Head, data: bytes) -> dict[bytes, bytes]:
     blocks = {}
     for section, following in pairwise(head.sections):
         block = data[section.offset : following.offset]
-        # An offset that points anywhere else than behind an empty line would let two
-        # readers see two different messages.
-        if block.find(_END) != len(block) - len(_END):
+        if not _is_one_head(block):
             raise ProtocolError(400, "Encapsulated does not fit what it describes")
         blocks[section.name] = block
     return blocks
+
+
+def _is_one_head(block: bytes) -> bool:
+    """Whether an empty line is at its end and nowhere before (section 4.4.1).
+
+    Anything else would let two readers see two different messages.
+    """
+    found = _EMPTY_LINE.search(block)
+    return found is not None and found.end() == len(block) and block.endswith(_END)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.icap import chunked, http_request, options, reqmod, respmod
 
 from icap_server.protocol.chunks import End, encode_chunk
-from icap_server.protocol.common_case import host_of, recognise, user_agent
+from icap_server.protocol.common_case import Common, host_of, recognise
 from icap_server.protocol.errors import ProtocolError
 from icap_server.protocol.http import parse_request, parse_response
 from icap_server.protocol.parser import Event, Message, MessageParser
@@ -19,6 +19,7 @@ POST = http_request("http://fine.example/form", "POST")
 SEEDS = [
     reqmod(http_request(), allow="204, trailers", preview=0),
     reqmod(http_request(User_Agent="Agent/1")),
+    reqmod(http_request(USER_AGENT=" Agent/1 ", User_Agent="Agent/2")),
     reqmod(POST, b"0\r\n\r\n", preview=0),
     reqmod(POST, b"0; ieof\r\n\r\n", preview=0),
     reqmod(POST, chunked(b"hello", 2), allow=""),
@@ -29,6 +30,7 @@ SEEDS = [
 
 
 PIECES = [b"\r\n", b"\r", b"\n", b"\0", b":", b"=", b"0", b"-1", b" ", b"ieof", b"Preview: 0\r\n"]
+PIECES += [b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\nUser-Agent: x", b"\t", b"\v"]
 
 
 def events(data: bytes, cuts: list[int]) -> list[Event | str]:
@@ -54,21 +56,7 @@ def mutated(choose: random.Random) -> bytes:
     data = bytearray(b"".join(choose.choice(SEEDS) for _ in range(choose.randrange(1, 3))))
     for _ in range(choose.randrange(4)):
         at = choose.randrange(len(data))
-        piece = choose.choice(
-            [
-                b"\r\n",
-                b"\r",
-                b"\n",
-                b"\0",
-                b":",
-                b"=",
-                b"0",
-                b"-1",
-                b" ",
-                b"ieof",
-                b"Preview: 0\r\n",
-            ]
-        )
+        piece = choose.choice(PIECES)
         if choose.random() < 0.4:
             del data[at : at + choose.randrange(1, 20)]
         elif choose.random() < 0.6:
@@ -93,6 +81,26 @@ def test_hundred_thousand_fuzzed_messages_give_the_same_however_they_are_cut() -
             assert isinstance(event, str | bytes | Message | End)
 
 
+def read_alike(data: bytes, common: Common) -> None:
+    """Hold the parser to what the fast path has seen."""
+    parser = MessageParser()
+    parser.feed(data[: common.end])
+    message = parser.next()
+    assert isinstance(message, Message)
+    head = message.head
+    assert (head.method, head.service, head.close) == (b"REQMOD", "reqmod", False)
+    if head.has_body:
+        assert head.preview == 0
+        assert parser.next() == End(ieof=False)
+    else:
+        assert head.allow_204 or head.preview == 0
+    assert not parser.buffer
+    assert parser.at_start
+    assert host_of(message.request, 0, len(message.request)) == common.host
+    agent = parse_request(message.request).user_agent
+    assert agent.encode("utf-8", "surrogateescape") == common.agent
+
+
 def test_common_case_is_read_as_the_parser_reads_it() -> None:
     choose = random.Random(12)
     recognised = 0
@@ -102,23 +110,81 @@ def test_common_case_is_read_as_the_parser_reads_it() -> None:
         if common is None:
             continue
         recognised += 1
-        parser = MessageParser()
-        parser.feed(data[: common.end])
-        message = parser.next()
-        assert isinstance(message, Message)
-        head = message.head
-        assert (head.method, head.service, head.close) == (b"REQMOD", "reqmod", False)
-        if head.has_body:
-            assert head.preview == 0
-            assert parser.next() == End(ieof=False)
-        else:
-            assert head.allow_204 or head.preview == 0
-        assert not parser.buffer
-        assert parser.at_start
-        assert host_of(message.request, 0, len(message.request)) == common.host
-        agent = parse_request(message.request).user_agent
-        assert agent.encode("utf-8", "surrogateescape") == user_agent(data, common)
+        read_alike(data, common)
     assert recognised > 5000
+
+
+SPACE = st.text(" \t\v\f\r\n", max_size=2)
+AGENTS = st.builds(
+    lambda before, name, after, value: f"{before}{name}{after}:{value}",
+    SPACE,
+    st.sampled_from(["User-Agent", "user-agent", "USER-AGENT", "User-Agents", "X-User-Agent", "X"]),
+    SPACE,
+    st.text(" \t\v\r\n:aé", max_size=5),
+)
+
+
+@given(st.lists(AGENTS, max_size=4))
+@settings(deadline=None, max_examples=3000)
+def test_attack_user_agents_are_never_read_in_two_ways(lines: list[str]) -> None:
+    head = "\r\n".join(["GET http://fine.example/ HTTP/1.1", *lines, "", ""]).encode()
+    data = reqmod(head, preview=0)
+    common = recognise(data)
+    if common is not None:
+        read_alike(data, common)
+    if (common := recognise(data, agents=False)) is not None:
+        assert common.agent == b""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "User-Agent:\r\nUser-Agent: Evil",
+        "User-Agent: a\r\nUser-Agent: Evil",
+        "User-Agent : Evil",
+        "User-Agent\t: Evil",
+        " User-Agent: Evil",
+        "X: y\r\n\tUser-Agent: Evil",
+        "User-Agent: Evil\rX: y",
+        "User-Agent: Evil\nX: y",
+        "\x0buser-agent\x0c: Evil",
+    ],
+)
+def test_attack_odd_user_agents_are_left_to_the_parser(lines: str) -> None:
+    head = f"GET http://fine.example/ HTTP/1.1\r\n{lines}\r\n\r\n".encode()
+    assert recognise(reqmod(head)) is None
+    assert recognise(reqmod(head), agents=False) is not None or b"\n\n" in head
+
+
+@pytest.mark.parametrize("name", ["X-User-Agent: x", "User-Agents: x", "Accept: User-Agent: x"])
+def test_fields_that_only_look_like_a_user_agent_are_none(name: str) -> None:
+    head = f"GET http://fine.example/ HTTP/1.1\r\n{name}\r\nUser-Agent: Fine\r\n\r\n".encode()
+    common = recognise(reqmod(head))
+    assert common is not None
+    assert common.agent == b"Fine"
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"abc",
+        b"\r\n\r",
+        b"\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\n\n",
+        b"HTTP/1.1 200 OK\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nA: b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\n\nC: d\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\n\r\nC: d\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n\r\n",
+    ],
+)
+def test_attack_section_that_is_not_one_head_is_400(section: bytes) -> None:
+    (found,) = events(respmod(http_request(), section, chunked(b"x")), [])
+    assert str(found).startswith("400")
+    request = section.replace(b"HTTP/1.1 200 OK", b"GET http://fine.example/ HTTP/1.1")
+    assert str(events(reqmod(request), [])[0]).startswith("400")
+    assert recognise(reqmod(request)) is None
 
 
 @pytest.mark.parametrize("fields", ["A: b\r\n" * 3000, "Preview:0\r\n" * 2000, "a:" * 20000])

@@ -1,0 +1,115 @@
+"""The listening sockets, and when a worker looks at them."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from icap_server.vacancy import Vacancy
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+class Listener:
+    """A listening socket.
+
+    Args:
+        listening: bound and listening; shared with the other workers.
+        context: for TLS, or None.
+    """
+
+    def __init__(self, listening: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        listening.setblocking(False)
+        self.socket = listening
+        self.context = context
+
+
+class NoDescriptorsError(Exception):
+    """No file descriptor is left for a connection: this process or the system has no more."""
+
+
+class Acceptor:
+    """Takes connections, or leaves them in the kernel's queue to the other workers.
+
+    Args:
+        poll: the loop's.
+        listeners: where clients come from.
+        vacancy: what the other workers say.
+
+    Attributes:
+        listeners: by their descriptors.
+    """
+
+    def __init__(self, poll: select.epoll, listeners: Sequence[Listener], vacancy: Vacancy) -> None:
+        self.listeners = {one.socket.fileno(): one for one in listeners}
+        self._poll = poll
+        self._vacancy = vacancy
+        self._watched: list[int] = []
+        self._paused_until = 0.0
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether connections are taken."""
+        return bool(self._watched)
+
+    def look_again(self, *, has_room: bool) -> None:
+        """Look at the listening sockets, if this is the worker to do so.
+
+        To be called now and then. The kernel wakes up one worker for a connection; if
+        that one leaves it, another finds it by looking again.
+        """
+        if not self.listeners or time.monotonic() < self._paused_until:
+            return
+        self._unwatch()
+        self._vacancy.tell(has_room=has_room)
+        if has_room or not self._vacancy.elsewhere():
+            self._watch()
+
+    def leave_to_others(self) -> bool:
+        """Stop looking, if another worker has room; this one has none."""
+        self._vacancy.tell(has_room=False)
+        if not self._vacancy.elsewhere():
+            return False
+        self._unwatch()
+        return True
+
+    def pause(self) -> None:
+        """Look away for a moment: a connection that cannot be taken would wake us on and on."""
+        self._paused_until = time.monotonic() + _PAUSE_SECONDS
+        self._vacancy.tell(has_room=False)
+        self._unwatch()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._vacancy.tell(has_room=False)
+        self._unwatch()
+        self.listeners.clear()
+
+    def accept(self, listener: Listener) -> tuple[socket.socket, Any] | None:
+        """The next connection with its peer's address; None if it is gone.
+
+        Raises:
+            NoDescriptorsError: it cannot be taken, and waits on.
+        """
+        try:
+            return listener.socket.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise NoDescriptorsError from None
+            # Another worker was faster, or the client is gone again.
+            return None
+
+    def _watch(self) -> None:
+        for fd in self.listeners:
+            # Of the workers that wait for a client only one wakes up.
+            self._poll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._watched.append(fd)
+
+    def _unwatch(self) -> None:
+        while self._watched:
+            self._poll.unregister(self._watched.pop())

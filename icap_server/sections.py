@@ -1,0 +1,66 @@
+"""What a worker needs of inkgate.toml: read and checked as a whole, before anything starts."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from icap_server.settings import IcapSettings
+from rules.settings import RulesSettings, SettingsError, load_section, resolve
+from sightings.settings import SightingsSettings
+from squid_conf.settings import SquidSettings
+
+
+class Sections(NamedTuple):
+    """The settings of a worker.
+
+    Attributes:
+        icap: section `[icap]`.
+        pages: section `[squid_conf]`, for the blocked page.
+        context: for ICAP over TLS, or None.
+    """
+
+    icap: IcapSettings
+    pages: SquidSettings
+    context: ssl.SSLContext | None
+
+
+def load_sections(config: Path, *, secure: bool = False) -> Sections:
+    """Read the settings; sections that others read later are checked as well.
+
+    Args:
+        config: the settings file.
+        secure: TLS is spoken whatever `tls_listen` says now.
+
+    Raises:
+        SettingsError: some of it cannot be used.
+    """
+    icap = load_section(config, "icap", IcapSettings)
+    pages = load_section(config, "squid_conf", SquidSettings)
+    # The rule set and the recorder would go on without theirs, for the helper's sake.
+    load_section(config, "rules", RulesSettings)
+    load_section(config, "sightings", SightingsSettings)
+    context = tls_context(config, icap) if secure or icap.tls_listen else None
+    return Sections(icap, pages, context)
+
+
+def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
+    """The server's side of TLS.
+
+    Raises:
+        SettingsError: certificate or key cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate = resolve(config, settings.tls_certificate)
+    key = resolve(config, settings.tls_key)
+    try:
+        # With a password at hand, OpenSSL does not ask the terminal for one.
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            config,
+            f"[icap] tls_certificate and tls_key cannot be used ({error.strerror or 'not PEM'})",
+            "give two PEM files that this user can read",
+        ) from None
+    return context

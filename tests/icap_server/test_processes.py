@@ -1,0 +1,320 @@
+"""The supervisor and its workers: damaged settings, full workers, no descriptors, the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.icap import Icap, http_request, options, read_answer, reqmod
+from support.installation import BIN, Installation, attribute
+from support.squid import free_port
+
+LISTED = reqmod(http_request("http://listed.example/"))
+POST = http_request("http://fine.example/form", "POST")
+UNFINISHED = reqmod(POST, b"5\r\nab")
+
+# What is damaged: what is replaced in inkgate.toml by what, and what the log has to say.
+DAMAGES = [
+    ("ttl = 2\n", "ttl = -1\n", "[squid_conf] ttl and negative_ttl lie between"),
+    ("ttl = 2\n", "tll = 2\n", "[squid_conf] Object contains unknown field `tll`"),
+    ("[rules]\n", "[rules]\nepsilon = 7\n", "[rules] epsilon lies above 0"),
+    ("[sightings]\n", "[sightings]\nkeep_days = 0\n", "[sightings] keep_days and keep_mib"),
+    ("[icap]\n", "[icap]\nconnections = 0\n", "[icap] connections lies between"),
+    ("[icap]\n", "[icap\n", "is not TOML"),
+    (
+        "[icap]\n",
+        '[icap]\ntls_listen = "127.0.0.1:1"\ntls_certificate = "none"\ntls_key = "none"\n',
+        "[icap] tls_certificate and tls_key cannot be used",
+    ),
+]
+
+
+@pytest.fixture
+def installation() -> Iterator[Installation]:
+    made = Installation()
+    made.add("listed", attribute("domain", "listed.example"))
+    made.refresh()
+    yield made
+    made.close()
+
+
+def until(happened: Callable[[], object], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def kept(server: Icap) -> list[str]:
+    return [line for line in server.log.splitlines() if "the old settings stay in use" in line]
+
+
+def refuse_to_reload(server: Icap, times: int) -> str:
+    """Send SIGHUP, which must change nothing; the line that says why."""
+    workers = server.workers()
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: len(kept(server)) == times)
+    assert server.workers() == workers or set(workers) < set(server.workers())
+    assert server.ask(LISTED).http_status == 403
+    return kept(server)[-1]
+
+
+def test_fault_hang_up_with_a_damaged_section_keeps_the_workers(
+    installation: Installation,
+) -> None:
+    server = Icap(installation, workers=2)
+    try:
+        workers = server.workers()
+        sound = installation.config.read_text()
+        for times, (old, new, said) in enumerate(DAMAGES, 1):
+            assert old in sound
+            installation.config.write_text(sound.replace(old, new))
+            line = refuse_to_reload(server, times)
+            assert f"{installation.config}: {said}" in line
+            assert "correct that" in line or "give two PEM files" in line
+        assert server.workers() == workers
+        installation.config.write_text(sound.replace("workers = 2", "workers = 1"))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(server.workers()) == 1)
+        assert not set(workers) & set(server.workers())
+        assert server.ask(LISTED).http_status == 403
+        assert len(kept(server)) == len(DAMAGES)
+    finally:
+        server.close()
+
+
+def test_fault_hang_up_that_would_lose_the_rules_keeps_the_workers(
+    installation: Installation,
+) -> None:
+    server = Icap(installation)
+    try:
+        sound = installation.config.read_text()
+        installation.config.write_text(sound.replace('installed = "rules"', 'installed = "none"'))
+        assert "cannot open the rules" in refuse_to_reload(server, 1)
+        assert server.log.count("none") >= 1
+        until(lambda: len(server.workers()) == 1)
+    finally:
+        server.close()
+
+
+def kill_next(server_pid: int, before: list[int]) -> None:
+    """Kill the next worker as soon as it is there, long before it can serve."""
+    children = Path(f"/proc/{server_pid}/task/{server_pid}/children")
+    new: set[int] = set()
+
+    def came() -> bool:
+        new.update({int(pid) for pid in children.read_text().split()} - set(before))
+        return bool(new)
+
+    end = time.monotonic() + 15
+    while not came():
+        assert time.monotonic() < end
+    for pid in new:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_fault_new_worker_that_dies_before_it_serves_replaces_nobody(
+    installation: Installation,
+) -> None:
+    server = Icap(installation)
+    try:
+        workers = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        kill_next(server.process.pid, workers)
+        until(lambda: kept(server))
+        assert "ended before it could serve" in kept(server)[0]
+        until(lambda: server.workers() == workers)
+        assert server.ask(LISTED).http_status == 403
+    finally:
+        server.close()
+
+
+def start(installation: Installation) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [BIN / "inkgate-icap", "--config", installation.config],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_fault_first_workers_that_die_end_the_server_with_the_reason(
+    installation: Installation,
+) -> None:
+    with installation.config.open("a") as file:
+        file.write(f'[icap]\nlisten = "127.0.0.1:{free_port()}"\n')
+    process = start(installation)
+    kill_next(process.pid, [])
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "ended before it could serve" in said
+    assert "listening on" not in said
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), DAMAGES)
+def test_fault_damaged_section_at_start_ends_the_server_with_the_reason(
+    installation: Installation, old: str, new: str, reason: str
+) -> None:
+    text = installation.config.read_text() + f'[icap]\nlisten = "127.0.0.1:{free_port()}"\n'
+    installation.config.write_text(text.replace(old, new))
+    process = start(installation)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert f"{installation.config}: {reason}" in line
+
+
+def test_fault_settings_that_break_between_supervisor_and_worker_are_said_once(
+    installation: Installation,
+) -> None:
+    server = Icap(installation, workers=2)
+    try:
+        time.sleep(1.1)
+        sound = installation.config.read_text()
+        installation.config.write_text(sound.replace("[icap]\n", "[icap]\nidle_seconds = 0\n"))
+        first, _ = server.workers()
+        os.kill(first, signal.SIGKILL)
+        until(lambda: "status 2 (" in server.log)
+        assert "[icap] idle_seconds lies between" in server.log
+        installation.config.write_text(sound)
+        until(lambda: len(server.workers()) == 2)
+        assert server.ask(LISTED).http_status == 403
+        assert server.log.count("idle_seconds") <= 2
+    finally:
+        server.close()
+
+
+def listed_incidents(installation: Installation) -> set[str]:
+    done = installation.run("inkgate-sightings", "list", "--json")
+    return {json.loads(line)["incident"] for line in done.stdout.splitlines()}
+
+
+def test_fault_sigterm_loses_nothing_of_the_journal(installation: Installation) -> None:
+    server = Icap(installation, "stop_seconds = 0\n", workers=2)
+    told = set()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(40)]
+        # Handlers that wait for the rest of a body must not delay what is to be written.
+        for client in clients[::4]:
+            client.sendall(UNFINISHED)
+        for client in clients[1::2] * 3:
+            client.sendall(LISTED)
+            told.add(read_answer(client).fields["x-inkgate-incident"])
+        server.close()
+    assert server.process.returncode == 0
+    assert len(told) == 60
+    assert listed_incidents(installation) == told
+
+
+def status_of(client: socket.socket) -> int | None:
+    client.settimeout(0.02)
+    try:
+        return int(client.recv(4096).split(b" ")[1])
+    except TimeoutError:
+        return None
+
+
+def occupy(server: Icap, stack: ExitStack) -> socket.socket:
+    """A connection that a handler has, so that it cannot be sent away."""
+    client = stack.enter_context(server.connect())
+    client.sendall(UNFINISHED)
+    time.sleep(0.03)
+    return client
+
+
+def test_full_worker_leaves_connections_to_those_that_have_room(
+    installation: Installation,
+) -> None:
+    server = Icap(installation, "connections = 40\n", workers=4)
+    try:
+        with ExitStack() as stack:
+            busy = [occupy(server, stack) for _ in range(40)]
+            assert [status_of(client) for client in busy] == [None] * 40
+            for _ in range(5):
+                with server.connect() as client:
+                    assert read_answer(client).status == 503
+            # One place in one worker, which may be any.
+            busy[7].close()
+            time.sleep(0.5)
+            with server.connect() as client:
+                client.sendall(options("reqmod"))
+                assert read_answer(client).status == 200
+            for client in busy[:7]:
+                client.sendall(b"cde\r\n0\r\n\r\n")
+                assert read_answer(client).status == 204
+        until(lambda: server.ask(options("reqmod")).status == 200)
+    finally:
+        server.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_fault_no_descriptor_is_left_and_the_worker_does_not_spin(
+    installation: Installation,
+) -> None:
+    server = Icap(installation)
+    try:
+        (worker,) = server.workers()
+        used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+        with ExitStack() as stack:
+            busy = [occupy(server, stack) for _ in range(10)]
+            waiting = [stack.enter_context(server.connect()) for _ in range(5)]
+            until(lambda: "no file descriptor is left" in server.log)
+            before = cpu_seconds(worker)
+            time.sleep(2)
+            assert cpu_seconds(worker) - before < 0.4
+            assert server.log.count("no file descriptor is left") == 1
+            for client in busy[:8]:
+                client.close()
+            for client in waiting:
+                client.sendall(options("reqmod"))
+                assert read_answer(client).status == 200
+        assert server.ask(LISTED).http_status == 403
+    finally:
+        server.close()
+
+
+def test_fault_fewer_descriptors_than_connections_lower_the_cap(
+    installation: Installation,
+) -> None:
+    server = Icap(installation)
+    try:
+        (old,) = server.workers()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: old not in server.workers())
+        assert "open files are limited to 100" in server.log
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(60)]
+            clients[-1].sendall(LISTED)
+            assert read_answer(clients[-1]).http_status == 403
+            assert all(client.recv(1) == b"" for client in clients[:24])
+        assert "no file descriptor is left" not in server.log
+    finally:
+        server.close()
+
+
+def test_limit_of_open_files_is_raised_where_it_may_be(installation: Installation) -> None:
+    server = Icap(installation, "connections = 2000\n")
+    try:
+        (old,) = server.workers()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (256, 4096))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: old not in server.workers())
+        (new,) = server.workers()
+        assert resource.prlimit(new, resource.RLIMIT_NOFILE) == (2064, 4096)
+        assert "open files" not in server.log
+    finally:
+        server.close()
