@@ -243,10 +243,7 @@ def test_full_worker_leaves_connections_to_those_that_have_room(
                     assert read_answer(client).status == 503
             # One place in one worker, which may be any.
             busy[7].close()
-            time.sleep(0.5)
-            with server.connect() as client:
-                client.sendall(options("reqmod"))
-                assert read_answer(client).status == 200
+            until(lambda: server.ask(options("reqmod")).status == 200)
             for client in busy[:7]:
                 client.sendall(b"cde\r\n0\r\n\r\n")
                 assert read_answer(client).status == 204
