@@ -126,9 +126,7 @@ def main() -> None:
     installation = rule_sets.make(options.rules)
     contenders: dict[str, tuple[Command, Line]] = {"inkgate": (command(installation), our_line)}
     with tempfile.TemporaryDirectory() as folder:
-        clear = rule_sets.clear_text(options.rules)
-        peer = squidguard(Path(folder), clear.domains, clear.urls)
-        if peer:
+        if peer := their_command(Path(folder), options.rules):
             contenders["squidGuard"] = (peer, squidguard_line)
         measured = rates(contenders, options.runs)
     waited = waits(command(installation), options.runs)
@@ -145,6 +143,11 @@ def main() -> None:
 
 def command(installation: Installation) -> Command:
     return [BIN / "inkgate-helper", "--config", installation.config]
+
+
+def their_command(folder: Path, rules: int) -> Command | None:
+    clear = rule_sets.clear_text(rules)
+    return squidguard(folder, clear.domains, clear.urls)
 
 
 def report(measured: Rates, waited: dict[str, list[dict[str, float]]]) -> None:

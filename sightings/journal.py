@@ -7,7 +7,6 @@ UUIDs say the rest to whoever may ask MISP.
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,20 +14,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sightings.rows import COLUMNS, Row, inserts, row
+
 if TYPE_CHECKING:
     import sqlite3
 
-_COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
-_WIDTH: Final = 10
-_MOST_ROWS: Final = 1 << 11
 _SELECT: Final = f"""
-    SELECT id, origin, {_COLUMNS}, events FROM sightings
+    SELECT id, origin, {COLUMNS}, events FROM sightings
     WHERE id > ? AND time >= ? AND (? IS NULL OR incident = ?) ORDER BY id LIMIT ?
 """  # noqa: S608
 _SELECT_1: Final = _SELECT.replace("id, origin", "id, NULL", 1).replace("events", "'[]'", 1)
 _ALL: Final = -1
-
-Value = str | float | None
 
 
 class JournalError(Exception):
@@ -103,7 +99,11 @@ class Journal:
             JournalError: they were not recorded.
             UnicodeEncodeError: nor were these, since UTF-8 cannot hold one of their texts.
         """
-        self._insert([(None, sighting) for sighting in sightings])
+        self.append_rows([_row_of(sighting) for sighting in sightings])
+
+    def append_rows(self, rows: Sequence[Row]) -> None:
+        """As `append`, of records that `rows.row` made: the way that requests take."""
+        self._insert(rows)
 
     def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
         """Record copies of other journals' records, by origin; those already here stay.
@@ -111,7 +111,7 @@ class Journal:
         Raises:
             JournalError: they were not recorded.
         """
-        self._insert(copies)
+        self._insert([_row_of(sighting, origin) for origin, sighting in copies])
 
     def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
         """Sightings in the order of their recording.
@@ -153,18 +153,18 @@ class Journal:
         with self._lock:
             self._drop()
 
-    def _insert(self, rows: Sequence[tuple[str | None, Sighting]]) -> None:
+    def _insert(self, rows: Sequence[Row]) -> None:
         # Imported here: most helpers run long before their first match.
         from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
 
-        inserts = _inserts(rows)
+        statements = inserts(rows)
         # A statement alone is a transaction by itself.
-        together = transaction if len(inserts) > 1 else contextlib.nullcontext
+        together = transaction if len(statements) > 1 else contextlib.nullcontext
         with self._lock:
             try:
                 connection = self._writer()
                 with failing_as_one_line(self._path), together(connection):
-                    for statement, values in inserts:
+                    for statement, values in statements:
                         connection.execute(statement, values)
             except BaseException:
                 self._drop()
@@ -198,52 +198,29 @@ def records(
     if schema == 0:  # somebody is just making the file
         return
     select = _SELECT_1 if schema == 1 else _SELECT
-    for row in connection.execute(select, (after, since, incident, incident, limit)):
-        yield _record(row)
+    for found in connection.execute(select, (after, since, incident, incident, limit)):
+        yield _record(found)
 
 
-def _inserts(rows: Sequence[tuple[str | None, Sighting]]) -> list[tuple[str, list[Value]]]:
-    return [_insert_of(rows[n : n + _MOST_ROWS]) for n in range(0, len(rows), _MOST_ROWS)]
-
-
-def _insert_of(rows: Sequence[tuple[str | None, Sighting]]) -> tuple[str, list[Value]]:
-    # One statement for all rows: the interpreter's lock changes hands only a few times,
-    # and the threads that answer requests want it. Sizes are powers of two, so that few
-    # statements need be prepared.
-    size = 1 << (len(rows) - 1).bit_length()
-    values: list[Value] = []
-    for origin, sighting in rows:
-        values += _values(origin, sighting)
-    values += [None] * (_WIDTH * (size - len(rows)))
-    return _statement(size), values
-
-
-@functools.cache
-def _statement(size: int) -> str:
-    row = f"({', '.join('?' * _WIDTH)})"
-    return (
-        f"INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin) "  # noqa: S608 (our own words)
-        f"SELECT * FROM (VALUES {', '.join([row] * size)}) WHERE column1 IS NOT NULL"
-    )
-
-
-def _values(origin: str | None, sighting: Sighting) -> tuple[Value, ...]:
-    return (
+def _row_of(sighting: Sighting, origin: str | None = None) -> Row:
+    return row(
         sighting.time,
         sighting.incident,
         sighting.indicator_class,
-        _encode(sighting.attributes).decode(),
+        sighting.attributes,
         sighting.client,
         sighting.method,
         sighting.action,
         sighting.node,
-        _encode(sighting.events).decode(),
+        sighting.events,
         origin,
     )
 
 
-def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str, str]) -> Record:
-    position, origin, time, incident, name, uuids, client, method, action, node, events = row
+def _record(
+    columns: tuple[int, str | None, float, str, str, str, str, str, str, str, str],
+) -> Record:
+    position, origin, time, incident, name, uuids, client, method, action, node, events = columns
     sighting = Sighting(
         time=time,
         incident=incident,
@@ -259,5 +236,4 @@ def _record(row: tuple[int, str | None, float, str, str, str, str, str, str, str
     return Record(position, origin or f"{incident}:{position}", sighting)
 
 
-_encode: Final = msgspec.json.Encoder().encode
 _TEXTS: Final = msgspec.json.Decoder(tuple[str, ...])

@@ -12,13 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from rules.keys import KeyFileError
 from rules.matcher import Match
 from rules.settings import SettingsError, load_section, resolve
 from sightings.clients import Reducer, client_reducer
-from sightings.journal import Journal, JournalError, Sighting
+from sightings.journal import Journal, JournalError
+from sightings.rows import Row, repaired, row
 from sightings.settings import SightingsSettings
 
 # A match that comes alone is committed at once; the next ones within this time share
@@ -45,7 +44,7 @@ class Recorder:
         self._node = socket.gethostname()
         self._path: Path | None = None
         self._reduce: Reducer = str
-        self._waiting: deque[list[Sighting]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[list[Row]] = deque(maxlen=_MOST_WAITING)
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._starting = threading.Lock()
@@ -71,13 +70,13 @@ class Recorder:
             return
         # Made here: Python on two threads at once costs more than the work itself.
         try:
-            sightings = self._sightings(client, method, incident, matches)
+            rows = self._rows(client, method, incident, matches)
         except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
             self._log(f"an incident could not be journalled ({type(error).__name__})")
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped += 1
-        self._waiting.append(sightings)
+        self._waiting.append(rows)
         if not self._wanted.is_set():
             self._wanted.set()
             if self._thread is None:
@@ -125,13 +124,13 @@ class Recorder:
         self._say_dropped()
         return True
 
-    def _append(self, sightings: list[Sighting]) -> None:
+    def _append(self, rows: list[Row]) -> None:
         try:
-            self._open().append(sightings)
+            self._open().append_rows(rows)
         except UnicodeEncodeError:
-            self._open().append([_encodable(sighting) for sighting in sightings])
+            self._open().append_rows([repaired(one) for one in rows])
 
-    def _wait_on(self, batch: list[list[Sighting]]) -> None:
+    def _wait_on(self, batch: list[list[Row]]) -> None:
         """Put a batch back before what came meanwhile; the oldest go if it is too much."""
         room = max(0, _MOST_WAITING - len(self._waiting))
         kept = batch[len(batch) - min(room, len(batch)) :]
@@ -155,22 +154,20 @@ class Recorder:
             self._journal = Journal(self._path)
         return self._journal
 
-    def _sightings(
-        self, client: str, method: str, incident: str, matches: Sequence[Match]
-    ) -> list[Sighting]:
+    def _rows(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> list[Row]:
         now = time.time()
         client = self._reduce(client)
         return [
-            Sighting(
-                time=now,
-                incident=incident,
-                indicator_class=indicator_class,
-                attributes=message.uuids(),
-                events=message.event_ids(),
-                client=client,
-                method=method,
-                action=message.action,
-                node=self._node,
+            row(
+                now,
+                incident,
+                indicator_class,
+                message.uuids(),
+                client,
+                method,
+                message.action,
+                self._node,
+                message.event_ids(),
             )
             for indicator_class, message in matches
         ]
@@ -182,20 +179,3 @@ class Recorder:
             # Whoever asked for hashes does not want addresses.
             self._log(f"clients are not journalled: {error}")
             return lambda _client: ""
-
-
-def _encodable(sighting: Sighting) -> Sighting:
-    """A copy that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
-    return msgspec.structs.replace(
-        sighting,
-        indicator_class=_repaired(sighting.indicator_class),
-        attributes=tuple(map(_repaired, sighting.attributes)),
-        events=tuple(map(_repaired, sighting.events)),
-        client=_repaired(sighting.client),
-        method=_repaired(sighting.method),
-        node=_repaired(sighting.node),
-    )
-
-
-def _repaired(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
