@@ -37,6 +37,7 @@ from squid_conf.settings import SquidSettings
 _STEADY = {"connections": 16, "pause": 15}
 _REGEXES = 1000
 _QUANTILES = ("p50", "p99", "p99.9", "max")
+_PARTS = ("full speed", "steady", "storm", "reload")
 _storms = itertools.count()
 
 Result = dict[str, float]
@@ -221,7 +222,8 @@ def main() -> None:
         action="store_true",
         help="give Squid no addresses, so that it looks all names up in vain",
     )
-    parser.add_argument("--plot", type=Path, help="write a PNG here")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
+    parser.add_argument("--plot", type=Path, help="write a PNG of all parts here")
     options = parser.parse_args()
     machine = describe()
     installation = rule_sets.make(options.rules)
@@ -261,42 +263,50 @@ def measure(
     proxies: list[Proxy], installation: Installation, options: argparse.Namespace
 ) -> dict[str, Results]:
     runs, seconds = options.runs, options.seconds
-    bare, inkgate = proxies[:2]
     warm(proxies)
-    results = {
-        "full speed": in_turns(proxies, runs, lambda p: full_speed(p, seconds)),
-        "steady": in_turns(proxies, runs, lambda p: steady(p, seconds)),
+    parts: dict[str, Callable[[], Results]] = {
+        "full speed": lambda: in_turns(proxies, runs, lambda p: full_speed(p, seconds)),
+        "steady": lambda: in_turns(proxies, runs, lambda p: steady(p, seconds)),
+        "storm": lambda: storms(proxies[:2], options),
+        "reload": lambda: reloads(proxies[1], installation, options),
     }
-    storms: Results = {}
-    for _ in range(runs):
-        for proxy in (bare, inkgate):
-            calm = steady(proxy, seconds)
-            busy, cold = storm(proxy, seconds, options.storm)
+    return {name: parts[name]() for name in options.parts}
+
+
+def storms(proxies: list[Proxy], options: argparse.Namespace) -> Results:
+    results: Results = {}
+    for _ in range(options.runs):
+        for proxy in proxies:
+            calm = steady(proxy, options.seconds)
+            busy, cold = storm(proxy, options.seconds, options.storm)
             for name, result in (("calm", calm), ("storm", busy), ("new names", cold)):
-                storms.setdefault(f"{proxy.name}, {name}", []).append(result)
-    results["storm"] = storms
+                results.setdefault(f"{proxy.name}, {name}", []).append(result)
+    return results
+
+
+def reloads(proxy: Proxy, installation: Installation, options: argparse.Namespace) -> Results:
     root = installation.places.installed
     generations = copies(installation, 3)
     other = new_epoch(installation, options.rules, generations)
-    reloads: Results = {"no reload": [], "reloads": []}
-    for _ in range(runs):
-        reloads["no reload"].append(steady(inkgate, seconds))
-        reloads["reloads"].append(reload(inkgate, seconds, root, generations))
-    reloads["new epoch"] = [reload(inkgate, 15, root, [generations[0], *[other] * 20])]
-    results["reload"] = reloads
+    results: Results = {"no reload": [], "reloads": []}
+    for _ in range(options.runs):
+        # Asking for verdicts is a load, too: both have it.
+        results["no reload"].append(reload(proxy, options.seconds, root, generations[:1]))
+        results["reloads"].append(reload(proxy, options.seconds, root, generations))
+    results["new epoch"] = [reload(proxy, 15, root, [generations[0], *[other] * 20])]
     return results
 
 
 def report(results: dict[str, Results]) -> None:
-    print("full speed, medians")
-    columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_us", "helpers_us", "failed")
-    table(("", *columns), _rows(results["full speed"], columns))
-    print("squid_us, helpers_us: processor time for a request\n")
-    for part in ("steady", "storm", "reload"):
+    if "full speed" in results:
+        print("full speed, medians; squid_us, helpers_us: processor time for a request")
+        columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_us", "helpers_us", "failed")
+        table(("", *columns), _rows(results["full speed"], columns))
+    for part in [part for part in ("steady", "storm", "reload") if part in results]:
         print(f"{part}, medians; ms")
         columns = ("requests_per_second", *_QUANTILES, "failed")
         table(("", *columns), _rows(results[part], columns))
-    runs = [*results["reload"]["reloads"], *results["reload"]["new epoch"]]
+    runs = [run for part in results.get("reload", {}).values() for run in part]
     wrong, asked = (sum(run[key] for run in runs) for key in ("wrong", "asked"))
     print(f"wrong verdicts during reloads: {wrong:.0f} of {asked:.0f}")
 
@@ -324,6 +334,7 @@ def plot(results: dict[str, Results], path: Path) -> None:
             name, median(rates), yerr=[[median(rates) - min(rates)], [max(rates) - median(rates)]]
         )
     axes[0].set_title("requests/s, bare Squid = 1")
+    axes[0].tick_params(axis="x", rotation=20)
     for axis, part in zip(axes[1:], ("steady", "storm"), strict=True):
         for name, runs in results[part].items():
             axis.plot(
