@@ -35,8 +35,7 @@ from rules.live.derivers import Derivers
 from rules.live.ruleset import RuleSet
 from rules.live.verdicts import Findings
 
-# What Squid writes at a time is shorter, and a buffer of this size stays in the processor's
-# cache.
+# A larger buffer is slower for a line alone, a smaller one for many (docs/decisions/0044).
 READ_BYTES: Final = 1 << 14
 # One line of so many batches tells what is hot.
 _SAMPLED: Final = 16
