@@ -103,7 +103,21 @@ class Journal:
 
     def append_rows(self, rows: Sequence[Row]) -> None:
         """As `append`, of records that `rows.row` made: the way that requests take."""
-        self._insert(rows)
+        # Imported here: most helpers run long before their first match.
+        from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
+
+        statements = inserts(rows)
+        # A statement alone is a transaction by itself.
+        together = transaction if len(statements) > 1 else contextlib.nullcontext
+        with self._lock:
+            try:
+                connection = self._writer()
+                with failing_as_one_line(self._path), together(connection):
+                    for statement, values in statements:
+                        connection.execute(statement, values)
+            except BaseException:
+                self._drop()
+                raise
 
     def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
         """Record copies of other journals' records, by origin; those already here stay.
@@ -111,7 +125,7 @@ class Journal:
         Raises:
             JournalError: they were not recorded.
         """
-        self._insert([_row_of(sighting, origin) for origin, sighting in copies])
+        self.append_rows([_row_of(sighting, origin) for origin, sighting in copies])
 
     def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
         """Sightings in the order of their recording.
@@ -152,23 +166,6 @@ class Journal:
         """Close the file; the next `append` opens it again."""
         with self._lock:
             self._drop()
-
-    def _insert(self, rows: Sequence[Row]) -> None:
-        # Imported here: most helpers run long before their first match.
-        from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
-
-        statements = inserts(rows)
-        # A statement alone is a transaction by itself.
-        together = transaction if len(statements) > 1 else contextlib.nullcontext
-        with self._lock:
-            try:
-                connection = self._writer()
-                with failing_as_one_line(self._path), together(connection):
-                    for statement, values in statements:
-                        connection.execute(statement, values)
-            except BaseException:
-                self._drop()
-                raise
 
     def _writer(self) -> sqlite3.Connection:
         from sightings.database import open_writer  # noqa: PLC0415
