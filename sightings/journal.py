@@ -106,7 +106,7 @@ class Journal:
         # Imported here: most helpers run long before their first match.
         from sightings.database import failing_as_one_line, transaction  # noqa: PLC0415
 
-        statements = inserts(rows)
+        statements = list(inserts(rows))
         # A statement alone is a transaction by itself.
         together = transaction if len(statements) > 1 else contextlib.nullcontext
         with self._lock:

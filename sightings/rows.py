@@ -6,7 +6,8 @@ Every request that matches pays for this, so it is done once, where the match is
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -58,21 +59,18 @@ def repaired(one: Row) -> Row:
     return (time, *(text.encode("utf-8", "replace").decode() for text in texts), origin)  # type: ignore[return-value]
 
 
-def inserts(rows: Sequence[Row]) -> list[Statement]:
-    """Statements that insert the rows, with their values."""
-    return [_insert(rows[n : n + _MOST_ROWS]) for n in range(0, len(rows), _MOST_ROWS)]
+def inserts(rows: Sequence[Row]) -> Iterator[Statement]:
+    """Statements that insert the rows, with their values.
 
-
-def _insert(rows: Sequence[Row]) -> Statement:
-    # One statement for all rows: the interpreter's lock changes hands only a few times,
-    # and the threads that answer requests want it. Sizes are powers of two, so that few
-    # statements need be prepared.
-    size = 1 << (len(rows) - 1).bit_length()
-    values: list[str | float | None] = []
-    for one in rows:
-        values += one
-    values += [None] * (_WIDTH * (size - len(rows)))
-    return _statement(size), values
+    Each takes a power of two of rows, so that few different ones need be prepared, and
+    each takes many: at every statement the interpreter's lock changes hands, and the
+    threads that answer requests want it.
+    """
+    done = 0
+    while left := len(rows) - done:
+        size = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
+        yield _statement(size), [*chain.from_iterable(rows[done : done + size])]
+        done += size
 
 
 @functools.cache
@@ -80,5 +78,5 @@ def _statement(size: int) -> str:
     one = f"({', '.join('?' * _WIDTH)})"
     return (
         f"INSERT OR IGNORE INTO sightings ({COLUMNS}, events, origin) "  # noqa: S608 (our own words)
-        f"SELECT * FROM (VALUES {', '.join([one] * size)}) WHERE column1 IS NOT NULL"
+        f"VALUES {', '.join([one] * size)}"
     )
