@@ -1,11 +1,14 @@
 """End to end through real Squids: bare, with inkgate, and with what does the same or nothing.
 
 wrk sends absolute URLs (20,000 hosts, Zipf), nginx answers behind the proxies. All
-Squids run all the time and are loaded in turns. Four parts:
+Squids run all the time and are loaded in turns. Five parts, all with warm caches:
 
-- full speed: as many requests as go through, with warm caches;
+- full speed: as many requests as go through;
+- distant: as many as 128 clients get through that pause for 10 to 30 ms, of servers that
+  are 20 ms away;
 - steady: a fixed load below that, for the time that a request takes;
-- storm: the steady load while other clients ask for new names all the time;
+- storm: the steady load while other clients ask for new names all the time, at several
+  rates; for bare Squid also while a process beside it derives as much;
 - reload: the steady load while generations are exchanged, and while the epoch is.
 
 The null helper answers everything with ERR at once: what Squid needs for the asking alone.
@@ -16,17 +19,21 @@ URLs and dstdomain all of the domains.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import rule_sets
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line, squidguard
-from harness.proxies import Load, Origin, Proxy, folder_for_squid
+from harness.proxies import NEW_NAMES, Load, Origin, Proxy, folder_for_squid
 from support.installation import BIN, Installation
 from support.squid import Reply
 
@@ -35,10 +42,13 @@ from squid_conf.fragment import fragment
 from squid_conf.settings import SquidSettings
 
 _STEADY = {"connections": 16, "pause": 15}
+_DISTANT = {"connections": 128, "pause": 20, "path": "distant"}
 _REGEXES = 1000
+# What a storm does to other requests is little beside how much runs differ.
+_STORMS_PER_RUN = 2
 _QUANTILES = ("p50", "p99", "p99.9", "max")
-_PARTS = ("full speed", "steady", "storm", "reload")
-_storms = itertools.count()
+_PARTS = ("full speed", "distant", "steady", "storm", "reload")
+_new_names = itertools.count()
 
 Result = dict[str, float]
 Results = dict[str, list[Result]]
@@ -101,8 +111,16 @@ def in_turns(proxies: list[Proxy], runs: int, load: Callable[[Proxy], Result]) -
 
 
 def full_speed(proxy: Proxy, seconds: float) -> Result:
+    return _with_cpu(proxy, lambda: Load(proxy.port, seconds).result())
+
+
+def distant(proxy: Proxy, seconds: float) -> Result:
+    return _with_cpu(proxy, lambda: Load(proxy.port, seconds, **_DISTANT).result())  # type: ignore[arg-type]
+
+
+def _with_cpu(proxy: Proxy, load: Callable[[], Result]) -> Result:
     before = proxy.cpu_seconds()
-    result = Load(proxy.port, seconds).result()
+    result = load()
     spent = {k: v - before[k] for k, v in proxy.cpu_seconds().items()}
     each = {f"{k}_us": v / result["requests"] * 1e6 for k, v in spent.items()}
     return {**result, **each}
@@ -117,7 +135,10 @@ def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
     connections = 8
     pause = max(1, connections * 1000 // rate)
     # The names of one storm, and room for a rate that pauses cannot hold exactly.
-    fresh = next(_storms) * round((seconds + 1) * rate * 1.5)
+    names = list(itertools.islice(_new_names, round((seconds + 1) * rate * 1.5)))
+    if names[-1] > NEW_NAMES:
+        raise SystemExit(f"only {NEW_NAMES:,} new names: fewer runs, fewer a second")
+    fresh = names[0]
     cold = Load(proxy.port, seconds + 1, connections=connections, pause=pause, fresh=fresh)
     time.sleep(0.3)
     warm = steady(proxy, seconds)
@@ -216,7 +237,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5, help="of each run")
     parser.add_argument("--children", type=int, default=1, help="helpers of inkgate")
-    parser.add_argument("--storm", type=int, default=300, help="new names a second")
+    parser.add_argument(
+        "--storm", type=int, nargs="+", default=[50, 100, 300], help="new names a second"
+    )
     parser.add_argument(
         "--unresolved",
         action="store_true",
@@ -266,6 +289,7 @@ def measure(
     warm(proxies)
     parts: dict[str, Callable[[], Results]] = {
         "full speed": lambda: in_turns(proxies, runs, lambda p: full_speed(p, seconds)),
+        "distant": lambda: in_turns(proxies, runs, lambda p: distant(p, seconds)),
         "steady": lambda: in_turns(proxies, runs, lambda p: steady(p, seconds)),
         "storm": lambda: storms(proxies[:2], options),
         "reload": lambda: reloads(proxies[1], installation, options),
@@ -274,14 +298,45 @@ def measure(
 
 
 def storms(proxies: list[Proxy], options: argparse.Namespace) -> Results:
+    """The steady load of each proxy without and with storms, in an order drawn anew.
+
+    Bare Squid also has a storm beside other work: as many derivations as the names of the
+    storm would need, made by a process that has nothing to do with the proxy.
+    """
     results: Results = {}
-    for _ in range(options.runs):
-        for proxy in proxies:
-            calm = steady(proxy, options.seconds)
-            busy, cold = storm(proxy, options.seconds, options.storm)
-            for name, result in (("calm", calm), ("storm", busy), ("new names", cold)):
-                results.setdefault(f"{proxy.name}, {name}", []).append(result)
-    return results
+
+    def turn(proxy: Proxy, rate: int, *, beside: bool) -> None:
+        if not rate:
+            results.setdefault(f"{proxy.name}, calm", []).append(steady(proxy, options.seconds))
+            return
+        with other_work(rate if beside else 0):
+            busy, cold = storm(proxy, options.seconds, rate)
+        name = f"{proxy.name}, storm of {rate}{', other work' if beside else ''}"
+        for key, result in ((name, busy), (f"{name}: new names", cold)):
+            results.setdefault(key, []).append(result)
+
+    bare = proxies[0]
+    turns = [(proxy, rate, False) for proxy in proxies for rate in (0, *options.storm)]
+    turns += [(bare, rate, True) for rate in options.storm]
+    for _ in range(options.runs * _STORMS_PER_RUN):
+        for proxy, rate, beside in random.sample(turns, len(turns)):
+            turn(proxy, rate, beside=beside)
+    return {name: results[name] for name in sorted(results)}
+
+
+@contextlib.contextmanager
+def other_work(derivations: int) -> Iterator[None]:
+    """So many derivations a second meanwhile, by a process of the lowest priority."""
+    if not derivations:
+        yield
+        return
+    program = Path(__file__).parent / "harness" / "other_work.py"
+    process = subprocess.Popen([sys.executable, program, str(derivations)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def reloads(proxy: Proxy, installation: Installation, options: argparse.Namespace) -> Results:
@@ -298,10 +353,10 @@ def reloads(proxy: Proxy, installation: Installation, options: argparse.Namespac
 
 
 def report(results: dict[str, Results]) -> None:
-    if "full speed" in results:
-        print("full speed, medians; squid_us, helpers_us: processor time for a request")
+    for part in [part for part in ("full speed", "distant") if part in results]:
+        print(f"{part}, medians; squid_us, helpers_us: processor time for a request")
         columns = ("requests_per_second", "p50", "p99", "p99.9", "squid_us", "helpers_us", "failed")
-        table(("", *columns), _rows(results["full speed"], columns))
+        table(("", *columns), _rows(results[part], columns))
     for part in [part for part in ("steady", "storm", "reload") if part in results]:
         print(f"{part}, medians; ms")
         columns = ("requests_per_second", *_QUANTILES, "failed")
@@ -324,7 +379,7 @@ def plot(results: dict[str, Results], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2))
     speed = results["full speed"]
     names = list(speed)
     bare = median([run["requests_per_second"] for run in speed["bare"]])
@@ -337,11 +392,13 @@ def plot(results: dict[str, Results], path: Path) -> None:
     axes[0].tick_params(axis="x", rotation=20)
     for axis, part in zip(axes[1:], ("steady", "storm"), strict=True):
         for name, runs in results[part].items():
+            if "new names" in name:
+                continue
             axis.plot(
                 _QUANTILES, [median([run[q] for run in runs]) for q in _QUANTILES], "o-", label=name
             )
         axis.set(title=f"{part}: ms", yscale="log")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=6)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

@@ -22,8 +22,9 @@ from squid_conf.trial import SQUID_USER
 _LUA = Path(__file__).with_name("requests.lua")
 _START_SECONDS = 120
 HOSTS = 20_000
-_NEW_NAMES = 100_000
-_LINES = f"\naccess_log none\ncache_store_log none\nipcache_size {HOSTS + _NEW_NAMES}\n"
+NEW_NAMES = 150_000
+DISTANCE_MS = 20
+_LINES = f"\naccess_log none\ncache_store_log none\nipcache_size {HOSTS + NEW_NAMES}\n"
 
 
 def program(name: str) -> str:
@@ -49,18 +50,28 @@ def folder_for_squid() -> Path:
 
 
 class Origin:
-    """An nginx on 127.0.0.1 that answers everything with a small page."""
+    """An nginx on 127.0.0.1 that answers everything with a small page.
+
+    What is below /distant/ it answers `DISTANCE_MS` later, as a server would that is so far
+    away. Only refusals of a user can be put off without a module of nginx's; here each
+    request is refused as one without a user, and gets the page instead of the refusal.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.folder = folder_for_squid()
+        page = 'return 200 "This page is not blocked.\\n";'
         conf = self.folder / "nginx.conf"
         conf.write_text(
             f"worker_processes 1;\ndaemon off;\npid {self.folder}/nginx.pid;\n"
             f"error_log {self.folder}/error.log;\nevents {{ worker_connections 1024; }}\n"
             "http {\n access_log off;\n keepalive_requests 1000000;\n"
-            f" server {{ listen 127.0.0.1:{self.port}; "
-            'return 200 "This page is not blocked.\\n"; }\n}\n'
+            f" server {{ listen 127.0.0.1:{self.port};\n"
+            f"  location / {{ {page} }}\n"
+            f"  location /distant/ {{ auth_delay {DISTANCE_MS}ms; auth_basic inkgate;\n"
+            "   auth_basic_user_file /dev/null; error_page 401 =200 @page; }\n"
+            f"  location @page {{ auth_basic off; {page} }}\n"
+            " }\n}\n"
         )
         self._process = subprocess.Popen(
             [program("nginx"), "-c", conf, "-p", self.folder, "-e", f"{self.folder}/error.log"]
@@ -130,7 +141,7 @@ class Proxy:
 def _names() -> Iterator[str]:
     yield "localhost"
     yield from (f"host{number}.example" for number in range(1, HOSTS + 1))
-    yield from (f"new{number}.example" for number in range(1, _NEW_NAMES + 1))
+    yield from (f"new{number}.example" for number in range(1, NEW_NAMES + 1))
 
 
 class Load:
@@ -142,6 +153,7 @@ class Load:
         connections: how many at a time.
         pause: milliseconds from an answer to the connection's next request.
         fresh: a new name for each request, numbered from here, else Zipf over `HOSTS`.
+        path: the first part of each URL's path.
     """
 
     def __init__(
@@ -152,12 +164,14 @@ class Load:
         connections: int = 32,
         pause: int = 0,
         fresh: int | None = None,
+        path: str = "a",
     ) -> None:
         environment = {
             **os.environ,
             "PAUSE": str(pause),
             "FRESH": "" if fresh is None else str(fresh),
             "HOSTS": str(HOSTS),
+            "FOLDER": path,
             "SEED": str(time.monotonic_ns() % 2**31),
         }
         self._process = subprocess.Popen(

@@ -2,6 +2,7 @@
 local hosts = tonumber(os.getenv("HOSTS"))
 local pause = tonumber(os.getenv("PAUSE"))
 local fresh = os.getenv("FRESH")
+local folder = os.getenv("FOLDER")
 local picks = {}
 local count = 0
 local agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -34,7 +35,7 @@ function request()
   else
     host = "host" .. picks[(count - 1) % 65536 + 1] .. ".example"
   end
-  return "GET http://" .. host .. "/a/path?x=" .. count .. " HTTP/1.1\r\nHost: " .. host ..
+  return "GET http://" .. host .. "/" .. folder .. "/path?x=" .. count .. " HTTP/1.1\r\nHost: " .. host ..
     "\r\nUser-Agent: " .. agent .. "\r\n\r\n"
 end
 
