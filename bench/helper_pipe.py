@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ SHARES = {
     "half cold": (0.5, (1_000, 2_000, 4_096)),
     "all cold": (1.0, (500, 1_000, 2_048)),
 }
+# Two equal processes differ by some hundredths for as long as they live.
+STARTS = 3
 STORM = 200
 PROBES = 2_000
 
@@ -57,19 +60,28 @@ def start(command: Command, line: Line) -> Helper:
 
 def rates(contenders: dict[str, tuple[Command, Line]], runs: int) -> Rates:
     """Lines a second by kind of stream, batch size and contender."""
-    helpers = {name: (start(*what), what[1]) for name, what in contenders.items()}
     results: Rates = {}
-    for kind, (share, counts) in SHARES.items():
-        for batch, count in zip(BATCHES, counts, strict=True):
-            found = results.setdefault(kind, {}).setdefault(batch, {})
-            for _ in range(runs):
-                stream = list(hosts(share, count))
-                for name, (helper, line) in helpers.items():
-                    lines = [line(n, host) for n, host in enumerate(stream)]
-                    found.setdefault(name, []).append(count / helper.exchange(lines, batch))
-    for helper, _ in helpers.values():
-        helper.close()
+    for _ in range(STARTS):
+        helpers = {name: (start(*what), what[1]) for name, what in contenders.items()}
+        for kind, (share, counts) in SHARES.items():
+            for batch, count in zip(BATCHES, counts, strict=True):
+                found = results.setdefault(kind, {}).setdefault(batch, {n: [] for n in helpers})
+                for _ in range(runs):
+                    for name, rate in in_turns(helpers, list(hosts(share, count)), batch):
+                        found[name].append(rate)
+        for helper, _ in helpers.values():
+            helper.close()
     return results
+
+
+def in_turns(
+    helpers: dict[str, tuple[Helper, Line]], stream: list[bytes], batch: int
+) -> Iterator[tuple[str, float]]:
+    """One run of each contender on the same requests, in an order drawn anew."""
+    for name in random.sample(list(helpers), len(helpers)):
+        helper, line = helpers[name]
+        lines = [line(number, host) for number, host in enumerate(stream)]
+        yield name, len(stream) / helper.exchange(lines, batch)
 
 
 def waits(command: Command, runs: int) -> dict[str, list[dict[str, float]]]:
@@ -120,7 +132,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rules", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5, help="of each start")
     options = parser.parse_args()
     machine = describe()
     installation = rule_sets.make(options.rules)

@@ -29,6 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import rule_sets
 from harness.machine import describe, median, save, table
@@ -40,6 +41,9 @@ from support.squid import Reply
 from rules.install import CURRENT, swap_link
 from squid_conf.fragment import fragment
 from squid_conf.settings import SquidSettings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _STEADY = {"connections": 16, "pause": 15}
 _DISTANT = {"connections": 128, "pause": 20, "path": "distant"}
@@ -248,6 +252,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--plot", type=Path, help="write a PNG of all parts here")
     options = parser.parse_args()
+    if options.plot and set(options.parts) != set(_PARTS):
+        parser.error("--plot shows all parts: leave --parts out")
     machine = describe()
     installation = rule_sets.make(options.rules)
     derive_all(installation)
@@ -379,28 +385,51 @@ def plot(results: dict[str, Results], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2))
-    speed = results["full speed"]
-    names = list(speed)
-    bare = median([run["requests_per_second"] for run in speed["bare"]])
-    for name in names:
-        rates = [run["requests_per_second"] / bare for run in speed[name]]
-        axes[0].bar(
-            name, median(rates), yerr=[[median(rates) - min(rates)], [max(rates) - median(rates)]]
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    _plot_rates(axes[0], results)
+    for name, runs in results["steady"].items():
+        axes[1].plot(
+            _QUANTILES, [median([run[q] for run in runs]) for q in _QUANTILES], "o-", label=name
         )
-    axes[0].set_title("requests/s, bare Squid = 1")
-    axes[0].tick_params(axis="x", rotation=20)
-    for axis, part in zip(axes[1:], ("steady", "storm"), strict=True):
-        for name, runs in results[part].items():
-            if "new names" in name:
-                continue
-            axis.plot(
-                _QUANTILES, [median([run[q] for run in runs]) for q in _QUANTILES], "o-", label=name
-            )
-        axis.set(title=f"{part}: ms", yscale="log")
-        axis.legend(fontsize=6)
-    figure.tight_layout()
+    axes[1].set(title="1,000 requests/s: ms a request takes", ylim=(0, None))
+    axes[1].legend()
+    _plot_storms(axes[2], results["storm"])
     figure.savefig(path, dpi=110)
+
+
+def _plot_rates(axis: Axes, results: dict[str, Results]) -> None:
+    labels = {"full speed": "servers beside it, Squid saturated", "distant": "servers 20 ms away"}
+    for number, (part, label) in enumerate(labels.items()):
+        found = results[part]
+        bare = median([run["requests_per_second"] for run in found["bare"]])
+        rates = [[run["requests_per_second"] / bare for run in runs] for runs in found.values()]
+        middle = [median(each) for each in rates]
+        reach = [[m - min(each) for m, each in zip(middle, rates, strict=True)]]
+        reach.append([max(each) - m for m, each in zip(middle, rates, strict=True)])
+        places = [place + number * 0.4 for place in range(len(found))]
+        axis.bar(places, middle, 0.38, yerr=reach, label=label)
+        axis.set_xticks([place + 0.2 for place in range(len(found))], list(found), rotation=15)
+    axis.set(title="requests/s, bare Squid = 1", ylim=(0, 1.35))
+    axis.legend(loc="upper right")
+
+
+def _plot_storms(axis: Axes, results: Results) -> None:
+    p99 = {name: median([run["p99"] for run in runs]) for name, runs in results.items()}
+    rates = sorted(
+        int(name.rpartition(" ")[2])
+        for name in p99
+        if name.startswith("bare, storm of") and name[-1].isdigit()
+    )
+    for label, proxy, beside in (
+        ("inkgate", "inkgate", ""),
+        ("bare", "bare", ""),
+        ("bare, as much derived beside it", "bare", ", other work"),
+    ):
+        calm = p99[f"{proxy}, calm"]
+        ratios = [p99[f"{proxy}, storm of {rate}{beside}"] / calm for rate in rates]
+        axis.plot([0, *rates], [1, *ratios], "o-", label=label)
+    axis.set(title="p99 of warm requests, without storm = 1", xlabel="new names/s", ylim=(0, None))
+    axis.legend()
 
 
 if __name__ == "__main__":
