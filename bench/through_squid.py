@@ -140,7 +140,7 @@ def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
     pause = max(1, connections * 1000 // rate)
     # The names of one storm, and room for a rate that pauses cannot hold exactly.
     names = list(itertools.islice(_new_names, round((seconds + 1) * rate * 1.5)))
-    if names[-1] > NEW_NAMES:
+    if names[-1] >= NEW_NAMES:  # wrk counts from 1
         raise SystemExit(f"only {NEW_NAMES:,} new names: fewer runs, fewer a second")
     fresh = names[0]
     cold = Load(proxy.port, seconds + 1, connections=connections, pause=pause, fresh=fresh)
