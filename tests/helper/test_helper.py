@@ -32,6 +32,8 @@ def start(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What a helper that dies of a signal was doing goes to its standard error.
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
     )
 
 
@@ -155,12 +157,12 @@ def test_everything_pending_is_answered_at_the_end(listed: Installation, how: st
     if how == "sigterm":
         helper.send_signal(signal.SIGTERM)
         out = helper.stdout.read()
-        helper.wait(20)
+        _, said = helper.communicate(timeout=20)
         assert out.count(b"\n") == data[:60_000].count(b"\n") + 1
     else:
-        out, _ = helper.communicate(data[60_000:], timeout=60)
+        out, said = helper.communicate(data[60_000:], timeout=60)
         assert out.count(b"\n") == sent
-    assert helper.returncode == 0
+    assert helper.returncode == 0, said.decode()
 
 
 def test_stray_output_does_not_reach_squid(listed: Installation) -> None:
