@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from sightings.block import BlockError
 from sightings.journal import JournalError
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 BUSY_SECONDS: Final = 5.0
 
 # What leads from a schema to the next one.
@@ -77,6 +78,14 @@ _STEPS: Final = (
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO state (name, value) VALUES ('installation', lower(hex(randomblob(16))));
+    """,
+    # blocks: what requests journal, until somebody works on it (sightings/records.py).
+    """
+    CREATE TABLE blocks (
+        id INTEGER PRIMARY KEY,
+        node TEXT NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
     """,
 )
 
@@ -187,6 +196,8 @@ def failing_as_one_line(path: Path) -> Iterator[None]:
     except UnicodeEncodeError:
         # Says something about what was to be written and nothing about the file.
         raise
+    except BlockError as error:
+        raise JournalError(f"{path}: {error}; delete it from the table `blocks`") from None
     except (sqlite3.Error, OSError, ValueError) as error:
         raise JournalError(
             f"{path}: {error}; check that the folder exists, belongs to the proxy's user "

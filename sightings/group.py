@@ -13,9 +13,10 @@ import msgspec
 from rules.command import settings_group
 from rules.settings import load_section, settings_path
 from sightings.aggregation.errors import AggregationError
-from sightings.journal import Journal, JournalError, Sighting
+from sightings.journal import Journal, JournalError
 from sightings.settings import SightingsSettings
 from sightings.show import cell
+from sightings.sighting import Sighting
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -19,7 +19,6 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from sightings.database import (
-    SCHEMA,
     check_schema,
     failing_as_one_line,
     installation,
@@ -27,7 +26,8 @@ from sightings.database import (
     open_writer,
     transaction,
 )
-from sightings.journal import Record, Sighting, records
+from sightings.records import Record, records, unpack
+from sightings.sighting import Sighting
 
 REPORTED: Final = "reported"
 SIGHTING: Final = 0
@@ -35,6 +35,8 @@ FALSE_POSITIVE: Final = 1
 
 _NAMESPACE: Final = uuid.UUID("7a9d6f0e-4a0c-5d0b-9d6e-0c5f6d1b2a3c")
 _FOLD_ROWS: Final = 2000
+# The first one with an installation's id.
+_SCHEMA_WITH_NAMES: Final = 3
 _HOUR: Final = 3600
 _ADD: Final = """
     INSERT INTO outbox (uuid, type, attribute, event, node, first, last, count, state, reason,
@@ -135,6 +137,7 @@ class Outbox:
             JournalError: the file cannot be used; nothing was taken in.
         """
         with failing_as_one_line(self._path):
+            unpack(self._connection)
             after = self.position()
             found = list(records(self._connection, after=after, limit=_FOLD_ROWS))
             if not found:
@@ -233,9 +236,11 @@ class Outbox:
 
     def unread(self) -> int:
         """How many records are not folded yet."""
-        row = self._connection.execute(
-            "SELECT count(*) FROM sightings WHERE id > ?", (self.position(),)
-        ).fetchone()
+        with failing_as_one_line(self._path):
+            unpack(self._connection)
+            row = self._connection.execute(
+                "SELECT count(*) FROM sightings WHERE id > ?", (self.position(),)
+            ).fetchone()
         return int(row[0])
 
     def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
@@ -267,7 +272,7 @@ def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
         JournalError: the file cannot be read.
     """
     with failing_as_one_line(path), contextlib.closing(open_reader(path)) as connection:
-        if check_schema(connection, path) < SCHEMA:
+        if check_schema(connection, path) < _SCHEMA_WITH_NAMES:
             return []
         # What was queued before there were ids of installations keeps its name.
         namings = [_Naming(i, window_hours * _HOUR) for i in (installation(connection), "")]

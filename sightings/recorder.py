@@ -6,18 +6,16 @@ import atexit
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from rules.keys import KeyFileError
 from rules.matcher import Match
 from rules.settings import SettingsError, load_section, resolve
+from sightings.backlog import Backlog
 from sightings.clients import Reducer, client_reducer
 from sightings.journal import Journal, JournalError
-from sightings.rows import Row, repaired, row
 from sightings.settings import SightingsSettings
 
 # A match that comes alone is committed at once; the next ones within this time share
@@ -44,7 +42,7 @@ class Recorder:
         self._node = socket.gethostname()
         self._path: Path | None = None
         self._reduce: Reducer = str
-        self._waiting: deque[list[Row]] = deque(maxlen=_MOST_WAITING)
+        self._backlog = Backlog(_MOST_WAITING)
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._starting = threading.Lock()
@@ -52,7 +50,6 @@ class Recorder:
         self._journal: Journal | None = None
         self._failing = False
         self._dropped = 0
-        self._dropped_said = 0
         self._is_loss_said = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
@@ -68,15 +65,15 @@ class Recorder:
         """Journal one incident: it is on its way to the file when this returns."""
         if self._path is None:
             return
-        # Made here: Python on two threads at once costs more than the work itself.
         try:
-            rows = self._rows(client, method, incident, matches)
+            kept = self._reduce(client)
+            try:
+                self._backlog.add(incident, kept, method, matches)
+            except UnicodeEncodeError:
+                self._backlog.add(incident, _repaired(kept), _repaired(method), matches)
         except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
             self._log(f"an incident could not be journalled ({type(error).__name__})")
             return
-        if len(self._waiting) >= _MOST_WAITING:
-            self._dropped += 1
-        self._waiting.append(rows)
         if not self._wanted.is_set():
             self._wanted.set()
             if self._thread is None:
@@ -85,7 +82,7 @@ class Recorder:
     def flush(self) -> None:
         """Write what has been recorded so far. Called at the process's end, too."""
         with self._writing:
-            while self._waiting and self._write_batch():
+            while self._write_block():
                 pass
 
     def _start(self) -> None:
@@ -97,55 +94,48 @@ class Recorder:
     def _write_on(self) -> None:
         while self._wanted.wait():
             self._wanted.clear()
-            # One batch: what comes while it is written goes with the next one.
             with self._writing:
-                self._write_batch()
+                # What comes while the last one is written goes with the next ones.
+                while self._write_block() and self._backlog.has_full:
+                    pass
             if self._failing:
                 self._wanted.set()
             time.sleep(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
 
-    def _write_batch(self) -> bool:
-        """Commit what waits. What could not be written waits on, up to a limit."""
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+    def _write_block(self) -> bool:
+        """Commit the oldest block, which waits on if it cannot be; whether to go on."""
+        block = self._backlog.take()
+        if block is None:
+            return False
         try:
-            self._append([*chain.from_iterable(batch)])
+            self._open().append_block(self._node, block.packed())
         except JournalError as error:
-            self._wait_on(batch)
+            self._backlog.put_back(block)
             if not self._failing:
                 self._log(f"sightings wait to be journalled: {error}")
             self._failing = True
             self._say_dropped()
             return False
         except Exception as error:  # noqa: BLE001 (the thread goes on)
-            self._log(f"{len(batch)} incidents could not be journalled ({type(error).__name__})")
+            self._log(
+                f"{block.incidents} incidents could not be journalled ({type(error).__name__})"
+            )
         if self._failing:
             self._log("the journal can be written again")
         self._failing = False
         self._say_dropped()
         return True
 
-    def _append(self, rows: list[Row]) -> None:
-        try:
-            self._open().append_rows(rows)
-        except UnicodeEncodeError:
-            self._open().append_rows([repaired(one) for one in rows])
-
-    def _wait_on(self, batch: list[list[Row]]) -> None:
-        """Put a batch back before what came meanwhile; the oldest go if it is too much."""
-        room = max(0, _MOST_WAITING - len(self._waiting))
-        kept = batch[len(batch) - min(room, len(batch)) :]
-        self._dropped += len(batch) - len(kept)
-        self._waiting.extendleft(reversed(kept))
-
     def _say_dropped(self) -> None:
         """Say at the first loss that there is one, and at the end how large it was."""
-        lost = self._dropped - self._dropped_said
-        if not lost or (self._failing and self._is_loss_said):
+        self._dropped += self._backlog.take_dropped()
+        if not self._dropped or (self._failing and self._is_loss_said):
             return
         self._log(
-            f"more than {_MOST_WAITING} incidents wait: {lost} of the oldest were not journalled"
+            f"more than {_MOST_WAITING} incidents wait: {self._dropped} of the oldest were "
+            "not journalled"
         )
-        self._dropped_said = self._dropped
+        self._dropped = 0
         self._is_loss_said = self._failing
 
     def _open(self) -> Journal:
@@ -154,24 +144,6 @@ class Recorder:
             self._journal = Journal(self._path)
         return self._journal
 
-    def _rows(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> list[Row]:
-        now = time.time()
-        client = self._reduce(client)
-        return [
-            row(
-                now,
-                incident,
-                indicator_class,
-                message.uuids(),
-                client,
-                method,
-                message.action,
-                self._node,
-                message.event_ids(),
-            )
-            for indicator_class, message in matches
-        ]
-
     def _reducer(self, settings: SightingsSettings, config: Path) -> Reducer:
         try:
             return client_reducer(settings.clients, resolve(config, settings.clients_key_file))
@@ -179,3 +151,8 @@ class Recorder:
             # Whoever asked for hashes does not want addresses.
             self._log(f"clients are not journalled: {error}")
             return lambda _client: ""
+
+
+def _repaired(text: str) -> str:
+    """A copy that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
+    return text.encode("utf-8", "replace").decode()

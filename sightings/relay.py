@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from sightings.database import failing_as_one_line, open_writer, transaction
-from sightings.journal import Journal, records
+from sightings.journal import Journal
+from sightings.records import records, unpack
 from sightings.stream import Stream
 
 DRAINED: Final = "drained"
@@ -50,6 +51,7 @@ class Drain:
         """
         with failing_as_one_line(self._path):
             server = self._stream.server()
+            unpack(self._connection)
             self._rewind_if_new(server)
             found = list(records(self._connection, after=self._position(), limit=_ROWS))
             if not found:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sightings.database import failing_as_one_line, open_writer, transaction
 from sightings.outbox import State
+from sightings.records import unpack
 from sightings.settings import SightingsSettings
 
 _ROWS_AT_ONCE: Final = 500
@@ -53,6 +54,7 @@ def prune(
     connection = open_writer(path)
     try:
         with failing_as_one_line(path):
+            unpack(connection)
             return _prune(connection, settings, position, log)
     finally:
         connection.close()

@@ -17,8 +17,8 @@ import msgspec
 import redis
 
 from rules.sources.secret import read_secret
-from sightings.journal import Sighting
 from sightings.settings import RedisSettings
+from sightings.sighting import Sighting
 
 _FIRST: Final = "0-0"
 _UNREADABLE_KEPT: Final = 10_000

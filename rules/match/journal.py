@@ -43,7 +43,8 @@ class SightingsWriter:
             MatchError: they were not journalled.
         """
         from sightings.incident import new_incident  # noqa: PLC0415
-        from sightings.journal import JournalError, Sighting  # noqa: PLC0415
+        from sightings.journal import JournalError  # noqa: PLC0415
+        from sightings.sighting import Sighting  # noqa: PLC0415
 
         now = time.time()
         incidents: dict[int, str] = {}

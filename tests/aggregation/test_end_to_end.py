@@ -21,7 +21,8 @@ from support.misp import MispServer
 from support.redis_server import RedisServer
 
 from sightings.incident import new_incident
-from sightings.journal import Journal, Sighting
+from sightings.journal import Journal
+from sightings.sighting import Sighting
 
 BIN = Path(sys.prefix).resolve() / "bin"
 PERIOD = "2026-01-05"

@@ -22,7 +22,8 @@ from sightings.aggregation.misp import MispPublisher
 from sightings.aggregation.record import Record
 from sightings.aggregation.running import Aggregation, take_part
 from sightings.aggregation.subscriber import Subscriber
-from sightings.journal import Journal, Sighting
+from sightings.journal import Journal
+from sightings.sighting import Sighting
 
 
 @pytest.fixture(scope="module")

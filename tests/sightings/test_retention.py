@@ -230,7 +230,8 @@ def test_old_journal_gets_an_installation_and_keeps_its_names(tmp_path: Path) ->
         outbox.fold()
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE state; ALTER TABLE outbox DROP COLUMN failures; PRAGMA user_version = 2"
+            "DROP TABLE blocks; DROP TABLE state; ALTER TABLE outbox DROP COLUMN failures; "
+            "PRAGMA user_version = 2"
         )
     with Outbox(path, 24) as outbox:
         (queued,) = outbox.waiting(9)

@@ -18,7 +18,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from sightings.journal import Journal, Sighting
+from sightings.journal import Journal
+from sightings.sighting import Sighting
 from support.installation import BIN
 from support.misp import Faults, Misp, MispServer, Role
 from support.misp.server import Answer
@@ -32,20 +33,27 @@ timeout = 0.4
 attempts = 200
 """
 
+# As the helper journals: some incidents together, in blocks.
 WRITER = """
 import random, sys
 from pathlib import Path
-from sightings.journal import Journal, Sighting
+from rules.matcher import Match
+from rules.message import Message
+from sightings.block import Block
+from sightings.journal import Journal
 path, node, count, seed, attributes, morning = sys.argv[1:7]
 known = [line.split() for line in Path(attributes).read_text().splitlines()]
 choose = random.Random(int(seed))
 journal = Journal(Path(path), busy_timeout=60)
+block = Block()
 for n in range(int(count)):
     uuid, event = choose.choice(known)
     moment = float(morning) + choose.randrange(3 * 86400) + n / int(count)
-    journal.append([Sighting(time=moment, incident=f"IG-{node}{seed}N{n:07d}",
-        indicator_class="domain", attributes=(uuid,), events=(event,), client="192.0.2.1",
-        method="GET", action="block", node=node)])
+    match = Match("domain", Message("block", ({"uuid": uuid, "event_id": event},)))
+    block.add(moment, f"IG-{node}{seed}N{n:07d}", "192.0.2.1", "GET", [match])
+    if not choose.randrange(4) or n == int(count) - 1:
+        journal.append_block(node, block.packed())
+        block = Block()
     if n % 100 == 99:
         print(n + 1, flush=True)
 """
