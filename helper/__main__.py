@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         log(f"Squid is gone: {error.strerror}")
     finally:
-        recorder.flush()
+        recorder.close()
 
 
 def log(text: str) -> None:

@@ -90,12 +90,18 @@ class Helper:
         # What lives from start to end need not be looked at by the garbage collector.
         gc.freeze()
         self._poll.register(self._wake, select.POLLIN)
-        self._read_all(fd)
-        while self._lookups.count:
-            self._wait()
-            self._do_pending()
-        self._watcher.stop()
-        self._derivers.stop()
+        try:
+            self._read_all(fd)
+            while self._lookups.count:
+                self._wait()
+                self._do_pending()
+        except OSError:
+            # Nobody waits for it any more.
+            self._derivers.forget()
+            raise
+        finally:
+            self._watcher.stop()
+            self._derivers.stop()
 
     def _read_all(self, fd: int) -> None:
         lines = LineSplitter()

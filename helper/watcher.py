@@ -21,6 +21,8 @@ from rules.live.warming import one_at_a_time, warm_up
 _SAME_EPOCH_SECONDS: Final = 0.5
 # After other processes have derived, to read what they have.
 _READ_SECONDS: Final = 1.0
+# Longer than it takes to open any rule set.
+_LONGEST_END_SECONDS: Final = 10.0
 _SERVERS: Final = 1000
 _AGENTS: Final = 1000
 
@@ -106,8 +108,9 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it is not waited for."""
+        """End the thread, so that the interpreter does not end under it."""
         self._stop.set()
+        self._thread.join(_LONGEST_END_SECONDS)
 
     def _watch(self) -> None:
         step_back()

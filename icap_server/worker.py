@@ -66,7 +66,7 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
     finally:
         server.server_close()
         # Not left to atexit, before which Python waits for every thread of a pool.
-        recorder.flush()
+        recorder.close()
 
 
 def _service(config: Path, sections: Sections, recorder: Recorder, log: Log) -> Service:

@@ -1,4 +1,4 @@
-"""Incidents as the helper and the ICAP server journal them: many as one value.
+"""Incidents as they are journalled: many as one value.
 
 MessagePack: an array (always "array 32") of incidents, each an array of its time, id,
 client, method and rules; each rule an array of its class, action, attributes' UUIDs and
@@ -8,19 +8,21 @@ events' ids. Rows of a table would cost whoever answers requests several times a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
 from sightings.sighting import Sighting
 
-if TYPE_CHECKING:
-    from rules.matcher import Match
+# Class, action, attributes, events: see `Sighting`.
+Rule = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+_Incident = tuple[float, str, str, str, tuple[Rule, ...]]
 
-_Rule = tuple[str, str, tuple[str, ...], tuple[str, ...]]
-_Incident = tuple[float, str, str, str, tuple[_Rule, ...]]
-
+_MOST_INCIDENTS: Final = 1024
+_MOST_BYTES: Final = 1 << 20
 _ARRAY_32: Final = b"\xdd"
 _HEADER: Final = 5
 _END: Final = -1
@@ -43,23 +45,24 @@ class Block:
         self.incidents = 0
         self._data = bytearray(_HEADER)
 
-    def add(
-        self, time: float, incident: str, client: str, method: str, matches: Sequence[Match]
-    ) -> None:
-        """Add an incident, or leave the block as it was.
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self._data)
 
-        Args:
-            time: seconds since 1970, UTC.
-            incident: the id on the blocked page.
-            client: what is kept of the client's address.
-            method: the request's method.
-            matches: the rules that it matched.
+    @property
+    def is_full(self) -> bool:
+        """Whether the next incident belongs into another one."""
+        return self.incidents >= _MOST_INCIDENTS or len(self._data) >= _MOST_BYTES
+
+    def add(
+        self, time: float, incident: str, client: str, method: str, rules: Sequence[Rule]
+    ) -> None:
+        """Add an incident, or leave the block as it was; for the arguments see `Sighting`.
 
         Raises:
             UnicodeEncodeError: UTF-8 cannot hold one of the texts.
         """
-        # Reduced to what a journal holds before it is packed: a message may say more.
-        rules = [(name, m.action, m.uuids(), m.event_ids()) for name, m in matches]
         end = len(self._data)
         try:
             _encode_into((time, incident, client, method, rules), self._data, _END)
@@ -74,8 +77,25 @@ class Block:
         return bytes(self._data)
 
 
-def unpacked(data: bytes, node: str) -> Iterator[Sighting]:
-    """What a block holds, in order; everything is checked before the first one comes.
+def blocks_of(sightings: Iterable[Sighting]) -> Iterator[tuple[str, Block]]:
+    """Blocks of what several nodes saw, each with its node.
+
+    Raises:
+        UnicodeEncodeError: UTF-8 cannot hold one of their texts.
+    """
+    for node, together in groupby(sightings, attrgetter("node")):
+        block = Block()
+        for s in together:
+            if block.is_full:
+                yield node, block
+                block = Block()
+            rule = (s.indicator_class, s.action, s.attributes, s.events)
+            block.add(s.time, s.incident, s.client, s.method, [rule])
+        yield node, block
+
+
+def unpacked(data: bytes, node: str) -> list[Sighting]:
+    """What a block holds, in order.
 
     Args:
         data: the block's bytes.
@@ -88,16 +108,18 @@ def unpacked(data: bytes, node: str) -> Iterator[Sighting]:
         found = _decode(data)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise BlockError(f"not a block of incidents ({type(error).__name__})") from None
-    for time, incident, client, method, rules in found:
-        for indicator_class, action, attributes, events in rules:
-            yield Sighting(
-                time=time,
-                incident=incident,
-                indicator_class=indicator_class,
-                attributes=attributes,
-                client=client,
-                method=method,
-                action=action,
-                node=node,
-                events=events,
-            )
+    return [
+        Sighting(
+            time=time,
+            incident=incident,
+            indicator_class=indicator_class,
+            attributes=attributes,
+            client=client,
+            method=method,
+            action=action,
+            node=node,
+            events=events,
+        )
+        for time, incident, client, method, rules in found
+        for indicator_class, action, attributes, events in rules
+    ]

@@ -162,6 +162,7 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
     with _outbox(loaded) as outbox:
         counts: dict[str, Any] = {s.name.lower(): n for s, n in outbox.counts().items()}
         counts["unread"] = outbox.unread()
+        counts["damaged_blocks"] = outbox.damaged()
         counts["oldest_waiting_seconds"] = outbox.oldest_waiting(time.time())
     if as_json:
         click.echo(msgspec.json.encode(counts))

@@ -83,8 +83,10 @@ _STEPS: Final = (
     """
     CREATE TABLE blocks (
         id INTEGER PRIMARY KEY,
+        time REAL NOT NULL,
         node TEXT NOT NULL,
-        data BLOB NOT NULL
+        data BLOB NOT NULL,
+        is_damaged INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     """,
 )
@@ -197,7 +199,9 @@ def failing_as_one_line(path: Path) -> Iterator[None]:
         # Says something about what was to be written and nothing about the file.
         raise
     except BlockError as error:
-        raise JournalError(f"{path}: {error}; delete it from the table `blocks`") from None
+        raise JournalError(
+            f"{path}: {error}; `report` and `drain` put them aside and go on without them"
+        ) from None
     except (sqlite3.Error, OSError, ValueError) as error:
         raise JournalError(
             f"{path}: {error}; check that the folder exists, belongs to the proxy's user "

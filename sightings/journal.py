@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightings.block import Block, blocks_of
 from sightings.sighting import Sighting
 
 if TYPE_CHECKING:
@@ -50,10 +51,17 @@ class Journal:
             JournalError: they were not recorded.
             UnicodeEncodeError: nor were these, since UTF-8 cannot hold one of their texts.
         """
-        self.adopt([(None, sighting) for sighting in sightings])
+        blocks = list(blocks_of(sightings))
+        with self._writing() as connection:
+            from sightings.database import transaction  # noqa: PLC0415
+            from sightings.records import insert_block  # noqa: PLC0415
 
-    def append_block(self, node: str, data: bytes) -> None:
-        """As `append`, of what `Block.packed` gave for a proxy: the way that requests take.
+            with transaction(connection):
+                for node, block in blocks:
+                    insert_block(connection, node, block.packed())
+
+    def append_block(self, node: str, block: Block) -> None:
+        """As `append`, of one block of what a proxy saw: the way that requests take.
 
         Raises:
             JournalError: they were not recorded.
@@ -62,9 +70,9 @@ class Journal:
             # Imported here: most helpers run long before their first match.
             from sightings.records import insert_block  # noqa: PLC0415
 
-            insert_block(connection, node, data)
+            insert_block(connection, node, block.packed())
 
-    def adopt(self, copies: Sequence[tuple[str | None, Sighting]]) -> None:
+    def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
         """Record copies of other journals' records, by origin; those already here stay.
 
         Raises:
@@ -78,7 +86,7 @@ class Journal:
                 insert(connection, copies)
 
     def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
-        """Sightings in the order of their recording.
+        """Sightings, by and large in the order of their recording.
 
         Args:
             since: leave out what is older (seconds since 1970).

@@ -26,7 +26,7 @@ from sightings.database import (
     open_writer,
     transaction,
 )
-from sightings.records import Record, records, unpack
+from sightings.records import Record, count_after, count_damaged, upcoming
 from sightings.sighting import Sighting
 
 REPORTED: Final = "reported"
@@ -137,9 +137,8 @@ class Outbox:
             JournalError: the file cannot be used; nothing was taken in.
         """
         with failing_as_one_line(self._path):
-            unpack(self._connection)
             after = self.position()
-            found = list(records(self._connection, after=after, limit=_FOLD_ROWS))
+            found = upcoming(self._connection, after, _FOLD_ROWS)
             if not found:
                 return 0
             items = self._folded(found)
@@ -237,11 +236,12 @@ class Outbox:
     def unread(self) -> int:
         """How many records are not folded yet."""
         with failing_as_one_line(self._path):
-            unpack(self._connection)
-            row = self._connection.execute(
-                "SELECT count(*) FROM sightings WHERE id > ?", (self.position(),)
-            ).fetchone()
-        return int(row[0])
+            return count_after(self._connection, self.position())
+
+    def damaged(self) -> int:
+        """How many blocks of incidents could not be read."""
+        with failing_as_one_line(self._path):
+            return count_damaged(self._connection)
 
     def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
         items: dict[str, dict[str, object]] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from sightings.settings import SightingsSettings
 # the following commit. It is shorter than the way of a page to its reader.
 _GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
-_MOST_WAITING: Final = 20_000
+_MOST_WAITING_BYTES: Final = 8 << 20
 
 
 class Recorder:
@@ -38,12 +38,14 @@ class Recorder:
     """
 
     def __init__(self, config: Path, log: Callable[[str], None]) -> None:
-        self._log = log
-        self._node = socket.gethostname()
+        self._tell = log
+        # A name can have bytes that are no UTF-8.
+        self._node = _repaired(socket.gethostname())
         self._path: Path | None = None
         self._reduce: Reducer = str
-        self._backlog = Backlog(_MOST_WAITING)
+        self._backlog = Backlog(_MOST_WAITING_BYTES)
         self._wanted = threading.Event()
+        self._ended = threading.Event()
         self._writing = threading.Lock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -59,7 +61,7 @@ class Recorder:
         self._node = settings.node or self._node
         self._path = settings.local_path(config)
         self._reduce = self._reducer(settings, config)
-        atexit.register(self.flush)
+        atexit.register(self.close)
 
     def record(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> None:
         """Journal one incident: it is on its way to the file when this returns."""
@@ -80,10 +82,22 @@ class Recorder:
                 self._start()
 
     def flush(self) -> None:
-        """Write what has been recorded so far. Called at the process's end, too."""
+        """Write what has been recorded so far."""
         with self._writing:
             while self._write_block():
                 pass
+
+    def close(self) -> None:
+        """End the thread and write what it has left. Called at the process's end, too.
+
+        What is recorded later is lost unless `flush` is called.
+        """
+        self._ended.set()
+        self._wanted.set()
+        if self._thread is not None:
+            # So that the interpreter does not end under it.
+            self._thread.join()
+        self.flush()
 
     def _start(self) -> None:
         with self._starting:
@@ -92,15 +106,16 @@ class Recorder:
                 self._thread.start()
 
     def _write_on(self) -> None:
-        while self._wanted.wait():
+        while self._wanted.wait() and not self._ended.is_set():
             self._wanted.clear()
             with self._writing:
                 # What comes while the last one is written goes with the next ones.
                 while self._write_block() and self._backlog.has_full:
                     pass
-            if self._failing:
+            if not self._backlog.is_empty:
+                # Whoever recorded it may have found this set.
                 self._wanted.set()
-            time.sleep(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
+            self._ended.wait(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
 
     def _write_block(self) -> bool:
         """Commit the oldest block, which waits on if it cannot be; whether to go on."""
@@ -108,21 +123,21 @@ class Recorder:
         if block is None:
             return False
         try:
-            self._open().append_block(self._node, block.packed())
+            self._open().append_block(self._node, block)
         except JournalError as error:
             self._backlog.put_back(block)
-            if not self._failing:
+            was_failing, self._failing = self._failing, True
+            if not was_failing:
                 self._log(f"sightings wait to be journalled: {error}")
-            self._failing = True
             self._say_dropped()
             return False
         except Exception as error:  # noqa: BLE001 (the thread goes on)
             self._log(
                 f"{block.incidents} incidents could not be journalled ({type(error).__name__})"
             )
-        if self._failing:
+        was_failing, self._failing = self._failing, False
+        if was_failing:
             self._log("the journal can be written again")
-        self._failing = False
         self._say_dropped()
         return True
 
@@ -132,11 +147,16 @@ class Recorder:
         if not self._dropped or (self._failing and self._is_loss_said):
             return
         self._log(
-            f"more than {_MOST_WAITING} incidents wait: {self._dropped} of the oldest were "
-            "not journalled"
+            f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} of "
+            "the oldest were not journalled"
         )
         self._dropped = 0
         self._is_loss_said = self._failing
+
+    def _log(self, line: str) -> None:
+        # The log may lie on the disk that is full. Incidents are journalled all the same.
+        with contextlib.suppress(OSError, ValueError):
+            self._tell(line)
 
     def _open(self) -> Journal:
         if self._journal is None:

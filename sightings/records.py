@@ -6,6 +6,7 @@ into rows first, which gives each its position.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -29,9 +30,11 @@ _INSERT: Final = f"""
 """  # noqa: S608
 _ALL: Final = -1
 _SCHEMA_WITH_BLOCKS: Final = 4
-# Blocks that become rows in one transaction: whoever writes the next one waits for it.
-_BLOCKS_AT_ONCE: Final = 8
-_PAUSE_SECONDS: Final = 0.005
+_ANY_BLOCK: Final = "SELECT 1 FROM blocks WHERE NOT is_damaged LIMIT 1"
+_BLOCKS: Final = "SELECT id, node, data FROM blocks WHERE NOT is_damaged ORDER BY id"
+# Of blocks that become rows in one transaction: whoever writes the next one waits for it.
+_MOST_BLOCKS: Final = 500
+_MOST_BYTES: Final = 1 << 18
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -60,24 +63,65 @@ def insert(connection: sqlite3.Connection, copies: Iterable[tuple[str | None, Si
 
 def insert_block(connection: sqlite3.Connection, node: str, data: bytes) -> None:
     """Add a block of a proxy."""
-    connection.execute("INSERT INTO blocks (node, data) VALUES (?, ?)", (node, data))
+    connection.execute(
+        "INSERT INTO blocks (time, node, data) VALUES (?, ?, ?)", (time.time(), node, data)
+    )
 
 
-def unpack(connection: sqlite3.Connection) -> None:
-    """Turn the blocks there are into rows, some in each transaction.
+def unpack(connection: sqlite3.Connection) -> bool:
+    """Turn the oldest blocks into rows, so many as do not hold up those who write.
+
+    Returns:
+        Whether there were blocks.
 
     Raises:
-        BlockError: one is damaged; it and those after it stay blocks.
+        BlockError: some are damaged, and are now put aside; the others became rows.
     """
     # Asked without the lock first: there is nearly always nothing to do.
-    while connection.execute("SELECT 1 FROM blocks LIMIT 1").fetchone():
-        with transaction(connection):
-            blocks = list(_blocks(connection, _BLOCKS_AT_ONCE))
-            for _, sightings in blocks:
-                insert(connection, ((None, sighting) for sighting in sightings))
-            connection.executemany("DELETE FROM blocks WHERE id = ?", [(b[0],) for b in blocks])
-        # Whoever records a match gets the lock in between.
-        time.sleep(_PAUSE_SECONDS)
+    if not connection.execute(_ANY_BLOCK).fetchone():
+        return False
+    damaged = []
+    with transaction(connection):
+        for number, node, data in _oldest_blocks(connection):
+            try:
+                found = unpacked(data, node)
+            except BlockError:
+                damaged.append(number)
+                connection.execute("UPDATE blocks SET is_damaged = 1 WHERE id = ?", (number,))
+            else:
+                insert(connection, ((None, sighting) for sighting in found))
+                connection.execute("DELETE FROM blocks WHERE id = ?", (number,))
+    if damaged:
+        raise _damaged(damaged)
+    return True
+
+
+def upcoming(connection: sqlite3.Connection, after: int, limit: int) -> list[Record]:
+    """Some records after a position; blocks become records once there are no others.
+
+    Raises:
+        BlockError: see `unpack`.
+    """
+    while True:
+        found = list(records(connection, after=after, limit=limit))
+        if found or not unpack(connection):
+            return found
+
+
+def count_after(connection: sqlite3.Connection, position: int) -> int:
+    """How many records come after a position, those in blocks included."""
+    with _one_view(connection):
+        (rows,) = connection.execute(
+            "SELECT count(*) FROM sightings WHERE id > ?", (position,)
+        ).fetchone()
+        packed = connection.execute(_BLOCKS)
+        return int(rows) + sum(len(_readable(node, data) or ()) for _, node, data in packed)
+
+
+def count_damaged(connection: sqlite3.Connection) -> int:
+    """How many damaged blocks were put aside."""
+    found = connection.execute("SELECT count(*) FROM blocks WHERE is_damaged").fetchone()
+    return int(found[0])
 
 
 def records(
@@ -100,38 +144,64 @@ def records(
 def sightings(
     connection: sqlite3.Connection, *, since: float = 0.0, incident: str | None = None
 ) -> Iterator[Sighting]:
-    """Rows and what the blocks after them hold, in the order of their recording.
+    """Rows, then what blocks hold, each in the order of their recording.
 
     Raises:
-        BlockError: a block is damaged.
+        BlockError: blocks are damaged; all the others came before.
     """
-    # One view of both, or what becomes a row between two looks would not be seen.
+    damaged = []
+    with _one_view(connection):
+        for record in records(connection, since=since, incident=incident):
+            yield record.sighting
+        if _schema(connection) < _SCHEMA_WITH_BLOCKS:
+            return
+        for number, node, data in connection.execute(_BLOCKS):
+            found = _readable(node, data)
+            if found is None:
+                damaged.append(number)
+                continue
+            for sighting in found:
+                if sighting.time >= since and incident in (None, sighting.incident):
+                    yield sighting
+    if damaged:
+        raise _damaged(damaged)
+
+
+@contextlib.contextmanager
+def _one_view(connection: sqlite3.Connection) -> Iterator[None]:
+    """Rows and blocks at one moment, or what moves between two looks would be missed."""
     connection.execute("BEGIN")
-    for record in records(connection, since=since, incident=incident):
-        yield record.sighting
-    if _schema(connection) < _SCHEMA_WITH_BLOCKS:
-        return
-    for _, block in _blocks(connection, _ALL):
-        for sighting in block:
-            if sighting.time >= since and incident in (None, sighting.incident):
-                yield sighting
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _schema(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _blocks(connection: sqlite3.Connection, limit: int) -> Iterator[tuple[int, Iterator[Sighting]]]:
-    select = "SELECT id, node, data FROM blocks ORDER BY id LIMIT ?"
-    for number, node, data in connection.execute(select, (limit,)):
-        yield number, _named(number, unpacked(data, node))
+def _oldest_blocks(connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
+    found, size = [], 0
+    for block in connection.execute(f"{_BLOCKS} LIMIT {_MOST_BLOCKS}"):
+        found.append(block)
+        size += len(block[2])
+        if size >= _MOST_BYTES:
+            break
+    return found
 
 
-def _named(number: int, sightings: Iterator[Sighting]) -> Iterator[Sighting]:
+def _readable(node: str, data: bytes) -> list[Sighting] | None:
     try:
-        yield from sightings
-    except BlockError as error:
-        raise BlockError(f"block {number}: {error}") from None
+        return unpacked(data, node)
+    except BlockError:
+        return None
+
+
+def _damaged(numbers: list[int]) -> BlockError:
+    names = ", ".join(str(number) for number in numbers[:10])
+    return BlockError(f"damaged blocks of incidents: {len(numbers)}, among them {names}")
 
 
 def _row(sighting: Sighting, origin: str | None) -> tuple[float | str | None, ...]:

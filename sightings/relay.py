@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from sightings.database import failing_as_one_line, open_writer, transaction
 from sightings.journal import Journal
-from sightings.records import records, unpack
+from sightings.records import upcoming
 from sightings.stream import Stream
 
 DRAINED: Final = "drained"
@@ -51,9 +51,8 @@ class Drain:
         """
         with failing_as_one_line(self._path):
             server = self._stream.server()
-            unpack(self._connection)
             self._rewind_if_new(server)
-            found = list(records(self._connection, after=self._position(), limit=_ROWS))
+            found = upcoming(self._connection, self._position(), _ROWS)
             if not found:
                 return 0
             self._stream.add([(record.origin, record.sighting) for record in found])

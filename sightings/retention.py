@@ -31,6 +31,10 @@ _FORGET: Final = f"""
             OR state = {State.REFUSED} AND changed < :before
         LIMIT :rows)
 """  # noqa: S608 (our own words)
+_FORGET_DAMAGED: Final = """
+    DELETE FROM blocks WHERE id IN (
+        SELECT id FROM blocks WHERE is_damaged AND time < :before LIMIT :rows)
+"""
 _EVERYTHING: Final = 2**62
 
 
@@ -54,8 +58,11 @@ def prune(
     connection = open_writer(path)
     try:
         with failing_as_one_line(path):
-            unpack(connection)
-            return _prune(connection, settings, position, log)
+            # What goes makes the room in which blocks become records.
+            removed = _prune(connection, settings, position, log)
+            while _unpacked_some(connection):
+                time.sleep(_PAUSE_SECONDS)
+            return removed + _prune(connection, settings, position, log)
     finally:
         connection.close()
 
@@ -78,8 +85,9 @@ def _prune(
     upto = _handed_on(connection, position)
     before = time.time() - settings.keep_days * _DAY
     removed = sum(_deleted(connection, _DELETE, upto=upto, before=before))
-    for _ in _deleted(connection, _FORGET, before=before):
-        pass
+    for statement in (_FORGET, _FORGET_DAMAGED):
+        for _ in _deleted(connection, statement, before=before):
+            pass
     told = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
     removed += _shrunk(connection, told, settings.keep_mib)
     # What MISP has or does not want goes before what it has not heard of.
@@ -92,6 +100,12 @@ def _prune(
             f"than hard_mib ({settings.hard_mib})"
         )
     return removed + lost
+
+
+def _unpacked_some(connection: sqlite3.Connection) -> bool:
+    # On a disk that is nearly full the log must not grow: what it has goes into the file.
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    return unpack(connection)
 
 
 def _shrunk(connection: sqlite3.Connection, deleted: Iterator[int], mib: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -163,6 +164,36 @@ def test_everything_pending_is_answered_at_the_end(listed: Installation, how: st
         out, said = helper.communicate(data[60_000:], timeout=60)
         assert out.count(b"\n") == sent
     assert helper.returncode == 0, said.decode()
+
+
+@pytest.mark.parametrize("squid_is", ["closing", "gone"])
+def test_no_thread_is_left_when_the_interpreter_ends(listed: Installation, squid_is: str) -> None:
+    code = (
+        "import sys, threading, helper.__main__ as m\n"
+        "m.main(sys.argv[1:])\n"
+        "print([t.name for t in threading.enumerate()], file=sys.stderr)\n"
+    )
+    helper = subprocess.Popen(
+        [BIN / "python", "-c", code, "--config", listed.config],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert helper.stdin
+    assert helper.stdout
+    helper.stdin.write(line(1, "http://listed.example/"))
+    helper.stdin.flush()
+    assert helper.stdout.readline().startswith(b"1 OK")
+    if squid_is == "gone":
+        helper.stdout.close()
+    new = b"".join(line(n, f"http://new{n}.example/") for n in range(3000))
+    with contextlib.suppress(BrokenPipeError):
+        helper.stdin.write(new)
+        helper.stdin.close()
+    said = helper.stderr.read().decode() if helper.stderr else ""
+    assert helper.wait(60) == 0, said
+    assert said.endswith("['MainThread']\n"), said
+    assert ("Squid is gone" in said) is (squid_is == "gone")
 
 
 def test_stray_output_does_not_reach_squid(listed: Installation) -> None:

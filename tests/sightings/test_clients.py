@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -83,6 +85,10 @@ def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
         time.sleep(0.005)
 
 
+def named(path: Path) -> list[str]:
+    return [s.incident for s in Journal(path).read()]
+
+
 def test_recorded_is_in_the_file_before_a_page_is_read(tmp_path: Path) -> None:
     recorder = Recorder(configured(tmp_path, 'node = "n"'), print)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
@@ -135,6 +141,55 @@ def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: P
     assert [s.incident for s in Journal(tmp_path / "later/j.db").read()] == ["IG-1"]
 
 
+def test_what_was_recorded_while_the_journal_failed_waits_for_no_other(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = configured(tmp_path, "")
+    config.write_text('[sightings]\njournal = "later/j.db"\n')
+    recorder = Recorder(config, said.append)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    eventually(lambda: bool(said))
+    recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
+    (tmp_path / "later").mkdir()
+    eventually(lambda: len(list(Journal(tmp_path / "later/j.db").read())) == 2)
+
+
+def test_burst_is_journalled_to_its_end(tmp_path: Path) -> None:
+    recorder = Recorder(configured(tmp_path, ""), print)
+    recorder.record("192.0.2.1", "GET", "IG-0", [MATCH])
+    eventually(lambda: named(tmp_path / "j.db") == ["IG-0"])
+    # While the next ones are gathered: more than a block, and no whole number of them.
+    for n in range(1, 2_500):
+        recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH])
+    eventually(lambda: len(named(tmp_path / "j.db")) == 2_500)
+
+
+def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        config = configured(tmp_path, "")
+        config.write_text('[sightings]\njournal = "later/j.db"\n')
+        recorder = Recorder(config, lambda line: print(line, file=full, flush=True))
+        recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+        recorder.record("192.0.2.1", "GET", "IG-2", [None])  # type: ignore[list-item]
+        time.sleep(0.2)
+        (tmp_path / "later").mkdir()
+        eventually(lambda: named(tmp_path / "later/j.db") == ["IG-1"])
+        recorder.record("192.0.2.1", "GET", "IG-3", [MATCH])
+        eventually(lambda: named(tmp_path / "later/j.db") == ["IG-1", "IG-3"])
+        with contextlib.suppress(OSError):
+            full.close()
+
+
+def test_host_name_that_is_no_utf8_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "n\udcff")
+    config = configured(tmp_path, "")
+    recorder = Recorder(config, print)
+    recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+    recorder.flush()
+    assert [s.node for s in Journal(tmp_path / "j.db").read()] == ["n?"]
+
+
 def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     program = (
@@ -172,13 +227,13 @@ def test_lost_incidents_are_counted(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     config.write_text('[sightings]\njournal = "later/j.db"\n')
     recorder = Recorder(config, said.append)
-    for n in range(23_000):
+    for n in range(150_000):
         recorder.record("", "GET", f"IG-{n}", [MATCH])
     (tmp_path / "later").mkdir()
     recorder.flush()
     found = [s.incident for s in Journal(tmp_path / "later/j.db").read()]
-    lost = 23_000 - len(found)
-    assert 19_000 < len(found) < 21_100
-    assert found[-1] == "IG-22999"
+    lost = 150_000 - len(found)
+    assert 90_000 < len(found) < 140_000  # 8 MiB, and a block that grows
+    assert found[-1] == "IG-149999"
     told = [re.findall(r"wait: (\d+) of", line) for line in said]
     assert sum(int(number) for numbers in told for number in numbers) == lost

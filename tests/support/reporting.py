@@ -37,8 +37,6 @@ attempts = 200
 WRITER = """
 import random, sys
 from pathlib import Path
-from rules.matcher import Match
-from rules.message import Message
 from sightings.block import Block
 from sightings.journal import Journal
 path, node, count, seed, attributes, morning = sys.argv[1:7]
@@ -49,10 +47,10 @@ block = Block()
 for n in range(int(count)):
     uuid, event = choose.choice(known)
     moment = float(morning) + choose.randrange(3 * 86400) + n / int(count)
-    match = Match("domain", Message("block", ({"uuid": uuid, "event_id": event},)))
-    block.add(moment, f"IG-{node}{seed}N{n:07d}", "192.0.2.1", "GET", [match])
+    rule = ("domain", "block", (uuid,), (event,))
+    block.add(moment, f"IG-{node}{seed}N{n:07d}", "192.0.2.1", "GET", [rule])
     if not choose.randrange(4) or n == int(count) - 1:
-        journal.append_block(node, block.packed())
+        journal.append_block(node, block)
         block = Block()
     if n % 100 == 99:
         print(n + 1, flush=True)
