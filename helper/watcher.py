@@ -139,10 +139,10 @@ class Watcher:
             self._pass(new, clean, requests, now + _SAME_EPOCH_SECONDS, derive=False)
             return
         until = now + self._settings.warm_up_seconds
-        with one_at_a_time(new.key_folder, until) as mine:
+        with one_at_a_time(new.key_folder, until, self._stop.wait) as mine:
             if mine:
                 self._pass(new, clean, requests, until, derive=True)
-        if not mine:
+        if not mine and not self._stop.is_set():
             self._pass(new, clean, requests, until + _READ_SECONDS, derive=False)
 
     def _pass(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from math import isfinite
 from operator import attrgetter
 from typing import Final
 
@@ -61,15 +62,23 @@ class Block:
         """Add an incident, or leave the block as it was; for the arguments see `Sighting`.
 
         Raises:
-            UnicodeEncodeError: UTF-8 cannot hold one of the texts.
+            UnicodeEncodeError: UTF-8 cannot hold one of the texts that no client chooses.
         """
+        try:
+            self._append((time, incident, client, method, rules))
+        except UnicodeEncodeError:
+            # Bytes of a request that no decoder took become `?`.
+            texts = (text.encode("utf-8", "replace").decode() for text in (client, method))
+            self._append((time, incident, *texts, rules))
+        self.incidents += 1
+
+    def _append(self, incident: tuple[object, ...]) -> None:
         end = len(self._data)
         try:
-            _encode_into((time, incident, client, method, rules), self._data, _END)
+            _encode_into(incident, self._data, _END)
         except BaseException:
             del self._data[end:]
             raise
-        self.incidents += 1
 
     def packed(self) -> bytes:
         """The block's bytes."""
@@ -108,6 +117,8 @@ def unpacked(data: bytes, node: str) -> list[Sighting]:
         found = _decode(data)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise BlockError(f"not a block of incidents ({type(error).__name__})") from None
+    if not all(isfinite(time) for time, *_ in found):
+        raise BlockError("not a block of incidents (time)")
     return [
         Sighting(
             time=time,

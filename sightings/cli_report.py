@@ -17,6 +17,7 @@ import msgspec
 from rules.keys import make_token
 from rules.settings import SettingsError, resolve
 from sightings.group import Loaded, find_incident, main
+from sightings.journal import Journal
 from sightings.show import as_told, cell
 
 
@@ -162,8 +163,8 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
     with _outbox(loaded) as outbox:
         counts: dict[str, Any] = {s.name.lower(): n for s, n in outbox.counts().items()}
         counts["unread"] = outbox.unread()
-        counts["damaged_blocks"] = outbox.damaged()
         counts["oldest_waiting_seconds"] = outbox.oldest_waiting(time.time())
+    counts["damaged_blocks"] = sum(Journal(path).damaged() for path in loaded.journals())
     if as_json:
         click.echo(msgspec.json.encode(counts))
     else:

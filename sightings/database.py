@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sightings.block import BlockError
 from sightings.journal import JournalError
 
 SCHEMA: Final = 4
@@ -198,10 +197,6 @@ def failing_as_one_line(path: Path) -> Iterator[None]:
     except UnicodeEncodeError:
         # Says something about what was to be written and nothing about the file.
         raise
-    except BlockError as error:
-        raise JournalError(
-            f"{path}: {error}; `report` and `drain` put them aside and go on without them"
-        ) from None
     except (sqlite3.Error, OSError, ValueError) as error:
         raise JournalError(
             f"{path}: {error}; check that the folder exists, belongs to the proxy's user "

@@ -104,6 +104,21 @@ class Journal:
         with contextlib.closing(connection), failing_as_one_line(self._path):
             yield from sightings(connection, since=since, incident=incident)
 
+    def damaged(self) -> int:
+        """How many blocks of incidents cannot be read any more.
+
+        Raises:
+            JournalError: nor can the file.
+        """
+        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
+        from sightings.records import count_damaged  # noqa: PLC0415
+
+        if not self._path.exists():
+            return 0
+        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
+        with contextlib.closing(connection), failing_as_one_line(self._path):
+            return count_damaged(connection)
+
     def join(self, agree: Callable[[str], str]) -> None:
         """Take the installation's id that others agree on, who are told this file's.
 

@@ -26,7 +26,7 @@ from sightings.database import (
     open_writer,
     transaction,
 )
-from sightings.records import Record, count_after, count_damaged, upcoming
+from sightings.records import Record, count_after, upcoming
 from sightings.sighting import Sighting
 
 REPORTED: Final = "reported"
@@ -237,11 +237,6 @@ class Outbox:
         """How many records are not folded yet."""
         with failing_as_one_line(self._path):
             return count_after(self._connection, self.position())
-
-    def damaged(self) -> int:
-        """How many blocks of incidents could not be read."""
-        with failing_as_one_line(self._path):
-            return count_damaged(self._connection)
 
     def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
         items: dict[str, dict[str, object]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,8 +38,7 @@ class Recorder:
 
     def __init__(self, config: Path, log: Callable[[str], None]) -> None:
         self._tell = log
-        # A name can have bytes that are no UTF-8.
-        self._node = _repaired(socket.gethostname())
+        self._node = ""
         self._path: Path | None = None
         self._reduce: Reducer = str
         self._backlog = Backlog(_MOST_WAITING_BYTES)
@@ -58,7 +56,7 @@ class Recorder:
         except SettingsError as error:
             log(str(error))
             return
-        self._node = settings.node or self._node
+        self._node = settings.node_name()
         self._path = settings.local_path(config)
         self._reduce = self._reducer(settings, config)
         atexit.register(self.close)
@@ -68,11 +66,7 @@ class Recorder:
         if self._path is None:
             return
         try:
-            kept = self._reduce(client)
-            try:
-                self._backlog.add(incident, kept, method, matches)
-            except UnicodeEncodeError:
-                self._backlog.add(incident, _repaired(kept), _repaired(method), matches)
+            self._backlog.add(incident, self._reduce(client), method, matches)
         except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
             self._log(f"an incident could not be journalled ({type(error).__name__})")
             return
@@ -88,22 +82,33 @@ class Recorder:
                 pass
 
     def close(self) -> None:
-        """End the thread and write what it has left. Called at the process's end, too.
-
-        What is recorded later is lost unless `flush` is called.
-        """
+        """End the thread and write what it has left. Called at the process's end, too."""
+        was_ended = self._ended.is_set()
         self._ended.set()
         self._wanted.set()
-        if self._thread is not None:
+        with self._starting:
+            thread = self._thread
+        if thread is not None:
             # So that the interpreter does not end under it.
-            self._thread.join()
-        self.flush()
+            thread.join()
+        if not (was_ended and self._failing):
+            self.flush()
+        self._is_loss_said = False
+        self._say_dropped()
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._ended.is_set():
+                return
+            thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The next match tries again, and the end writes what waits.
+                self._wanted.clear()
+                self._log(f"sightings wait to be journalled: {error}")
+            else:
+                self._thread = thread
 
     def _write_on(self) -> None:
         while self._wanted.wait() and not self._ended.is_set():
@@ -144,14 +149,15 @@ class Recorder:
     def _say_dropped(self) -> None:
         """Say at the first loss that there is one, and at the end how large it was."""
         self._dropped += self._backlog.take_dropped()
-        if not self._dropped or (self._failing and self._is_loss_said):
-            return
-        self._log(
-            f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} of "
-            "the oldest were not journalled"
-        )
-        self._dropped = 0
-        self._is_loss_said = self._failing
+        if self._dropped and not self._is_loss_said:
+            self._log(
+                f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} "
+                "of the oldest were not journalled"
+            )
+            self._dropped = 0
+            self._is_loss_said = True
+        if not self._failing:
+            self._is_loss_said = False
 
     def _log(self, line: str) -> None:
         # The log may lie on the disk that is full. Incidents are journalled all the same.
@@ -171,8 +177,3 @@ class Recorder:
             # Whoever asked for hashes does not want addresses.
             self._log(f"clients are not journalled: {error}")
             return lambda _client: ""
-
-
-def _repaired(text: str) -> str:
-    """A copy that UTF-8 can hold: bytes of a request that no decoder took become `?`."""
-    return text.encode("utf-8", "replace").decode()

@@ -71,37 +71,28 @@ def insert_block(connection: sqlite3.Connection, node: str, data: bytes) -> None
 def unpack(connection: sqlite3.Connection) -> bool:
     """Turn the oldest blocks into rows, so many as do not hold up those who write.
 
+    Damaged ones are put aside, to be told by `prune` and `status`.
+
     Returns:
         Whether there were blocks.
-
-    Raises:
-        BlockError: some are damaged, and are now put aside; the others became rows.
     """
     # Asked without the lock first: there is nearly always nothing to do.
     if not connection.execute(_ANY_BLOCK).fetchone():
         return False
-    damaged = []
     with transaction(connection):
         for number, node, data in _oldest_blocks(connection):
             try:
                 found = unpacked(data, node)
             except BlockError:
-                damaged.append(number)
                 connection.execute("UPDATE blocks SET is_damaged = 1 WHERE id = ?", (number,))
             else:
                 insert(connection, ((None, sighting) for sighting in found))
                 connection.execute("DELETE FROM blocks WHERE id = ?", (number,))
-    if damaged:
-        raise _damaged(damaged)
     return True
 
 
 def upcoming(connection: sqlite3.Connection, after: int, limit: int) -> list[Record]:
-    """Some records after a position; blocks become records once there are no others.
-
-    Raises:
-        BlockError: see `unpack`.
-    """
+    """Some records after a position; blocks become records once there are no others."""
     while True:
         found = list(records(connection, after=after, limit=limit))
         if found or not unpack(connection):
@@ -111,17 +102,19 @@ def upcoming(connection: sqlite3.Connection, after: int, limit: int) -> list[Rec
 def count_after(connection: sqlite3.Connection, position: int) -> int:
     """How many records come after a position, those in blocks included."""
     with _one_view(connection):
-        (rows,) = connection.execute(
-            "SELECT count(*) FROM sightings WHERE id > ?", (position,)
-        ).fetchone()
-        packed = connection.execute(_BLOCKS)
-        return int(rows) + sum(len(_readable(node, data) or ()) for _, node, data in packed)
+        select = "SELECT count(*) FROM sightings WHERE id > ?"
+        (rows,) = connection.execute(select, (position,)).fetchone()
+        return int(rows) + sum(len(found or ()) for found in _read_blocks(connection))
 
 
 def count_damaged(connection: sqlite3.Connection) -> int:
-    """How many damaged blocks were put aside."""
-    found = connection.execute("SELECT count(*) FROM blocks WHERE is_damaged").fetchone()
-    return int(found[0])
+    """How many blocks cannot be read."""
+    with _one_view(connection):
+        if _schema(connection) < _SCHEMA_WITH_BLOCKS:
+            return 0
+        select = "SELECT count(*) FROM blocks WHERE is_damaged"
+        (aside,) = connection.execute(select).fetchone()
+        return int(aside) + sum(found is None for found in _read_blocks(connection))
 
 
 def records(
@@ -144,27 +137,16 @@ def records(
 def sightings(
     connection: sqlite3.Connection, *, since: float = 0.0, incident: str | None = None
 ) -> Iterator[Sighting]:
-    """Rows, then what blocks hold, each in the order of their recording.
-
-    Raises:
-        BlockError: blocks are damaged; all the others came before.
-    """
-    damaged = []
+    """Rows, then what blocks hold that can be read, each in the order of their recording."""
     with _one_view(connection):
         for record in records(connection, since=since, incident=incident):
             yield record.sighting
         if _schema(connection) < _SCHEMA_WITH_BLOCKS:
             return
-        for number, node, data in connection.execute(_BLOCKS):
-            found = _readable(node, data)
-            if found is None:
-                damaged.append(number)
-                continue
-            for sighting in found:
+        for found in _read_blocks(connection):
+            for sighting in found or ():
                 if sighting.time >= since and incident in (None, sighting.incident):
                     yield sighting
-    if damaged:
-        raise _damaged(damaged)
 
 
 @contextlib.contextmanager
@@ -192,16 +174,12 @@ def _oldest_blocks(connection: sqlite3.Connection) -> list[tuple[int, str, bytes
     return found
 
 
-def _readable(node: str, data: bytes) -> list[Sighting] | None:
-    try:
-        return unpacked(data, node)
-    except BlockError:
-        return None
-
-
-def _damaged(numbers: list[int]) -> BlockError:
-    names = ", ".join(str(number) for number in numbers[:10])
-    return BlockError(f"damaged blocks of incidents: {len(numbers)}, among them {names}")
+def _read_blocks(connection: sqlite3.Connection) -> Iterator[list[Sighting] | None]:
+    for _, node, data in connection.execute(_BLOCKS):
+        try:
+            yield unpacked(data, node)
+        except BlockError:
+            yield None
 
 
 def _row(sighting: Sighting, origin: str | None) -> tuple[float | str | None, ...]:

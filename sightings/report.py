@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -272,7 +271,7 @@ def only_reporter(journal: Path) -> Iterator[bool]:
 
 def open_stream(config: Path, settings: SightingsSettings) -> Stream:
     """The stream that the settings name."""
-    consumer = settings.node or socket.gethostname()
+    consumer = settings.node_name()
     return Stream(settings.journal, settings.redis, config.absolute().parent, consumer)
 
 

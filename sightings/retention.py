@@ -10,7 +10,7 @@ from typing import Final
 
 from sightings.database import failing_as_one_line, open_writer, transaction
 from sightings.outbox import State
-from sightings.records import unpack
+from sightings.records import count_damaged, unpack
 from sightings.settings import SightingsSettings
 
 _ROWS_AT_ONCE: Final = 500
@@ -62,6 +62,11 @@ def prune(
             removed = _prune(connection, settings, position, log)
             while _unpacked_some(connection):
                 time.sleep(_PAUSE_SECONDS)
+            if damaged := count_damaged(connection):
+                log(
+                    f"{path}: {damaged} blocks of incidents are damaged and were put aside; "
+                    f"they are removed after {settings.keep_days} days"
+                )
             return removed + _prune(connection, settings, position, log)
     finally:
         connection.close()

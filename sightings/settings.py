@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -117,6 +118,11 @@ class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     def is_shared(self) -> bool:
         """Whether the journal is a Redis that several proxies share."""
         return self.journal.startswith(_REDIS)
+
+    def node_name(self) -> str:
+        """This proxy's name in the records."""
+        # A host's name can have bytes that are no UTF-8.
+        return self.node or socket.gethostname().encode("utf-8", "replace").decode()
 
     def local_path(self, config: Path) -> Path | None:
         """The SQLite file that this proxy appends to, or None if it records nothing."""

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -67,24 +67,29 @@ def known_only(in_use: InUse) -> Stretch:
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path, until: float) -> Iterator[bool]:
-    """Wait for the other processes that warm up; False if it was in vain."""
+def one_at_a_time(folder: Path, until: float, pause: Callable[[float], bool]) -> Iterator[bool]:
+    """Wait for the other processes that warm up; False if it was in vain.
+
+    Args:
+        folder: that of the key cache.
+        until: how long to wait (time.monotonic).
+        pause: waits so many seconds; True if there is nothing more to wait for.
+    """
     try:
         fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield True
         return
     try:
-        yield _locked(fd, until)
+        yield _locked(fd, until, pause)
     finally:
         os.close(fd)
 
 
-def _locked(fd: int, until: float) -> bool:
+def _locked(fd: int, until: float, pause: Callable[[float], bool]) -> bool:
     while True:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or pause(_RETRY_SECONDS):
             return False
-        time.sleep(_RETRY_SECONDS)

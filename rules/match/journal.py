@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ class SightingsWriter:
         path = settings.local_path(config)
         if path is None:
             raise MatchError("[sightings] journal is empty, so nothing can be journalled")
-        self._node = settings.node or socket.gethostname()
+        self._node = settings.node_name()
         self._reduce = client_reducer(settings.clients, resolve(config, settings.clients_key_file))
         self._journal = Journal(path)
 

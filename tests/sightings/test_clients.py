@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -211,6 +213,61 @@ def test_unencodable_text_stops_no_journal(tmp_path: Path) -> None:
     eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 2)
     assert [s.method for s in Journal(tmp_path / "j.db").read()] == ["G?", "GET"]
     assert not said
+
+
+def test_thread_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    recorder = Recorder(configured(tmp_path, ""), said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
+        assert "can't start new thread" in said[0]
+        recorder.flush()
+        assert named(tmp_path / "j.db") == ["IG-1"]
+        recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
+    recorder.record("192.0.2.1", "GET", "IG-3", [MATCH])
+    eventually(lambda: named(tmp_path / "j.db") == ["IG-1", "IG-2", "IG-3"])
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_what_comes_after_the_end_is_written_at_the_next_end(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    recorder = Recorder(configured(tmp_path, ""), print)
+    recorder.record("192.0.2.1", "GET", "IG-0", [MATCH])
+    recorder.close()
+    for n in (1, 2):
+        recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH])
+        recorder.close()
+    assert named(tmp_path / "j.db") == ["IG-0", "IG-1", "IG-2"]
+    assert set(threading.enumerate()) <= set(before)
+
+
+def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = configured(tmp_path, "")
+    config.write_text('[sightings]\njournal = "later/j.db"\n')
+    recorder = Recorder(config, said.append)
+    folder = tmp_path / "later"
+    for outage in (1, 2):
+        for n in range(150_000):
+            recorder.record("", "GET", f"IG-{outage}-{n}", [MATCH])
+        eventually(lambda: any("not journalled" in line for line in said))
+        folder.mkdir()
+        recorder.flush()
+        said.clear()
+        recorder._journal = None
+        shutil.rmtree(folder)
+    recorder.record("", "GET", "IG-1", [MATCH])
+    recorder.flush()
+    for n in range(150_000):
+        recorder.record("", "GET", f"IG-{n}", [MATCH])
+    recorder.close()
+    assert any("not journalled" in line for line in said)
 
 
 def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: Path) -> None:
