@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,18 @@ class Installation:
         )
 
     def sightings(self, incident: str) -> list[dict[str, Any]]:
-        """What the journal has on an incident, as the command prints it."""
-        done = self.run("inkgate-sightings", "list", "--json", "--incident", incident)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        """What the journal has on an incident, as the command prints it.
+
+        It is written after the answer: a new file, on a disk that others keep busy, takes
+        its time.
+        """
+        end = time.monotonic() + 20
+        while True:
+            done = self.run("inkgate-sightings", "list", "--json", "--incident", incident)
+            assert done.returncode == 0, done.stderr
+            if done.stdout or time.monotonic() > end:
+                return [json.loads(line) for line in done.stdout.splitlines()]
+            time.sleep(0.05)
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
