@@ -87,6 +87,13 @@ def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
         time.sleep(0.005)
 
 
+def failing(folder: Path, log: Callable[[str], None]) -> Recorder:
+    """A recorder whose journal's folder, `later`, is not there yet."""
+    config = configured(folder, "")
+    config.write_text('[sightings]\njournal = "later/j.db"\n')
+    return Recorder(config, log)
+
+
 def named(path: Path) -> list[str]:
     return [s.incident for s in Journal(path).read()]
 
@@ -132,9 +139,7 @@ def test_empty_journal_records_nothing(tmp_path: Path) -> None:
 
 def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: Path) -> None:
     said: list[str] = []
-    config = configured(tmp_path, "")
-    config.write_text('[sightings]\njournal = "later/j.db"\n')
-    recorder = Recorder(config, said.append)
+    recorder = failing(tmp_path, said.append)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     eventually(lambda: bool(said))
     assert "later/j.db" in said[0]
@@ -145,9 +150,7 @@ def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: P
 
 def test_what_was_recorded_while_the_journal_failed_waits_for_no_other(tmp_path: Path) -> None:
     said: list[str] = []
-    config = configured(tmp_path, "")
-    config.write_text('[sightings]\njournal = "later/j.db"\n')
-    recorder = Recorder(config, said.append)
+    recorder = failing(tmp_path, said.append)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     eventually(lambda: bool(said))
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
@@ -167,9 +170,7 @@ def test_burst_is_journalled_to_its_end(tmp_path: Path) -> None:
 
 def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        config = configured(tmp_path, "")
-        config.write_text('[sightings]\njournal = "later/j.db"\n')
-        recorder = Recorder(config, lambda line: print(line, file=full, flush=True))
+        recorder = failing(tmp_path, lambda line: print(line, file=full, flush=True))
         recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
         recorder.record("192.0.2.1", "GET", "IG-2", [None])  # type: ignore[list-item]
         time.sleep(0.2)
@@ -249,9 +250,7 @@ def test_what_comes_after_the_end_is_written_at_the_next_end(tmp_path: Path) -> 
 
 def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
     said: list[str] = []
-    config = configured(tmp_path, "")
-    config.write_text('[sightings]\njournal = "later/j.db"\n')
-    recorder = Recorder(config, said.append)
+    recorder = failing(tmp_path, said.append)
     folder = tmp_path / "later"
     for outage in (1, 2):
         for n in range(150_000):
@@ -281,9 +280,7 @@ def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: P
 
 def test_lost_incidents_are_counted(tmp_path: Path) -> None:
     said: list[str] = []
-    config = configured(tmp_path, "")
-    config.write_text('[sightings]\njournal = "later/j.db"\n')
-    recorder = Recorder(config, said.append)
+    recorder = failing(tmp_path, said.append)
     for n in range(150_000):
         recorder.record("", "GET", f"IG-{n}", [MATCH])
     (tmp_path / "later").mkdir()
