@@ -95,10 +95,6 @@ class Helper:
             while self._lookups.count:
                 self._wait()
                 self._do_pending()
-        except OSError:
-            # Nobody waits for it any more.
-            self._derivers.forget()
-            raise
         finally:
             self._watcher.stop()
             self._derivers.stop()

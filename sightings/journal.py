@@ -95,28 +95,21 @@ class Journal:
         Raises:
             JournalError: the file cannot be read; a file that is not there is empty.
         """
-        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
         from sightings.records import sightings  # noqa: PLC0415
 
-        if not self._path.exists():
-            return
-        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
-        with contextlib.closing(connection), failing_as_one_line(self._path):
-            yield from sightings(connection, since=since, incident=incident)
+        if self._path.exists():
+            with self._reading() as connection:
+                yield from sightings(connection, since=since, incident=incident)
 
     def damaged(self) -> int:
         """How many blocks of incidents cannot be read any more.
 
         Raises:
-            JournalError: nor can the file.
+            JournalError: nor can the file, or it is not there.
         """
-        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
         from sightings.records import count_damaged  # noqa: PLC0415
 
-        if not self._path.exists():
-            return 0
-        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
-        with contextlib.closing(connection), failing_as_one_line(self._path):
+        with self._reading() as connection:
             return count_damaged(connection)
 
     def join(self, agree: Callable[[str], str]) -> None:
@@ -138,6 +131,14 @@ class Journal:
         """Close the file; the next `append` opens it again."""
         with self._lock:
             self._drop()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
+
+        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
+        with contextlib.closing(connection), failing_as_one_line(self._path):
+            yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -70,12 +70,6 @@ class Derivers:
         for thread in self._threads:
             thread.join()
 
-    def forget(self) -> None:
-        """Derive nothing of what was submitted and not begun."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._todo.get_nowait()
-
     def submit(self, keys: CachedStretch, value: Value) -> None:
         """Have a value derived."""
         self._todo.put((keys, value))
