@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import matplotlib as mpl
 from matplotlib import pyplot
-from support.aggregation import Party
 
-from sightings.aggregation.curve import base_times
-from sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.curve import base_times
+from inkgate.sightings.aggregation.discrete_log import logarithm
+from support.aggregation import Party
 
 mpl.use("Agg")
 

@@ -29,12 +29,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from inkgate.squid_conf.trial import SQUID_USER
 from support.icap import Icap, http_request, reqmod
 from support.icap_squid import SQUID, Origin
 from support.installation import Installation, attribute
 from support.squid import free_port
-
-from squid_conf.trial import SQUID_USER
 
 HOSTS = 2000
 MESSAGES = 60_000

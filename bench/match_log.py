@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+
 from harness.machine import describe, save, table
 from support.installation import BIN, SETTINGS, Installation, attribute
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
 from harness.machine import describe, save, table
 from support.installation import BIN, Installation, attribute
 from support.logs import access_line

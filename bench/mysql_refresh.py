@@ -24,11 +24,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from inkgate.rules.kdf import DEFAULT_PROFILES
 from support.installation import BIN, Installation
 from support.mariadb import PASSWORD, USER, MariaDb
 from support.measured import Cost, measure
-
-from rules.kdf import DEFAULT_PROFILES
 
 ATTRIBUTES = 200_000
 PER_EVENT = 100

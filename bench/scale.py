@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import TypedDict
 
 import psutil
+
 from harness import rule_sets
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
+from inkgate.rules.canonical import Host
+from inkgate.rules.generation import Generation
+from inkgate.rules.install import open_current
+from inkgate.rules.keys import read_token
+from inkgate.rules.matcher import Matcher
 from support.installation import BIN, Installation
-
-from rules.canonical import Host
-from rules.generation import Generation
-from rules.install import open_current
-from rules.keys import read_token
-from rules.matcher import Matcher
 
 _LOOKUPS = 1_000
 _KINDS = ("new", "known", "listed", "search")

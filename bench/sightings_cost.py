@@ -17,9 +17,8 @@ from pathlib import Path
 
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
+from inkgate.sightings.journal import Journal
 from support.installation import BIN, Installation, attribute
-
-from sightings.journal import Journal
 
 HOSTS = 20_000
 LISTED = 200

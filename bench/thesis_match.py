@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import describe, save, table
+from inkgate.rules.audit.durations import duration
+from inkgate.rules.foreign.batch import run_plan
+from inkgate.rules.foreign.observations import observation
+from inkgate.rules.foreign.opening import open_foreign
+from inkgate.rules.foreign.plan import make_plan
+from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.kdf import Caps
+from inkgate.rules.sources.attribute import Attribute
 from support.installation import SETTINGS, Installation, attribute
-
-from rules.audit.durations import duration
-from rules.foreign.batch import run_plan
-from rules.foreign.observations import observation
-from rules.foreign.opening import open_foreign
-from rules.foreign.plan import make_plan
-from rules.foreign.thesis_writer import Cost, ThesisWriter
-from rules.kdf import Caps
-from rules.sources.attribute import Attribute
 
 RULES, ITERATIONS = 1000, 200
 THESIS_SECONDS, THESIS_ADDRESSES = 702.89, 2560

@@ -35,12 +35,11 @@ from harness import rule_sets
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line, squidguard
 from harness.proxies import NEW_NAMES, Load, Origin, Proxy, folder_for_squid
+from inkgate.rules.install import CURRENT, swap_link
+from inkgate.squid_conf.fragment import fragment
+from inkgate.squid_conf.settings import SquidSettings
 from support.installation import BIN, Installation
 from support.squid import Reply
-
-from rules.install import CURRENT, swap_link
-from squid_conf.fragment import fragment
-from squid_conf.settings import SquidSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

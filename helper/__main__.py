@@ -13,14 +13,14 @@ from typing import Final
 
 import msgspec
 
-from helper.answers import Answers
-from helper.loop import Helper
-from helper.reports import Reports
-from helper.settings import HelperSettings
-from rules.live.ruleset import RuleSet
-from rules.settings import SettingsError, load_section, settings_path
-from sightings.incident import new_incident
-from sightings.recorder import Recorder
+from inkgate.helper.answers import Answers
+from inkgate.helper.loop import Helper
+from inkgate.helper.reports import Reports
+from inkgate.helper.settings import HelperSettings
+from inkgate.rules.live.ruleset import RuleSet
+from inkgate.rules.settings import SettingsError, load_section, settings_path
+from inkgate.sightings.incident import new_incident
+from inkgate.sightings.recorder import Recorder
 
 _SWITCH_SECONDS: Final = 0.0005
 

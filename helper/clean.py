@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from helper.protocol import METHOD, SERVER, URI, USER_AGENT
-from rules.live.recent import Recent
-from rules.live.verdicts import Findings
+from inkgate.helper.protocol import METHOD, SERVER, URI, USER_AGENT
+from inkgate.rules.live.recent import Recent
+from inkgate.rules.live.verdicts import Findings
 
 # Where the host is surely over: "http://" and one character of it have 8 bytes.
 HOST_FROM: Final = 8

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from helper.clean import Clean
-from helper.protocol import Request, parse_request
-from rules.errors import PackError
-from rules.live.derivers import Derivers
-from rules.live.ruleset import InUse
-from rules.live.stretching import CachedStretch
-from rules.live.verdicts import Findings, examination
-from rules.steps import Steps, Value, Wanted
+from inkgate.helper.clean import Clean
+from inkgate.helper.protocol import Request, parse_request
+from inkgate.rules.errors import PackError
+from inkgate.rules.live.derivers import Derivers
+from inkgate.rules.live.ruleset import InUse
+from inkgate.rules.live.stretching import CachedStretch
+from inkgate.rules.live.verdicts import Findings, examination
+from inkgate.rules.steps import Steps, Value, Wanted
 
 # Longest that the main loop looks at new requests before it looks at its input again.
 SLICE_SECONDS: Final = 0.0005

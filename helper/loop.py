@@ -13,10 +13,10 @@ import select
 from collections.abc import Callable
 from typing import Final
 
-from helper.answers import Answers
-from helper.clean import HOST_FROM
-from helper.lookups import Lookup, Lookups
-from helper.protocol import (
+from inkgate.helper.answers import Answers
+from inkgate.helper.clean import HOST_FROM
+from inkgate.helper.lookups import Lookup, Lookups
+from inkgate.helper.protocol import (
     ABSENT,
     MIN_FIELDS,
     SERVER,
@@ -28,12 +28,12 @@ from helper.protocol import (
     err,
     request_id,
 )
-from helper.reports import Reports
-from helper.settings import HelperSettings
-from helper.watcher import View, Watcher
-from rules.live.derivers import Derivers
-from rules.live.ruleset import RuleSet
-from rules.live.verdicts import Findings
+from inkgate.helper.reports import Reports
+from inkgate.helper.settings import HelperSettings
+from inkgate.helper.watcher import View, Watcher
+from inkgate.rules.live.derivers import Derivers
+from inkgate.rules.live.ruleset import RuleSet
+from inkgate.rules.live.verdicts import Findings
 
 # A larger buffer is slower for a line alone, a smaller one for many (docs/decisions/0044).
 READ_BYTES: Final = 1 << 14

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from helper.protocol import Request, err, ok
-from rules.matcher import Match
+from inkgate.helper.protocol import Request, err, ok
+from inkgate.rules.matcher import Match
 
 Record = Callable[[str, str, str, Sequence[Match]], None]
 

@@ -7,14 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from helper.clean import Clean, host_key
-from helper.protocol import ABSENT, METHOD, MIN_FIELDS, SERVER, URI, USER_AGENT, parse_request
-from helper.settings import HelperSettings
-from rules.live.derivers import step_back
-from rules.live.hottest import Hottest
-from rules.live.observed import Observed
-from rules.live.ruleset import CHECK_SECONDS, InUse, RuleSet
-from rules.live.warming import one_at_a_time, warm_up
+from inkgate.helper.clean import Clean, host_key
+from inkgate.helper.protocol import (
+    ABSENT,
+    METHOD,
+    MIN_FIELDS,
+    SERVER,
+    URI,
+    USER_AGENT,
+    parse_request,
+)
+from inkgate.helper.settings import HelperSettings
+from inkgate.rules.live.derivers import step_back
+from inkgate.rules.live.hottest import Hottest
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.ruleset import CHECK_SECONDS, InUse, RuleSet
+from inkgate.rules.live.warming import one_at_a_time, warm_up
 
 # In the same epoch nothing is derived, so most of it is done in a moment; a new
 # indicator should not wait longer.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from icap_server.protocol.http import HttpRequest
-from squid_conf.page import full_page
-from squid_conf.settings import SquidSettings
+from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.squid_conf.page import full_page
+from inkgate.squid_conf.settings import SquidSettings
 
 _MAX_ADDRESS = 2000
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from icap_server.readiness import Readiness
+from inkgate.icap_server.readiness import Readiness
 
 # A worker that ends sooner than this is not started again at once; one that could not
 # even begin would most likely do no better the next time.

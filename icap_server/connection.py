@@ -8,8 +8,8 @@ import ssl
 import time
 from typing import Final
 
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.parser import Event, Message, MessageParser
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.parser import Event, Message, MessageParser
 
 _READ_BYTES: Final = 64 * 1024
 _FLUSH_BYTES: Final = 64 * 1024

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from icap_server.mended import MendedHandler
-from icap_server.protocol.common_case import host_of
-from icap_server.protocol.http import parse_request
-from icap_server.reply import check_reply
-from icap_server.service import NoVerdictError, Verdict
+from inkgate.icap_server.mended import MendedHandler
+from inkgate.icap_server.protocol.common_case import host_of
+from inkgate.icap_server.protocol.http import parse_request
+from inkgate.icap_server.reply import check_reply
+from inkgate.icap_server.service import NoVerdictError, Verdict
 
 _INCIDENT: Final = b"X-Inkgate-Incident"
 

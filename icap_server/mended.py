@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyicap import BaseICAPRequestHandler
 
-from icap_server.connection import Connection, Output
-from icap_server.protocol import answers
-from icap_server.protocol.chunks import LAST_CHUNK, End, encode_chunk
-from icap_server.protocol.errors import ProtocolError, reason_of
-from icap_server.protocol.head import Head
-from icap_server.protocol.http import HttpRequest
-from icap_server.protocol.parser import Message
-from icap_server.service import client_address
-from icap_server.state import State
+from inkgate.icap_server.connection import Connection, Output
+from inkgate.icap_server.protocol import answers
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK, End, encode_chunk
+from inkgate.icap_server.protocol.errors import ProtocolError, reason_of
+from inkgate.icap_server.protocol.head import Head
+from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.icap_server.protocol.parser import Message
+from inkgate.icap_server.service import client_address
+from inkgate.icap_server.state import State
 
 if TYPE_CHECKING:
-    from icap_server.server import InkgateServer
+    from inkgate.icap_server.server import InkgateServer
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 << 20

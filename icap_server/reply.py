@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from icap_server.body.extent import asks_for_part, is_endless, is_part
-from icap_server.body.holding import Holding
-from icap_server.body.inspection import Inspection
-from icap_server.body.names import file_names
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.http import HttpResponse, parse_request, parse_response
-from icap_server.service import PASS, NoVerdictError, Verdict
+from inkgate.icap_server.body.extent import asks_for_part, is_endless, is_part
+from inkgate.icap_server.body.holding import Holding
+from inkgate.icap_server.body.inspection import Inspection
+from inkgate.icap_server.body.names import file_names
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.http import HttpResponse, parse_request, parse_response
+from inkgate.icap_server.service import PASS, NoVerdictError, Verdict
 
 if TYPE_CHECKING:
-    from icap_server.handler import InkgateHandler
+    from inkgate.icap_server.handler import InkgateHandler
 
 _SQUID_BUFFER_BYTES: Final = 65_535
 _SILENCE_SECONDS: Final = 0.2

@@ -6,10 +6,10 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from icap_server.settings import IcapSettings
-from rules.settings import RulesSettings, SettingsError, load_section, resolve
-from sightings.settings import SightingsSettings
-from squid_conf.settings import SquidSettings
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.settings import RulesSettings, SettingsError, load_section, resolve
+from inkgate.sightings.settings import SightingsSettings
+from inkgate.squid_conf.settings import SquidSettings
 
 
 class Sections(NamedTuple):

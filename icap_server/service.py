@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from icap_server.protocol.http import HttpRequest
-from icap_server.settings import IcapSettings
-from icap_server.state import State, new_state
-from rules.errors import PackError
-from rules.live.observed import Observed
-from rules.live.replies import digest_matches, filename_matches, server_matches
-from rules.live.ruleset import RuleSet
-from rules.live.verdicts import examine
-from rules.matcher import Match, Matcher
+from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.icap_server.state import State, new_state
+from inkgate.rules.errors import PackError
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.replies import digest_matches, filename_matches, server_matches
+from inkgate.rules.live.ruleset import RuleSet
+from inkgate.rules.live.verdicts import examine
+from inkgate.rules.matcher import Match, Matcher
 
 Report = Callable[[str, str, str, Sequence[Match]], None]
 Log = Callable[[str], None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from icap_server.protocol.answers import not_modified
-from rules.live.recent import Recent
-from rules.live.replies import ReplyClasses, reply_classes
-from rules.matcher import Matcher
+from inkgate.icap_server.protocol.answers import not_modified
+from inkgate.rules.live.recent import Recent
+from inkgate.rules.live.replies import ReplyClasses, reply_classes
+from inkgate.rules.matcher import Matcher
 
 # RFC 3507, section 4.7: at most 32 bytes, quoted.
 _ISTAG_DIGITS: Final = 24

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from icap_server.child import Child, WorkerError
-from icap_server.sections import load_sections
-from icap_server.service import Log
-from icap_server.settings import IcapSettings, address_of
-from rules.settings import SettingsError
+from inkgate.icap_server.child import Child, WorkerError
+from inkgate.icap_server.sections import load_sections
+from inkgate.icap_server.service import Log
+from inkgate.icap_server.settings import IcapSettings, address_of
+from inkgate.rules.settings import SettingsError
 
 _BACKLOG: Final = 1024
 _TICK_SECONDS: Final = 0.2
@@ -105,7 +105,7 @@ class Supervisor:
     def _start(self) -> Child:
         plain = [listening.fileno() for listening in self._plain]
         secure = [listening.fileno() for listening in self._secure]
-        words = [sys.executable, "-P", "-m", "icap_server", "--config", str(self._config)]
+        words = [sys.executable, "-P", "-m", "inkgate.icap_server", "--config", str(self._config)]
         handed = [("--plain", fd) for fd in plain] + [("--secure", fd) for fd in secure]
         handed.append(("--vacancy", self._vacancy))
         words += [word for option, fd in handed for word in (option, str(fd))]

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from icap_server.acceptor import Listener
-from icap_server.blocked import Blocked
-from icap_server.descriptors import connections_within
-from icap_server.readiness import say_ready
-from icap_server.sections import Sections, load_sections
-from icap_server.server import InkgateServer
-from icap_server.service import Log, Service
-from icap_server.vacancy import Vacancy
-from rules.live.ruleset import RuleSet
-from sightings.incident import new_incident
-from sightings.recorder import Recorder
+from inkgate.icap_server.acceptor import Listener
+from inkgate.icap_server.blocked import Blocked
+from inkgate.icap_server.descriptors import connections_within
+from inkgate.icap_server.readiness import say_ready
+from inkgate.icap_server.sections import Sections, load_sections
+from inkgate.icap_server.server import InkgateServer
+from inkgate.icap_server.service import Log, Service
+from inkgate.icap_server.vacancy import Vacancy
+from inkgate.rules.live.ruleset import RuleSet
+from inkgate.sightings.incident import new_incident
+from inkgate.sightings.recorder import Recorder
 
 
 class Inherited(NamedTuple):

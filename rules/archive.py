@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rules.errors import PackError
-from rules.install import install_pack, installed_serial, verify_pack
-from rules.kdf import Caps
-from rules.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, verify_signature
-from rules.pack import MANIFEST, SIGNATURE, gate_path, read_small, rule_path
-from rules.ustar import Member, read_members
+from inkgate.rules.errors import PackError
+from inkgate.rules.install import install_pack, installed_serial, verify_pack
+from inkgate.rules.kdf import Caps
+from inkgate.rules.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, verify_signature
+from inkgate.rules.pack import MANIFEST, SIGNATURE, gate_path, read_small, rule_path
+from inkgate.rules.ustar import Member, read_members
 
 
 def export_pack(pack: Path, target: BinaryIO) -> Manifest:

@@ -14,27 +14,27 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from rules.archive import export_pack, install_archive
-from rules.audit.cli import audit_command, calibrate_command
-from rules.canonical import Refused, Value, canonical_attribute
-from rules.command import settings_group
-from rules.errors import RefreshError
-from rules.foreign.cli import export_foreign, or_foreign
-from rules.generation import Generation
-from rules.install import open_current
-from rules.kdf import Pbkdf2, Profile
-from rules.keys import make_signing_key, make_token, read_public_key, read_token
-from rules.manifest import Manifest
-from rules.match.cli import or_logs
-from rules.match.errors import MatchError
-from rules.matcher import Match, Matcher
-from rules.places import Places, only_one, places
-from rules.publish import PACK
-from rules.reading import Options
-from rules.refresh import Summary, refresh
-from rules.screen import Bar, print_problems, print_summary
-from rules.settings import RulesSettings, load_section, settings_path
-from rules.sources.source import Origin
+from inkgate.rules.archive import export_pack, install_archive
+from inkgate.rules.audit.cli import audit_command, calibrate_command
+from inkgate.rules.canonical import Refused, Value, canonical_attribute
+from inkgate.rules.command import settings_group
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.foreign.cli import export_foreign, or_foreign
+from inkgate.rules.generation import Generation
+from inkgate.rules.install import open_current
+from inkgate.rules.kdf import Pbkdf2, Profile
+from inkgate.rules.keys import make_signing_key, make_token, read_public_key, read_token
+from inkgate.rules.manifest import Manifest
+from inkgate.rules.match.cli import or_logs
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.matcher import Match, Matcher
+from inkgate.rules.places import Places, only_one, places
+from inkgate.rules.publish import PACK
+from inkgate.rules.reading import Options
+from inkgate.rules.refresh import Summary, refresh
+from inkgate.rules.screen import Bar, print_problems, print_summary
+from inkgate.rules.settings import RulesSettings, load_section, settings_path
+from inkgate.rules.sources.source import Origin
 
 PBKDF2_ITERATIONS = 1000
 

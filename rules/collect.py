@@ -18,14 +18,14 @@ from typing import Final, Self
 
 import msgspec
 
-from rules.canonical import Refused, canonical_attribute
-from rules.false_positives import AllowList
-from rules.judge import Judge, Judged
-from rules.report import Report, case_of
-from rules.sources.attribute import Attribute
-from rules.sources.plain_list import read_plain_list
-from rules.spool import Spool
-from rules.workers import end_with_parent
+from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.false_positives import AllowList
+from inkgate.rules.judge import Judge, Judged
+from inkgate.rules.report import Report, case_of
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.plain_list import read_plain_list
+from inkgate.rules.spool import Spool
+from inkgate.rules.workers import end_with_parent
 
 _BATCH: Final = 1000
 # Below this, starting processes costs more than they save.

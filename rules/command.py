@@ -8,10 +8,10 @@ from typing import ClassVar, Final
 
 import click
 
-from rules.errors import PackError
-from rules.keys import KeyFileError
-from rules.settings import SettingsError
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.errors import PackError
+from inkgate.rules.keys import KeyFileError
+from inkgate.rules.settings import SettingsError
+from inkgate.rules.sources.unreadable import Unreadable
 
 ERROR_STATUS: Final = 2
 

@@ -9,8 +9,8 @@ from concurrent.futures import Executor
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from rules.canonical.fields import length_prefixed
-from rules.kdf import Profile
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.kdf import Profile
 
 _SHA256 = SHA256()
 _TOKEN_CHECK = length_prefixed(b"inkgate/v1 token check")

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from rules.derive import derive_set_key, token_check
-from rules.kdf import Profile
+from inkgate.rules.derive import derive_set_key, token_check
+from inkgate.rules.kdf import Profile
 
 EPOCH: Final = "epoch.json"
 

@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from rules.canonical import Value, parents
-from rules.warninglists import Hit, WarningLists
+from inkgate.rules.canonical import Value, parents
+from inkgate.rules.warninglists import Hit, WarningLists
 
 Disposition = Literal["drop", "mark", "off"]
 

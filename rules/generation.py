@@ -16,13 +16,21 @@ from typing import Final
 
 import lmdb
 
-from rules.derive import gate_info, gate_number
-from rules.errors import PackError
-from rules.gates import Gate
-from rules.kdf import Caps
-from rules.manifest import Manifest, parse_manifest
-from rules.pack import MANIFEST, SIGNATURE, gate_path, read_gate, read_rules, read_small, rule_path
-from rules.sealing import NONCE_BYTES, Rule
+from inkgate.rules.derive import gate_info, gate_number
+from inkgate.rules.errors import PackError
+from inkgate.rules.gates import Gate
+from inkgate.rules.kdf import Caps
+from inkgate.rules.manifest import Manifest, parse_manifest
+from inkgate.rules.pack import (
+    MANIFEST,
+    SIGNATURE,
+    gate_path,
+    read_gate,
+    read_rules,
+    read_small,
+    rule_path,
+)
+from inkgate.rules.sealing import NONCE_BYTES, Rule
 
 RULES: Final = "rules.mdb"
 _BATCH: Final = 50_000

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from rules.canonical import Refused, Value, canonical_attribute
-from rules.message import Action
-from rules.sources.attribute import Attribute
+from inkgate.rules.canonical import Refused, Value, canonical_attribute
+from inkgate.rules.message import Action
+from inkgate.rules.sources.attribute import Attribute
 
 _SHORTEST: Final = {"4": 8, "6": 16}
 

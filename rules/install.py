@@ -18,19 +18,19 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rules.derive import derive_set_key, token_check
-from rules.errors import PackError
-from rules.foreign.detect import looks_foreign
-from rules.generation import Generation, compile_generation, is_sound
-from rules.kdf import Caps
-from rules.manifest import (
+from inkgate.rules.derive import derive_set_key, token_check
+from inkgate.rules.errors import PackError
+from inkgate.rules.foreign.detect import looks_foreign
+from inkgate.rules.generation import Generation, compile_generation, is_sound
+from inkgate.rules.kdf import Caps
+from inkgate.rules.manifest import (
     Manifest,
     check_expiry,
     check_serial,
     parse_manifest,
     verify_signature,
 )
-from rules.pack import MANIFEST, SIGNATURE, check_file, gate_path, read_small, rule_path
+from inkgate.rules.pack import MANIFEST, SIGNATURE, check_file, gate_path, read_small, rule_path
 
 CURRENT: Final = "current"
 _KEPT: Final = 2

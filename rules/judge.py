@@ -8,14 +8,14 @@ from typing import Final
 
 import msgspec
 
-from rules.canonical import Refused
-from rules.false_positives import FalsePositives
-from rules.indicators import Record, indicators_of, make_record
-from rules.report import Case, case_of
-from rules.selection import Selection
-from rules.settings import MessageField
-from rules.sources.attribute import Attribute
-from rules.spool import Portion, portions
+from inkgate.rules.canonical import Refused
+from inkgate.rules.false_positives import FalsePositives
+from inkgate.rules.indicators import Record, indicators_of, make_record
+from inkgate.rules.report import Case, case_of
+from inkgate.rules.selection import Selection
+from inkgate.rules.settings import MessageField
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.spool import Portion, portions
 
 TOO_OLD: Final = "too old"
 

@@ -14,8 +14,8 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from rules.canonical.fields import length_prefixed
-from rules.errors import PackError
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.errors import PackError
 
 STRETCHED_BYTES: Final = 32
 _STRETCH: Final = length_prefixed(b"inkgate/v1 stretch")

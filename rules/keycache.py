@@ -15,10 +15,10 @@ from typing import Final
 
 import lmdb
 
-from rules.canonical.fields import length_prefixed
-from rules.generation import is_whole
-from rules.kdf import STRETCHED_BYTES
-from rules.made_once import make_once
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.generation import is_whole
+from inkgate.rules.kdf import STRETCHED_BYTES
+from inkgate.rules.made_once import make_once
 
 INSTALLATION_KEY: Final = "installation.key"
 _KEY_BYTES: Final = 32

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from rules.derive import MIN_TOKEN_BYTES
-from rules.made_once import make_once
+from inkgate.rules.derive import MIN_TOKEN_BYTES
+from inkgate.rules.made_once import make_once
 
 SIGNING_KEY: Final = "signing.key"
 _MAX_KEY_BYTES: Final = 64 * 1024

@@ -16,10 +16,10 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from rules.canonical.fields import length_prefixed
-from rules.errors import PackError
-from rules.gates import LEVELS, MAX_BITS
-from rules.kdf import DEFAULT_PROFILES, Caps, Profile, check_profile
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.errors import PackError
+from inkgate.rules.gates import LEVELS, MAX_BITS
+from inkgate.rules.kdf import DEFAULT_PROFILES, Caps, Profile, check_profile
 
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from rules.canonical import Host, Refused, network_of, observed_url, strip_www, suffixes
-from rules.canonical.fields import length_prefixed
-from rules.derive import Deriver, rule_info, rule_keys
-from rules.generation import Generation
-from rules.install import check_token
-from rules.message import Message, decode_message
-from rules.sealing import rule_aad, unseal
-from rules.steps import Steps, Stretch, Value, finish
+from inkgate.rules.canonical import Host, Refused, network_of, observed_url, strip_www, suffixes
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.derive import Deriver, rule_info, rule_keys
+from inkgate.rules.generation import Generation
+from inkgate.rules.install import check_token
+from inkgate.rules.message import Message, decode_message
+from inkgate.rules.sealing import rule_aad, unseal
+from inkgate.rules.steps import Steps, Stretch, Value, finish
 
 URL_CLASSES: Final = ("url", "uri", "link")
 

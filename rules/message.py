@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from rules.errors import PackError
+from inkgate.rules.errors import PackError
 
 Action = Literal["block", "log"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rules.errors import PackError
-from rules.manifest import (
+from inkgate.rules.errors import PackError
+from inkgate.rules.manifest import (
     MAX_MANIFEST_BYTES,
     GateFile,
     Manifest,
@@ -19,8 +19,8 @@ from rules.manifest import (
     encode_manifest,
     file_stem,
 )
-from rules.message import MAX_PADDED
-from rules.sealing import NONCE_BYTES, TAG_BYTES, Rule
+from inkgate.rules.message import MAX_PADDED
+from inkgate.rules.sealing import NONCE_BYTES, TAG_BYTES, Rule
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from rules.canonical.fields import length_prefixed
-from rules.made_once import make_once
-from rules.runs import Row, RunHeader
-from rules.sealing import NONCE_BYTES, TAG_BYTES
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.made_once import make_once
+from inkgate.rules.runs import Row, RunHeader
+from inkgate.rules.sealing import NONCE_BYTES, TAG_BYTES
 
 PADDING_KEY: Final = "padding.key"
 _KEY_BYTES: Final = 32

@@ -12,17 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rules.canonical import suffixes
-from rules.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
-from rules.errors import PackError
-from rules.gates import LEVELS
-from rules.indicators import Record
-from rules.kdf import Hkdf, Profile
-from rules.keycache import KeyCache
-from rules.message import Action, encode_message
-from rules.runs import Row, Run, open_run, write_run
-from rules.sealing import Rule, rule_aad, seal, unseal
-from rules.spool import read_part
+from inkgate.rules.canonical import suffixes
+from inkgate.rules.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
+from inkgate.rules.errors import PackError
+from inkgate.rules.gates import LEVELS
+from inkgate.rules.indicators import Record
+from inkgate.rules.kdf import Hkdf, Profile
+from inkgate.rules.keycache import KeyCache
+from inkgate.rules.message import Action, encode_message
+from inkgate.rules.runs import Row, Run, open_run, write_run
+from inkgate.rules.sealing import Rule, rule_aad, seal, unseal
+from inkgate.rules.spool import read_part
 
 CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
 _KEEP_SECONDS: Final = 1.0

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rules.errors import RefreshError
-from rules.settings import RulesSettings, resolve
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.settings import RulesSettings, resolve
 
 
 class Places(NamedTuple):

@@ -13,13 +13,13 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.gates import LEVELS, build_gate
-from rules.install import swap_link, sync_folder
-from rules.kdf import Caps
-from rules.manifest import Manifest, parse_manifest, sign_manifest
-from rules.pack import write_gate, write_manifest, write_rules, write_signature
-from rules.padding import Padding
-from rules.runs import Run
+from inkgate.rules.gates import LEVELS, build_gate
+from inkgate.rules.install import swap_link, sync_folder
+from inkgate.rules.kdf import Caps
+from inkgate.rules.manifest import Manifest, parse_manifest, sign_manifest
+from inkgate.rules.pack import write_gate, write_manifest, write_rules, write_signature
+from inkgate.rules.padding import Padding
+from inkgate.rules.runs import Run
 
 PACK: Final = "pack"
 # Beside the pack's own files, not part of them: what it was made from.

@@ -9,21 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from rules.collect import Collector, read_allow_list
-from rules.errors import RefreshError
-from rules.false_positives import FalsePositives
-from rules.judge import Judge
-from rules.places import Places
-from rules.report import Report
-from rules.selection import Selection, SelectSettings
-from rules.settings import RulesSettings
-from rules.sources.configured import configured_sources
-from rules.sources.last_good import LastGood
-from rules.sources.source import Origin
-from rules.sources.unreadable import Unreadable
-from rules.spool import Spool
-from rules.stages import Progress
-from rules.warninglists import WarningLists, packaged_lists
+from inkgate.rules.collect import Collector, read_allow_list
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.false_positives import FalsePositives
+from inkgate.rules.judge import Judge
+from inkgate.rules.places import Places
+from inkgate.rules.report import Report
+from inkgate.rules.selection import Selection, SelectSettings
+from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.configured import configured_sources
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.rules.spool import Spool
+from inkgate.rules.stages import Progress
+from inkgate.rules.warninglists import WarningLists, packaged_lists
 
 
 class Options(NamedTuple):

@@ -14,26 +14,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rules.epoch import EpochRecord, choose_epoch
-from rules.errors import PackError, RefreshError
-from rules.install import check_files, install_pack, installed_serial, verify_pack
-from rules.kdf import check_profile
-from rules.keys import read_public_key, read_signing_key
-from rules.manifest import FORMAT, Manifest, parse_manifest, verify_signature
-from rules.pack import MANIFEST, SIGNATURE, read_small
-from rules.padding import Padding, read_padding_key
-from rules.partition import Done, Epoch, Task
-from rules.places import Places, only_one, places
-from rules.publish import PACK, last_serial, publish, published_content
-from rules.reading import Options, collect
-from rules.report import Report
-from rules.runs import Run, open_run
-from rules.settings import RulesSettings
-from rules.sources.unreadable import Unreadable
-from rules.spool import Part, Spool
-from rules.stages import Progress, Stage, Stages
-from rules.subscriber import Subscriber, find_subscriber
-from rules.workers import seal_partitions
+from inkgate.rules.epoch import EpochRecord, choose_epoch
+from inkgate.rules.errors import PackError, RefreshError
+from inkgate.rules.install import check_files, install_pack, installed_serial, verify_pack
+from inkgate.rules.kdf import check_profile
+from inkgate.rules.keys import read_public_key, read_signing_key
+from inkgate.rules.manifest import FORMAT, Manifest, parse_manifest, verify_signature
+from inkgate.rules.pack import MANIFEST, SIGNATURE, read_small
+from inkgate.rules.padding import Padding, read_padding_key
+from inkgate.rules.partition import Done, Epoch, Task
+from inkgate.rules.places import Places, only_one, places
+from inkgate.rules.publish import PACK, last_serial, publish, published_content
+from inkgate.rules.reading import Options, collect
+from inkgate.rules.report import Report
+from inkgate.rules.runs import Run, open_run
+from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.rules.spool import Part, Spool
+from inkgate.rules.stages import Progress, Stage, Stages
+from inkgate.rules.subscriber import Subscriber, find_subscriber
+from inkgate.rules.workers import seal_partitions
 
 REPORT: Final = "last-refresh.tsv"
 SEALED: Final = "sealed"

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from rules.sources.attribute import Attribute
+from inkgate.rules.sources.attribute import Attribute
 
 Outcome = Literal["refused", "dropped", "marked", "allowed"]
 

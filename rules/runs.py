@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from rules.sealing import NONCE_BYTES, TAG_BYTES
+from inkgate.rules.sealing import NONCE_BYTES, TAG_BYTES
 
 Row = tuple[bytes, bytes, bytes]
 

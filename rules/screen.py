@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rules.refresh import Summary
+from inkgate.rules.refresh import Summary
 
 
 class _Rate(ProgressColumn):

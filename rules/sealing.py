@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from rules.canonical.fields import length_prefixed
-from rules.errors import PackError
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.errors import PackError
 
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 32

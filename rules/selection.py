@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from rules.message import Action
-from rules.sources.attribute import Attribute
+from inkgate.rules.message import Action
+from inkgate.rules.sources.attribute import Attribute
 
 Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
 _TLP_ORDER: Final = ("clear", "green", "amber", "amber+strict", "red")

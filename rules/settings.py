@@ -15,12 +15,12 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from rules.false_positives import Disposition
-from rules.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
-from rules.message import Action
-from rules.padding import MAX_MULTIPLE
-from rules.selection import SelectSettings, check_actions, check_ages
-from rules.sources.settings import SourceSettings
+from inkgate.rules.false_positives import Disposition
+from inkgate.rules.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
+from inkgate.rules.message import Action
+from inkgate.rules.padding import MAX_MULTIPLE
+from inkgate.rules.selection import SelectSettings, check_actions, check_ages
+from inkgate.rules.sources.settings import SourceSettings
 
 DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
 MAX_SETTINGS_BYTES: Final = 1 << 20

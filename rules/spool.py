@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rules.indicators import Record
+from inkgate.rules.indicators import Record
 
 PARTITIONS: Final = 64
 _LENGTH_BYTES: Final = 4

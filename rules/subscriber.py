@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from rules.errors import RefreshError
-from rules.keys import read_token
-from rules.places import Places
-from rules.selection import SelectSettings
-from rules.settings import RulesSettings, SubscriberSettings, resolve
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.keys import read_token
+from inkgate.rules.places import Places
+from inkgate.rules.selection import SelectSettings
+from inkgate.rules.settings import RulesSettings, SubscriberSettings, resolve
 
 
 class Subscriber(NamedTuple):

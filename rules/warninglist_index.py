@@ -19,8 +19,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from rules.canonical import Refused, canonical_name
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.canonical import Refused, canonical_name
+from inkgate.rules.sources.unreadable import Unreadable
 
 _NAME_CLASSES: Final = frozenset(("domain", "hostname", "url", "domain|ip"))
 _MAX_LIST_BYTES: Final = 256 << 20

@@ -19,9 +19,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from rules.canonical import Value
-from rules.sources.unreadable import Unreadable
-from rules.warninglist_index import (
+from inkgate.rules.canonical import Value
+from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.rules.warninglist_index import (
     Index,
     compile_lists,
     fingerprint,
@@ -68,7 +68,7 @@ def _compile_aside(paths: list[Path], keys: Path, small: Path) -> None:
     import multiprocessing  # noqa: PLC0415
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
 
-    from rules.workers import end_with_parent  # noqa: PLC0415
+    from inkgate.rules.workers import end_with_parent  # noqa: PLC0415
 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:

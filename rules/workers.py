@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
 from typing import Final
 
-from rules.partition import Done, Epoch, Task, seal_partition
+from inkgate.rules.partition import Done, Epoch, Task, seal_partition
 
 # Below this, starting processes costs more than they save.
 _WORTH_PROCESSES: Final = 1000

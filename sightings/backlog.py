@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sightings.block import Block
+from inkgate.sightings.block import Block
 
 if TYPE_CHECKING:
-    from rules.matcher import Match
+    from inkgate.rules.matcher import Match
 
 
 class Backlog:

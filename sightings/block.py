@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from sightings.sighting import Sighting
+from inkgate.sightings.sighting import Sighting
 
 # Class, action, attributes, events: see `Sighting`.
 Rule = tuple[str, str, tuple[str, ...], tuple[str, ...]]

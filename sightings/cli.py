@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 # Each registers its commands with the group.
-from sightings import cli_list, cli_report
-from sightings.aggregation.cli import register
-from sightings.group import main
+from inkgate.sightings import cli_list, cli_report
+from inkgate.sightings.aggregation.cli import register
+from inkgate.sightings.group import main
 
 register(main)
 

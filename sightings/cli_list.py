@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sightings.group import Loaded, find_incident, main, read
-from sightings.show import COLUMNS, as_match, as_record, cell, match_lines
+from inkgate.sightings.group import Loaded, find_incident, main, read
+from inkgate.sightings.show import COLUMNS, as_match, as_record, cell, match_lines
 
 
 @main.command("list")
@@ -48,7 +48,7 @@ def show(loaded: Loaded, incident: str, *, as_json: bool) -> None:
 
 def _matches(loaded: Loaded, incident: str) -> list[dict[str, object]]:
     """An incident's matches; ends the command if there is none."""
-    from sightings.outbox import read_items  # noqa: PLC0415 (imports SQLite)
+    from inkgate.sightings.outbox import read_items  # noqa: PLC0415 (imports SQLite)
 
     path, sightings = find_incident(loaded, incident)
     hours, url = loaded.settings.window_hours, loaded.settings.misp.url

@@ -14,11 +14,11 @@ from typing import Any
 import click
 import msgspec
 
-from rules.keys import make_token
-from rules.settings import SettingsError, resolve
-from sightings.group import Loaded, find_incident, main
-from sightings.journal import Journal
-from sightings.show import as_told, cell
+from inkgate.rules.keys import make_token
+from inkgate.rules.settings import SettingsError, resolve
+from inkgate.sightings.group import Loaded, find_incident, main
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.show import as_told, cell
 
 
 def _log(text: str) -> None:
@@ -35,7 +35,7 @@ def report(loaded: Loaded, *, follow: bool) -> None:
     Exit status: 0 all is told, 1 something waits or was refused, 2 an error that needs
     you. What waits is told by the next run, and nothing is told twice.
     """
-    from sightings.report import Reporter, only_reporter  # noqa: PLC0415 (imports PyMISP's)
+    from inkgate.sightings.report import Reporter, only_reporter  # noqa: PLC0415 (imports PyMISP's)
 
     stop = _stop_on_signals()
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def drain(loaded: Loaded, *, follow: bool) -> None:
 
     Exit status: 0 done, 1 Redis did not answer (the records stay), 2 an error.
     """
-    from sightings.report import drain as drain_now  # noqa: PLC0415
+    from inkgate.sightings.report import drain as drain_now  # noqa: PLC0415
 
     stop = _stop_on_signals()
     done = _guarded(lambda: drain_now(loaded.config, loaded.settings, _log, stop, follow=follow))
@@ -75,7 +75,7 @@ def false_positive(loaded: Loaded, incident: str) -> None:
 
     Exit status: 0 MISP has it, 1 it waits for MISP or was refused, 2 an error.
     """
-    from sightings.outbox import Outbox  # noqa: PLC0415
+    from inkgate.sightings.outbox import Outbox  # noqa: PLC0415
 
     if not loaded.settings.misp.url:
         raise SettingsError(loaded.config, "[sightings] has no MISP", "set misp.url")
@@ -107,8 +107,8 @@ def _reported(loaded: Loaded, command: str) -> Path:
 
 def _report_now(loaded: Loaded) -> None:
     """Send what waits, unless somebody else is at it or MISP is away."""
-    from sightings.misp import Again, NotAllowed  # noqa: PLC0415
-    from sightings.report import Reporter, only_reporter  # noqa: PLC0415
+    from inkgate.sightings.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.report import Reporter, only_reporter  # noqa: PLC0415
 
     with ExitStack() as stack:
         reporter = Reporter(loaded.config, loaded.settings, _log, threading.Event())
@@ -176,9 +176,9 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
 @click.pass_obj
 def prune(loaded: Loaded) -> None:
     """Remove records by age and size; `report` and `drain` do that, too."""
-    from sightings.outbox import REPORTED  # noqa: PLC0415
-    from sightings.relay import DRAINED  # noqa: PLC0415
-    from sightings.retention import prune as prune_now  # noqa: PLC0415
+    from inkgate.sightings.outbox import REPORTED  # noqa: PLC0415
+    from inkgate.sightings.relay import DRAINED  # noqa: PLC0415
+    from inkgate.sightings.retention import prune as prune_now  # noqa: PLC0415
 
     settings = loaded.settings
     for path in loaded.journals():
@@ -198,7 +198,7 @@ def keygen(loaded: Loaded) -> None:
 
 
 def _outbox(loaded: Loaded) -> Any:
-    from sightings.outbox import Outbox  # noqa: PLC0415
+    from inkgate.sightings.outbox import Outbox  # noqa: PLC0415
 
     path = loaded.settings.reported_path(loaded.config)
     if path is None:
@@ -208,8 +208,8 @@ def _outbox(loaded: Loaded) -> Any:
 
 def _guarded(work: Callable[[], Any]) -> Any:
     """Peers that are away end a command with 1, what needs an operator with 2."""
-    from sightings.misp import Again, NotAllowed  # noqa: PLC0415
-    from sightings.stream import StreamAway, StreamRefused  # noqa: PLC0415
+    from inkgate.sightings.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.stream import StreamAway, StreamRefused  # noqa: PLC0415
 
     try:
         return work()

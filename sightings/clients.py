@@ -9,8 +9,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Final
 
-from rules.keys import read_token
-from sightings.settings import Clients
+from inkgate.rules.keys import read_token
+from inkgate.sightings.settings import Clients
 
 # What a provider gives to one customer, roughly: a /48 holds one site (RFC 6177).
 _V4_BITS: Final = 24

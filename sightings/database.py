@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sightings.journal import JournalError
+from inkgate.sightings.journal import JournalError
 
 SCHEMA: Final = 4
 BUSY_SECONDS: Final = 5.0

@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from rules.command import settings_group
-from rules.settings import load_section, settings_path
-from sightings.aggregation.errors import AggregationError
-from sightings.journal import Journal, JournalError
-from sightings.settings import SightingsSettings
-from sightings.show import cell
-from sightings.sighting import Sighting
+from inkgate.rules.command import settings_group
+from inkgate.rules.settings import load_section, settings_path
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.journal import Journal, JournalError
+from inkgate.sightings.settings import SightingsSettings
+from inkgate.sightings.show import cell
+from inkgate.sightings.sighting import Sighting
 
 
 class Loaded(msgspec.Struct, frozen=True):

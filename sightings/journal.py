@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightings.block import Block, blocks_of
-from sightings.sighting import Sighting
+from inkgate.sightings.block import Block, blocks_of
+from inkgate.sightings.sighting import Sighting
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,8 +53,8 @@ class Journal:
         """
         blocks = list(blocks_of(sightings))
         with self._writing() as connection:
-            from sightings.database import transaction  # noqa: PLC0415
-            from sightings.records import insert_block  # noqa: PLC0415
+            from inkgate.sightings.database import transaction  # noqa: PLC0415
+            from inkgate.sightings.records import insert_block  # noqa: PLC0415
 
             with transaction(connection):
                 for node, block in blocks:
@@ -68,7 +68,7 @@ class Journal:
         """
         with self._writing() as connection:
             # Imported here: most helpers run long before their first match.
-            from sightings.records import insert_block  # noqa: PLC0415
+            from inkgate.sightings.records import insert_block  # noqa: PLC0415
 
             insert_block(connection, node, block.packed())
 
@@ -79,8 +79,8 @@ class Journal:
             JournalError: they were not recorded.
         """
         with self._writing() as connection:
-            from sightings.database import transaction  # noqa: PLC0415
-            from sightings.records import insert  # noqa: PLC0415
+            from inkgate.sightings.database import transaction  # noqa: PLC0415
+            from inkgate.sightings.records import insert  # noqa: PLC0415
 
             with transaction(connection):
                 insert(connection, copies)
@@ -95,7 +95,7 @@ class Journal:
         Raises:
             JournalError: the file cannot be read; a file that is not there is empty.
         """
-        from sightings.records import sightings  # noqa: PLC0415
+        from inkgate.sightings.records import sightings  # noqa: PLC0415
 
         if self._path.exists():
             with self._reading() as connection:
@@ -107,7 +107,7 @@ class Journal:
         Raises:
             JournalError: nor can the file, or it is not there.
         """
-        from sightings.records import count_damaged  # noqa: PLC0415
+        from inkgate.sightings.records import count_damaged  # noqa: PLC0415
 
         with self._reading() as connection:
             return count_damaged(connection)
@@ -119,7 +119,7 @@ class Journal:
             JournalError: the file cannot be used.
         """
         with self._writing() as connection:
-            from sightings.database import installation  # noqa: PLC0415
+            from inkgate.sightings.database import installation  # noqa: PLC0415
 
             agreed = agree(installation(connection))
             connection.execute(
@@ -134,7 +134,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        from sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
+        from inkgate.sightings.database import failing_as_one_line, open_reader  # noqa: PLC0415
 
         connection = open_reader(self._path, busy_seconds=self._busy_timeout)
         with contextlib.closing(connection), failing_as_one_line(self._path):
@@ -143,7 +143,7 @@ class Journal:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, alone; closed if anything fails."""
-        from sightings.database import failing_as_one_line  # noqa: PLC0415
+        from inkgate.sightings.database import failing_as_one_line  # noqa: PLC0415
 
         with self._lock:
             try:
@@ -154,7 +154,7 @@ class Journal:
                 raise
 
     def _writer(self) -> sqlite3.Connection:
-        from sightings.database import open_writer  # noqa: PLC0415
+        from inkgate.sightings.database import open_writer  # noqa: PLC0415
 
         if self._connection is None:
             self._connection = open_writer(

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from rules.sources.secret import read_secret
-from sightings.outbox import SIGHTING, Item, State
-from sightings.settings import MispSettings
+from inkgate.rules.sources.secret import read_secret
+from inkgate.sightings.outbox import SIGHTING, Item, State
+from inkgate.sightings.settings import MispSettings
 
 if TYPE_CHECKING:
     from pymisp import PyMISP

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from sightings.database import (
+from inkgate.sightings.database import (
     check_schema,
     failing_as_one_line,
     installation,
@@ -26,8 +26,8 @@ from sightings.database import (
     open_writer,
     transaction,
 )
-from sightings.records import Record, count_after, upcoming
-from sightings.sighting import Sighting
+from inkgate.sightings.records import Record, count_after, upcoming
+from inkgate.sightings.sighting import Sighting
 
 REPORTED: Final = "reported"
 SIGHTING: Final = 0

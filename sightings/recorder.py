@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from rules.keys import KeyFileError
-from rules.matcher import Match
-from rules.settings import SettingsError, load_section, resolve
-from sightings.backlog import Backlog
-from sightings.clients import Reducer, client_reducer
-from sightings.journal import Journal, JournalError
-from sightings.settings import SightingsSettings
+from inkgate.rules.keys import KeyFileError
+from inkgate.rules.matcher import Match
+from inkgate.rules.settings import SettingsError, load_section, resolve
+from inkgate.sightings.backlog import Backlog
+from inkgate.sightings.clients import Reducer, client_reducer
+from inkgate.sightings.journal import Journal, JournalError
+from inkgate.sightings.settings import SightingsSettings
 
 # A match that comes alone is committed at once; the next ones within this time share
 # the following commit. It is shorter than the way of a page to its reader.

@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from sightings.block import BlockError, unpacked
-from sightings.database import transaction
-from sightings.sighting import Sighting
+from inkgate.sightings.block import BlockError, unpacked
+from inkgate.sightings.database import transaction
+from inkgate.sightings.sighting import Sighting
 
 _COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
 _SELECT: Final = f"""

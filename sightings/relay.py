@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from sightings.database import failing_as_one_line, open_writer, transaction
-from sightings.journal import Journal
-from sightings.records import upcoming
-from sightings.stream import Stream
+from inkgate.sightings.database import failing_as_one_line, open_writer, transaction
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.records import upcoming
+from inkgate.sightings.stream import Stream
 
 DRAINED: Final = "drained"
 

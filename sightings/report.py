@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rules.settings import SettingsError
-from sightings.database import create
-from sightings.journal import Journal
-from sightings.misp import Again, MispSightings
-from sightings.outbox import REPORTED, Item, Outbox, State
-from sightings.patience import Patience
-from sightings.relay import DRAINED, Collect, Drain
-from sightings.retention import prune
-from sightings.settings import SightingsSettings
-from sightings.stream import Stream, StreamAway
+from inkgate.rules.settings import SettingsError
+from inkgate.sightings.database import create
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.misp import Again, MispSightings
+from inkgate.sightings.outbox import REPORTED, Item, Outbox, State
+from inkgate.sightings.patience import Patience
+from inkgate.sightings.relay import DRAINED, Collect, Drain
+from inkgate.sightings.retention import prune
+from inkgate.sightings.settings import SightingsSettings
+from inkgate.sightings.stream import Stream, StreamAway
 
 _PRUNE_SECONDS: Final = 3600.0
 _FIRST_PRUNE_SECONDS: Final = 10.0

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sightings.database import failing_as_one_line, open_writer, transaction
-from sightings.outbox import State
-from sightings.records import count_damaged, unpack
-from sightings.settings import SightingsSettings
+from inkgate.sightings.database import failing_as_one_line, open_writer, transaction
+from inkgate.sightings.outbox import State
+from inkgate.sightings.records import count_damaged, unpack
+from inkgate.sightings.settings import SightingsSettings
 
 _ROWS_AT_ONCE: Final = 500
 _PAUSE_SECONDS: Final = 0.005

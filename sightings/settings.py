@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from rules.settings import resolve
+from inkgate.rules.settings import resolve
 
 Clients = Literal["keep", "truncate", "hash"]
 

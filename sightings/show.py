@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from sightings.outbox import FALSE_POSITIVE, Item
-from sightings.sighting import Sighting
+from inkgate.sightings.outbox import FALSE_POSITIVE, Item
+from inkgate.sightings.sighting import Sighting
 
 _EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()

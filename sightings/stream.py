@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 import redis
 
-from rules.sources.secret import read_secret
-from sightings.settings import RedisSettings
-from sightings.sighting import Sighting
+from inkgate.rules.sources.secret import read_secret
+from inkgate.sightings.settings import RedisSettings
+from inkgate.sightings.sighting import Sighting
 
 _FIRST: Final = "0-0"
 _UNREADABLE_KEPT: Final = 10_000

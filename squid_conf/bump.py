@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from squid_conf.settings import squid_word
+from inkgate.squid_conf.settings import squid_word
 
 Bump = Literal["none", "sni", "listed", "full"]
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"

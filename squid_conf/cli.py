@@ -9,19 +9,19 @@ from typing import get_args
 import click
 import msgspec
 
-from helper.settings import HelperSettings
-from icap_server.settings import IcapSettings
-from rules.command import OneLineErrors
-from rules.errors import RefreshError
-from rules.settings import load_section, resolve, settings_path
-from squid_conf.bump import Bump, Bumping, bumping
-from squid_conf.check import helper_problem
-from squid_conf.fragment import fragment as make_fragment
-from squid_conf.icap import icap_fragment
-from squid_conf.minimal import minimal as make_minimal
-from squid_conf.page import write_pages
-from squid_conf.settings import SquidSettings
-from squid_conf.trial import SQUID_USER, TrialError, helper_command, run_trial
+from inkgate.helper.settings import HelperSettings
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.command import OneLineErrors
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.settings import load_section, resolve, settings_path
+from inkgate.squid_conf.bump import Bump, Bumping, bumping
+from inkgate.squid_conf.check import helper_problem
+from inkgate.squid_conf.fragment import fragment as make_fragment
+from inkgate.squid_conf.icap import icap_fragment
+from inkgate.squid_conf.minimal import minimal as make_minimal
+from inkgate.squid_conf.page import write_pages
+from inkgate.squid_conf.settings import SquidSettings
+from inkgate.squid_conf.trial import SQUID_USER, TrialError, helper_command, run_trial
 
 
 class _Group(OneLineErrors):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from squid_conf.page import PAGE
-from squid_conf.settings import SquidSettings, squid_word
+from inkgate.squid_conf.page import PAGE
+from inkgate.squid_conf.settings import SquidSettings, squid_word
 
 # Squid looks templates up below its own folder; enough steps up lead to the root from
 # wherever that is, and the package's folders stay as they are.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squid_conf.settings import squid_word
+from inkgate.squid_conf.settings import squid_word
 
 LOG_FORMAT = (
     "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt "

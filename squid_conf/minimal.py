@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from squid_conf.bump import Bumping
-from squid_conf.settings import squid_word
+from inkgate.squid_conf.bump import Bumping
+from inkgate.squid_conf.settings import squid_word
 
 _NOTHING = Bumping("", ())
 

@@ -17,16 +17,16 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
-from helper.settings import HelperSettings
-from rules.keys import make_signing_key, make_token
-from rules.places import places
-from rules.refresh import refresh
-from rules.settings import RulesSettings, load_section, resolve
-from squid_conf.fragment import fragment
-from squid_conf.minimal import minimal
-from squid_conf.origin import start_origin
-from squid_conf.page import write_pages
-from squid_conf.settings import SquidSettings
+from inkgate.helper.settings import HelperSettings
+from inkgate.rules.keys import make_signing_key, make_token
+from inkgate.rules.places import places
+from inkgate.rules.refresh import refresh
+from inkgate.rules.settings import RulesSettings, load_section, resolve
+from inkgate.squid_conf.fragment import fragment
+from inkgate.squid_conf.minimal import minimal
+from inkgate.squid_conf.origin import start_origin
+from inkgate.squid_conf.page import write_pages
+from inkgate.squid_conf.settings import SquidSettings
 
 SQUID_USER: Final = "proxy"
 _START_SECONDS: Final = 30
@@ -115,7 +115,7 @@ def _prepare(state: Path) -> Path:
         config.write_text(_SETTINGS)
     config.chmod(0o640)
     if not (state / "events").exists():
-        with as_file(files("rules").joinpath("samples")) as samples:
+        with as_file(files("inkgate.rules").joinpath("samples")) as samples:
             shutil.copytree(samples, state / "events")
         (state / "events").chmod(0o700)
     settings = load_section(config, "rules", RulesSettings)

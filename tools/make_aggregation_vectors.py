@@ -13,17 +13,17 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation import curve, masks
-from sightings.aggregation.group import AggregatorKeys, Group
-from sightings.aggregation.keystream import words
-from sightings.aggregation.labels import Labels, label_of
-from sightings.aggregation.masked_subscriber import ROUNDS, MaskedContributor
-from sightings.aggregation.noise import thresholds
-from sightings.aggregation.secret_sharing import split_secret
-from sightings.aggregation.session import Session
-from sightings.aggregation.shi import ShiContributor
-from sightings.aggregation.wire import join_pairs, seal_down
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation import curve, masks
+from inkgate.sightings.aggregation.group import AggregatorKeys, Group
+from inkgate.sightings.aggregation.keystream import words
+from inkgate.sightings.aggregation.labels import Labels, label_of
+from inkgate.sightings.aggregation.masked_subscriber import ROUNDS, MaskedContributor
+from inkgate.sightings.aggregation.noise import thresholds
+from inkgate.sightings.aggregation.secret_sharing import split_secret
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.shi import ShiContributor
+from inkgate.sightings.aggregation.wire import join_pairs, seal_down
 
 NAMES = ("alpha", "beta", "gamma")
 UUIDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(4)]

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from rules.canonical import canonical_attribute
-from rules.canonical.fields import length_prefixed
-from rules.derive import (
+from inkgate.rules.canonical import canonical_attribute
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.derive import (
     Deriver,
     derive_set_key,
     gate_info,
@@ -25,10 +25,10 @@ from rules.derive import (
     rule_keys,
     token_check,
 )
-from rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
-from rules.manifest import sign_manifest
-from rules.message import encode_message
-from rules.sealing import rule_aad
+from inkgate.rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.manifest import sign_manifest
+from inkgate.rules.message import encode_message
+from inkgate.rules.sealing import rule_aad
 
 TOKEN = b"a token of a made-up subscriber"
 SALT = bytes(range(32))

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
-from support.squid import free_port
 
-from squid_conf.minimal import minimal
-from squid_conf.trial import SQUID_USER
+from inkgate.squid_conf.minimal import minimal
+from inkgate.squid_conf.trial import SQUID_USER
+from support.squid import free_port
 
 _LUA = Path(__file__).with_name("requests.lua")
 _START_SECONDS = 120

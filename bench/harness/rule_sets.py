@@ -17,16 +17,16 @@ from typing import NamedTuple
 import lmdb
 import msgspec
 import numpy as np
-from support.installation import SETTINGS, Installation, attribute
 
-from rules.gates import LEVELS, gate_bits
-from rules.generation import RULES
-from rules.install import CURRENT, swap_link
-from rules.keys import read_signing_key
-from rules.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
-from rules.pack import MANIFEST, SIGNATURE
-from rules.refresh import SEALED
-from rules.runs import Run
+from inkgate.rules.gates import LEVELS, gate_bits
+from inkgate.rules.generation import RULES
+from inkgate.rules.install import CURRENT, swap_link
+from inkgate.rules.keys import read_signing_key
+from inkgate.rules.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
+from inkgate.rules.pack import MANIFEST, SIGNATURE
+from inkgate.rules.refresh import SEALED
+from inkgate.rules.runs import Run
+from support.installation import SETTINGS, Installation, attribute
 
 LISTED = 1000
 _CLASSES = {"domain": 0.60, "url": 0.25, "ip-dst": 0.10, "hostname": 0.05}

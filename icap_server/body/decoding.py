@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import brotli
 import zstandard
 
-from icap_server.body.inflate import MAX_MEMBERS, PIECE_BYTES, DecodingError, Deflate, Gzip
+from inkgate.icap_server.body.inflate import MAX_MEMBERS, PIECE_BYTES, DecodingError, Deflate, Gzip
 
 # zstandard has no limit on what one call gives: a block of 4 bytes may stand for 128
 # KiB, so that this much input makes 32 MiB at the very most.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from icap_server.protocol.fields import http_fields
-from icap_server.protocol.http import HttpResponse
+from inkgate.icap_server.protocol.fields import http_fields
+from inkgate.icap_server.protocol.http import HttpResponse
 
 _PARTIAL: Final = 206
 _RANGE: Final = re.compile(rb"bytes[ \t]+0-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)

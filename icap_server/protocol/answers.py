@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from icap_server.protocol.errors import reason_of
+from inkgate.icap_server.protocol.errors import reason_of
 
 CONTINUE = b"ICAP/1.0 100 Continue\r\n\r\n"
 

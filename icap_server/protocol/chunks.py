@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.errors import ProtocolError
 
 MAX_LINE_BYTES: Final = 1024
 MAX_TRAILER_BYTES: Final = 16 * 1024

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.errors import ProtocolError
 
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 MAX_FIELDS: Final = 500

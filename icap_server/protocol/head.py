@@ -6,8 +6,8 @@ import re
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.fields import Fields, list_of, parse_fields
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.fields import Fields, list_of, parse_fields
 
 METHODS: Final = frozenset((b"OPTIONS", b"REQMOD", b"RESPMOD"))
 # What the encapsulated headers may take together; Squid's own limit is 64 KiB a head.

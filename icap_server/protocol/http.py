@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.fields import http_fields
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.fields import http_fields
 
 _OK: Final = 200
 

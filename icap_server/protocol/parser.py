@@ -6,9 +6,9 @@ import re
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from icap_server.protocol.chunks import ChunkReader, End
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.head import Head, parse_head
+from inkgate.icap_server.protocol.chunks import ChunkReader, End
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.head import Head, parse_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _END: Final = b"\r\n\r\n"

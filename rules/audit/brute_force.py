@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rules.canonical import Refused, canonical_attribute
-from rules.match.errors import MatchError
-from rules.matcher import Matcher
-from rules.steps import Stretch, Value
+from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.steps import Stretch, Value
 
 _MAX_LINE: Final = 8192
 _DIGESTS: Final = {32: ("md5",), 40: ("sha1",), 64: ("sha256",)}

@@ -13,21 +13,21 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from rules.audit.brute_force import Attack, Guess, LastOnly, addresses, attack, words
-from rules.audit.costs import describe, measure
-from rules.audit.durations import duration, parse_duration
-from rules.audit.figures import Figures, load_figures
-from rules.audit.findings import as_json, audit
-from rules.audit.ladder import Rung, best, fastest, ladder
-from rules.audit.plot import check_plot, draw
-from rules.audit.screen import print_attack, print_audit
-from rules.audit.traffic import Traffic, traffic_of
-from rules.foreign.cli import Settings
-from rules.generation import Generation
-from rules.install import open_current
-from rules.keys import read_token
-from rules.matcher import Matcher
-from rules.settings import RulesSettings
+from inkgate.rules.audit.brute_force import Attack, Guess, LastOnly, addresses, attack, words
+from inkgate.rules.audit.costs import describe, measure
+from inkgate.rules.audit.durations import duration, parse_duration
+from inkgate.rules.audit.figures import Figures, load_figures
+from inkgate.rules.audit.findings import as_json, audit
+from inkgate.rules.audit.ladder import Rung, best, fastest, ladder
+from inkgate.rules.audit.plot import check_plot, draw
+from inkgate.rules.audit.screen import print_attack, print_audit
+from inkgate.rules.audit.traffic import Traffic, traffic_of
+from inkgate.rules.foreign.cli import Settings
+from inkgate.rules.generation import Generation
+from inkgate.rules.install import open_current
+from inkgate.rules.keys import read_token
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.settings import RulesSettings
 
 _LONGEST_RUNG = 0.03
 _KINDS = ("name", "url", "text", "ip")

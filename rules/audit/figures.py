@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
 
 # SHA-256 compressions of one guess without stretching: HMAC of the value, HKDF-Extract
 # and -Expand, and the rule's tag, with the states of known keys kept.
@@ -83,5 +83,5 @@ class Figures(msgspec.Struct, frozen=True):
 @functools.cache
 def load_figures() -> Figures:
     """Read the table that comes with inkgate."""
-    text = (files("rules.audit") / "figures.toml").read_text("utf-8")
+    text = (files("inkgate.rules.audit") / "figures.toml").read_text("utf-8")
     return msgspec.convert(tomllib.loads(text), Figures)

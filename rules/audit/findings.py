@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from rules.audit.costs import Cost, describe, measure
-from rules.audit.figures import Device, Figures, Population
-from rules.derive import MIN_TOKEN_BYTES
-from rules.generation import Generation
-from rules.kdf import Profile
-from rules.manifest import Manifest
+from inkgate.rules.audit.costs import Cost, describe, measure
+from inkgate.rules.audit.figures import Device, Figures, Population
+from inkgate.rules.derive import MIN_TOKEN_BYTES
+from inkgate.rules.generation import Generation
+from inkgate.rules.kdf import Profile
+from inkgate.rules.manifest import Manifest
 
 _KINDS: Final[dict[str, tuple[str, ...]]] = {
     "name": ("domain", "hostname"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rules.audit.costs import Cost, measure
-from rules.audit.figures import Figures
-from rules.kdf import Argon2id, Caps, Pbkdf2, Profile
+from inkgate.rules.audit.costs import Cost, measure
+from inkgate.rules.audit.figures import Figures
+from inkgate.rules.kdf import Argon2id, Caps, Pbkdf2, Profile
 
 _ARGON2_KIB: Final = (64, 256, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
 _PBKDF2: Final = (1000, 5000, 20_000, 100_000)

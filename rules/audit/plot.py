@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rules.audit.costs import describe
-from rules.audit.figures import Figures
-from rules.audit.ladder import Rung, fastest
-from rules.match.errors import MatchError
+from inkgate.rules.audit.costs import describe
+from inkgate.rules.audit.figures import Figures
+from inkgate.rules.audit.ladder import Rung, fastest
+from inkgate.rules.match.errors import MatchError
 
 _DAY = 86_400
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from rules.audit.brute_force import Attack
-from rules.audit.durations import duration
-from rules.audit.findings import Audit, Finding
+from inkgate.rules.audit.brute_force import Attack
+from inkgate.rules.audit.durations import duration
+from inkgate.rules.audit.findings import Audit, Finding
 
 
 def print_audit(console: Console, found: Audit) -> None:

@@ -1,13 +1,13 @@
 """Canonical values: publisher and subscriber must write the same thing the same way."""
 
-from rules.canonical.addresses import canonical_address, canonical_network, network_of
-from rules.canonical.attributes import Kind, Value, canonical_attribute
-from rules.canonical.defang import refang
-from rules.canonical.digests import canonical_digest
-from rules.canonical.hosts import Host, canonical_host
-from rules.canonical.names import canonical_name, parents, suffixes
-from rules.canonical.refused import Refused
-from rules.canonical.urls import (
+from inkgate.rules.canonical.addresses import canonical_address, canonical_network, network_of
+from inkgate.rules.canonical.attributes import Kind, Value, canonical_attribute
+from inkgate.rules.canonical.defang import refang
+from inkgate.rules.canonical.digests import canonical_digest
+from inkgate.rules.canonical.hosts import Host, canonical_host
+from inkgate.rules.canonical.names import canonical_name, parents, suffixes
+from inkgate.rules.canonical.refused import Refused
+from inkgate.rules.canonical.urls import (
     Authority,
     Url,
     canonical_authority,

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Final
 
-from rules.canonical.refused import Refused
+from inkgate.rules.canonical.refused import Refused
 
 _DOTTED_QUAD: Final = re.compile(
     r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)", re.ASCII

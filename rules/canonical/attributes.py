@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-from rules.canonical.addresses import canonical_network, check_unambiguous
-from rules.canonical.defang import refang, refang_url
-from rules.canonical.digests import DIGEST_LENGTHS, canonical_digest
-from rules.canonical.fields import length_prefixed
-from rules.canonical.hosts import Host, canonical_host
-from rules.canonical.refused import Refused, check_size
-from rules.canonical.text import canonical_text
-from rules.canonical.urls import canonical_url
+from inkgate.rules.canonical.addresses import canonical_network, check_unambiguous
+from inkgate.rules.canonical.defang import refang, refang_url
+from inkgate.rules.canonical.digests import DIGEST_LENGTHS, canonical_digest
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.canonical.hosts import Host, canonical_host
+from inkgate.rules.canonical.refused import Refused, check_size
+from inkgate.rules.canonical.text import canonical_text
+from inkgate.rules.canonical.urls import canonical_url
 
 Kind = Literal["name", "ip", "url", "digest", "text"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from rules.canonical.addresses import canonical_address, ends_in_number
-from rules.canonical.names import clean_name
+from inkgate.rules.canonical.addresses import canonical_address, ends_in_number
+from inkgate.rules.canonical.names import clean_name
 
 
 class Host(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rules.canonical.addresses import ends_in_number
-from rules.canonical.escapes import unescape
-from rules.canonical.refused import Refused, check_size
+from inkgate.rules.canonical.addresses import ends_in_number
+from inkgate.rules.canonical.escapes import unescape
+from inkgate.rules.canonical.refused import Refused, check_size
 
 _LABEL: Final = r"[a-z0-9_-]{1,63}"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)

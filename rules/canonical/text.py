@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rules.canonical.refused import Refused
+from inkgate.rules.canonical.refused import Refused
 
 _LOWER: Final = frozenset(
     [

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from rules.canonical.escapes import escape, unescape
-from rules.canonical.hosts import Host, canonical_host
-from rules.canonical.names import longest_suffix
-from rules.canonical.refused import Refused, check_size
+from inkgate.rules.canonical.escapes import escape, unescape
+from inkgate.rules.canonical.hosts import Host, canonical_host
+from inkgate.rules.canonical.names import longest_suffix
+from inkgate.rules.canonical.refused import Refused, check_size
 
 # WHATWG URL removes these anywhere in a URL, so browsers do.
 _REMOVED: Final = str.maketrans("", "", "\t\n\r")

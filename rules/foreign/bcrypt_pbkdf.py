@@ -10,10 +10,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from rules.foreign.ini import Ini
-from rules.foreign.pbkdf2 import has_ip_letters
-from rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
-from rules.kdf import Caps
+from inkgate.rules.foreign.ini import Ini
+from inkgate.rules.foreign.pbkdf2 import has_ip_letters
+from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
+from inkgate.rules.kdf import Caps
 
 _CAP: Final = "[rules.caps] bcrypt_rounds in inkgate.toml if you trust it"
 _LENGTH: Final = 32

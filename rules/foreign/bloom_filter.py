@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from rules.foreign.errors import ForeignError
-from rules.foreign.files import read_bounded
+from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.files import read_bounded
 
 MAX_BYTES: Final = 1 << 28
 MAX_SLICES: Final = 128

@@ -12,18 +12,18 @@ from typing import Any, Final, Protocol
 import click
 import msgspec
 
-from rules.foreign.batch import pairs, run_plan
-from rules.foreign.errors import ForeignError, printable
-from rules.foreign.export import export_thesis
-from rules.foreign.observations import from_arguments, from_file
-from rules.foreign.opening import open_foreign
-from rules.foreign.plan import Match, Plan, cores, make_plan, statement
-from rules.foreign.rule import ForeignRules
-from rules.foreign.thesis_writer import Cost
-from rules.keys import read_token
-from rules.places import Places
-from rules.screen import Bar
-from rules.settings import RulesSettings
+from inkgate.rules.foreign.batch import pairs, run_plan
+from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.export import export_thesis
+from inkgate.rules.foreign.observations import from_arguments, from_file
+from inkgate.rules.foreign.opening import open_foreign
+from inkgate.rules.foreign.plan import Match, Plan, cores, make_plan, statement
+from inkgate.rules.foreign.rule import ForeignRules
+from inkgate.rules.foreign.thesis_writer import Cost
+from inkgate.rules.keys import read_token
+from inkgate.rules.places import Places
+from inkgate.rules.screen import Bar
+from inkgate.rules.settings import RulesSettings
 
 _PATH: Final = click.Path(path_type=Path)
 _INPUT: Final = click.Path(path_type=Path, allow_dash=True)

@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from rules.canonical import Refused
-from rules.errors import RefreshError
-from rules.false_positives import FalsePositives
-from rules.foreign.thesis_writer import Cost, ThesisWriter
-from rules.indicators import indicators_of
-from rules.places import Places, only_one
-from rules.reading import configured_false_positives
-from rules.report import Report, case_of
-from rules.selection import Selection
-from rules.settings import RulesSettings
-from rules.sources.attribute import Attribute
-from rules.sources.configured import configured_sources
-from rules.sources.last_good import LastGood
-from rules.sources.unreadable import Unreadable
-from rules.stages import Progress
+from inkgate.rules.canonical import Refused
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.false_positives import FalsePositives
+from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.indicators import indicators_of
+from inkgate.rules.places import Places, only_one
+from inkgate.rules.reading import configured_false_positives
+from inkgate.rules.report import Report, case_of
+from inkgate.rules.selection import Selection
+from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.configured import configured_sources
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.rules.stages import Progress
 
 REPORT: Final = "last-export.tsv"
 _TICK: Final = 1000

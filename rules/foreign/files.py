@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.errors import ForeignError
 
 MAX_FILES: Final = 100_000
 _SEND_AGAIN: Final = "ask for the rules again, as plain files"

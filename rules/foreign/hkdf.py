@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
+from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
 _HASHES = {
     algorithm.name: algorithm

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from rules.foreign.errors import ForeignError, printable
-from rules.foreign.files import read_bounded
+from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.files import read_bounded
 
 MAX_BYTES: Final = 65_536
 HASHES: Final = ("sha1", "sha224", "sha256", "sha384", "sha512")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from rules.foreign.errors import ForeignError
-from rules.foreign.plan import Observation
+from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.plan import Observation
 
 MAX_VALUES: Final = 1_000_000
 MAX_LINE: Final = 16_384

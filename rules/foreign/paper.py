@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from rules.foreign.errors import ForeignError, printable
-from rules.foreign.files import files_in
-from rules.foreign.hkdf import HkdfKey
-from rules.foreign.ini import HASHES, Ini
-from rules.foreign.pbkdf2 import CAP, Pbkdf2Key
-from rules.foreign.rule import (
+from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.files import files_in
+from inkgate.rules.foreign.hkdf import HkdfKey
+from inkgate.rules.foreign.ini import HASHES, Ini
+from inkgate.rules.foreign.pbkdf2 import CAP, Pbkdf2Key
+from inkgate.rules.foreign.rule import (
     BLOCK,
     MAX_ATTRIBUTES,
     MAX_SALT,
@@ -18,8 +18,8 @@ from rules.foreign.rule import (
     KeyDerivation,
     SealedRule,
 )
-from rules.foreign.spelling import paper_spellings
-from rules.kdf import Caps
+from inkgate.rules.foreign.spelling import paper_spellings
+from inkgate.rules.kdf import Caps
 
 SUFFIX: Final = ".rule"
 SEPARATOR: Final = ","

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from rules.foreign.ini import HASHES, Ini
-from rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
-from rules.kdf import Caps
+from inkgate.rules.foreign.ini import HASHES, Ini
+from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
+from inkgate.rules.kdf import Caps
 
 CAP: Final = "[rules.caps] pbkdf2_iterations in inkgate.toml if you trust it"
 

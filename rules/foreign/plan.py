@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from rules.foreign.errors import ForeignError
-from rules.foreign.rule import ForeignRules, KeyDerivation, SealedRule, Values, opened
+from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.rule import ForeignRules, KeyDerivation, SealedRule, Values, opened
 
 MAX_GROUPS: Final = 1000
 _MAX_PAIRS: Final = 50_000_000

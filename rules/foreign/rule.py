@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from rules.foreign.bloom_filter import TokenFilter
+from inkgate.rules.foreign.bloom_filter import TokenFilter
 
 BLOCK: Final = 16
 MAX_RULES: Final = 1_000_000

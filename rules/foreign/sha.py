@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
+from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
 NAMES: Final = ("sha256", "sha384", "sha512")
 # The thesis's own code fails for the longer hashes, which are no AES keys. Should

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urldefrag
 
-from rules.foreign.rule import Values
+from inkgate.rules.foreign.rule import Values
 
 _URLS: Final = frozenset(("url", "uri", "link"))
 _DIGESTS: Final = re.compile(r"md5|sha\d+(?:/\d+)?|imphash|pehash|authentihash")

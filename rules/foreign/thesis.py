@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rules.foreign.bcrypt_pbkdf import bcrypt_format
-from rules.foreign.bloom_filter import TokenFilter, read_bloom_filter
-from rules.foreign.errors import ForeignError, printable
-from rules.foreign.files import files_in, lines_of
-from rules.foreign.hkdf import hkdf_format
-from rules.foreign.ini import Ini, decode_base64
-from rules.foreign.pbkdf2 import pbkdf2_format
-from rules.foreign.rule import (
+from inkgate.rules.foreign.bcrypt_pbkdf import bcrypt_format
+from inkgate.rules.foreign.bloom_filter import TokenFilter, read_bloom_filter
+from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.files import files_in, lines_of
+from inkgate.rules.foreign.hkdf import hkdf_format
+from inkgate.rules.foreign.ini import Ini, decode_base64
+from inkgate.rules.foreign.pbkdf2 import pbkdf2_format
+from inkgate.rules.foreign.rule import (
     BLOCK,
     MAX_ATTRIBUTES,
     MAX_RULES,
@@ -22,9 +22,9 @@ from rules.foreign.rule import (
     RuleFormat,
     SealedRule,
 )
-from rules.foreign.sha import NAMES, sha_format
-from rules.foreign.spelling import thesis_spellings
-from rules.kdf import Caps
+from inkgate.rules.foreign.sha import NAMES, sha_format
+from inkgate.rules.foreign.spelling import thesis_spellings
+from inkgate.rules.kdf import Caps
 
 METADATA: Final = "metadata"
 JOKER: Final = "joker"

@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from rules.canonical import Refused, canonical_attribute, refang
-from rules.foreign.errors import ForeignError
-from rules.foreign.pbkdf2 import Pbkdf2Format, Pbkdf2Key
-from rules.foreign.rule import BLOCK, SealedRule
-from rules.foreign.spelling import thesis_value
-from rules.foreign.thesis import COLUMNS, JOKER, METADATA, SEPARATOR
-from rules.sources.attribute import Attribute
+from inkgate.rules.canonical import Refused, canonical_attribute, refang
+from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.pbkdf2 import Pbkdf2Format, Pbkdf2Key
+from inkgate.rules.foreign.rule import BLOCK, SealedRule
+from inkgate.rules.foreign.spelling import thesis_value
+from inkgate.rules.foreign.thesis import COLUMNS, JOKER, METADATA, SEPARATOR
+from inkgate.rules.sources.attribute import Attribute
 
 _SALT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 KEY_BYTES: Final = 32

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from rules.live.stretching import CachedStretch, Unsaved
-from rules.steps import Value
+from inkgate.rules.live.stretching import CachedStretch, Unsaved
+from inkgate.rules.steps import Value
 
 # Serving goes before deriving: a thread that serves and wakes up takes the processor
 # from one that derives at once (docs/decisions/0041).

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from rules.canonical import Refused, canonical_address
-from rules.canonical.fields import length_prefixed
-from rules.live.target import parse_target
-from rules.matcher import Match, Matcher
+from inkgate.rules.canonical import Refused, canonical_address
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.live.target import parse_target
+from inkgate.rules.matcher import Match, Matcher
 
 # The digests of a whole body that have a MISP type of their own, by hashlib's name.
 ALGORITHMS: Final = {

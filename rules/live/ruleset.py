@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 import lmdb
 
-from rules.errors import PackError
-from rules.install import current_folder, open_current
-from rules.keycache import KeyCache
-from rules.keys import KeyFileError, read_token
-from rules.live.stretching import CachedStretch
-from rules.matcher import Matcher
-from rules.settings import RulesSettings, SettingsError, load_section, resolve
-from rules.steps import Stretch
+from inkgate.rules.errors import PackError
+from inkgate.rules.install import current_folder, open_current
+from inkgate.rules.keycache import KeyCache
+from inkgate.rules.keys import KeyFileError, read_token
+from inkgate.rules.live.stretching import CachedStretch
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.settings import RulesSettings, SettingsError, load_section, resolve
+from inkgate.rules.steps import Stretch
 
 CHECK_SECONDS: Final = 0.5
 

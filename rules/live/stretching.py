@@ -8,9 +8,9 @@ from typing import Final
 
 import lmdb
 
-from rules.keycache import KeyCache
-from rules.live.recent import Recent
-from rules.steps import Stretch, Value
+from inkgate.rules.keycache import KeyCache
+from inkgate.rules.live.recent import Recent
+from inkgate.rules.steps import Stretch, Value
 
 _IN_ONE_WRITE: Final = 16
 

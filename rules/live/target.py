@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rules.canonical import Host, Refused, observed_authority
+from inkgate.rules.canonical import Host, Refused, observed_authority
 
 _PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "": 80}
 _HTTPS: Final = 443

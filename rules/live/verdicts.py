@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from rules.canonical import Refused, canonical_address
-from rules.live.observed import Observed
-from rules.live.target import Target, parse_target
-from rules.matcher import Match, Matcher
-from rules.steps import Steps, finish
+from inkgate.rules.canonical import Refused, canonical_address
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.target import Target, parse_target
+from inkgate.rules.matcher import Match, Matcher
+from inkgate.rules.steps import Steps, finish
 
 
 class Findings(NamedTuple):

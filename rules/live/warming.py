@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from rules.errors import PackError
-from rules.live.observed import Observed
-from rules.live.ruleset import InUse
-from rules.live.verdicts import Findings, examination
-from rules.steps import Stretch, finish
+from inkgate.rules.errors import PackError
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.ruleset import InUse
+from inkgate.rules.live.verdicts import Findings, examination
+from inkgate.rules.steps import Stretch, finish
 
 LOCK: Final = "warming.lock"
 _RETRY_SECONDS: Final = 0.05

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from rules.match.entry import MAX_LINE
-from rules.match.formats import AUTO, ZEEK, guess
-from rules.match.squid_format import FormatError
-from rules.match.zeek_log import last_header
+from inkgate.rules.match.entry import MAX_LINE
+from inkgate.rules.match.formats import AUTO, ZEEK, guess
+from inkgate.rules.match.squid_format import FormatError
+from inkgate.rules.match.zeek_log import last_header
 
 BLOCK: Final = 1 << 18
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import click
 
-from rules.foreign.cli import Settings
-from rules.foreign.plan import cores
-from rules.match.errors import MatchError
-from rules.match.formats import AUTO, open_reader
-from rules.match.squid_format import FormatError
+from inkgate.rules.foreign.cli import Settings
+from inkgate.rules.foreign.plan import cores
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.formats import AUTO, open_reader
+from inkgate.rules.match.squid_format import FormatError
 
 # TYPE=VALUE; everything else names a file.
 _QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)
@@ -42,7 +42,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
         **more: Any,
     ) -> None:
         # Imported here: the other commands need no Redis and no decompression.
-        from rules.match.run import Inputs, Shown, run  # noqa: PLC0415
+        from inkgate.rules.match.run import Inputs, Shown, run  # noqa: PLC0415
 
         paths = tuple(query for query in queries if not _QUERY.fullmatch(query))
         queue = redis_list or redis_stream or ""

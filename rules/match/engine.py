@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rules.canonical import (
+from inkgate.rules.canonical import (
     Host,
     Refused,
     canonical_address,
@@ -13,12 +13,12 @@ from rules.canonical import (
     network_of,
     observed_authority,
 )
-from rules.live.observed import Observed
-from rules.live.verdicts import examination
-from rules.match.entry import Entry, parse_port
-from rules.match.known import Known, host_key, keep
-from rules.matcher import Match, Matcher
-from rules.steps import finish
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.verdicts import examination
+from inkgate.rules.match.entry import Entry, parse_port
+from inkgate.rules.match.known import Known, host_key, keep
+from inkgate.rules.matcher import Match, Matcher
+from inkgate.rules.steps import finish
 
 _MAX_PART: Final = 300
 

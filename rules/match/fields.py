@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from rules.match.entry import MAX_VALUES, Entry
+from inkgate.rules.match.entry import MAX_VALUES, Entry
 
 MAX_FIELDS: Final = 256
 

@@ -16,9 +16,9 @@ from typing import BinaryIO, Final, cast
 
 import zstandard
 
-from rules.match.chunks import BLOCK, Chunk, Chunker
-from rules.match.errors import MatchError
-from rules.match.squid_format import FormatError
+from inkgate.rules.match.chunks import BLOCK, Chunk, Chunker
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.squid_format import FormatError
 
 STANDARD_INPUT: Final = "-"
 # How long lines that were matched may wait to be shown while no new ones come.

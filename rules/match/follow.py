@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from rules.match.chunks import BLOCK, Chunker
-from rules.match.errors import MatchError
-from rules.match.files import IDLE_SECONDS, Chunks, opener_of, unreadable
-from rules.match.squid_format import FormatError
+from inkgate.rules.match.chunks import BLOCK, Chunker
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.files import IDLE_SECONDS, Chunks, opener_of, unreadable
+from inkgate.rules.match.squid_format import FormatError
 
 
 class Followed:

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Iterable
 from typing import Final
 
-from rules.match.json_log import JsonLog
-from rules.match.reader import Reader
-from rules.match.squid_log import SquidLog
-from rules.match.zeek_log import FIELDS, ZeekLog
+from inkgate.rules.match.json_log import JsonLog
+from inkgate.rules.match.reader import Reader
+from inkgate.rules.match.squid_log import SquidLog
+from inkgate.rules.match.zeek_log import FIELDS, ZeekLog
 
 AUTO: Final = "auto"
 JSON: Final = "json"

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rules.match.errors import MatchError
-from rules.match.times import parse_time
-from rules.match.worker import Hit
-from rules.settings import load_section, resolve
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.times import parse_time
+from inkgate.rules.match.worker import Hit
+from inkgate.rules.settings import load_section, resolve
 
 
 class SightingsWriter:
@@ -23,9 +23,9 @@ class SightingsWriter:
 
     def __init__(self, config: Path) -> None:
         # Imported here: a run without --sightings needs none of it.
-        from sightings.clients import client_reducer  # noqa: PLC0415
-        from sightings.journal import Journal  # noqa: PLC0415
-        from sightings.settings import SightingsSettings  # noqa: PLC0415
+        from inkgate.sightings.clients import client_reducer  # noqa: PLC0415
+        from inkgate.sightings.journal import Journal  # noqa: PLC0415
+        from inkgate.sightings.settings import SightingsSettings  # noqa: PLC0415
 
         settings = load_section(config, "sightings", SightingsSettings)
         path = settings.local_path(config)
@@ -41,9 +41,9 @@ class SightingsWriter:
         Raises:
             MatchError: they were not journalled.
         """
-        from sightings.incident import new_incident  # noqa: PLC0415
-        from sightings.journal import JournalError  # noqa: PLC0415
-        from sightings.sighting import Sighting  # noqa: PLC0415
+        from inkgate.sightings.incident import new_incident  # noqa: PLC0415
+        from inkgate.sightings.journal import JournalError  # noqa: PLC0415
+        from inkgate.sightings.sighting import Sighting  # noqa: PLC0415
 
         now = time.time()
         incidents: dict[int, str] = {}

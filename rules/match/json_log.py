@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from rules.match.entry import MAX_LINE, Entry
-from rules.match.fields import MAX_FIELDS, entry_of
-from rules.match.known import Known
-from rules.match.reader import Unknown
-from rules.match.squid_log import SquidLog
+from inkgate.rules.match.entry import MAX_LINE, Entry
+from inkgate.rules.match.fields import MAX_FIELDS, entry_of
+from inkgate.rules.match.known import Known
+from inkgate.rules.match.reader import Unknown
+from inkgate.rules.match.squid_log import SquidLog
 
 _MAX_DEPTH: Final = 4
 _MAX_LIST: Final = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rules.live.recent import Recent
+from inkgate.rules.live.recent import Recent
 
 # Where the host is surely over: "http://" and one character of it have 8 characters.
 HOST_FROM: Final = 8

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rules.match.chunks import Chunk
-from rules.match.times import parse_time
-from rules.match.worker import Hit, Result
+from inkgate.rules.match.chunks import Chunk
+from inkgate.rules.match.times import parse_time
+from inkgate.rules.match.worker import Hit, Result
 
 # Rules in the table at the end; more are matched and shown line by line all the same.
 _MAX_ROWS: Final = 1000

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import redis
 
-from rules.match.chunks import Chunker
-from rules.match.errors import MatchError
-from rules.match.files import Chunks, unreadable
-from rules.match.redis_list import RedisList
-from rules.match.redis_stream import RedisStream
-from rules.match.squid_format import FormatError
+from inkgate.rules.match.chunks import Chunker
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.files import Chunks, unreadable
+from inkgate.rules.match.redis_list import RedisList
+from inkgate.rules.match.redis_stream import RedisStream
+from inkgate.rules.match.squid_format import FormatError
 
 PASSWORD_VARIABLE: Final = "INKGATE_REDIS_PASSWORD"  # noqa: S105 (a name)
 _RETRY_SECONDS: Final = 1.0

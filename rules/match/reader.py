@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from rules.match.entry import Entry
-from rules.match.known import Known
+from inkgate.rules.match.entry import Entry
+from inkgate.rules.match.known import Known
 
 Unknown = Iterator[tuple[int, Entry | None]]
 """Line numbers from 0, and entries; None for a line that cannot be read."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import redis
 
-from rules.match.chunks import nothing
+from inkgate.rules.match.chunks import nothing
 
 BATCH: Final = 1000
 _BLOCK_SECONDS: Final = 0.5

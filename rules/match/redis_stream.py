@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from rules.match.chunks import nothing
+from inkgate.rules.match.chunks import nothing
 
 BATCH: Final = 1000
 GROUP: Final = "inkgate"

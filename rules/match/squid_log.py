@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from rules.match.entry import MAX_LINE, Entry
-from rules.match.known import HOST_FROM, Known
-from rules.match.reader import Unknown
-from rules.match.squid_format import KNOWN, Cells, cells_of, compile_format
+from inkgate.rules.match.entry import MAX_LINE, Entry
+from inkgate.rules.match.known import HOST_FROM, Known
+from inkgate.rules.match.reader import Unknown
+from inkgate.rules.match.squid_format import KNOWN, Cells, cells_of, compile_format
 
 _ABSENT: Final = "-"
 # `error:invalid-request` and its like stand where a request's URI could not be read.

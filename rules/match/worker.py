@@ -9,18 +9,18 @@ from typing import Final, NamedTuple
 
 import lmdb
 
-from rules.errors import PackError
-from rules.install import current_folder, open_current
-from rules.keycache import KeyCache
-from rules.keys import KeyFileError, read_token
-from rules.match.chunks import Chunk
-from rules.match.engine import Engine
-from rules.match.errors import MatchError
-from rules.match.formats import open_reader
-from rules.match.once import OnceStretch
-from rules.matcher import Match, Matcher
-from rules.settings import RulesSettings, load_section, resolve
-from rules.steps import Stretch
+from inkgate.rules.errors import PackError
+from inkgate.rules.install import current_folder, open_current
+from inkgate.rules.keycache import KeyCache
+from inkgate.rules.keys import KeyFileError, read_token
+from inkgate.rules.match.chunks import Chunk
+from inkgate.rules.match.engine import Engine
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.formats import open_reader
+from inkgate.rules.match.once import OnceStretch
+from inkgate.rules.matcher import Match, Matcher
+from inkgate.rules.settings import RulesSettings, load_section, resolve
+from inkgate.rules.steps import Stretch
 
 _CHECK_SECONDS: Final = 1.0
 

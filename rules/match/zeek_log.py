@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rules.match.entry import MAX_LINE, Entry
-from rules.match.fields import MAX_FIELDS, entry_of
-from rules.match.known import Known
-from rules.match.reader import Unknown
+from inkgate.rules.match.entry import MAX_LINE, Entry
+from inkgate.rules.match.fields import MAX_FIELDS, entry_of
+from inkgate.rules.match.known import Known
+from inkgate.rules.match.reader import Unknown
 
 FIELDS: Final = "#fields\t"
 _ABSENT: Final = frozenset(("-", "(empty)"))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from rules.sources.attribute import Attribute
-from rules.sources.files import Files
-from rules.sources.last_good import LastGood
-from rules.sources.misp_feed import Feed
-from rules.sources.misp_mysql import MispMysql
-from rules.sources.misp_web import MispWeb
-from rules.sources.plain_list import read_plain_list
-from rules.sources.settings import (
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.files import Files
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.misp_feed import Feed
+from inkgate.rules.sources.misp_mysql import MispMysql
+from inkgate.rules.sources.misp_web import MispWeb
+from inkgate.rules.sources.plain_list import read_plain_list
+from inkgate.rules.sources.settings import (
     FeedSettings,
     FilesSettings,
     ListSettings,
@@ -23,8 +23,8 @@ from rules.sources.settings import (
     MispWebSettings,
     SourceSettings,
 )
-from rules.sources.source import Origin, Source
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.source import Origin, Source
+from inkgate.rules.sources.unreadable import Unreadable
 
 
 class TypedList:

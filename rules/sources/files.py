@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rules.sources.attribute import Attribute
-from rules.sources.last_good import LastGood
-from rules.sources.misp_csv import read_csv_file
-from rules.sources.misp_event import read_event_file
-from rules.sources.plain_list import read_plain_list
-from rules.sources.source import Origin
-from rules.sources.stix import is_stix_file, read_stix_file
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.misp_csv import read_csv_file
+from inkgate.rules.sources.misp_event import read_event_file
+from inkgate.rules.sources.plain_list import read_plain_list
+from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.stix import is_stix_file, read_stix_file
+from inkgate.rules.sources.unreadable import Unreadable
 
 _LISTS: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain")
 _PACKED: Final = (".gz", ".xz", ".bz2")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from rules.sources.attribute import Attribute
+from inkgate.rules.sources.attribute import Attribute
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Attribute)

@@ -24,11 +24,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from rules.sources.attribute import Attribute
-from rules.sources.misp_event import Flag, Text, attribute_of_search, is_set
-from rules.sources.secret import read_secret
-from rules.sources.settings import MispWebSettings
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.misp_event import Flag, Text, attribute_of_search, is_set
+from inkgate.rules.sources.secret import read_secret
+from inkgate.rules.sources.settings import MispWebSettings
+from inkgate.rules.sources.unreadable import Unreadable
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from rules.sources.attribute import Attribute
-from rules.sources.misp_event import read_limited
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.misp_event import read_limited
+from inkgate.rules.sources.unreadable import Unreadable
 
 _NEEDED: Final = ("uuid", "type", "value")
 _REMEDY: Final = "export it again"

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from rules.sources.attribute import Attribute
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.unreadable import Unreadable
 
 MAX_FILE_BYTES: Final = 1 << 30
 _REMEDY: Final = "export the event again"

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rules.sources.attribute import Attribute
-from rules.sources.mirror import Mirror
-from rules.sources.settings import MispWebSettings
-from rules.sources.source import Origin
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.mirror import Mirror
+from inkgate.rules.sources.settings import MispWebSettings
+from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
-    from rules.sources.misp_api import EventState, MispApi
+    from inkgate.rules.sources.misp_api import EventState, MispApi
 
 _EVENTS_AT_ONCE: Final = 100
 _TRIES: Final = 4
@@ -59,7 +59,7 @@ class MispWeb:
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
         # Imported here: PyMISP takes a fifth of a second, and only who asks a MISP needs it.
-        from rules.sources.misp_api import MispApi  # noqa: PLC0415
+        from inkgate.rules.sources.misp_api import MispApi  # noqa: PLC0415
 
         mirror = Mirror(self._path, _fingerprint(self._settings))
         try:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from rules.sources.attribute import Attribute
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.unreadable import Unreadable
 
 _REMEDY: Final = "get the list again"
 _MAX_LINE: Final = 16_384

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.unreadable import Unreadable
 
 _MAX_BYTES = 4096
 

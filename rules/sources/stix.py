@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from rules.sources.attribute import Attribute
-from rules.sources.misp_event import read_event_file, read_limited
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.misp_event import read_event_file, read_limited
+from inkgate.rules.sources.unreadable import Unreadable
 
 _REMEDY: Final = "export the bundle again"
 _PROBE_BYTES: Final = 1 << 16

@@ -12,32 +12,32 @@ from typing import Any
 import click
 import msgspec
 
-from rules.settings import load_section, resolve, settings_path
-from rules.sources.secret import read_secret
-from sightings.aggregation.counts import counts_for_period
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import (
+from inkgate.rules.settings import load_section, resolve, settings_path
+from inkgate.rules.sources.secret import read_secret
+from inkgate.sightings.aggregation.counts import counts_for_period
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import (
     AggregatorKeys,
     Group,
     NoiseSettings,
     Protocol,
     default_threshold,
 )
-from sightings.aggregation.labels import Labels, label_of
-from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, write_whole
-from sightings.aggregation.places import (
+from inkgate.sightings.aggregation.labels import Labels, label_of
+from inkgate.sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, write_whole
+from inkgate.sightings.aggregation.places import (
     Places,
     read_group,
     read_list,
     read_scalar,
     write_secret,
 )
-from sightings.aggregation.protocol import Collector, Totals
-from sightings.aggregation.publication import publishable
-from sightings.aggregation.session import Session
-from sightings.aggregation.settings import AggregationSettings
-from sightings.journal import Journal, JournalError
-from sightings.settings import SightingsSettings
+from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.publication import publishable
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.settings import AggregationSettings
+from inkgate.sightings.journal import Journal, JournalError
+from inkgate.sightings.settings import SightingsSettings
 
 _TOTALS = "totals.json"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -163,7 +163,7 @@ def deal(group: Path, folder: Path) -> None:
 
     The dealer knows everything, so it is neither the aggregator nor a subscriber.
     """
-    from sightings.aggregation import shi  # noqa: PLC0415
+    from inkgate.sightings.aggregation import shi  # noqa: PLC0415
 
     described, _ = read_group(group)
     if described.protocol != "shi":
@@ -217,9 +217,9 @@ def join(
 def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
     """Submit this subscriber's counts of a period, as far as the others are."""
     # Imported here: they are needed by no other command.
-    from sightings.aggregation.record import Record  # noqa: PLC0415
-    from sightings.aggregation.running import take_part  # noqa: PLC0415
-    from sightings.aggregation.subscriber import Subscriber  # noqa: PLC0415
+    from inkgate.sightings.aggregation.record import Record  # noqa: PLC0415
+    from inkgate.sightings.aggregation.running import take_part  # noqa: PLC0415
+    from inkgate.sightings.aggregation.subscriber import Subscriber  # noqa: PLC0415
 
     party = _Party(context)
     session = party.session(group, period, list_file)
@@ -253,7 +253,7 @@ def aggregate(
     context: click.Context, group: str, period: str, list_file: Path, wait: float
 ) -> None:
     """Add up what the subscribers submitted (aggregator)."""
-    from sightings.aggregation.running import Aggregation  # noqa: PLC0415
+    from inkgate.sightings.aggregation.running import Aggregation  # noqa: PLC0415
 
     party = _Party(context)
     session = party.session(group, period, list_file)
@@ -301,7 +301,7 @@ def publish(
         for name in sorted(found):
             click.echo(f"{name}\t{found[name]}")
         return
-    from sightings.aggregation.misp import MispPublisher  # noqa: PLC0415
+    from inkgate.sightings.aggregation.misp import MispPublisher  # noqa: PLC0415
 
     settings = party.settings
     authorities = settings.misp_ca_file
@@ -313,11 +313,11 @@ def publish(
 
 def _collector(party: _Party, session: Session) -> Collector:
     if session.group.protocol == "shi":
-        from sightings.aggregation.shi import ShiCollector  # noqa: PLC0415
+        from inkgate.sightings.aggregation.shi import ShiCollector  # noqa: PLC0415
 
         folder = party.places.group_folder(session.group.name)
         return ShiCollector(session, read_scalar(folder / "aggregator.key"))
-    from sightings.aggregation.masked_aggregator import MaskedCollector  # noqa: PLC0415
+    from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector  # noqa: PLC0415
 
     return MaskedCollector(session, party.places.sealing_key())
 
@@ -335,7 +335,7 @@ def _keep_key(target: Path, source: Path) -> None:
 
 def _aggregator_keys(party: _Party) -> AggregatorKeys:
     # Imported here: masks need a library that most commands do not.
-    from sightings.aggregation.masks import public_of  # noqa: PLC0415
+    from inkgate.sightings.aggregation.masks import public_of  # noqa: PLC0415
 
     return AggregatorKeys(
         signing=party.places.identity().public_key().public_bytes_raw().hex(),
@@ -370,7 +370,7 @@ def _group(
 
 def _with_quota(group: Group, quota: int | None) -> Group:
     # Imported here: ciphers take a while.
-    from sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
+    from inkgate.sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
 
     least = max(1, noise_quantile(group))
     if quota is not None and group.noise is not None and quota < least:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sightings.aggregation.noise import draw_noise
-from sightings.aggregation.protocol import check_counts
-from sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.noise import draw_noise
+from inkgate.sightings.aggregation.protocol import check_counts
+from inkgate.sightings.aggregation.session import Session
 
 
 def contribution(session: Session, counts: Sequence[int]) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, date, datetime, time
 
-from sightings.aggregation.session import Session
-from sightings.journal import Journal
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.journal import Journal
 
 
 def counts_for_period(journal: Journal, session: Session) -> list[int]:

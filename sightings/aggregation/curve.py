@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.optional import need
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.optional import need
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 POINT_BYTES: Final = 65

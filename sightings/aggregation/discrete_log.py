@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from sightings.aggregation.curve import Point, add_points, base_times
+from inkgate.sightings.aggregation.curve import Point, add_points, base_times
 
 _BABY: Final = 1 << 16
 _NAME_BYTES: Final = 17  # y's parity, which tells a point from its negative, and half of x

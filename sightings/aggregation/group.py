@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
 
 FORMAT: Final = 1
 MAX_SUBSCRIBERS: Final = 1000

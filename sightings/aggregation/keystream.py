@@ -7,7 +7,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.optional import need
 
 _CHUNK: Final = 1 << 15  # words: a chunk and its sum stay in the cache
 _ZEROS: Final = bytes(8 * _CHUNK)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Final
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
 
 LABEL_BYTES: Final = 16
 MAX_LABELS: Final = 10_000_000

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.session import Session
 
 _SUFFIX: Final = ".msg"
 _MOST_ENTRIES: Final = 10_000

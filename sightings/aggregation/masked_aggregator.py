@@ -8,19 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation import masks
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_SUBSCRIBERS
-from sightings.aggregation.keystream import add_stream
-from sightings.aggregation.masked_subscriber import INPUT, KEYS, ROUNDS, SHARES, SURVIVORS
-from sightings.aggregation.optional import need
-from sightings.aggregation.protocol import Totals, believable, too_few
-from sightings.aggregation.reconstruction import reconstruct
-from sightings.aggregation.secret_sharing import SECRET_BYTES
-from sightings.aggregation.seen import Seen
-from sightings.aggregation.session import Session
-from sightings.aggregation.wire import join_names, join_pairs, names_digest, split_pairs, unseal
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation import masks
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_SUBSCRIBERS
+from inkgate.sightings.aggregation.keystream import add_stream
+from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS, ROUNDS, SHARES, SURVIVORS
+from inkgate.sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.protocol import Totals, believable, too_few
+from inkgate.sightings.aggregation.reconstruction import reconstruct
+from inkgate.sightings.aggregation.secret_sharing import SECRET_BYTES
+from inkgate.sightings.aggregation.seen import Seen
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.wire import (
+    join_names,
+    join_pairs,
+    names_digest,
+    split_pairs,
+    unseal,
+)
 
 _PER_FRAME: Final = masks.SEALED_BYTES  # around them, when they are sealed
 _PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs

@@ -13,15 +13,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sightings.aggregation import masks
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_SUBSCRIBERS
-from sightings.aggregation.keystream import add_stream
-from sightings.aggregation.optional import need
-from sightings.aggregation.protocol import too_few
-from sightings.aggregation.secret_sharing import SECRET_BYTES, split_secret
-from sightings.aggregation.session import Session
-from sightings.aggregation.wire import (
+from inkgate.sightings.aggregation import masks
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_SUBSCRIBERS
+from inkgate.sightings.aggregation.keystream import add_stream
+from inkgate.sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.protocol import too_few
+from inkgate.sightings.aggregation.secret_sharing import SECRET_BYTES, split_secret
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.wire import (
     decode_names,
     join_pairs,
     names_digest,
@@ -29,7 +29,7 @@ from sightings.aggregation.wire import (
     split_fields,
     split_pairs,
 )
-from sightings.aggregation.wire import unseal as unseal_message
+from inkgate.sightings.aggregation.wire import unseal as unseal_message
 
 ROUNDS: Final = ("keys", "shares", "input", "survivors", "unmask")
 KEYS, SHARES, INPUT, SURVIVORS, UNMASK = ROUNDS

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
 
 KEY_BYTES: Final = 32
 SEALED_BYTES: Final = 2 * KEY_BYTES + 16

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, time
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.session import Session
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
-from sightings.aggregation.group import Group
-from sightings.aggregation.keystream import words
-from sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.group import Group
+from inkgate.sightings.aggregation.keystream import words
+from inkgate.sightings.aggregation.optional import need
 
 _ONE: Final = 1 << 64
 _DIGITS: Final = 60

@@ -6,7 +6,7 @@ import importlib
 from functools import cache
 from typing import Any
 
-from sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.errors import AggregationError
 
 
 @cache

@@ -9,11 +9,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.keys import KeyFileError, make_signing_key, read_signing_key
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_GROUP_BYTES, Group, parse_group
-from sightings.aggregation.labels import Labels, parse_labels
-from sightings.aggregation.mailbox import write_whole
+from inkgate.rules.keys import KeyFileError, make_signing_key, read_signing_key
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_GROUP_BYTES, Group, parse_group
+from inkgate.sightings.aggregation.labels import Labels, parse_labels
+from inkgate.sightings.aggregation.mailbox import write_whole
 
 SCALAR_BYTES: Final = 32
 _KEY_DIGITS: Final = 2 * SCALAR_BYTES

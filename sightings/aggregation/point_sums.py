@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sightings.aggregation.curve import POINT_BYTES, UNCOMPRESSED, Point, encode_point
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.curve import POINT_BYTES, UNCOMPRESSED, Point, encode_point
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.optional import need
 
 _BATCH: Final = 64  # messages held at a time: 4 kB for each position
 

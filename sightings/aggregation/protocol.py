@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_TOTAL, Group
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_TOTAL, Group
 
 LOWEST_TOTAL: Final = -(1 << 14) + 1
 """The least total that is believed; only noise takes one below zero."""

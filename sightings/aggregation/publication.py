@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import Group
-from sightings.aggregation.labels import Labels
-from sightings.aggregation.protocol import Totals, too_few
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import Group
+from inkgate.sightings.aggregation.labels import Labels
+from inkgate.sightings.aggregation.protocol import Totals, too_few
 
 
 def publishable(totals: Totals, group: Group, labels: Labels) -> Iterator[tuple[bytes, int]]:

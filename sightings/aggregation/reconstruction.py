@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sightings.aggregation.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.secret_sharing import combine_shares
 
 
 def reconstruct(

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from sightings.aggregation.contribution import contribution
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.contribution import contribution
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.session import Session
 
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS periods (

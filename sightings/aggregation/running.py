@@ -11,12 +11,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.mailbox import Mailbox, down_box, up_box, write_whole
-from sightings.aggregation.protocol import Collector, Totals
-from sightings.aggregation.session import Session
-from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import MAX_FRAME, seal_down, unseal_down
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.mailbox import Mailbox, down_box, up_box, write_whole
+from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.wire import MAX_FRAME, seal_down, unseal_down
 
 _PAUSE: Final = 0.2
 _MOST_DOWN: Final = 1 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.optional import need
 
 SECRET_BYTES: Final = 32
 _HALF: Final = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.errors import AggregationError
 
 
 class Seen:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.group import Group
-from sightings.aggregation.labels import Labels
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.group import Group
+from inkgate.sightings.aggregation.labels import Labels
 
 
 class Session:

@@ -14,15 +14,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sightings.aggregation import curve
-from sightings.aggregation.discrete_log import logarithm
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_TOTAL
-from sightings.aggregation.point_sums import PointSums
-from sightings.aggregation.protocol import LOWEST_TOTAL, Totals, believable, too_few
-from sightings.aggregation.seen import Seen
-from sightings.aggregation.session import Session
-from sightings.aggregation.wire import seal, unseal
+from inkgate.sightings.aggregation import curve
+from inkgate.sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_TOTAL
+from inkgate.sightings.aggregation.point_sums import PointSums
+from inkgate.sightings.aggregation.protocol import LOWEST_TOTAL, Totals, believable, too_few
+from inkgate.sightings.aggregation.seen import Seen
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.wire import seal, unseal
 
 ROUNDS: Final = ("shi-input",)
 _SHIFT: Final = 1 - LOWEST_TOTAL  # makes every exponent positive: the identity has no encoding

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.masked_subscriber import ROUNDS as MASKED_ROUNDS
-from sightings.aggregation.masked_subscriber import MaskedContributor
-from sightings.aggregation.protocol import Contributor
-from sightings.aggregation.record import Record
-from sightings.aggregation.session import Session
-from sightings.aggregation.shi import ROUNDS as SHI_ROUNDS
-from sightings.aggregation.shi import ShiContributor
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.masked_subscriber import ROUNDS as MASKED_ROUNDS
+from inkgate.sightings.aggregation.masked_subscriber import MaskedContributor
+from inkgate.sightings.aggregation.protocol import Contributor
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.shi import ROUNDS as SHI_ROUNDS
+from inkgate.sightings.aggregation.shi import ShiContributor
 
 
 class Subscriber:

@@ -15,9 +15,9 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.session import Session
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.session import Session
 
 _LENGTH_BYTES: Final = 4
 _FIELDS: Final = 8

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.aggregation_course import course, refused, shares_of
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation import masks
-from sightings.aggregation.masked_subscriber import KEYS
-from sightings.aggregation.record import Record
-from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import (
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation import masks
+from inkgate.sightings.aggregation.masked_subscriber import KEYS
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,
     split_pairs,
 )
+from support.aggregation_course import course, refused, shares_of
 
 
 def test_lying_about_dropouts_to_some_subscribers() -> None:

@@ -6,22 +6,22 @@ import hashlib
 
 import numpy
 import pytest
-from support.aggregation import Party, total_of
-from support.aggregation_course import Course, body_of, collude, course, refused, shares_of
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation import curve, masks
-from sightings.aggregation.discrete_log import logarithm
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import MAX_TOTAL
-from sightings.aggregation.keystream import add_stream
-from sightings.aggregation.masked_subscriber import INPUT, KEYS
-from sightings.aggregation.secret_sharing import combine_shares
-from sightings.aggregation.wire import (
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation import curve, masks
+from inkgate.sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import MAX_TOTAL
+from inkgate.sightings.aggregation.keystream import add_stream
+from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS
+from inkgate.sightings.aggregation.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,
     split_pairs,
 )
+from support.aggregation import Party, total_of
+from support.aggregation_course import Course, body_of, collude, course, refused, shares_of
 
 
 def test_masked_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from inkgate.sightings.incident import new_incident
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.sighting import Sighting
 from support.misp import MispServer
 from support.redis_server import RedisServer
-
-from sightings.incident import new_incident
-from sightings.journal import Journal
-from sightings.sighting import Sighting
 
 BIN = Path(sys.prefix).resolve() / "bin"
 PERIOD = "2026-01-05"
@@ -193,7 +193,7 @@ def assert_nothing_tells_one_count(federation: Federation) -> None:
     """
     labels = federation.list.read_text().split("\n")[1:-1]
     outside = b"\0".join(federation.everything_but_the_subscribers())
-    from sightings.aggregation.labels import label_of
+    from inkgate.sightings.aggregation.labels import label_of
 
     position = [labels.index(label_of(a).hex()) for a in federation.attributes]
     for name, counts in COUNTS.items():

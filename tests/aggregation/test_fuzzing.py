@@ -6,13 +6,13 @@ import contextlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.aggregation import Party
 
-from rules.canonical.fields import length_prefixed
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import parse_group
-from sightings.aggregation.labels import parse_labels
-from sightings.aggregation.wire import join_pairs, seal, split_fields, split_pairs
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import parse_group
+from inkgate.sightings.aggregation.labels import parse_labels
+from inkgate.sightings.aggregation.wire import join_pairs, seal, split_fields, split_pairs
+from support.aggregation import Party
 
 PARTIES = {protocol: Party(protocol, 3, 2) for protocol in ("masked", "shi")}
 NAMES = st.text("abcdefghij-._0", min_size=1, max_size=8)

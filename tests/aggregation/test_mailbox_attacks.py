@@ -8,20 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.aggregation import Party, total_of
-from support.aggregation_course import HUGE, refused, shares_of
 
-from sightings.aggregation.mailbox import FileMailbox, down_box, up_box
-from sightings.aggregation.masked_aggregator import MaskedCollector
-from sightings.aggregation.masked_subscriber import INPUT, SHARES
-from sightings.aggregation.record import Record
-from sightings.aggregation.running import Aggregation, take_part
-from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import (
+from inkgate.sightings.aggregation.mailbox import FileMailbox, down_box, up_box
+from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked_subscriber import INPUT, SHARES
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.running import Aggregation, take_part
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.wire import (
     seal,
     seal_down,
     split_pairs,
 )
+from support.aggregation import Party, total_of
+from support.aggregation_course import HUGE, refused, shares_of
 
 
 def in_threads(work: Callable[[str], object], names: list[str]) -> list[threading.Thread]:

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from inkgate.sightings.aggregation.counts import counts_for_period
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
+from inkgate.sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, up_box
+from inkgate.sightings.aggregation.misp import MispPublisher
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.running import Aggregation, take_part
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.sighting import Sighting
 from support.aggregation import Party, labels
 from support.misp import Misp, MispServer
 from support.misp.server import Answer
 from support.redis_server import RedisServer
-
-from sightings.aggregation.counts import counts_for_period
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.labels import Labels, label_of, parse_labels
-from sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, up_box
-from sightings.aggregation.misp import MispPublisher
-from sightings.aggregation.record import Record
-from sightings.aggregation.running import Aggregation, take_part
-from sightings.aggregation.subscriber import Subscriber
-from sightings.journal import Journal
-from sightings.sighting import Sighting
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_missing_library_is_one_line(module: str) -> None:
         f"import sys; sys.modules[{module!r}] = None\n"
         "import sightings.aggregation.cli, sightings.aggregation.masked_aggregator\n"
         "import sightings.aggregation.shi, sightings.aggregation.noise\n"
-        "from sightings.aggregation.optional import need\n"
+        "from inkgate.sightings.aggregation.optional import need\n"
         f"need({module!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

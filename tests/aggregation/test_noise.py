@@ -11,16 +11,21 @@ from typing import Any
 
 import numpy
 import pytest
-from support.aggregation import Party, labels, total_of
 
-from sightings.aggregation.contribution import contribution
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.group import AggregatorKeys, Group, NoiseSettings, default_threshold
-from sightings.aggregation.noise import dilution, draw_noise, noise_quantile, thresholds
-from sightings.aggregation.protocol import Totals
-from sightings.aggregation.publication import publishable
-from sightings.aggregation.record import Record
-from sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.contribution import contribution
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.group import (
+    AggregatorKeys,
+    Group,
+    NoiseSettings,
+    default_threshold,
+)
+from inkgate.sightings.aggregation.noise import dilution, draw_noise, noise_quantile, thresholds
+from inkgate.sightings.aggregation.protocol import Totals
+from inkgate.sightings.aggregation.publication import publishable
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.session import Session
+from support.aggregation import Party, labels, total_of
 
 DRAWS = 400_000
 

@@ -7,20 +7,20 @@ import os
 from pathlib import Path
 
 import pytest
-from support.aggregation import Party
-from support.aggregation_course import Course, course, refused, shares_of
 
-from sightings.aggregation import curve, masks
-from sightings.aggregation.discrete_log import logarithm
-from sightings.aggregation.group import MAX_TOTAL
-from sightings.aggregation.masked_subscriber import INPUT, KEYS, UNMASK
-from sightings.aggregation.record import Record
-from sightings.aggregation.wire import (
+from inkgate.sightings.aggregation import curve, masks
+from inkgate.sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.group import MAX_TOTAL
+from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS, UNMASK
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,
     split_fields,
     split_pairs,
 )
+from support.aggregation import Party
+from support.aggregation_course import Course, course, refused, shares_of
 
 
 @pytest.mark.parametrize("exponent", [-1, -2, -20_000, -65_536, -65_537, 0x10001 - 2**20])

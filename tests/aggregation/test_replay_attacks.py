@@ -8,19 +8,19 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from support.aggregation import PERIOD, Party, labels
-from support.aggregation_course import HUGE, body_of, refused
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.labels import Labels
-from sightings.aggregation.masked_subscriber import SURVIVORS
-from sightings.aggregation.record import Record
-from sightings.aggregation.session import Session
-from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import (
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.labels import Labels
+from inkgate.sightings.aggregation.masked_subscriber import SURVIVORS
+from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.wire import (
     seal,
     unseal,
 )
+from support.aggregation import PERIOD, Party, labels
+from support.aggregation_course import HUGE, body_of, refused
 
 
 @pytest.mark.parametrize("protocol", ["masked", "shi"])

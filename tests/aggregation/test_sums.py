@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from support.aggregation import Party, total_of
 
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.shi import ShiCollector
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.shi import ShiCollector
+from support.aggregation import Party, total_of
 
 TRIALS = 1000
 PARTS = 4

@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from sightings.aggregation import curve, masks
-from sightings.aggregation.group import Group, parse_group
-from sightings.aggregation.keystream import words
-from sightings.aggregation.labels import Labels, label_of, parse_labels
-from sightings.aggregation.masked_aggregator import MaskedCollector
-from sightings.aggregation.masked_subscriber import MaskedContributor
-from sightings.aggregation.noise import thresholds
-from sightings.aggregation.secret_sharing import combine_shares
-from sightings.aggregation.session import Session
-from sightings.aggregation.shi import ShiCollector, ShiContributor
-from sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
+from inkgate.sightings.aggregation import curve, masks
+from inkgate.sightings.aggregation.group import Group, parse_group
+from inkgate.sightings.aggregation.keystream import words
+from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
+from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked_subscriber import MaskedContributor
+from inkgate.sightings.aggregation.noise import thresholds
+from inkgate.sightings.aggregation.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.shi import ShiCollector, ShiContributor
+from inkgate.sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "aggregation"
 P = 2**256 - 2**32 - 977
@@ -219,7 +219,7 @@ def test_masked_messages_and_totals() -> None:
 
 def accept_sealed(collector: MaskedCollector, vector: dict[str, Any], session: Session) -> None:
     """Round 1 is random in life, so its messages are sealed from the recorded shares."""
-    from sightings.aggregation.wire import seal
+    from inkgate.sightings.aggregation.wire import seal
 
     for name, row in vector["sealed"].items():
         body = join_pairs({v: bytes.fromhex(s) for v, s in row.items()})

@@ -7,16 +7,16 @@ import sys
 from typing import Any
 
 import pytest
+
+from inkgate.rules.audit.brute_force import addresses
+from inkgate.rules.audit.costs import describe, measure
+from inkgate.rules.audit.durations import duration, parse_duration
+from inkgate.rules.audit.figures import load_figures
+from inkgate.rules.audit.ladder import best, fastest, ladder
+from inkgate.rules.kdf import PROFILES, Argon2id, Caps, Hkdf, Pbkdf2
+from inkgate.rules.match.errors import MatchError
 from support.installation import Installation, attribute
 from support.logs import access_line
-
-from rules.audit.brute_force import addresses
-from rules.audit.costs import describe, measure
-from rules.audit.durations import duration, parse_duration
-from rules.audit.figures import load_figures
-from rules.audit.ladder import best, fastest, ladder
-from rules.kdf import PROFILES, Argon2id, Caps, Hkdf, Pbkdf2
-from rules.match.errors import MatchError
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_without_matplotlib_one_line_says_what_to_install(
 ) -> None:
     from pathlib import Path
 
-    from rules.audit.plot import check_plot
+    from inkgate.rules.audit.plot import check_plot
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MatchError, match=r"install inkgate\[audit\]"):

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.squid import INCIDENT

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.installation import SETTINGS, Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED
 from support.squid import Squid

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED

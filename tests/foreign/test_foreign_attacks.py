@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from inkgate.rules.errors import PackError
+from inkgate.rules.foreign.batch import run_plan
+from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.observations import from_arguments
+from inkgate.rules.foreign.opening import open_foreign
+from inkgate.rules.foreign.plan import make_plan
+from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.install import open_current
+from inkgate.rules.kdf import Caps
+from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import TOKEN, paper_rule, thesis_folder
 from support.installation import BIN, Installation, attribute
-
-from rules.errors import PackError
-from rules.foreign.batch import run_plan
-from rules.foreign.errors import ForeignError
-from rules.foreign.observations import from_arguments
-from rules.foreign.opening import open_foreign
-from rules.foreign.plan import make_plan
-from rules.foreign.thesis_writer import Cost, ThesisWriter
-from rules.install import open_current
-from rules.kdf import Caps
-from rules.sources.attribute import Attribute
 
 
 def refused(where: Path, caps: Caps | None = None) -> str:

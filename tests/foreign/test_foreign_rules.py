@@ -10,6 +10,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from inkgate.rules.foreign.batch import run_plan
+from inkgate.rules.foreign.bloom_filter import read_bloom_filter
+from inkgate.rules.foreign.observations import from_arguments
+from inkgate.rules.foreign.opening import open_foreign
+from inkgate.rules.foreign.plan import Match, make_plan, statement
+from inkgate.rules.foreign.rule import ForeignRules
+from inkgate.rules.foreign.spelling import thesis_value
+from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.kdf import Caps
+from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import (
     ENTRIES,
     METADATA,
@@ -19,17 +30,6 @@ from support.foreign_rules import (
     thesis_folder,
 )
 from support.installation import BIN, Installation, attribute
-
-from rules.foreign.batch import run_plan
-from rules.foreign.bloom_filter import read_bloom_filter
-from rules.foreign.observations import from_arguments
-from rules.foreign.opening import open_foreign
-from rules.foreign.plan import Match, make_plan, statement
-from rules.foreign.rule import ForeignRules
-from rules.foreign.spelling import thesis_value
-from rules.foreign.thesis_writer import Cost, ThesisWriter
-from rules.kdf import Caps
-from rules.sources.attribute import Attribute
 
 QUERIES = {
     "domain=listed.example": "uuid-1,7,20260101",

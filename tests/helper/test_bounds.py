@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helper.clean import Clean
-from helper.watcher import Hot
-from rules.keycache import KeyCache
-from rules.live.hottest import Hottest
-from rules.live.stretching import CachedStretch
-from rules.live.verdicts import Findings
+from inkgate.helper.clean import Clean
+from inkgate.helper.watcher import Hot
+from inkgate.rules.keycache import KeyCache
+from inkgate.rules.live.hottest import Hottest
+from inkgate.rules.live.stretching import CachedStretch
+from inkgate.rules.live.verdicts import Findings
 
 CLEAN = Findings((), clean_host=True, clean_server=True, clean_agent=True)
 

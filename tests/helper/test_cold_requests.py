@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from support.helper_process import HelperProcess, request
 from support.installation import BIN, SETTINGS, Installation, attribute
 

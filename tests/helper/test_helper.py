@@ -14,12 +14,12 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.installation import BIN, Installation, attribute
 
-from helper.clean import host_key
-from helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
-from rules.live.recent import Recent
-from rules.live.target import parse_target
+from inkgate.helper.clean import host_key
+from inkgate.helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
+from inkgate.rules.live.recent import Recent
+from inkgate.rules.live.target import parse_target
+from support.installation import BIN, Installation, attribute
 
 ANSWER = re.compile(
     rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"

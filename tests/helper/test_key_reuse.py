@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.helper_process import HelperProcess
 from support.installation import Installation, attribute
 

@@ -14,13 +14,13 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from support.icap import http_request, http_response
 
-from icap_server.body.extent import asks_for_part, is_endless, is_part
-from icap_server.body.holding import Holding
-from icap_server.body.inspection import Inspection
-from icap_server.protocol.http import parse_response
-from icap_server.settings import IcapSettings
+from inkgate.icap_server.body.extent import asks_for_part, is_endless, is_part
+from inkgate.icap_server.body.holding import Holding
+from inkgate.icap_server.body.inspection import Inspection
+from inkgate.icap_server.protocol.http import parse_response
+from inkgate.icap_server.settings import IcapSettings
+from support.icap import http_request, http_response
 
 BODY = random.Random(8).randbytes(150_000)
 MIB = 1 << 20

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from icap import IcapClient
+
 from support.authority import Authority
 from support.icap import (
     Answer,

@@ -13,8 +13,8 @@ import zstandard
 from hypothesis import given as given_data
 from hypothesis import strategies as st
 
-from icap_server.body.decoding import Decoder, Layers, _Brotli, _Zstd
-from icap_server.body.inflate import DecodingError, Deflate, Gzip
+from inkgate.icap_server.body.decoding import Decoder, Layers, _Brotli, _Zstd
+from inkgate.icap_server.body.inflate import DecodingError, Deflate, Gzip
 
 RANDOM = random.Random(7).randbytes(100_000)
 BODIES = {

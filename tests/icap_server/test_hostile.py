@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+
 from support.icap import Icap, chunked, http_request, options, read_answer, reqmod
 from support.installation import Installation, attribute
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from support.icap import Icap, http_request, options, read_answer, reqmod
 from support.installation import BIN, Installation, attribute
 from support.squid import free_port

@@ -7,13 +7,13 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.icap import chunked, http_request, options, reqmod, respmod
 
-from icap_server.protocol.chunks import End, encode_chunk
-from icap_server.protocol.common_case import Common, host_of, recognise
-from icap_server.protocol.errors import ProtocolError
-from icap_server.protocol.http import parse_request, parse_response
-from icap_server.protocol.parser import Event, Message, MessageParser
+from inkgate.icap_server.protocol.chunks import End, encode_chunk
+from inkgate.icap_server.protocol.common_case import Common, host_of, recognise
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.http import parse_request, parse_response
+from inkgate.icap_server.protocol.parser import Event, Message, MessageParser
+from support.icap import chunked, http_request, options, reqmod, respmod
 
 POST = http_request("http://fine.example/form", "POST")
 SEEDS = [

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pyicap import BaseICAPRequestHandler, ICAPServer
 
-from icap_server.handler import InkgateHandler
-from icap_server.mended import MendedHandler
-from icap_server.server import InkgateServer
+from inkgate.icap_server.handler import InkgateHandler
+from inkgate.icap_server.mended import MendedHandler
+from inkgate.icap_server.server import InkgateServer
 
 OVERRIDDEN = [
     "setup",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from support.icap import Icap, chunked, http_request, options, read_answer, reqmod
 from support.installation import SETTINGS, Installation, attribute
 

@@ -16,6 +16,7 @@ from typing import Any
 import brotli
 import pytest
 import zstandard
+
 from support.icap import Answer, Icap, chunked, http_request, http_response, read_answer, respmod
 from support.installation import Installation, attribute
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
 from support.authority import Authority
 from support.icap import Icap, chunked, http_request, options, read_answer, reqmod
 from support.installation import Installation, attribute

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from support.icap import Icap, chunked, http_request, http_response, read_answer, reqmod, respmod
 from support.installation import Installation, attribute
 

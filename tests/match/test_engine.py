@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from inkgate.rules.match.engine import Engine
+from inkgate.rules.match.entry import Entry
+from inkgate.rules.match.known import Known, host_key
+from inkgate.rules.match.squid_format import cells_of
+from inkgate.rules.match.squid_log import SquidLog
+from inkgate.rules.matcher import Matcher
 from support.installation import Installation, attribute
 from support.logs import access_line
-
-from rules.match.engine import Engine
-from rules.match.entry import Entry
-from rules.match.known import Known, host_key
-from rules.match.squid_format import cells_of
-from rules.match.squid_log import SquidLog
-from rules.matcher import Matcher
 
 CLASSES = (
     ("domain", "listed.example"),

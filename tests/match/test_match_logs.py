@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import zstandard
+
 from support.installation import BIN, Installation, attribute
 from support.logs import access_line, wait_for
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from inkgate.rules.match.redis_list import RedisList
+from inkgate.rules.match.redis_stream import RedisStream
 from support.installation import BIN, Installation, attribute
 from support.logs import access_line, wait_for
 from support.redis_server import RedisServer
-
-from rules.match.redis_list import RedisList
-from rules.match.redis_stream import RedisStream
 
 KEY = "logstash"
 ORPHANED = 1.5

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.installation import BIN, Installation, attribute
 
-from rules.archive import export_pack, install_archive
-from rules.errors import PackError
-from rules.install import current_folder
-from rules.keys import read_public_key, read_signing_key, read_token
-from rules.manifest import Manifest, sign_manifest
+from inkgate.rules.archive import export_pack, install_archive
+from inkgate.rules.errors import PackError
+from inkgate.rules.install import current_folder
+from inkgate.rules.keys import read_public_key, read_signing_key, read_token
+from inkgate.rules.manifest import Manifest, sign_manifest
+from support.installation import BIN, Installation, attribute
 
 Members = dict[str, bytes]
 

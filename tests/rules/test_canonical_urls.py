@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.canonical import Refused, canonical_authority, canonical_url
+from inkgate.rules.canonical import Refused, canonical_authority, canonical_url
 
 SAME = [
     ("http://host.example/%25%32%35", "host.example/%25"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymisp import AbstractMISP
 
-from rules.canonical import (
+from inkgate.rules.canonical import (
     Refused,
     canonical_attribute,
     canonical_name,
@@ -17,7 +17,7 @@ from rules.canonical import (
     network_of,
     suffixes,
 )
-from rules.canonical.fields import length_prefixed
+from inkgate.rules.canonical.fields import length_prefixed
 
 MENDED = [
     ("domain", "LISTED.example.", "name", b"listed.example"),
@@ -107,7 +107,7 @@ SOUND = {
 
 
 def sound_part(misp_type: str) -> str:
-    from rules.canonical.digests import DIGEST_LENGTHS
+    from inkgate.rules.canonical.digests import DIGEST_LENGTHS
 
     if misp_type in DIGEST_LENGTHS:
         return "a1" * (DIGEST_LENGTHS[misp_type][0] // 2)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.installation import Installation, attribute
 
-from rules.errors import RefreshError
-from rules.install import open_current
-from rules.keys import make_token
-from rules.manifest import Manifest
-from rules.places import only_one
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.install import open_current
+from inkgate.rules.keys import make_token
+from inkgate.rules.manifest import Manifest
+from inkgate.rules.places import only_one
+from support.installation import Installation, attribute
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_an_epoch_that_was_begun_is_taken_up_again(
 ) -> None:
     listed.refresh()
     with monkeypatch.context() as patch:
-        patch.setattr("rules.refresh.publish", _interrupted)
+        patch.setattr("inkgate.rules.refresh.publish", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             listed.refresh(new_epoch=True)
     done = listed.refresh(new_epoch=True).done

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.installation import Installation, attribute
 
-from rules.canonical import canonical_attribute
-from rules.errors import RefreshError
-from rules.false_positives import AllowList
-from rules.sources.unreadable import Unreadable
-from rules.warninglists import Hit, WarningLists, packaged_lists
+from inkgate.rules.canonical import canonical_attribute
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.false_positives import AllowList
+from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.rules.warninglists import Hit, WarningLists, packaged_lists
+from support.installation import Installation, attribute
 
 LISTS = {
     "top-sites": ("hostname", ["popular.example", "*.cdn.example"], ["domain", "hostname", "url"]),

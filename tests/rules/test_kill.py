@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.installation import BIN, Installation, attribute
 
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"

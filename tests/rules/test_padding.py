@@ -6,12 +6,11 @@ import base64
 from collections import Counter
 from pathlib import Path
 
+from inkgate.rules.gates import Gate, gate_bits
+from inkgate.rules.install import open_current
+from inkgate.rules.pack import read_gate, read_rules, rule_path
+from inkgate.rules.sealing import Rule
 from support.installation import Installation, attribute
-
-from rules.gates import Gate, gate_bits
-from rules.install import open_current
-from rules.pack import read_gate, read_rules, rule_path
-from rules.sealing import Rule
 
 
 def pack_of(installation: Installation) -> Path:

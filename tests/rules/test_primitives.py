@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as LibraryArgon2id
 
-from rules.derive import derive_set_key, expand
-from rules.kdf import PROFILES, Argon2id, Pbkdf2
+from inkgate.rules.derive import derive_set_key, expand
+from inkgate.rules.kdf import PROFILES, Argon2id, Pbkdf2
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_every_profile_gives_32_bytes_and_no_two_agree() -> None:
 
 
 def test_hkdf_profile_is_hkdf_of_the_password() -> None:
-    from rules.canonical.fields import length_prefixed
+    from inkgate.rules.canonical.fields import length_prefixed
 
     info = length_prefixed(b"inkgate/v1 stretch")
     # Written out once more from RFC 5869, sections 2.2 and 2.3.

@@ -13,13 +13,19 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.installation import BIN, Installation, attribute
 
-from rules.errors import PackError, RefreshError
-from rules.install import install_pack, open_current, verify_pack
-from rules.keys import KeyFileError, make_token, read_public_key, read_signing_key, read_token
-from rules.manifest import sign_manifest
-from rules.matcher import Matcher
+from inkgate.rules.errors import PackError, RefreshError
+from inkgate.rules.install import install_pack, open_current, verify_pack
+from inkgate.rules.keys import (
+    KeyFileError,
+    make_token,
+    read_public_key,
+    read_signing_key,
+    read_token,
+)
+from inkgate.rules.manifest import sign_manifest
+from inkgate.rules.matcher import Matcher
+from support.installation import BIN, Installation, attribute
 
 
 def uuids(installation: Installation, query: str) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.installation import Installation, attribute
 
-from rules.canonical import Host
-from rules.live.observed import Observed
-from rules.live.verdicts import examination, examine
-from rules.matcher import Matcher
-from rules.steps import Steps, Value
+from inkgate.rules.canonical import Host
+from inkgate.rules.live.observed import Observed
+from inkgate.rules.live.verdicts import examination, examine
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.steps import Steps, Value
+from support.installation import Installation, attribute
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rules.canonical import canonical_attribute
-from rules.canonical.fields import length_prefixed
-from rules.derive import (
+from inkgate.rules.canonical import canonical_attribute
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.derive import (
     Deriver,
     derive_set_key,
     gate_info,
@@ -25,11 +25,11 @@ from rules.derive import (
     rule_keys,
     token_check,
 )
-from rules.errors import PackError
-from rules.install import install_pack, verify_pack
-from rules.kdf import Caps, Profile
-from rules.message import decode_message
-from rules.sealing import Rule, rule_aad, unseal
+from inkgate.rules.errors import PackError
+from inkgate.rules.install import install_pack, verify_pack
+from inkgate.rules.kdf import Caps, Profile
+from inkgate.rules.message import decode_message
+from inkgate.rules.sealing import Rule, rule_aad, unseal
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

@@ -16,20 +16,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from inkgate.rules.matcher import Match
+from inkgate.rules.message import Message
+from inkgate.sightings.backlog import Backlog
+from inkgate.sightings.block import Block, BlockError, Rule, blocks_of, unpacked
+from inkgate.sightings.database import open_writer
+from inkgate.sightings.journal import Journal, JournalError
+from inkgate.sightings.outbox import REPORTED, Outbox
+from inkgate.sightings.records import insert, records, unpack
+from inkgate.sightings.retention import prune
+from inkgate.sightings.settings import SightingsSettings
+from inkgate.sightings.sighting import Sighting
 from support.misp import MispServer
 from support.reporting import DAY, Reporting, populated, sighting
-
-from rules.matcher import Match
-from rules.message import Message
-from sightings.backlog import Backlog
-from sightings.block import Block, BlockError, Rule, blocks_of, unpacked
-from sightings.database import open_writer
-from sightings.journal import Journal, JournalError
-from sightings.outbox import REPORTED, Outbox
-from sightings.records import insert, records, unpack
-from sightings.retention import prune
-from sightings.settings import SightingsSettings
-from sightings.sighting import Sighting
 
 UUIDS = [f"0b7f6a1e-0000-4000-8000-{n:012}" for n in range(300)]
 RULE: Rule = ("domain", "block", (UUIDS[0],), ("7",))
@@ -303,8 +303,8 @@ def test_blocks_are_folded_counted_and_pruned(tmp_path: Path) -> None:
 UNPACKER = """
 import os, sys
 from pathlib import Path
-from sightings.database import open_writer
-from sightings.records import unpack
+from inkgate.sightings.database import open_writer
+from inkgate.sightings.records import unpack
 connection = open_writer(Path(sys.argv[1]), busy_seconds=60)
 left = int(sys.argv[2])
 def die_in_time(statement):

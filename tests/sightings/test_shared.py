@@ -11,6 +11,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from inkgate.rules.settings import SettingsError, load_section
+from inkgate.sightings.database import installation, open_writer
+from inkgate.sightings.journal import Journal
+from inkgate.sightings.relay import Collect, Drain
+from inkgate.sightings.report import Reporter
+from inkgate.sightings.settings import MispSettings, RedisSettings, SightingsSettings
+from inkgate.sightings.stream import Stream, StreamAway, StreamRefused
 from support.misp import MispServer
 from support.redis_server import RedisServer
 from support.reporting import (
@@ -23,14 +31,6 @@ from support.reporting import (
     sighting,
     truth,
 )
-
-from rules.settings import SettingsError, load_section
-from sightings.database import installation, open_writer
-from sightings.journal import Journal
-from sightings.relay import Collect, Drain
-from sightings.report import Reporter
-from sightings.settings import MispSettings, RedisSettings, SightingsSettings
-from sightings.stream import Stream, StreamAway, StreamRefused
 
 
 @pytest.fixture(scope="module")

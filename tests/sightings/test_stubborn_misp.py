@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 
+from inkgate.sightings.outbox import _NAMESPACE
 from support.misp import MispServer
 from support.misp.server import Answer
 from support.reporting import (
@@ -18,8 +19,6 @@ from support.reporting import (
     populated,
     sighting,
 )
-
-from sightings.outbox import _NAMESPACE
 
 FEW = "first_wait = 0.001\nlongest_wait = 0.002\ntimeout = 1.0\nattempts = 4\n"
 Real = Callable[[], Answer]

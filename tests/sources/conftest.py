@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from support.installation import Installation
 from support.linked import link
 from support.misp import MispServer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from support.installation import Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Changes, Faults, MispServer

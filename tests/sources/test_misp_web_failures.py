@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+
+from inkgate.rules.errors import RefreshError
 from support.certificates import self_signed
 from support.installation import BIN, Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Faults, MispServer, Role
-
-from rules.errors import RefreshError
 
 
 def test_retry_after_is_honoured(linked: Installation, server: MispServer) -> None:

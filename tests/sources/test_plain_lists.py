@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.installation import Installation
 
-from rules.sources.plain_list import guess_type, read_plain_list
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.plain_list import guess_type, read_plain_list
+from inkgate.rules.sources.unreadable import Unreadable
+from support.installation import Installation
 
 LINES = [
     ("bad.example", "domain", "bad.example"),

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rules.settings import RulesSettings
-from rules.sources.settings import FeedSettings, MispMysqlSettings, MispWebSettings
+from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.settings import FeedSettings, MispMysqlSettings, MispWebSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 EXAMPLES = [

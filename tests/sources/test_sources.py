@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymisp import MISPEvent
 
-from rules.sources.files import find_files, read_file
-from rules.sources.unreadable import Unreadable
+from inkgate.rules.sources.files import find_files, read_file
+from inkgate.rules.sources.unreadable import Unreadable
 
-SAMPLES = sorted(Path(str(files("rules"))).joinpath("samples").glob("*.json"))
+SAMPLES = sorted(Path(str(files("inkgate.rules"))).joinpath("samples").glob("*.json"))
 ATTRIBUTE = {"uuid": "u", "type": "domain", "value": "a.example", "to_ids": "1", "event_id": 5}
 EVENT = {"id": 5, "uuid": "e", "info": "made up", "date": "2026-01-01", "Orgc": {"name": "O"}}
 WITH = {**EVENT, "Attribute": [ATTRIBUTE]}

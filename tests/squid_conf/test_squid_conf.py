@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from inkgate.squid_conf.check import helper_problem
+from inkgate.squid_conf.page import blocked_page, full_page
+from inkgate.squid_conf.settings import squid_word
 from support.authority import Authority
 from support.installation import BIN, Installation, attribute
-
-from squid_conf.check import helper_problem
-from squid_conf.page import blocked_page, full_page
-from squid_conf.settings import squid_word
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
 

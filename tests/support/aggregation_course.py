@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from sightings.aggregation import masks
-from sightings.aggregation.errors import AggregationError
-from sightings.aggregation.keystream import add_stream
-from sightings.aggregation.masked_subscriber import INPUT, KEYS, SHARES, UNMASK
-from sightings.aggregation.secret_sharing import combine_shares
-from sightings.aggregation.subscriber import Subscriber
-from sightings.aggregation.wire import (
+from inkgate.sightings.aggregation import masks
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.keystream import add_stream
+from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS, SHARES, UNMASK
+from inkgate.sightings.aggregation.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.wire import (
     split_pairs,
     unseal,
 )

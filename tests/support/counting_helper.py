@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from helper.__main__ import main
-from rules.derive import Deriver
+from inkgate.helper.__main__ import main
+from inkgate.rules.derive import Deriver
 
 
 def count_into(path: str) -> None:

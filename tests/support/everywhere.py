@@ -10,7 +10,7 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
-from squid_conf.origin import start_origin
+from inkgate.squid_conf.origin import start_origin
 from support.installation import Installation
 from support.squid import Reply, free_port
 

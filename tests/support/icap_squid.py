@@ -17,11 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from icap_server.settings import IcapSettings
-from squid_conf.bump import CERTGEN, Bump, bumping
-from squid_conf.icap import icap_fragment
-from squid_conf.minimal import minimal
-from squid_conf.trial import SQUID_USER
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.squid_conf.bump import CERTGEN, Bump, bumping
+from inkgate.squid_conf.icap import icap_fragment
+from inkgate.squid_conf.minimal import minimal
+from inkgate.squid_conf.trial import SQUID_USER
 from support.authority import Authority
 from support.icap import Icap
 from support.installation import Installation

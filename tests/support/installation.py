@@ -14,13 +14,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from rules.install import open_current
-from rules.keys import make_signing_key, make_token, read_token
-from rules.matcher import Matcher
-from rules.places import Places, places
-from rules.reading import Options
-from rules.refresh import Summary, refresh
-from rules.settings import RulesSettings, load_section
+from inkgate.rules.install import open_current
+from inkgate.rules.keys import make_signing_key, make_token, read_token
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.places import Places, places
+from inkgate.rules.reading import Options
+from inkgate.rules.refresh import Summary, refresh
+from inkgate.rules.settings import RulesSettings, load_section
 
 BIN = Path(sys.prefix).resolve() / "bin"
 

@@ -20,7 +20,7 @@ CHANGES = frozenset(
 
 
 def main() -> None:
-    from rules.cli import main as command
+    from inkgate.rules.cli import main as command
 
     limit, counter, arguments = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     count = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rules.canonical import canonical_attribute
-from rules.install import open_current
-from rules.keys import read_token
-from rules.matcher import Matcher
-from rules.refresh import Summary
+from inkgate.rules.canonical import canonical_attribute
+from inkgate.rules.install import open_current
+from inkgate.rules.keys import read_token
+from inkgate.rules.matcher import Matcher
+from inkgate.rules.refresh import Summary
 from support.installation import Installation
 from support.misp import Misp, MispServer
 

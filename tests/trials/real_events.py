@@ -22,10 +22,9 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from inkgate.rules.sources.plain_list import read_plain_list
 from support.everywhere import SquidForEverything
 from support.installation import SETTINGS, Installation
-
-from rules.sources.plain_list import read_plain_list
 
 PROFILES = 'profiles = { name = "test", ip = "test", url = "test", text = "test" }\n'
 ASKED = ("url", "domain", "hostname", "domain|ip")

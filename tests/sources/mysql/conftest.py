@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.certificates import self_signed
 from support.mariadb import PASSWORD, MariaDb
 

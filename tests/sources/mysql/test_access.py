@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.misp_mysql import MispMysql
+from inkgate.rules.sources.mysql_session import read_only_session
+from inkgate.rules.sources.settings import MispMysqlSettings
+from inkgate.rules.sources.unreadable import Unreadable
 from support.certificates import self_signed
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, only, read, settings_for
-
-from rules.sources.last_good import LastGood
-from rules.sources.misp_mysql import MispMysql
-from rules.sources.mysql_session import read_only_session
-from rules.sources.settings import MispMysqlSettings
-from rules.sources.unreadable import Unreadable
 
 
 @pytest.mark.parametrize(

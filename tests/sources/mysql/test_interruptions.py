@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from inkgate.rules.sources.last_good import LastGood
 from support.installation import SETTINGS, Installation
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, fill, read
 from support.relay import Relay
-
-from rules.sources.last_good import LastGood
 
 
 def test_what_is_changed_while_it_reads_does_not_count(misp: MariaDb, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from inkgate.rules.selection import Selection, SelectSettings
+from inkgate.rules.sources.attribute import Attribute
 from support.mariadb import MariaDb
 from support.misp_mysql import add, fill, only, read
-
-from rules.selection import Selection, SelectSettings
-from rules.sources.attribute import Attribute
 
 
 def test_all_that_misp_knows_about_an_attribute(misp: MariaDb, tmp_path: Path) -> None:
