@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import matplotlib as mpl
 from matplotlib import pyplot
 
-from inkgate.sightings.aggregation.curve import base_times
-from inkgate.sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.shi.curve import base_times
+from inkgate.sightings.aggregation.shi.discrete_log import logarithm
 from support.aggregation import Party
 
 mpl.use("Agg")

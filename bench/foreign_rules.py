@@ -25,13 +25,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import Match, Observation, cores, make_plan, statement, try_password
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter, thesis_values
-from inkgate.rules.kdf import Caps
 from inkgate.rules.sources.attribute import Attribute
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

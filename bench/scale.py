@@ -24,10 +24,10 @@ from harness import rule_sets
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
 from inkgate.rules.canonical import Host
-from inkgate.rules.generation import Generation
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import read_token
-from inkgate.rules.matcher import Matcher
+from inkgate.rules.crypto.keys import read_token
+from inkgate.rules.install.generation import Generation
+from inkgate.rules.install.install import open_current
+from inkgate.rules.lookup.matcher import Matcher
 from support.installation import BIN, Installation
 
 _LOOKUPS = 1_000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
-from inkgate.sightings.journal import Journal
+from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
 
 HOSTS = 20_000

@@ -22,12 +22,12 @@ from typing import Any
 
 from harness.machine import describe, save, table
 from inkgate.rules.audit.durations import duration
+from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
 from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
-from inkgate.rules.kdf import Caps
 from inkgate.rules.sources.attribute import Attribute
 from support.installation import SETTINGS, Installation, attribute
 

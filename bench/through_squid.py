@@ -35,9 +35,10 @@ from harness import rule_sets
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line, squidguard
 from harness.proxies import NEW_NAMES, Load, Origin, Proxy, folder_for_squid
-from inkgate.rules.install import CURRENT, swap_link
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.whole_file import swap_link
+from inkgate.rules.install.install import CURRENT
 from inkgate.squid_conf.fragment import fragment
-from inkgate.squid_conf.settings import SquidSettings
 from support.installation import BIN, Installation
 from support.squid import Reply
 

@@ -13,14 +13,14 @@ from typing import Final
 
 import msgspec
 
+from inkgate.config.settings_file import SettingsError, load_section, settings_path
 from inkgate.helper.answers import Answers
 from inkgate.helper.loop import Helper
 from inkgate.helper.reports import Reports
 from inkgate.helper.settings import HelperSettings
-from inkgate.rules.live.ruleset import RuleSet
-from inkgate.rules.settings import SettingsError, load_section, settings_path
-from inkgate.sightings.incident import new_incident
-from inkgate.sightings.recorder import Recorder
+from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.sightings.journal.incident import new_incident
+from inkgate.sightings.journal.recorder import Recorder
 
 _SWITCH_SECONDS: Final = 0.0005
 

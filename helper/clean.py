@@ -6,8 +6,8 @@ import re
 from typing import Final, NamedTuple
 
 from inkgate.helper.protocol import METHOD, SERVER, URI, USER_AGENT
-from inkgate.rules.live.recent import Recent
-from inkgate.rules.live.verdicts import Findings
+from inkgate.rules.lookup.recent import Recent
+from inkgate.rules.lookup.verdicts import Findings
 
 # Where the host is surely over: "http://" and one character of it have 8 bytes.
 HOST_FROM: Final = 8

@@ -14,11 +14,11 @@ from typing import Final
 from inkgate.helper.clean import Clean
 from inkgate.helper.protocol import Request, parse_request
 from inkgate.rules.errors import PackError
-from inkgate.rules.live.derivers import Derivers
-from inkgate.rules.live.ruleset import InUse
-from inkgate.rules.live.stretching import CachedStretch
-from inkgate.rules.live.verdicts import Findings, examination
-from inkgate.rules.steps import Steps, Value, Wanted
+from inkgate.rules.lookup.derivers import Derivers
+from inkgate.rules.lookup.rule_set import InUse
+from inkgate.rules.lookup.steps import Steps, Value, Wanted
+from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.verdicts import Findings, examination
 
 # Longest that the main loop looks at new requests before it looks at its input again.
 SLICE_SECONDS: Final = 0.0005

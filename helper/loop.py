@@ -31,9 +31,9 @@ from inkgate.helper.protocol import (
 from inkgate.helper.reports import Reports
 from inkgate.helper.settings import HelperSettings
 from inkgate.helper.watcher import View, Watcher
-from inkgate.rules.live.derivers import Derivers
-from inkgate.rules.live.ruleset import RuleSet
-from inkgate.rules.live.verdicts import Findings
+from inkgate.rules.lookup.derivers import Derivers
+from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.rules.lookup.verdicts import Findings
 
 # A larger buffer is slower for a line alone, a smaller one for many (docs/decisions/0044).
 READ_BYTES: Final = 1 << 14

@@ -14,7 +14,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from inkgate.rules.live.observed import Observed
+from inkgate.rules.lookup.observed import Observed
 
 MAX_LINE_BYTES: Final = 256 * 1024
 MAX_ID: Final = 2**64 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from inkgate.helper.protocol import Request, err, ok
-from inkgate.rules.matcher import Match
+from inkgate.rules.lookup.matcher import Match
 
 Record = Callable[[str, str, str, Sequence[Match]], None]
 

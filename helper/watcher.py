@@ -18,11 +18,11 @@ from inkgate.helper.protocol import (
     parse_request,
 )
 from inkgate.helper.settings import HelperSettings
-from inkgate.rules.live.derivers import step_back
-from inkgate.rules.live.hottest import Hottest
-from inkgate.rules.live.observed import Observed
-from inkgate.rules.live.ruleset import CHECK_SECONDS, InUse, RuleSet
-from inkgate.rules.live.warming import one_at_a_time, warm_up
+from inkgate.rules.lookup.derivers import step_back
+from inkgate.rules.lookup.hottest import Hottest
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.rule_set import CHECK_SECONDS, InUse, RuleSet
+from inkgate.rules.lookup.warming import one_at_a_time, warm_up
 
 # In the same epoch nothing is derived, so most of it is done in a moment; a new
 # indicator should not wait longer.

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inkgate.icap_server.child import WorkerError
-from inkgate.icap_server.readiness import say_unfit
-from inkgate.icap_server.supervisor import ListenError, supervise
+from inkgate.config.command import ERROR_STATUS
+from inkgate.config.settings_file import SettingsError, settings_path
+from inkgate.icap_server.processes.child import WorkerError
+from inkgate.icap_server.processes.readiness import say_unfit
+from inkgate.icap_server.processes.supervisor import ListenError, supervise
 from inkgate.icap_server.worker import Inherited, run_worker
-from inkgate.rules.command import ERROR_STATUS
-from inkgate.rules.settings import SettingsError, settings_path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

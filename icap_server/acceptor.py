@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from inkgate.icap_server.vacancy import Vacancy
+from inkgate.icap_server.processes.free_workers import Vacancy
 
 _PAUSE_SECONDS: Final = 1.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from inkgate.blocked_page.page import full_page
+from inkgate.blocked_page.settings import SquidSettings
 from inkgate.icap_server.protocol.http import HttpRequest
-from inkgate.squid_conf.page import full_page
-from inkgate.squid_conf.settings import SquidSettings
 
 _MAX_ADDRESS = 2000
 

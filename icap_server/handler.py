@@ -1,19 +1,17 @@
-"""The two services: what a message is judged by, and what is answered."""
+"""The two services and their endpoints: what a message is judged by."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from inkgate.icap_server.mended import MendedHandler
 from inkgate.icap_server.protocol.common_case import host_of
 from inkgate.icap_server.protocol.http import parse_request
 from inkgate.icap_server.reply import check_reply
 from inkgate.icap_server.service import NoVerdictError, Verdict
+from inkgate.icap_server.verdict_handler import VerdictHandler
 
-_INCIDENT: Final = b"X-Inkgate-Incident"
 
-
-class InkgateHandler(MendedHandler):
+class InkgateHandler(VerdictHandler):
     """The endpoints of inkgate-icap."""
 
     services: ClassVar[dict[str, dict[bytes, str]]] = {
@@ -59,52 +57,6 @@ class InkgateHandler(MendedHandler):
     def respmod_RESPMOD(self) -> None:  # noqa: N802
         """Judge a response by its server's address and its body."""
         check_reply(self)
-
-    def send_blocked(self, verdict: Verdict) -> None:
-        """Answer with the blocked page, or send the user to one."""
-        blocked = self.server.blocked
-        self.mark(verdict)
-        self.set_enc_header(_INCIDENT, verdict.incident.encode("ascii"))
-        place = blocked.redirect(self.http_request, verdict.incident)
-        if place is None:
-            page = blocked.page(self.http_request, verdict.incident)
-            self.send_enc_error(403, body=page, contenttype="text/html; charset=utf-8")
-            return
-        # 303 turns any method into GET, so that no form is sent to the page; clients
-        # of HTTP/1.0 know only 302.
-        status = 302 if self.http_request.method in ("GET", "HEAD") else 303
-        self.set_enc_header(b"Location", place.encode())
-        self.send_enc_error(status)
-
-    def send_verdict(self, verdict: Verdict) -> None:
-        """Answer as a verdict says."""
-        if verdict.blocked:
-            self.send_blocked(verdict)
-            return
-        self.mark(verdict)
-        self.no_adaptation_required()
-
-    def send_no_verdict(self, error: NoVerdictError) -> None:
-        """Answer as `fail` says, when no verdict can be given."""
-        self.server.service.complain(str(error))
-        if self.server.settings.fail == "open":
-            self.no_adaptation_required()
-        else:
-            self.send_unable()
-
-    def send_unable(self) -> None:
-        """Answer in place of a message on which no verdict can be given."""
-        self.send_enc_error(503, body="inkgate-unavailable\n", contenttype="text/plain")
-
-    def send_unchecked(self) -> None:
-        """Answer in place of a body that cannot be checked."""
-        text = "inkgate-unchecked: this proxy lets no file pass that it cannot check.\n"
-        self.send_enc_error(403, body=text, contenttype="text/plain")
-
-    def mark(self, verdict: Verdict) -> None:
-        """Tell the proxy's log of an incident."""
-        if verdict.incident:
-            self.icap_headers[_INCIDENT] = [verdict.incident.encode("ascii")]
 
     def _send_options(self, method: bytes) -> None:
         settings = self.server.settings

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from inkgate.icap_server.body.extent import asks_for_part, is_endless, is_part
-from inkgate.icap_server.body.holding import Holding
+from inkgate.icap_server.body.file_names import file_names
+from inkgate.icap_server.body.held_end import Holding
 from inkgate.icap_server.body.inspection import Inspection
-from inkgate.icap_server.body.names import file_names
+from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import HttpResponse, parse_request, parse_response
 from inkgate.icap_server.service import PASS, NoVerdictError, Verdict
 
 if TYPE_CHECKING:
-    from inkgate.icap_server.handler import InkgateHandler
+    from inkgate.icap_server.verdict_handler import VerdictHandler
 
 _SQUID_BUFFER_BYTES: Final = 65_535
 _SILENCE_SECONDS: Final = 0.2
@@ -30,7 +30,7 @@ class StoppedError(Exception):
     """A body may not go on, and part of it has gone already: only the end can be kept back."""
 
 
-def check_reply(handler: InkgateHandler) -> None:
+def check_reply(handler: VerdictHandler) -> None:
     """Judge a response and answer."""
     message = handler.message
     if message.request:
@@ -51,7 +51,7 @@ def check_reply(handler: InkgateHandler) -> None:
             handler.send_no_verdict(error)
 
 
-def _judge_server(handler: InkgateHandler) -> Verdict:
+def _judge_server(handler: VerdictHandler) -> Verdict:
     name = handler.server.settings.server_header.lower().encode()
     server = handler.message.head.fields.get(name, b"").decode("latin-1")
     if not server:
@@ -61,7 +61,7 @@ def _judge_server(handler: InkgateHandler) -> Verdict:
     )
 
 
-def _let_pass(handler: InkgateHandler, verdict: Verdict) -> None:
+def _let_pass(handler: VerdictHandler, verdict: Verdict) -> None:
     """Let a response go on whose body is of no interest, without collecting it first."""
     if handler.eob or handler.in_preview:
         handler.send_verdict(verdict)
@@ -79,7 +79,7 @@ class ReplyCheck:
         before: what was found before the body was looked at; not blocked.
     """
 
-    def __init__(self, handler: InkgateHandler, response: HttpResponse, before: Verdict) -> None:
+    def __init__(self, handler: VerdictHandler, response: HttpResponse, before: Verdict) -> None:
         settings = handler.server.settings
         block = handler.message.response
         self._handler = handler

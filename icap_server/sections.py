@@ -6,10 +6,11 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
-from inkgate.rules.settings import RulesSettings, SettingsError, load_section, resolve
+from inkgate.rules.settings import RulesSettings
 from inkgate.sightings.settings import SightingsSettings
-from inkgate.squid_conf.settings import SquidSettings
 
 
 class Sections(NamedTuple):

@@ -25,13 +25,13 @@ from inkgate.icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.connection import Connection
 from inkgate.icap_server.handler import InkgateHandler
+from inkgate.icap_server.processes.free_workers import Vacancy
 from inkgate.icap_server.protocol import answers
 from inkgate.icap_server.protocol.common_case import recognise
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.parser import Message
 from inkgate.icap_server.service import Service
 from inkgate.icap_server.settings import IcapSettings
-from inkgate.icap_server.vacancy import Vacancy
 
 _READ_BYTES: Final = 64 * 1024
 _TICK_SECONDS: Final = 0.25

@@ -13,11 +13,11 @@ from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.icap_server.state import State, new_state
 from inkgate.rules.errors import PackError
-from inkgate.rules.live.observed import Observed
-from inkgate.rules.live.replies import digest_matches, filename_matches, server_matches
-from inkgate.rules.live.ruleset import RuleSet
-from inkgate.rules.live.verdicts import examine
-from inkgate.rules.matcher import Match, Matcher
+from inkgate.rules.lookup.matcher import Match, Matcher
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.replies import digest_matches, filename_matches, server_matches
+from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.rules.lookup.verdicts import examine
 
 Report = Callable[[str, str, str, Sequence[Match]], None]
 Log = Callable[[str], None]

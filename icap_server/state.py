@@ -6,9 +6,9 @@ import hashlib
 from typing import Final, NamedTuple
 
 from inkgate.icap_server.protocol.answers import not_modified
-from inkgate.rules.live.recent import Recent
-from inkgate.rules.live.replies import ReplyClasses, reply_classes
-from inkgate.rules.matcher import Matcher
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.recent import Recent
+from inkgate.rules.lookup.replies import ReplyClasses, reply_classes
 
 # RFC 3507, section 4.7: at most 32 bytes, quoted.
 _ISTAG_DIGITS: Final = 24

@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from inkgate.icap_server.acceptor import Listener
 from inkgate.icap_server.blocked import Blocked
-from inkgate.icap_server.descriptors import connections_within
-from inkgate.icap_server.readiness import say_ready
+from inkgate.icap_server.processes.descriptors import connections_within
+from inkgate.icap_server.processes.free_workers import Vacancy
+from inkgate.icap_server.processes.readiness import say_ready
 from inkgate.icap_server.sections import Sections, load_sections
 from inkgate.icap_server.server import InkgateServer
 from inkgate.icap_server.service import Log, Service
-from inkgate.icap_server.vacancy import Vacancy
-from inkgate.rules.live.ruleset import RuleSet
-from inkgate.sightings.incident import new_incident
-from inkgate.sightings.recorder import Recorder
+from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.sightings.journal.incident import new_incident
+from inkgate.sightings.journal.recorder import Recorder
 
 
 class Inherited(NamedTuple):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -14,45 +15,51 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from inkgate.rules.archive import export_pack, install_archive
+from inkgate.config.command import settings_group
+from inkgate.config.progress import Bar
+from inkgate.config.settings_file import load_section, settings_path
 from inkgate.rules.audit.cli import audit_command, calibrate_command
 from inkgate.rules.canonical import Refused, Value, canonical_attribute
-from inkgate.rules.command import settings_group
+from inkgate.rules.crypto.kdf import Pbkdf2, Profile
+from inkgate.rules.crypto.keys import make_signing_key, make_token, read_public_key, read_token
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.foreign.cli import export_foreign, or_foreign
-from inkgate.rules.generation import Generation
-from inkgate.rules.install import open_current
-from inkgate.rules.kdf import Pbkdf2, Profile
-from inkgate.rules.keys import make_signing_key, make_token, read_public_key, read_token
-from inkgate.rules.manifest import Manifest
+from inkgate.rules.install.archive import export_pack, install_archive
+from inkgate.rules.install.generation import Generation
+from inkgate.rules.install.install import open_current
+from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.match.cli import or_logs
-from inkgate.rules.match.errors import MatchError
-from inkgate.rules.matcher import Match, Matcher
-from inkgate.rules.places import Places, only_one, places
-from inkgate.rules.publish import PACK
-from inkgate.rules.reading import Options
-from inkgate.rules.refresh import Summary, refresh
-from inkgate.rules.screen import Bar, print_problems, print_summary
-from inkgate.rules.settings import RulesSettings, load_section, settings_path
+from inkgate.rules.pack.manifest import Manifest
+from inkgate.rules.paths import Places, only_one, places
+from inkgate.rules.refresh.reading import Options
+from inkgate.rules.refresh.refresh import Summary, refresh
+from inkgate.rules.refresh.screen import print_problems, print_summary
+from inkgate.rules.seal.publish import PACK
+from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.source import Origin
 
 PBKDF2_ITERATIONS = 1000
 
 
-class _Settings(msgspec.Struct, frozen=True):
-    config: Path
-    rules: RulesSettings
+class _Settings:
+    """The settings file; read when a command needs it, so that --help needs none."""
 
-    @property
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    @cached_property
+    def rules(self) -> RulesSettings:
+        return load_section(self.config, "rules", RulesSettings)
+
+    @cached_property
     def places(self) -> Places:
         return places(self.config, self.rules)
 
 
-@settings_group(RefreshError, MatchError)
+@settings_group
 def main(context: click.Context, config: str | None) -> None:
     """Encrypted rules: make keys, refresh from MISP data, inspect, match."""
-    path = settings_path(config)
-    context.obj = _Settings(path, load_section(path, "rules", RulesSettings))
+    context.obj = _Settings(settings_path(config))
 
 
 @main.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from inkgate.config.errors import InkgateError
+
 ErrorClass = Literal[
     "too-large",
     "bad-signature",
@@ -17,7 +19,7 @@ ErrorClass = Literal[
 ]
 
 
-class PackError(Exception):
+class PackError(InkgateError):
     """A pack or an installed rule set cannot be trusted or read.
 
     The text never holds a token, a key or an indicator: it goes to logs.
@@ -30,5 +32,5 @@ class PackError(Exception):
         self.remedy = remedy
 
 
-class RefreshError(Exception):
+class RefreshError(InkgateError):
     """A refresh that changed nothing; says why and what to do."""

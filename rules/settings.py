@@ -1,31 +1,26 @@
-"""inkgate.toml: one file, one section a package, read strictly.
+"""The settings of the rules: section `[rules]` of inkgate.toml, for publisher and proxy.
 
-A misspelt key is an error, not a default: a proxy that silently ignores its
-settings is worse than one that says no.
+A proxy reads this section, too. So nothing is imported here but the settings' own types;
+what only a publisher understands (`sources`) is read by the publisher alone.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import msgspec
 
-from inkgate.rules.false_positives import Disposition
-from inkgate.rules.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
-from inkgate.rules.message import Action
-from inkgate.rules.padding import MAX_MULTIPLE
-from inkgate.rules.selection import SelectSettings, check_actions, check_ages
-from inkgate.rules.sources.settings import SourceSettings
+from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
+from inkgate.rules.crypto.message import Action
 
-DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
-MAX_SETTINGS_BYTES: Final = 1 << 20
+MAX_PADDING: Final = 1 << 24
+MAX_DAYS: Final = 36_500
 
-T = TypeVar("T")
+Disposition = Literal["drop", "mark", "off"]
+"""What a warninglist does with an indicator that is on it."""
+Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
 
 MessageField = Literal[
     "uuid",
@@ -44,11 +39,17 @@ MessageField = Literal[
 _SUBSCRIBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class SettingsError(Exception):
-    """The settings cannot be used. Says which file, which key, what to do."""
+class SelectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section `[rules.select]`: empty lists select everything; `*` stands for any text."""
 
-    def __init__(self, path: Path, problem: str, remedy: str) -> None:
-        super().__init__(f"{path}: {problem}; {remedy}")
+    types: tuple[str, ...] = ()
+    not_types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    orgs: tuple[str, ...] = ()
+    not_orgs: tuple[str, ...] = ()
+    max_tlp: Tlp = "red"
+    published_only: bool = False
 
 
 class SubscriberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,7 +67,7 @@ class SubscriberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Section `[rules]`. Paths are relative to the settings file's folder."""
 
-    sources: tuple[str | SourceSettings, ...] = ()
+    sources: tuple[str | dict[str, object], ...] = ()
     publisher: str = "/var/lib/inkgate/publisher"
     installed: str = "/var/lib/inkgate/rules"
     token_file: str = "/etc/inkgate/token"  # noqa: S105 (a path, not a secret)
@@ -114,48 +115,31 @@ class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return {k: PROFILES[p] if isinstance(p, str) else p for k, p in chosen.items()}
 
 
-def _check_pad(pad: int) -> None:
-    if not 1 <= pad <= MAX_MULTIPLE:
-        raise ValueError(f"pad lies between 1 (no dummies) and {MAX_MULTIPLE}")
-
-
-def settings_path(given: str | None) -> Path:
-    """The settings file: the one given, else $INKGATE_CONFIG, else /etc/inkgate/inkgate.toml."""
-    return Path(given or os.environ.get("INKGATE_CONFIG") or DEFAULT_SETTINGS)
-
-
-def load_section(path: Path, section: str, kind: type[T]) -> T:
-    """Read one section of the settings file; a missing section gives the defaults.
+def check_actions(actions: dict[str, Action]) -> None:
+    """Check the keys of `[rules.actions]`.
 
     Raises:
-        SettingsError: the file cannot be read or parsed, or a key or value is wrong.
+        ValueError: one of them is neither `type:NAME` nor `tag:PATTERN`.
     """
-    table = _read(path).get(section, {})
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        raise SettingsError(path, f"[{section}] {error}", "correct that key") from None
+    for key in actions:
+        if not key.startswith(("type:", "tag:")):
+            raise ValueError(f"actions: {key!r} is neither type:NAME nor tag:PATTERN")
 
 
-def resolve(path: Path, value: str) -> Path:
-    """A path from the settings file, relative to that file's folder unless absolute."""
-    return path.absolute().parent / value
+def check_ages(max_age_days: dict[str, int]) -> None:
+    """Check the values of `[rules.max_age_days]`.
+
+    Raises:
+        ValueError: one of them is not between 1 and 36500.
+    """
+    for key, days in max_age_days.items():
+        if not 1 <= days <= MAX_DAYS:
+            raise ValueError(f"max_age_days: {key} lies between 1 and {MAX_DAYS}")
 
 
-def _read(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SETTINGS_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(
-            path, error.strerror or "cannot be read", "give the settings file with --config"
-        ) from None
-    if len(data) > MAX_SETTINGS_BYTES:
-        raise SettingsError(path, "is larger than 1 MiB", "this is not a settings file")
-    try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(path, f"is not TOML: {error}", "correct that line") from None
+def _check_pad(pad: int) -> None:
+    if not 1 <= pad <= MAX_PADDING:
+        raise ValueError(f"pad lies between 1 (no dummies) and {MAX_PADDING}")
 
 
 def _names(table: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from inkgate.rules.settings import resolve
+from inkgate.config.settings_file import resolve
 
 Clients = Literal["keep", "truncate", "hash"]
 

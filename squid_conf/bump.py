@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from inkgate.squid_conf.settings import squid_word
+from inkgate.squid_conf.word import squid_word
 
 Bump = Literal["none", "sni", "listed", "full"]
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"
@@ -35,7 +35,7 @@ def bumping(how: Bump, *, authority: Path, certificates: Path, hosts: Path) -> B
         hosts: file with server names, one a line.
 
     Raises:
-        ValueError: a path cannot be written in squid.conf.
+        SquidConfError: a path cannot be written in squid.conf.
     """
     if how == "none":
         return Bumping("", ())

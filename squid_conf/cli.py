@@ -9,23 +9,18 @@ from typing import get_args
 import click
 import msgspec
 
+from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.command import OneLineErrors
+from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.helper.settings import HelperSettings
 from inkgate.icap_server.settings import IcapSettings
-from inkgate.rules.command import OneLineErrors
-from inkgate.rules.errors import RefreshError
-from inkgate.rules.settings import load_section, resolve, settings_path
 from inkgate.squid_conf.bump import Bump, Bumping, bumping
 from inkgate.squid_conf.check import helper_problem
 from inkgate.squid_conf.fragment import fragment as make_fragment
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.minimal import minimal as make_minimal
-from inkgate.squid_conf.page import write_pages
-from inkgate.squid_conf.settings import SquidSettings
-from inkgate.squid_conf.trial import SQUID_USER, TrialError, helper_command, run_trial
-
-
-class _Group(OneLineErrors):
-    expected = (*OneLineErrors.expected, TrialError, RefreshError, ValueError)
+from inkgate.squid_conf.trial import SQUID_USER, helper_command, run_trial
 
 
 class _Settings(msgspec.Struct, frozen=True):
@@ -71,7 +66,7 @@ class _Settings(msgspec.Struct, frozen=True):
 
 
 @click.group(
-    cls=_Group,
+    cls=OneLineErrors,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

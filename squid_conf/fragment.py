@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from inkgate.squid_conf.page import PAGE
-from inkgate.squid_conf.settings import SquidSettings, squid_word
+from inkgate.blocked_page.page import PAGE
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.squid_conf.word import squid_word
 
 # Squid looks templates up below its own folder; enough steps up lead to the root from
 # wherever that is, and the package's folders stay as they are.
@@ -30,7 +31,7 @@ def fragment(
         log: Squid's access log, or empty for none of our own.
 
     Raises:
-        ValueError: a path cannot be written in squid.conf.
+        SquidConfError: a path cannot be written in squid.conf.
     """
     # Without it, Squid's own last field (%DATA, here always "-") takes its place.
     agent = " %#>ha{User-Agent}" if settings.user_agent else ""

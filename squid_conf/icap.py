@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inkgate.squid_conf.settings import squid_word
+from inkgate.squid_conf.word import squid_word
 
 LOG_FORMAT = (
     "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt "
@@ -23,7 +23,7 @@ def icap_fragment(
         log: Squid's access log, or empty for none of our own.
 
     Raises:
-        ValueError: a path cannot be written in squid.conf.
+        SquidConfError: a path cannot be written in squid.conf.
     """
     bypass = "on" if fail == "open" else "off"
     # Above the server's Max-Connections requests wait, unless they may pass unseen.

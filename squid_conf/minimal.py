@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inkgate.squid_conf.bump import Bumping
-from inkgate.squid_conf.settings import squid_word
+from inkgate.squid_conf.word import squid_word
 
 _NOTHING = Bumping("", ())
 
@@ -31,7 +31,7 @@ def minimal(
         bump: how much of TLS is looked into.
 
     Raises:
-        ValueError: a path cannot be written in squid.conf.
+        SquidConfError: a path cannot be written in squid.conf.
     """
     here = squid_word(str(folder))
     lines = [

@@ -17,16 +17,18 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
+from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.errors import InkgateError
+from inkgate.config.settings_file import load_section, resolve
 from inkgate.helper.settings import HelperSettings
-from inkgate.rules.keys import make_signing_key, make_token
-from inkgate.rules.places import places
-from inkgate.rules.refresh import refresh
-from inkgate.rules.settings import RulesSettings, load_section, resolve
+from inkgate.rules.crypto.keys import make_signing_key, make_token
+from inkgate.rules.paths import places
+from inkgate.rules.refresh.refresh import refresh
+from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.fragment import fragment
 from inkgate.squid_conf.minimal import minimal
 from inkgate.squid_conf.origin import start_origin
-from inkgate.squid_conf.page import write_pages
-from inkgate.squid_conf.settings import SquidSettings
 
 SQUID_USER: Final = "proxy"
 _START_SECONDS: Final = 30
@@ -56,7 +58,7 @@ pages = "pages"
 """
 
 
-class TrialError(Exception):
+class TrialError(InkgateError):
     """The trial cannot run; says what is missing and how to get it."""
 
 

@@ -14,15 +14,15 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.sightings.aggregation import curve, masks
 from inkgate.sightings.aggregation.group import AggregatorKeys, Group
 from inkgate.sightings.aggregation.keystream import words
 from inkgate.sightings.aggregation.labels import Labels, label_of
-from inkgate.sightings.aggregation.masked_subscriber import ROUNDS, MaskedContributor
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.secret_sharing import split_secret
+from inkgate.sightings.aggregation.masked.subscriber import ROUNDS, MaskedContributor
 from inkgate.sightings.aggregation.noise import thresholds
-from inkgate.sightings.aggregation.secret_sharing import split_secret
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi import ShiContributor
+from inkgate.sightings.aggregation.shi.scheme import ShiContributor, curve
 from inkgate.sightings.aggregation.wire import join_pairs, seal_down
 
 NAMES = ("alpha", "beta", "gamma")

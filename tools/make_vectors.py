@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from inkgate.rules.canonical import canonical_attribute
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.derive import (
+from inkgate.rules.crypto.derive import (
     Deriver,
     derive_set_key,
     gate_info,
@@ -25,10 +25,10 @@ from inkgate.rules.derive import (
     rule_keys,
     token_check,
 )
-from inkgate.rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
-from inkgate.rules.manifest import sign_manifest
-from inkgate.rules.message import encode_message
-from inkgate.rules.sealing import rule_aad
+from inkgate.rules.crypto.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.crypto.message import encode_message
+from inkgate.rules.crypto.sealing import rule_aad
+from inkgate.rules.pack.manifest import sign_manifest
 
 TOKEN = b"a token of a made-up subscriber"
 SALT = bytes(range(32))

@@ -11,8 +11,8 @@ import random
 import sys
 import time
 
-from inkgate.rules.kdf import DEFAULT_PROFILES, PROFILES
-from inkgate.rules.live.derivers import NICE
+from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES
+from inkgate.rules.lookup.derivers import NICE
 
 os.setpriority(os.PRIO_PROCESS, 0, NICE)
 profile = PROFILES[DEFAULT_PROFILES["name"]]

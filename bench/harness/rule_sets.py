@@ -18,14 +18,15 @@ import lmdb
 import msgspec
 import numpy as np
 
-from inkgate.rules.gates import LEVELS, gate_bits
-from inkgate.rules.generation import RULES
-from inkgate.rules.install import CURRENT, swap_link
-from inkgate.rules.keys import read_signing_key
-from inkgate.rules.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
-from inkgate.rules.pack import MANIFEST, SIGNATURE
-from inkgate.rules.refresh import SEALED
-from inkgate.rules.runs import Run
+from inkgate.config.whole_file import swap_link
+from inkgate.rules.crypto.gates import LEVELS, gate_bits
+from inkgate.rules.crypto.keys import read_signing_key
+from inkgate.rules.install.generation import RULES
+from inkgate.rules.install.install import CURRENT
+from inkgate.rules.pack.files import MANIFEST, SIGNATURE
+from inkgate.rules.pack.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
+from inkgate.rules.refresh.refresh import SEALED
+from inkgate.rules.seal.runs import Run
 from support.installation import SETTINGS, Installation, attribute
 
 LISTED = 1000

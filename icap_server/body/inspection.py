@@ -8,7 +8,7 @@ from typing import Final
 
 from inkgate.icap_server.body.decoding import Layers
 from inkgate.icap_server.body.inflate import DecodingError
-from inkgate.rules.live.replies import ALGORITHMS
+from inkgate.rules.lookup.replies import ALGORITHMS
 
 # A small body may be all repetition; only what is large as well is a bomb.
 _RATIO_FROM_BYTES: Final = 8 << 20

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.steps import Stretch, Value
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.matcher import Matcher
-from inkgate.rules.steps import Stretch, Value
 
 _MAX_LINE: Final = 8192
 _DIGESTS: Final = {32: ("md5",), 40: ("sha1",), 64: ("sha256",)}

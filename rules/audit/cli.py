@@ -22,11 +22,11 @@ from inkgate.rules.audit.ladder import Rung, best, fastest, ladder
 from inkgate.rules.audit.plot import check_plot, draw
 from inkgate.rules.audit.screen import print_attack, print_audit
 from inkgate.rules.audit.traffic import Traffic, traffic_of
+from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.cli import Settings
-from inkgate.rules.generation import Generation
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import read_token
-from inkgate.rules.matcher import Matcher
+from inkgate.rules.install.generation import Generation
+from inkgate.rules.install.install import open_current
+from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.settings import RulesSettings
 
 _LONGEST_RUNG = 0.03

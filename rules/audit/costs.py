@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Final, NamedTuple
 
-from inkgate.rules.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.crypto.kdf import Argon2id, Hkdf, Pbkdf2, Profile
 
 _SAMPLES: Final = 7
 _SAMPLE_SECONDS: Final = 0.03

@@ -10,10 +10,10 @@ import msgspec
 
 from inkgate.rules.audit.costs import Cost, describe, measure
 from inkgate.rules.audit.figures import Device, Figures, Population
-from inkgate.rules.derive import MIN_TOKEN_BYTES
-from inkgate.rules.generation import Generation
-from inkgate.rules.kdf import Profile
-from inkgate.rules.manifest import Manifest
+from inkgate.rules.crypto.derive import MIN_TOKEN_BYTES
+from inkgate.rules.crypto.kdf import Profile
+from inkgate.rules.install.generation import Generation
+from inkgate.rules.pack.manifest import Manifest
 
 _KINDS: Final[dict[str, tuple[str, ...]]] = {
     "name": ("domain", "hostname"),

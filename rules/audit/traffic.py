@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from inkgate.rules.match.files import file_chunks
-from inkgate.rules.match.formats import AUTO, open_reader
-from inkgate.rules.match.known import Known, host_key
-from inkgate.rules.match.times import parse_time
+from inkgate.rules.match.input.files import file_chunks
+from inkgate.rules.match.logs.clean_parts import Known, host_key
+from inkgate.rules.match.logs.registry import AUTO, open_reader
+from inkgate.rules.match.logs.times import parse_time
 
 _MAX_HOSTS: Final = 2_000_000
 

@@ -10,9 +10,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
+from inkgate.config.processes import end_with_parent
 from inkgate.rules.foreign.plan import Group, Match, Plan, try_password
 from inkgate.rules.foreign.rule import SealedRule
-from inkgate.rules.workers import end_with_parent
 
 _CHUNK_SECONDS: Final = 0.25
 # Below this, starting processes costs more than they save.

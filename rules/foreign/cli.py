@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 import click
 import msgspec
 
+from inkgate.config.progress import Bar
+from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.batch import pairs, run_plan
 from inkgate.rules.foreign.errors import ForeignError, printable
 from inkgate.rules.foreign.export import export_thesis
@@ -20,9 +22,7 @@ from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import Match, Plan, cores, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Cost
-from inkgate.rules.keys import read_token
-from inkgate.rules.places import Places
-from inkgate.rules.screen import Bar
+from inkgate.rules.paths import Places
 from inkgate.rules.settings import RulesSettings
 
 _PATH: Final = click.Path(path_type=Path)

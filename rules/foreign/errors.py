@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.config.errors import Unreadable
 
 
 class ForeignError(Unreadable):

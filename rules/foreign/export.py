@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.errors import Unreadable
+from inkgate.config.progress import Progress
 from inkgate.rules.canonical import Refused
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.false_positives import FalsePositives
 from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
-from inkgate.rules.indicators import indicators_of
-from inkgate.rules.places import Places, only_one
-from inkgate.rules.reading import configured_false_positives
-from inkgate.rules.report import Report, case_of
-from inkgate.rules.selection import Selection
+from inkgate.rules.paths import Places, only_one
+from inkgate.rules.refresh.reading import configured_false_positives
+from inkgate.rules.select.false_positives import FalsePositives
+from inkgate.rules.select.indicators import indicators_of
+from inkgate.rules.select.report import Report, case_of
+from inkgate.rules.select.selection import Selection
 from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.configured import configured_sources
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.unreadable import Unreadable
-from inkgate.rules.stages import Progress
+from inkgate.rules.sources.registry import configured_sources
 
 REPORT: Final = "last-export.tsv"
 _TICK: Final = 1000

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import files_in
 from inkgate.rules.foreign.paper import SUFFIX, read_paper_rules
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis import METADATA, read_thesis_folder
-from inkgate.rules.kdf import Caps
 
 
 def open_foreign(where: Path, token: Callable[[], bytes], caps: Caps) -> ForeignRules:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.foreign.derivations.hkdf import HkdfKey
+from inkgate.rules.foreign.derivations.pbkdf2 import CAP, Pbkdf2Key
 from inkgate.rules.foreign.errors import ForeignError, printable
 from inkgate.rules.foreign.files import files_in
-from inkgate.rules.foreign.hkdf import HkdfKey
 from inkgate.rules.foreign.ini import HASHES, Ini
-from inkgate.rules.foreign.pbkdf2 import CAP, Pbkdf2Key
 from inkgate.rules.foreign.rule import (
     BLOCK,
     MAX_ATTRIBUTES,
@@ -19,7 +20,6 @@ from inkgate.rules.foreign.rule import (
     SealedRule,
 )
 from inkgate.rules.foreign.spelling import paper_spellings
-from inkgate.rules.kdf import Caps
 
 SUFFIX: Final = ".rule"
 SEPARATOR: Final = ","

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from inkgate.rules.canonical import Refused, canonical_attribute, refang
+from inkgate.rules.foreign.derivations.pbkdf2 import Pbkdf2Format, Pbkdf2Key
 from inkgate.rules.foreign.errors import ForeignError
-from inkgate.rules.foreign.pbkdf2 import Pbkdf2Format, Pbkdf2Key
 from inkgate.rules.foreign.rule import BLOCK, SealedRule
 from inkgate.rules.foreign.spelling import thesis_value
 from inkgate.rules.foreign.thesis import COLUMNS, JOKER, METADATA, SEPARATOR

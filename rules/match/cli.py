@@ -13,8 +13,8 @@ import click
 from inkgate.rules.foreign.cli import Settings
 from inkgate.rules.foreign.plan import cores
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.formats import AUTO, open_reader
-from inkgate.rules.match.squid_format import FormatError
+from inkgate.rules.match.logs.registry import AUTO, open_reader
+from inkgate.rules.match.logs.squid_format import FormatError
 
 # TYPE=VALUE; everything else names a file.
 _QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)

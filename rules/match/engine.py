@@ -13,12 +13,12 @@ from inkgate.rules.canonical import (
     network_of,
     observed_authority,
 )
-from inkgate.rules.live.observed import Observed
-from inkgate.rules.live.verdicts import examination
-from inkgate.rules.match.entry import Entry, parse_port
-from inkgate.rules.match.known import Known, host_key, keep
-from inkgate.rules.matcher import Match, Matcher
-from inkgate.rules.steps import finish
+from inkgate.rules.lookup.matcher import Match, Matcher
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.steps import finish
+from inkgate.rules.lookup.verdicts import examination
+from inkgate.rules.match.logs.clean_parts import Known, host_key, keep
+from inkgate.rules.match.logs.entry import Entry, parse_port
 
 _MAX_PART: Final = 300
 

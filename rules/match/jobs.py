@@ -11,10 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from typing import Final
 
-from inkgate.rules.match.chunks import Chunk, nothing
+from inkgate.config.processes import end_with_parent
 from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.input.chunks import Chunk, nothing
 from inkgate.rules.match.worker import Result, Setup, Worker
-from inkgate.rules.workers import end_with_parent
 
 # Chunks under way for each process: no core waits, and memory stays bounded.
 _AHEAD: Final = 3

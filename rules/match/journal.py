@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from inkgate.config.settings_file import load_section, resolve
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.times import parse_time
+from inkgate.rules.match.logs.times import parse_time
 from inkgate.rules.match.worker import Hit
-from inkgate.rules.settings import load_section, resolve
 
 
 class SightingsWriter:
@@ -23,8 +23,8 @@ class SightingsWriter:
 
     def __init__(self, config: Path) -> None:
         # Imported here: a run without --sightings needs none of it.
-        from inkgate.sightings.clients import client_reducer  # noqa: PLC0415
-        from inkgate.sightings.journal import Journal  # noqa: PLC0415
+        from inkgate.sightings.journal.clients import client_reducer  # noqa: PLC0415
+        from inkgate.sightings.journal.journal import Journal  # noqa: PLC0415
         from inkgate.sightings.settings import SightingsSettings  # noqa: PLC0415
 
         settings = load_section(config, "sightings", SightingsSettings)
@@ -41,9 +41,9 @@ class SightingsWriter:
         Raises:
             MatchError: they were not journalled.
         """
-        from inkgate.sightings.incident import new_incident  # noqa: PLC0415
-        from inkgate.sightings.journal import JournalError  # noqa: PLC0415
-        from inkgate.sightings.sighting import Sighting  # noqa: PLC0415
+        from inkgate.sightings.errors import JournalError  # noqa: PLC0415
+        from inkgate.sightings.journal.incident import new_incident  # noqa: PLC0415
+        from inkgate.sightings.journal.sighting import Sighting  # noqa: PLC0415
 
         now = time.time()
         incidents: dict[int, str] = {}

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inkgate.rules.match.chunks import Chunk
-from inkgate.rules.match.times import parse_time
+from inkgate.rules.match.input.chunks import Chunk
+from inkgate.rules.match.logs.times import parse_time
 from inkgate.rules.match.worker import Hit, Result
 
 # Rules in the table at the end; more are matched and shown line by line all the same.

@@ -17,17 +17,18 @@ from typing import Final, NamedTuple
 import click
 from rich.console import Console
 
-from inkgate.rules.match.chunks import Chunk
+from inkgate.config.progress import Bar
+from inkgate.config.settings_file import resolve
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.files import Chunks, file_chunks, total_size
-from inkgate.rules.match.follow import followed_chunks
+from inkgate.rules.match.input.chunks import Chunk
+from inkgate.rules.match.input.files import Chunks, file_chunks, total_size
+from inkgate.rules.match.input.follow import followed_chunks
+from inkgate.rules.match.input.queues import open_queue, queued_chunks
 from inkgate.rules.match.jobs import match_chunks
 from inkgate.rules.match.journal import SightingsWriter
 from inkgate.rules.match.output import Totals, json_line, print_table, say, say_totals, text_line
-from inkgate.rules.match.queues import open_queue, queued_chunks
 from inkgate.rules.match.worker import Result, Setup
-from inkgate.rules.screen import Bar
-from inkgate.rules.settings import RulesSettings, resolve
+from inkgate.rules.settings import RulesSettings
 
 _CLEAR_LINE: Final = "\r\x1b[2K"
 _SUFFIX: Final = "-match"

@@ -9,18 +9,19 @@ from typing import Final, NamedTuple
 
 import lmdb
 
+from inkgate.config.settings_file import load_section, resolve
+from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.crypto.keys import KeyFileError, read_token
 from inkgate.rules.errors import PackError
-from inkgate.rules.install import current_folder, open_current
-from inkgate.rules.keycache import KeyCache
-from inkgate.rules.keys import KeyFileError, read_token
-from inkgate.rules.match.chunks import Chunk
+from inkgate.rules.install.install import current_folder, open_current
+from inkgate.rules.lookup.matcher import Match, Matcher
+from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.match.engine import Engine
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.formats import open_reader
-from inkgate.rules.match.once import OnceStretch
-from inkgate.rules.matcher import Match, Matcher
-from inkgate.rules.settings import RulesSettings, load_section, resolve
-from inkgate.rules.steps import Stretch
+from inkgate.rules.match.input.chunks import Chunk
+from inkgate.rules.match.logs.registry import open_reader
+from inkgate.rules.match.shared_stretch import OnceStretch
+from inkgate.rules.settings import RulesSettings
 
 _CHECK_SECONDS: Final = 1.0
 

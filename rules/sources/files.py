@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.misp_csv import read_csv_file
-from inkgate.rules.sources.misp_event import read_event_file
-from inkgate.rules.sources.plain_list import read_plain_list
+from inkgate.rules.sources.readers.misp_csv import read_csv_file
+from inkgate.rules.sources.readers.misp_event import read_event_file
+from inkgate.rules.sources.readers.plain_list import read_plain_list
+from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
 from inkgate.rules.sources.source import Origin
-from inkgate.rules.sources.stix import is_stix_file, read_stix_file
-from inkgate.rules.sources.unreadable import Unreadable
 
 _LISTS: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain")
 _PACKED: Final = (".gz", ".xz", ".bz2")

@@ -17,8 +17,8 @@ from typing import Final
 
 import msgspec
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.unreadable import Unreadable
 
 Reader = Callable[[Path], Iterator[Attribute]]
 

@@ -24,11 +24,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from inkgate.config.errors import Unreadable
+from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.misp_event import Flag, Text, attribute_of_search, is_set
-from inkgate.rules.sources.secret import read_secret
+from inkgate.rules.sources.readers.misp_event import Flag, Text, attribute_of_search, is_set
 from inkgate.rules.sources.settings import MispWebSettings
-from inkgate.rules.sources.unreadable import Unreadable
 
 T = TypeVar("T")
 

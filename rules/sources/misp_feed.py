@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.misp_event import read_event_file, read_limited
+from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
 from inkgate.rules.sources.settings import FeedSettings
 from inkgate.rules.sources.source import Origin
-from inkgate.rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from requests import Session

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from inkgate.config.errors import Unreadable
+from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.mysql_session import read_only_session
-from inkgate.rules.sources.secret import read_secret
 from inkgate.rules.sources.settings import MispMysqlSettings
 from inkgate.rules.sources.source import Origin
-from inkgate.rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

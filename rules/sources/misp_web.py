@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.rules.sources.settings import MispWebSettings
 from inkgate.rules.sources.source import Origin
-from inkgate.rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from inkgate.rules.sources.misp_api import EventState, MispApi

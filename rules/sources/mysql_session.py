@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.settings import MispMysqlSettings
-from inkgate.rules.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.unreadable import Unreadable
 
 Origin = Literal["file", "web", "mysql"]
 

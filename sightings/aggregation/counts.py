@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, time
 
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.journal import Journal
+from inkgate.sightings.journal.journal import Journal
 
 
 def counts_for_period(journal: Journal, session: Session) -> list[int]:

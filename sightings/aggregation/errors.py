@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from inkgate.config.errors import InkgateError
+
 Refusal = Literal[
     "bad-message",
     "bad-signature",
@@ -27,7 +29,7 @@ Refusal = Literal[
 ]
 
 
-class AggregationError(Exception):
+class AggregationError(InkgateError):
     """An aggregation cannot go on. The text holds no key, no seed and no count.
 
     Args:

@@ -8,10 +8,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.sightings.aggregation import masks
-from inkgate.sightings.aggregation.masked_subscriber import KEYS
-from inkgate.sightings.aggregation.record import Record
-from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.subscriber import KEYS
 from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,

@@ -8,13 +8,14 @@ import numpy
 import pytest
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.sightings.aggregation import curve, masks
-from inkgate.sightings.aggregation.discrete_log import logarithm
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.group import MAX_TOTAL
 from inkgate.sightings.aggregation.keystream import add_stream
-from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS
-from inkgate.sightings.aggregation.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.masked.subscriber import INPUT, KEYS
+from inkgate.sightings.aggregation.shi.discrete_log import logarithm
+from inkgate.sightings.aggregation.shi.scheme import curve
 from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from inkgate.sightings.incident import new_incident
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.sighting import Sighting
+from inkgate.sightings.journal.incident import new_incident
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
 from support.misp import MispServer
 from support.redis_server import RedisServer
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from inkgate.sightings.aggregation.mailbox import FileMailbox, down_box, up_box
-from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector
-from inkgate.sightings.aggregation.masked_subscriber import INPUT, SHARES
-from inkgate.sightings.aggregation.record import Record
-from inkgate.sightings.aggregation.running import Aggregation, take_part
-from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox, down_box, up_box
+from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
+from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
+from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.subscriber import INPUT, SHARES
 from inkgate.sightings.aggregation.wire import (
     seal,
     seal_down,

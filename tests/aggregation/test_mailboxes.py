@@ -12,14 +12,19 @@ import pytest
 
 from inkgate.sightings.aggregation.counts import counts_for_period
 from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.mailbox import (
+    FileMailbox,
+    Mailbox,
+    RedisMailbox,
+    up_box,
+)
+from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
+from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
 from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
-from inkgate.sightings.aggregation.mailbox import FileMailbox, Mailbox, RedisMailbox, up_box
-from inkgate.sightings.aggregation.misp import MispPublisher
-from inkgate.sightings.aggregation.record import Record
-from inkgate.sightings.aggregation.running import Aggregation, take_part
-from inkgate.sightings.aggregation.subscriber import Subscriber
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.sighting import Sighting
+from inkgate.sightings.aggregation.publish.misp import MispPublisher
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
 from support.aggregation import Party, labels
 from support.misp import Misp, MispServer
 from support.misp.server import Answer
@@ -188,8 +193,10 @@ def test_lists_have_one_form(change: object) -> None:
 def test_missing_library_is_one_line(module: str) -> None:
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "import sightings.aggregation.cli, sightings.aggregation.masked_aggregator\n"
-        "import sightings.aggregation.shi, sightings.aggregation.noise\n"
+        "from inkgate.sightings.commands import aggregation\n"
+        "from inkgate.sightings.aggregation import masked, noise, shi\n"
+        "from inkgate.sightings.aggregation.masked import aggregator\n"
+        "from inkgate.sightings.aggregation.shi import scheme\n"
         "from inkgate.sightings.aggregation.optional import need\n"
         f"need({module!r})\n"
     )
@@ -201,7 +208,8 @@ def test_missing_library_is_one_line(module: str) -> None:
 
 def test_helper_and_list_load_nothing_of_it() -> None:
     code = (
-        "import sys, helper.loop, sightings.recorder, sightings.cli\n"
+        "import sys, inkgate.helper.loop, inkgate.sightings.journal.recorder\n"
+        "import inkgate.sightings.commands.cli\n"
         "names = ('numpy', 'coincurve', 'Crypto', 'pymisp', 'redis')\n"
         "print([name for name in names if name in sys.modules])"
     )

@@ -14,6 +14,7 @@ import pytest
 
 from inkgate.sightings.aggregation.contribution import contribution
 from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.record import Record
 from inkgate.sightings.aggregation.group import (
     AggregatorKeys,
     Group,
@@ -22,8 +23,7 @@ from inkgate.sightings.aggregation.group import (
 )
 from inkgate.sightings.aggregation.noise import dilution, draw_noise, noise_quantile, thresholds
 from inkgate.sightings.aggregation.protocol import Totals
-from inkgate.sightings.aggregation.publication import publishable
-from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.publish.publication import publishable
 from inkgate.sightings.aggregation.session import Session
 from support.aggregation import Party, labels, total_of
 

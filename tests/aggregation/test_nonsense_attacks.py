@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.sightings.aggregation import curve, masks
-from inkgate.sightings.aggregation.discrete_log import logarithm
+from inkgate.sightings.aggregation.exchange.record import Record
 from inkgate.sightings.aggregation.group import MAX_TOTAL
-from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS, UNMASK
-from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.subscriber import INPUT, KEYS, UNMASK
+from inkgate.sightings.aggregation.shi.discrete_log import logarithm
+from inkgate.sightings.aggregation.shi.scheme import curve
 from inkgate.sightings.aggregation.wire import (
     join_pairs,
     seal,

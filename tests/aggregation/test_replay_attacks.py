@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
 from inkgate.sightings.aggregation.labels import Labels
-from inkgate.sightings.aggregation.masked_subscriber import SURVIVORS
-from inkgate.sightings.aggregation.record import Record
+from inkgate.sightings.aggregation.masked.subscriber import SURVIVORS
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.subscriber import Subscriber
 from inkgate.sightings.aggregation.wire import (
     seal,
     unseal,

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.shi import ShiCollector
+from inkgate.sightings.aggregation.shi.scheme import ShiCollector
 from support.aggregation import Party, total_of
 
 TRIALS = 1000

@@ -15,16 +15,16 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from inkgate.sightings.aggregation import curve, masks
 from inkgate.sightings.aggregation.group import Group, parse_group
 from inkgate.sightings.aggregation.keystream import words
 from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
-from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector
-from inkgate.sightings.aggregation.masked_subscriber import MaskedContributor
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
 from inkgate.sightings.aggregation.noise import thresholds
-from inkgate.sightings.aggregation.secret_sharing import combine_shares
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi import ShiCollector, ShiContributor
+from inkgate.sightings.aggregation.shi.scheme import ShiCollector, ShiContributor, curve
 from inkgate.sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "aggregation"

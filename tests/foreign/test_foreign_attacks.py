@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.errors import ForeignError
@@ -21,8 +22,7 @@ from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
 from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
-from inkgate.rules.install import open_current
-from inkgate.rules.kdf import Caps
+from inkgate.rules.install.install import open_current
 from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import TOKEN, paper_rule, thesis_folder
 from support.installation import BIN, Installation, attribute

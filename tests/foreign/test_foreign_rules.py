@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.bloom_filter import read_bloom_filter
 from inkgate.rules.foreign.observations import from_arguments
@@ -19,7 +20,6 @@ from inkgate.rules.foreign.plan import Match, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.spelling import thesis_value
 from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
-from inkgate.rules.kdf import Caps
 from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import (
     ENTRIES,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from inkgate.helper.clean import Clean
 from inkgate.helper.watcher import Hot
-from inkgate.rules.keycache import KeyCache
-from inkgate.rules.live.hottest import Hottest
-from inkgate.rules.live.stretching import CachedStretch
-from inkgate.rules.live.verdicts import Findings
+from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.lookup.hottest import Hottest
+from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.verdicts import Findings
 
 CLEAN = Findings((), clean_host=True, clean_server=True, clean_agent=True)
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from inkgate.helper.clean import host_key
 from inkgate.helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
-from inkgate.rules.live.recent import Recent
-from inkgate.rules.live.target import parse_target
+from inkgate.rules.lookup.recent import Recent
+from inkgate.rules.lookup.target import parse_target
 from support.installation import BIN, Installation, attribute
 
 ANSWER = re.compile(

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from inkgate.rules.live.warming import LOCK, one_at_a_time
+from inkgate.rules.lookup.warming import LOCK, one_at_a_time
 
 
 def test_waiting_for_others_ends_when_told_to(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.icap_server.body.extent import asks_for_part, is_endless, is_part
-from inkgate.icap_server.body.holding import Holding
+from inkgate.icap_server.body.held_end import Holding
 from inkgate.icap_server.body.inspection import Inspection
+from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part
 from inkgate.icap_server.protocol.http import parse_response
 from inkgate.icap_server.settings import IcapSettings
 from support.icap import http_request, http_response

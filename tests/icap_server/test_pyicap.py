@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from pyicap import BaseICAPRequestHandler, ICAPServer
 
+from inkgate.icap_server.base_handler import BaseHandler
 from inkgate.icap_server.handler import InkgateHandler
-from inkgate.icap_server.mended import MendedHandler
 from inkgate.icap_server.server import InkgateServer
 
 OVERRIDDEN = [
@@ -44,13 +44,13 @@ OVERRIDDEN = [
 
 def test_it_is_the_version_that_was_read() -> None:
     assert version("pyicap") == "1.0b1"
-    assert issubclass(MendedHandler, BaseICAPRequestHandler)
+    assert issubclass(BaseHandler, BaseICAPRequestHandler)
     assert issubclass(InkgateServer, ICAPServer)
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_override_is_ours_and_has_something_to_override(name: str) -> None:
-    assert name in vars(MendedHandler)
+    assert name in vars(BaseHandler)
     assert callable(getattr(BaseICAPRequestHandler, name))
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.match.engine import Engine
-from inkgate.rules.match.entry import Entry
-from inkgate.rules.match.known import Known, host_key
-from inkgate.rules.match.squid_format import cells_of
-from inkgate.rules.match.squid_log import SquidLog
-from inkgate.rules.matcher import Matcher
+from inkgate.rules.match.logs.clean_parts import Known, host_key
+from inkgate.rules.match.logs.entry import Entry
+from inkgate.rules.match.logs.squid_format import cells_of
+from inkgate.rules.match.logs.squid_log import SquidLog
 from support.installation import Installation, attribute
 from support.logs import access_line
 

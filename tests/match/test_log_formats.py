@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.match.entry import Entry
-from inkgate.rules.match.formats import guess, open_reader
-from inkgate.rules.match.json_log import JsonLog
-from inkgate.rules.match.known import Known
-from inkgate.rules.match.squid_format import FormatError
-from inkgate.rules.match.squid_log import SquidLog
-from inkgate.rules.match.times import parse_time
-from inkgate.rules.match.zeek_log import ZeekLog, last_header
+from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.entry import Entry
+from inkgate.rules.match.logs.json_log import JsonLog
+from inkgate.rules.match.logs.registry import guess, open_reader
+from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.squid_log import SquidLog
+from inkgate.rules.match.logs.times import parse_time
+from inkgate.rules.match.logs.zeek_log import ZeekLog, last_header
 
 NATIVE = (
     "1700000000.123     45 192.0.2.9 TCP_MISS/200 1234 GET http://a.example:8080/p?x=1 - "

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.match.redis_list import RedisList
-from inkgate.rules.match.redis_stream import RedisStream
+from inkgate.rules.match.input.redis_list import RedisList
+from inkgate.rules.match.input.redis_stream import RedisStream
 from support.installation import BIN, Installation, attribute
 from support.logs import access_line, wait_for
 from support.redis_server import RedisServer

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from inkgate.rules.archive import export_pack, install_archive
+from inkgate.rules.crypto.keys import read_public_key, read_signing_key, read_token
 from inkgate.rules.errors import PackError
-from inkgate.rules.install import current_folder
-from inkgate.rules.keys import read_public_key, read_signing_key, read_token
-from inkgate.rules.manifest import Manifest, sign_manifest
+from inkgate.rules.install.archive import export_pack, install_archive
+from inkgate.rules.install.install import current_folder
+from inkgate.rules.pack.manifest import Manifest, sign_manifest
 from support.installation import BIN, Installation, attribute
 
 Members = dict[str, bytes]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.collect import Collector
-from inkgate.rules.false_positives import AllowList, FalsePositives
-from inkgate.rules.judge import Judge
-from inkgate.rules.report import Report
-from inkgate.rules.selection import Selection, SelectSettings
+from inkgate.rules.refresh.collect import Collector
+from inkgate.rules.select.false_positives import AllowList, FalsePositives
+from inkgate.rules.select.judge import Judge
+from inkgate.rules.select.report import Report
+from inkgate.rules.select.selection import Selection
+from inkgate.rules.select.spool import Part, Spool, read_part
+from inkgate.rules.select.warninglists import WarningLists
+from inkgate.rules.settings import SelectSettings
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.spool import Part, Spool, read_part
-from inkgate.rules.warninglists import WarningLists
 
 
 def made(count: int) -> Iterator[Attribute]:
@@ -64,8 +65,8 @@ def test_all_cores_give_what_one_gives(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, one = collect(judge, tmp_path / "here", 5500)
-    monkeypatch.setattr("inkgate.rules.collect._WORTH_PROCESSES", 1500)
-    monkeypatch.setattr("inkgate.rules.collect.os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("inkgate.rules.refresh.collect._WORTH_PROCESSES", 1500)
+    monkeypatch.setattr("inkgate.rules.refresh.collect.os.sched_getaffinity", lambda _: {0, 1})
     there, other = collect(judge, tmp_path / "there", 5500)
     assert [p.digest for p in here] == [p.digest for p in there]
     assert [list(read_part(p.path)) for p in here] == [list(read_part(p.path)) for p in there]
@@ -77,8 +78,8 @@ def test_all_cores_give_what_one_gives(
 def test_a_source_that_breaks_off_ends_the_processes(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inkgate.rules.collect._WORTH_PROCESSES", 0)
-    monkeypatch.setattr("inkgate.rules.collect.os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("inkgate.rules.refresh.collect._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("inkgate.rules.refresh.collect.os.sched_getaffinity", lambda _: {0, 1})
     report, spool = Report(tmp_path / "report.tsv"), Spool(tmp_path / "spool")
 
     def use() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from inkgate.rules.crypto.keys import make_token
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import make_token
-from inkgate.rules.manifest import Manifest
-from inkgate.rules.places import only_one
+from inkgate.rules.install.install import open_current
+from inkgate.rules.pack.manifest import Manifest
+from inkgate.rules.paths import only_one
 from support.installation import Installation, attribute
 
 
@@ -47,7 +47,7 @@ def test_an_epoch_that_was_begun_is_taken_up_again(
 ) -> None:
     listed.refresh()
     with monkeypatch.context() as patch:
-        patch.setattr("inkgate.rules.refresh.publish", _interrupted)
+        patch.setattr("inkgate.rules.refresh.refresh.publish", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             listed.refresh(new_epoch=True)
     done = listed.refresh(new_epoch=True).done

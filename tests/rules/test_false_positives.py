@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.canonical import canonical_attribute
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.false_positives import AllowList
-from inkgate.rules.sources.unreadable import Unreadable
-from inkgate.rules.warninglists import Hit, WarningLists, packaged_lists
+from inkgate.rules.select.false_positives import AllowList
+from inkgate.rules.select.warninglists import Hit, WarningLists, packaged_lists
 from support.installation import Installation, attribute
 
 LISTS = {

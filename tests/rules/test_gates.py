@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.gates import Gate, build_gate, gate_bits
+from inkgate.rules.crypto.gates import Gate, build_gate, gate_bits
 
 
 @given(st.integers(0, 1 << 40), st.floats(0.0001, 0.9))

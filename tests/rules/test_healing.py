@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.rules.crypto.keys import make_signing_key, make_token
 from inkgate.rules.errors import PackError, RefreshError
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import make_signing_key, make_token
+from inkgate.rules.install.install import open_current
 from support.installation import Installation, attribute
 
 
@@ -236,7 +236,7 @@ def test_block_that_has_expired_does_not_live_on_in_a_log(
 ) -> None:
     installation.configure('max_age_days = { domain = 10 }\nactions = { "tag:watch" = "log" }')
     now = 1_790_000_000
-    monkeypatch.setattr("inkgate.rules.reading.datetime", _Clock(now))
+    monkeypatch.setattr("inkgate.rules.refresh.reading.datetime", _Clock(now))
     installation.add(
         "both",
         attribute("domain", "one.example", timestamp=str(now - 9 * 86_400)),
@@ -244,13 +244,13 @@ def test_block_that_has_expired_does_not_live_on_in_a_log(
     )
     installation.refresh()
     matcher = installation.matcher()
-    monkeypatch.setattr("inkgate.rules.matcher.time.time", lambda: now)
+    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now)
     match = matcher.look_up("domain", "name", b"one.example")
     assert match is not None
     assert match.message.action == "block"
-    monkeypatch.setattr("inkgate.rules.matcher.time.time", lambda: now + 2 * 86_400)
+    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 2 * 86_400)
     assert matcher.look_up("domain", "name", b"one.example") is None
-    monkeypatch.setattr("inkgate.rules.reading.datetime", _Clock(now + 2 * 86_400))
+    monkeypatch.setattr("inkgate.rules.refresh.reading.datetime", _Clock(now + 2 * 86_400))
     installation.refresh()
     match = installation.matcher().look_up("domain", "name", b"one.example")
     assert match is not None
@@ -279,6 +279,6 @@ def test_nothing_to_read_is_an_error_that_names_the_settings(installation: Insta
 def test_stix_bundle_with_its_type_last_is_one(installation: Installation) -> None:
     bundle = {"id": "bundle--1", "objects": [], "zz": "x" * 200_000, "type": "bundle"}
     (installation.events / "bundle.json").write_text(json.dumps(bundle))
-    from inkgate.rules.sources.stix import is_stix_file
+    from inkgate.rules.sources.readers.stix import is_stix_file
 
     assert is_stix_file(installation.events / "bundle.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.keycache import KeyCache
+from inkgate.rules.crypto.key_cache import KeyCache
 
 SET = "00" * 16
 
@@ -60,7 +60,7 @@ def test_another_start_of_the_machine_begins_anew(
 ) -> None:
     """A power cut may leave anything in a file that was not flushed."""
     fill(tmp_path)
-    monkeypatch.setattr("inkgate.rules.keycache._boot", lambda: "other")
+    monkeypatch.setattr("inkgate.rules.crypto.key_cache._boot", lambda: "other")
     cache = KeyCache(tmp_path, SET)
     assert cache.get("name", b"host7") is None
     assert [path.name for path in tmp_path.glob("*.mdb")] == [f"{SET}.other.mdb"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.message import Message
+from inkgate.rules.crypto.message import Message
 
 ATTRIBUTE = st.fixed_dictionaries(
     {}, optional={"uuid": st.text("ab", max_size=3), "event_id": st.text("12", max_size=3)}

@@ -6,10 +6,10 @@ import base64
 from collections import Counter
 from pathlib import Path
 
-from inkgate.rules.gates import Gate, gate_bits
-from inkgate.rules.install import open_current
-from inkgate.rules.pack import read_gate, read_rules, rule_path
-from inkgate.rules.sealing import Rule
+from inkgate.rules.crypto.gates import Gate, gate_bits
+from inkgate.rules.crypto.sealing import Rule
+from inkgate.rules.install.install import open_current
+from inkgate.rules.pack.files import read_gate, read_rules, rule_path
 from support.installation import Installation, attribute
 
 

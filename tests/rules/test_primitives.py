@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as LibraryArgon2id
 
-from inkgate.rules.derive import derive_set_key, expand
-from inkgate.rules.kdf import PROFILES, Argon2id, Pbkdf2
+from inkgate.rules.crypto.derive import derive_set_key, expand
+from inkgate.rules.crypto.kdf import PROFILES, Argon2id, Pbkdf2
 
 
 @pytest.mark.parametrize(

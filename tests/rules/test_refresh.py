@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from inkgate.rules.errors import PackError, RefreshError
-from inkgate.rules.install import install_pack, open_current, verify_pack
-from inkgate.rules.keys import (
+from inkgate.rules.crypto.keys import (
     KeyFileError,
     make_token,
     read_public_key,
     read_signing_key,
     read_token,
 )
-from inkgate.rules.manifest import sign_manifest
-from inkgate.rules.matcher import Matcher
+from inkgate.rules.errors import PackError, RefreshError
+from inkgate.rules.install.install import install_pack, open_current, verify_pack
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.pack.manifest import sign_manifest
 from support.installation import BIN, Installation, attribute
 
 

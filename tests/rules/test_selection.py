@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inkgate.rules.matcher import Match
-from inkgate.rules.selection import Selection, SelectSettings
+from inkgate.rules.lookup.matcher import Match
+from inkgate.rules.select.selection import Selection
+from inkgate.rules.settings import SelectSettings
 from inkgate.rules.sources.attribute import Attribute
 from support.installation import Installation, attribute
 
@@ -128,7 +129,7 @@ def test_old_indicators_leave_by_themselves(
     assert summary.report.skipped == {"too old": 1}
     assert not look_up(installation, "domain", "old.example")
     assert look_up(installation, "domain", "young.example")
-    monkeypatch.setattr("inkgate.rules.matcher.time.time", lambda: now + 2 * 86400)
+    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 2 * 86400)
     assert not look_up(installation, "domain", "young.example")
 
 
@@ -143,6 +144,6 @@ def test_one_lasting_attribute_keeps_the_whole_rule(
         attribute("domain", "one.example", timestamp=str(now)),
     )
     installation.refresh()
-    monkeypatch.setattr("inkgate.rules.matcher.time.time", lambda: now + 5 * 86400)
+    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 5 * 86400)
     (match,) = look_up(installation, "domain", "one.example")
     assert len(match.message.attributes) == 2

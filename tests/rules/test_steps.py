@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from inkgate.rules.canonical import Host
-from inkgate.rules.live.observed import Observed
-from inkgate.rules.live.verdicts import examination, examine
-from inkgate.rules.matcher import Matcher
-from inkgate.rules.steps import Steps, Value
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.steps import Steps, Value
+from inkgate.rules.lookup.verdicts import examination, examine
 from support.installation import Installation, attribute
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from inkgate.rules.canonical import canonical_attribute
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.derive import (
+from inkgate.rules.crypto.derive import (
     Deriver,
     derive_set_key,
     gate_info,
@@ -25,11 +25,11 @@ from inkgate.rules.derive import (
     rule_keys,
     token_check,
 )
+from inkgate.rules.crypto.kdf import Caps, Profile
+from inkgate.rules.crypto.message import decode_message
+from inkgate.rules.crypto.sealing import Rule, rule_aad, unseal
 from inkgate.rules.errors import PackError
-from inkgate.rules.install import install_pack, verify_pack
-from inkgate.rules.kdf import Caps, Profile
-from inkgate.rules.message import decode_message
-from inkgate.rules.sealing import Rule, rule_aad, unseal
+from inkgate.rules.install.install import install_pack, verify_pack
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

@@ -17,17 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.matcher import Match
-from inkgate.rules.message import Message
-from inkgate.sightings.backlog import Backlog
-from inkgate.sightings.block import Block, BlockError, Rule, blocks_of, unpacked
-from inkgate.sightings.database import open_writer
-from inkgate.sightings.journal import Journal, JournalError
-from inkgate.sightings.outbox import REPORTED, Outbox
-from inkgate.sightings.records import insert, records, unpack
-from inkgate.sightings.retention import prune
+from inkgate.rules.crypto.message import Message
+from inkgate.rules.lookup.matcher import Match
+from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.backlog import Backlog
+from inkgate.sightings.journal.block import Block, BlockError, Rule, blocks_of, unpacked
+from inkgate.sightings.journal.database import open_writer
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.records import insert, records, unpack
+from inkgate.sightings.journal.sighting import Sighting
+from inkgate.sightings.report.outbox import REPORTED, Outbox
+from inkgate.sightings.report.retention import prune
 from inkgate.sightings.settings import SightingsSettings
-from inkgate.sightings.sighting import Sighting
 from support.misp import MispServer
 from support.reporting import DAY, Reporting, populated, sighting
 
@@ -303,8 +304,8 @@ def test_blocks_are_folded_counted_and_pruned(tmp_path: Path) -> None:
 UNPACKER = """
 import os, sys
 from pathlib import Path
-from inkgate.sightings.database import open_writer
-from inkgate.sightings.records import unpack
+from inkgate.sightings.journal.database import open_writer
+from inkgate.sightings.journal.records import unpack
 connection = open_writer(Path(sys.argv[1]), busy_seconds=60)
 left = int(sys.argv[2])
 def die_in_time(statement):

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inkgate.rules.matcher import Match
-from inkgate.rules.message import Message
-from inkgate.sightings.clients import client_reducer, hashed, truncated
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.recorder import Recorder
+from inkgate.rules.crypto.message import Message
+from inkgate.rules.lookup.matcher import Match
+from inkgate.sightings.journal.clients import client_reducer, hashed, truncated
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.recorder import Recorder
 
 UUID = "0b7f6a1e-0000-4000-8000-000000000000"
 Address = IPv4Address | IPv6Address
@@ -198,9 +198,9 @@ def test_host_name_that_is_no_utf8_loses_nothing(
 def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     program = (
-        "from pathlib import Path; from inkgate.rules.matcher import Match;"
-        "from inkgate.rules.message import Message;"
-        "from inkgate.sightings.recorder import Recorder;"
+        "from pathlib import Path; from inkgate.rules.lookup.matcher import Match;"
+        "from inkgate.rules.crypto.message import Message;"
+        "from inkgate.sightings.journal.recorder import Recorder;"
         f"r = Recorder(Path({str(config)!r}), print);"
         "m = Match('domain', Message('block', ()));"
         "[r.record('', 'GET', f'IG-{n}', [m]) for n in range(500)]"

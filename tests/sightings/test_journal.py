@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.sightings.incident import new_incident
-from inkgate.sightings.journal import Journal, JournalError
-from inkgate.sightings.sighting import Sighting
+from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.incident import new_incident
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
 
 
 def sighting(incident: str, moment: float = 1.0) -> Sighting:
@@ -61,8 +62,8 @@ def test_missing_journal_is_empty(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.sighting import Sighting
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
 journal = Journal(Path(sys.argv[1]))
 for n in range(int(sys.argv[3])):
     journal.append([Sighting(time=1.0, incident=f"{sys.argv[2]}-{n}", indicator_class="url",

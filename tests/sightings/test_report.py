@@ -174,7 +174,7 @@ def test_show_tells_the_help_desk_where_to_look(reporting: Reporting) -> None:
 
 
 def test_two_reports_at_once_do_not_meet(reporting: Reporting) -> None:
-    from inkgate.sightings.report import only_reporter
+    from inkgate.sightings.report.reporter import only_reporter
 
     reporting.journal.append([sighting([attributes(reporting.server)[0][0]])])
     with only_reporter(reporting.journal.path) as is_alone:

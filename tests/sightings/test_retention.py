@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from inkgate.rules.settings import SettingsError, load_section
-from inkgate.sightings.database import SCHEMA, installation, open_writer
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.outbox import REPORTED, Outbox, State, read_items
-from inkgate.sightings.records import unpack
-from inkgate.sightings.retention import prune, used_bytes
+from inkgate.config.settings_file import SettingsError, load_section
+from inkgate.sightings.journal.database import SCHEMA, installation, open_writer
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.records import unpack
+from inkgate.sightings.report.outbox import REPORTED, Outbox, State, read_items
+from inkgate.sightings.report.retention import prune, used_bytes
 from inkgate.sightings.settings import SightingsSettings
 from support.reporting import DAY, sighting
 
@@ -66,7 +66,8 @@ def test_old_journal_is_migrated_while_an_old_writer_goes_on(tmp_path: Path) -> 
 
 def test_migration_killed_at_any_point_is_taken_up_again(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from inkgate.sightings.database import open_writer;"
+        "import sys; from pathlib import Path;"
+        "from inkgate.sightings.journal.database import open_writer;"
         "print(flush=True); open_writer(Path(sys.argv[1]))"
     )
     for n in range(8):

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from inkgate.rules.settings import SettingsError, load_section
-from inkgate.sightings.database import installation, open_writer
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.relay import Collect, Drain
-from inkgate.sightings.report import Reporter
+from inkgate.config.settings_file import SettingsError, load_section
+from inkgate.sightings.journal.database import installation, open_writer
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.report.redis_stream import Stream, StreamAway, StreamRefused
+from inkgate.sightings.report.relay import Collect, Drain
+from inkgate.sightings.report.reporter import Reporter
 from inkgate.sightings.settings import MispSettings, RedisSettings, SightingsSettings
-from inkgate.sightings.stream import Stream, StreamAway, StreamRefused
 from support.misp import MispServer
 from support.redis_server import RedisServer
 from support.reporting import (

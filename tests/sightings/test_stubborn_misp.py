@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 
-from inkgate.sightings.outbox import _NAMESPACE
+from inkgate.sightings.report.outbox import _NAMESPACE
 from support.misp import MispServer
 from support.misp.server import Answer
 from support.reporting import (

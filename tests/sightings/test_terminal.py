@@ -8,15 +8,15 @@ from unittest.mock import patch
 import pytest
 from rich.console import Console
 
-from inkgate.sightings.cli_list import _print_table
-from inkgate.sightings.show import as_record, moment
+from inkgate.sightings.commands.formatting import as_record, moment
+from inkgate.sightings.commands.list_show import _print_table
 from support.reporting import sighting
 
 
 def test_markup_in_a_record_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=300, color_system=None)
-    with patch("inkgate.sightings.cli_list.Console", return_value=terminal):
+    with patch("inkgate.sightings.commands.list_show.Console", return_value=terminal):
         _print_table([as_record(sighting(["u"], client="[/x]", method="[link=http://a.example]G"))])
     assert "[/x]" in shown.getvalue()
     assert "[link=http://a.example]G" in shown.getvalue()

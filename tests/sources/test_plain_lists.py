@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.sources.plain_list import guess_type, read_plain_list
-from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.config.errors import Unreadable
+from inkgate.rules.sources.readers.plain_list import guess_type, read_plain_list
 from support.installation import Installation
 
 LINES = [

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymisp import MISPEvent
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.files import find_files, read_file
-from inkgate.rules.sources.unreadable import Unreadable
 
 SAMPLES = sorted(Path(str(files("inkgate.rules"))).joinpath("samples").glob("*.json"))
 ATTRIBUTE = {"uuid": "u", "type": "domain", "value": "a.example", "to_ids": "1", "event_id": 5}

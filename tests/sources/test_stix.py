@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from misp_stix_converter import MISPtoSTIX21Parser
 
-from inkgate.rules.sources.stix import is_stix_file, read_stix_file
-from inkgate.rules.sources.unreadable import Unreadable
+from inkgate.config.errors import Unreadable
+from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
 from support.installation import Installation, attribute
 
 STAMP = "2026-01-01T00:00:00.000Z"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.blocked_page.page import blocked_page, full_page
 from inkgate.squid_conf.check import helper_problem
-from inkgate.squid_conf.page import blocked_page, full_page
-from inkgate.squid_conf.settings import squid_word
+from inkgate.squid_conf.word import SquidConfError, squid_word
 from support.authority import Authority
 from support.installation import BIN, Installation, attribute
 
@@ -79,7 +79,7 @@ def test_page_is_well_formed_and_needs_nothing_else() -> None:
 
 
 def test_paths_that_squid_conf_cannot_hold_are_refused() -> None:
-    with pytest.raises(ValueError, match="without spaces"):
+    with pytest.raises(SquidConfError, match="without spaces"):
         squid_word("/srv/with space/x")
 
 

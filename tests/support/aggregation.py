@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.group import AggregatorKeys, Group, default_threshold
 from inkgate.sightings.aggregation.labels import Labels, label_of
-from inkgate.sightings.aggregation.masked_aggregator import MaskedCollector
-from inkgate.sightings.aggregation.masked_subscriber import MaskedContributor
-from inkgate.sightings.aggregation.masks import public_of
+from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.masks import public_of
+from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
 from inkgate.sightings.aggregation.protocol import Collector, Contributor, Totals
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi import ShiCollector, ShiContributor, deal
+from inkgate.sightings.aggregation.shi.scheme import ShiCollector, ShiContributor, deal
 
 PERIOD = "2026-01-05"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from inkgate.sightings.aggregation import masks
 from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
 from inkgate.sightings.aggregation.keystream import add_stream
-from inkgate.sightings.aggregation.masked_subscriber import INPUT, KEYS, SHARES, UNMASK
-from inkgate.sightings.aggregation.secret_sharing import combine_shares
-from inkgate.sightings.aggregation.subscriber import Subscriber
+from inkgate.sightings.aggregation.masked import masks
+from inkgate.sightings.aggregation.masked.secret_sharing import combine_shares
+from inkgate.sightings.aggregation.masked.subscriber import INPUT, KEYS, SHARES, UNMASK
 from inkgate.sightings.aggregation.wire import (
     split_pairs,
     unseal,

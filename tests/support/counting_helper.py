@@ -9,7 +9,7 @@ import os
 import sys
 
 from inkgate.helper.__main__ import main
-from inkgate.rules.derive import Deriver
+from inkgate.rules.crypto.derive import Deriver
 
 
 def count_into(path: str) -> None:

@@ -14,13 +14,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import make_signing_key, make_token, read_token
-from inkgate.rules.matcher import Matcher
-from inkgate.rules.places import Places, places
-from inkgate.rules.reading import Options
-from inkgate.rules.refresh import Summary, refresh
-from inkgate.rules.settings import RulesSettings, load_section
+from inkgate.config.settings_file import load_section
+from inkgate.rules.crypto.keys import make_signing_key, make_token, read_token
+from inkgate.rules.install.install import open_current
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.paths import Places, places
+from inkgate.rules.refresh.reading import Options
+from inkgate.rules.refresh.refresh import Summary, refresh
+from inkgate.rules.settings import RulesSettings
 
 BIN = Path(sys.prefix).resolve() / "bin"
 

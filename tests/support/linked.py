@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inkgate.rules.canonical import canonical_attribute
-from inkgate.rules.install import open_current
-from inkgate.rules.keys import read_token
-from inkgate.rules.matcher import Matcher
-from inkgate.rules.refresh import Summary
+from inkgate.rules.crypto.keys import read_token
+from inkgate.rules.install.install import open_current
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.refresh.refresh import Summary
 from support.installation import Installation
 from support.misp import Misp, MispServer
 

@@ -6,11 +6,11 @@ import traceback
 import uuid
 from pathlib import Path
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_mysql import MispMysql
 from inkgate.rules.sources.settings import MispMysqlSettings
-from inkgate.rules.sources.unreadable import Unreadable
 from support.mariadb import PASSWORD, USER, MariaDb
 
 

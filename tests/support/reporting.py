@@ -18,8 +18,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from inkgate.sightings.journal import Journal
-from inkgate.sightings.sighting import Sighting
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
 from support.installation import BIN
 from support.misp import Faults, Misp, MispServer, Role
 from support.misp.server import Answer
@@ -37,8 +37,8 @@ attempts = 200
 WRITER = """
 import random, sys
 from pathlib import Path
-from inkgate.sightings.block import Block
-from inkgate.sightings.journal import Journal
+from inkgate.sightings.journal.block import Block
+from inkgate.sightings.journal.journal import Journal
 path, node, count, seed, attributes, morning = sys.argv[1:7]
 known = [line.split() for line in Path(attributes).read_text().splitlines()]
 choose = random.Random(int(seed))

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inkgate.rules.sources.plain_list import read_plain_list
+from inkgate.rules.sources.readers.plain_list import read_plain_list
 from support.everywhere import SquidForEverything
 from support.installation import SETTINGS, Installation
 

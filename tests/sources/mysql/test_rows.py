@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.selection import Selection, SelectSettings
+from inkgate.rules.select.selection import Selection
+from inkgate.rules.settings import SelectSettings
 from inkgate.rules.sources.attribute import Attribute
 from support.mariadb import MariaDb
 from support.misp_mysql import add, fill, only, read

@@ -1,0 +1,50 @@
+"""Section `[squid_conf]` of inkgate.toml."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+_ICAP: Final = re.compile(r"icaps?://[^\s/?#]+/?")
+
+
+class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What goes into Squid's configuration and the blocked page.
+
+    Attributes:
+        organisation: whose proxy it is, on the blocked page.
+        contact: whom to ask, on the blocked page: an address, a number or a URL.
+        pages: the folder with the blocked page.
+        ttl: seconds for which Squid repeats "listed" without asking.
+        negative_ttl: seconds for which Squid repeats "not listed" without asking.
+        children: helper processes at most.
+        user_agent: show User-Agent headers to the helper.
+        replies: look up the server's address when the reply comes.
+        icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
+        bump_authority: PEM file with certificate and key of the CA for opened TLS.
+        bump_certificates: folder in which Squid keeps the certificates that it makes.
+        bump_hosts: file with the server names for `--bump listed`.
+    """
+
+    organisation: str = ""
+    contact: str = ""
+    pages: str = "/etc/inkgate/pages"
+    ttl: int = 60
+    negative_ttl: int = 10
+    children: int = 2
+    user_agent: bool = True
+    replies: bool = True
+    icap: str = ""
+    bump_authority: str = "/etc/inkgate/bump-ca.pem"
+    bump_certificates: str = "/var/spool/squid/inkgate-certificates"
+    bump_hosts: str = "/etc/inkgate/bump-hosts"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.ttl <= 86_400 and 0 <= self.negative_ttl <= 86_400):
+            raise ValueError("ttl and negative_ttl lie between 0 and 86400")
+        if not 1 <= self.children <= 64:
+            raise ValueError("children lies between 1 and 64")
+        if self.icap and not _ICAP.fullmatch(self.icap):
+            raise ValueError("icap is an address as in icap://192.0.2.1:1344")

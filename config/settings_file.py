@@ -1,0 +1,67 @@
+"""inkgate.toml: one file, one section a package, read strictly.
+
+A misspelt key is an error, not a default: a proxy that silently ignores its
+settings is worse than one that says no.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from inkgate.config.errors import InkgateError
+
+DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
+MAX_SETTINGS_BYTES: Final = 1 << 20
+
+T = TypeVar("T")
+
+
+class SettingsError(InkgateError):
+    """The settings cannot be used. Says which file, which key, what to do."""
+
+    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path}: {problem}; {remedy}")
+
+
+def settings_path(given: str | None) -> Path:
+    """The settings file: the one given, else $INKGATE_CONFIG, else /etc/inkgate/inkgate.toml."""
+    return Path(given or os.environ.get("INKGATE_CONFIG") or DEFAULT_SETTINGS)
+
+
+def load_section(path: Path, section: str, kind: type[T]) -> T:
+    """Read one section of the settings file; a missing section gives the defaults.
+
+    Raises:
+        SettingsError: the file cannot be read or parsed, or a key or value is wrong.
+    """
+    table = _read(path).get(section, {})
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(path, f"[{section}] {error}", "correct that key") from None
+
+
+def resolve(path: Path, value: str) -> Path:
+    """A path from the settings file, relative to that file's folder unless absolute."""
+    return path.absolute().parent / value
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SETTINGS_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(
+            path, error.strerror or "cannot be read", "give the settings file with --config"
+        ) from None
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise SettingsError(path, "is larger than 1 MiB", "this is not a settings file")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsError(path, f"is not TOML: {error}", "correct that line") from None

@@ -1,0 +1,327 @@
+"""pyicap's request handler with everything replaced that meets the network.
+
+`docs/decisions/0020-what-is-left-of-pyicap.md` says of each override why it is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+from pyicap import BaseICAPRequestHandler
+
+from inkgate.icap_server.connection import Connection, Output
+from inkgate.icap_server.protocol import answers
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK, End, encode_chunk
+from inkgate.icap_server.protocol.errors import ProtocolError, reason_of
+from inkgate.icap_server.protocol.head import Head
+from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.icap_server.protocol.parser import Message
+from inkgate.icap_server.service import client_address
+from inkgate.icap_server.state import State
+
+if TYPE_CHECKING:
+    from inkgate.icap_server.blocked import Blocked
+    from inkgate.icap_server.service import Service
+    from inkgate.icap_server.settings import IcapSettings
+
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 4 << 20
+# What is left of a body after its answer may take so much and so long; beyond that a
+# new connection is cheaper.
+_REST_SECONDS: Final = 1.0
+_REST_BYTES: Final = 1 << 20
+_NO_REQUEST: Final = HttpRequest("GET", "", "")
+_NO_MESSAGE: Final = Message(Head(b"", "", {}, (), None, False, False), b"", b"")
+
+
+class ServerParts(Protocol):
+    """What a handler uses of the server that it works for."""
+
+    service: Service
+    settings: IcapSettings
+    blocked: Blocked
+
+
+class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
+    """Serves one message.
+
+    A subclass has the endpoints, under the names that pyicap looks for. Everything that
+    reads from or writes to the client is here.
+    """
+
+    server: ServerParts
+    request: Connection
+    message: Message
+    state: State
+    http_request: HttpRequest
+    icap_headers: dict[bytes, list[bytes]]
+    enc_headers: dict[bytes, list[bytes]]
+    enc_status: bytes | None
+    enc_request: bytes | None
+    enc_raw: tuple[bytes, str] | None
+    in_preview: bool
+
+    # Method by service and ICAP method: what a client names is never looked up among
+    # our attributes.
+    services: ClassVar[dict[str, dict[bytes, str]]] = {}
+
+    # pyicap: the version of the package and of Python go to everyone who asks.
+    _server_version = "inkgate"
+    _sys_version = ""
+
+    def setup(self) -> None:
+        """Take the connection as the loop hands it over."""
+        settings = self.server.settings
+        self.connection = self.request.socket
+        self.connection.settimeout(settings.body_seconds)
+        self.wfile = Output(self.connection)
+        self.state = self.server.service.state
+        self.close_connection = self.lingers = False
+
+    def finish(self) -> None:
+        """Leave the socket open: the loop goes on with it, or closes it."""
+        self.request.closing = self.close_connection
+        if self.lingers:
+            self.request.linger(_LINGER_SECONDS, _LINGER_BYTES)
+
+    def handle(self) -> None:
+        """Serve the message that is there. Whoever has none yet waits in the loop for it."""
+        self._flush_unsent()
+        if self.request.first is not None and not self.close_connection:
+            self.handle_one_request()
+
+    def handle_one_request(self) -> None:
+        """Serve one message; nothing that it holds gets out of here as an exception."""
+        self._begin()
+        try:
+            if not self.parse_request():
+                return
+            self._endpoint()()
+            self._drain()
+            self.wfile.flush()
+        except ProtocolError as error:
+            self.send_error(error.status)
+        except TimeoutError:
+            self.send_error(408)
+        except OSError:
+            self.close_connection = True
+        except Exception as error:  # noqa: BLE001
+            # The text may hold the value that caused it, so only the type is said.
+            self.log_error("a message failed: %s", type(error).__name__)
+            self.send_error(500)
+
+    def parse_request(self) -> bool:
+        """Take the message that the loop has read. False if there is none."""
+        first, self.request.first = self.request.first, None
+        if isinstance(first, ProtocolError):
+            raise first
+        if first is None:
+            return False
+        self.message = first
+        # Not sooner: a message is judged by the rules in use when it has come.
+        self.state = self.server.service.state
+        head = first.head
+        self.command, self.servicename, self.headers = head.method, head.service, head.fields
+        self.has_body, self.preview = head.has_body, head.preview
+        self.in_preview = head.preview is not None
+        self.eob = not head.has_body
+        self.close_connection = head.close
+        self.client_ip = client_address(head.fields.get(b"x-client-ip", b""))
+        return True
+
+    def read_chunk(self) -> bytes:
+        """A piece of the body, empty at its end (or at the end of its preview)."""
+        if self.eob:
+            return b""
+        event = self.request.parser.next()
+        if event is None:
+            # Whatever was written is of use to the client while we wait.
+            self.wfile.flush()
+            event = self.request.event()
+        if isinstance(event, End):
+            self.eob, self.ieof = True, event.ieof
+            return b""
+        return event if isinstance(event, bytes) else b""
+
+    def read_chunk_until(self, end: float) -> bytes:
+        """As `read_chunk`, but empty as well when nothing comes until a time (monotonic)."""
+        # Not by `read_chunk`: what is half sent when the time is over would be lost.
+        self.wfile.flush()
+        left = end - time.monotonic()
+        if left <= 0:
+            return b""
+        self.connection.settimeout(left)
+        try:
+            return self.read_chunk()
+        except TimeoutError:
+            return b""
+        finally:
+            self.connection.settimeout(self.server.settings.body_seconds)
+
+    def write_chunk(self, data: bytes = b"") -> None:
+        """Write a piece of a body, or its end."""
+        self.wfile.write(encode_chunk(data) or LAST_CHUNK)
+
+    def cont(self) -> None:
+        """Ask for what follows the preview, after its end has been read."""
+        if self.ieof or not self.in_preview:
+            raise ProtocolError(500, "nothing follows this preview")
+        self.wfile.write(answers.CONTINUE)
+        self.wfile.flush()
+        # Not yet an answer: what is wrong in the rest of the body can still be said.
+        self.wfile.started = False
+        self.request.parser.continue_body()
+        self.eob = self.in_preview = False
+
+    @property
+    def may_be_204(self) -> bool:
+        """Whether the client takes 204 at this point."""
+        return self.in_preview or self.message.head.allow_204
+
+    def send_headers(self, has_body: bool = False) -> None:
+        """Write the ICAP head and the one block of HTTP headers that it may have."""
+        block, kind = self._block()
+        fields = [
+            (b"ISTag", self.state.istag),
+            (b"Date", self.date_time_bytes()),
+            *((name, value) for name, all_of in self.icap_headers.items() for value in all_of),
+            (b"Encapsulated", answers.encapsulated(kind, len(block), body=has_body)),
+        ]
+        if self.close_connection:
+            fields.append((b"Connection", b"close"))
+        self.wfile.write(answers.head(self.icap_response, fields) + block)
+
+    def send_error(self, code: int, message: str | None = None) -> None:
+        """Say what is wrong, if nothing else has been said, and end the connection."""
+        self.close_connection = self.lingers = True
+        if self.wfile.started:
+            return
+        self.enc_request = self.enc_status = self.enc_raw = None
+        self.icap_headers = {}
+        self.set_icap_response(code, message)
+        try:
+            self.send_headers()
+            self.wfile.flush()
+        except OSError:
+            pass
+
+    def send_enc_error(
+        self, code: int, message: str | None = None, body: str = "", contenttype: str = "text/html"
+    ) -> None:
+        """Answer with an HTTP response in place of the message."""
+        data = body.encode()
+        self.set_icap_response(200)
+        self.set_enc_status(f"HTTP/1.1 {code} {message or reason_of(code)}".encode("ascii"))
+        self.set_enc_header(b"Content-Type", contenttype.encode("ascii"))
+        self.set_enc_header(b"Content-Length", b"%d" % len(data))
+        self.set_enc_header(b"Cache-Control", b"no-store")
+        # The answer to HEAD has the headers of a body and none (RFC 2616, section 9.4).
+        has_body = bool(data) and self.http_request.method != "HEAD"
+        self.send_headers(has_body)
+        if has_body:
+            self.write_chunk(data)
+            self.write_chunk()
+
+    def set_icap_response(self, code: int, message: str | None = None) -> None:
+        """Choose the status of the answer; its text is the standard's, never input."""
+        del message
+        self.icap_response = answers.status_line(code)
+        self.icap_response_code = code
+
+    def no_adaptation_required(self) -> None:
+        """Let the message go on: 204 where the client takes it, else all of it back."""
+        if self.may_be_204:
+            self._collect()
+            self.set_icap_response(204)
+            self.send_headers()
+            return
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Send the HTTP message back as it came, its body while it is coming."""
+        self.start_giving_back()
+        if self.has_body:
+            while data := self.read_chunk():
+                self.write_chunk(data)
+            self.write_chunk()
+
+    def start_giving_back(self) -> None:
+        """Send the HTTP message's head back as it came."""
+        self.set_icap_response(200)
+        if self.message.head.method == b"REQMOD":
+            self.enc_raw = (self.message.request, "req")
+        else:
+            self.enc_raw = (self.message.response, "res")
+        self.send_headers(has_body=self.has_body)
+
+    def date_time_bytes(self, timestamp: float | None = None) -> bytes:
+        """Now, or another time, as HTTP writes it."""
+        return formatdate(timestamp or time.time(), usegmt=True).encode("ascii")
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Say nothing: the proxy logs requests, the journal incidents."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (pyicap's name)
+        """One line to the log."""
+        self.server.service.log(format % args)
+
+    log_error = log_message
+
+    def _read_lines(self) -> None:
+        raise NotImplementedError("MessageParser reads all there is to read")
+
+    # pyicap: without a limit, and a line without colon ends in a ValueError.
+    _read_headers = _read_request = _read_status = _read_lines
+
+    def _begin(self) -> None:
+        self.icap_headers = {}
+        self.enc_headers = {}
+        self.enc_status = self.enc_request = self.enc_raw = None
+        self.http_request = _NO_REQUEST
+        self.ieof = False
+        self.has_body, self.eob, self.preview = False, True, None
+        self.in_preview = False
+        self.message = _NO_MESSAGE
+        self.wfile.started = False
+
+    def _endpoint(self) -> Callable[[], None]:
+        service = self.services.get(self.servicename)
+        if service is None:
+            raise ProtocolError(404, "no such service")
+        endpoint = service.get(self.command)
+        if endpoint is None:
+            raise ProtocolError(405, "not a method of this service")
+        bound: Callable[[], None] = getattr(self, endpoint)
+        return bound
+
+    def _block(self) -> tuple[bytes, str]:
+        if self.enc_raw is not None:
+            return self.enc_raw
+        if self.enc_status is None:
+            return b"", ""
+        fields = ((name, value) for name, all_of in self.enc_headers.items() for value in all_of)
+        return answers.head(self.enc_status, fields), "res"
+
+    def _collect(self) -> None:
+        while self.read_chunk():
+            pass
+
+    def _drain(self) -> None:
+        """Read what is left of a body after its answer; if that is much, end the connection."""
+        if self.eob:
+            return
+        end, left = time.monotonic() + _REST_SECONDS, _REST_BYTES
+        while left > 0 and (data := self.read_chunk_until(end)):
+            left -= len(data)
+        if not self.eob:
+            self.close_connection = self.lingers = True
+
+    def _flush_unsent(self) -> None:
+        unsent, self.request.unsent = self.request.unsent, b""
+        try:
+            self.connection.sendall(unsent)
+        except OSError:
+            self.close_connection = True

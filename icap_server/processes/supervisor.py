@@ -1,0 +1,196 @@
+"""The parent process: binds the addresses, keeps the workers running, ends them in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from inkgate.config.settings_file import SettingsError
+from inkgate.icap_server.processes.child import Child, WorkerError
+from inkgate.icap_server.sections import load_sections
+from inkgate.icap_server.service import Log
+from inkgate.icap_server.settings import IcapSettings, address_of
+
+_BACKLOG: Final = 1024
+_TICK_SECONDS: Final = 0.2
+_READY_TICK_SECONDS: Final = 0.02
+# To open the rules; it takes milliseconds, but a machine may be booting.
+_READY_SECONDS: Final = 60
+_GRACE_SECONDS: Final = 5
+
+
+class ListenError(Exception):
+    """An address cannot be listened on. Says which, why and what to do."""
+
+
+def listen(text: str) -> socket.socket:
+    """A socket that listens on `host:port`.
+
+    Raises:
+        ListenError: the address cannot be used.
+    """
+    host, port = address_of(text)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen on {text} ({error.strerror}); see who does (ss -ltnp), or set [icap] "
+            "listen to another address"
+        ) from None
+    return made
+
+
+class Supervisor:
+    """Runs the workers.
+
+    Args:
+        config: the settings file.
+        log: takes one line.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        ListenError: an address cannot be listened on.
+    """
+
+    def __init__(self, config: Path, log: Log) -> None:
+        self._config = config
+        self._log = log
+        self._settings = load_sections(config).icap
+        self._plain = [listen(self._settings.listen)] if self._settings.listen else []
+        self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
+        # Nothing is ever in it: the workers put their locks on it.
+        self._vacancy = os.memfd_create("inkgate-icap")
+        self._workers: list[Child] = []
+        self._leaving: list[Child] = []
+        self._stopping = False
+        self._reload = False
+
+    def run(self) -> None:
+        """Keep the workers running until SIGTERM or SIGINT.
+
+        Raises:
+            WorkerError: the first ones cannot serve.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+        try:
+            self._workers = self._start_all(self._settings)
+            self._say_where()
+            while not self._stopping:
+                if self._reload:
+                    self._replace_all()
+                self._tend()
+                time.sleep(_TICK_SECONDS)
+        finally:
+            self._end()
+
+    def _say_where(self) -> None:
+        for listening in (*self._plain, *self._secure):
+            host, port = listening.getsockname()[:2]
+            self._log(f"listening on {host} port {port}")
+
+    def _start(self) -> Child:
+        plain = [listening.fileno() for listening in self._plain]
+        secure = [listening.fileno() for listening in self._secure]
+        words = [sys.executable, "-P", "-m", "inkgate.icap_server", "--config", str(self._config)]
+        handed = [("--plain", fd) for fd in plain] + [("--secure", fd) for fd in secure]
+        handed.append(("--vacancy", self._vacancy))
+        words += [word for option, fd in handed for word in (option, str(fd))]
+        return Child(words, [fd for _, fd in handed])
+
+    def _start_all(self, settings: IcapSettings) -> list[Child]:
+        """Start workers and wait until they serve (or SIGTERM comes).
+
+        Raises:
+            WorkerError: one cannot; then none is left.
+        """
+        new = [self._start() for _ in range(settings.workers)]
+        try:
+            self._await(new)
+        except WorkerError:
+            self._dismiss(new)
+            raise
+        return new
+
+    def _await(self, new: list[Child]) -> None:
+        end = time.monotonic() + _READY_SECONDS
+        while not self._stopping and not all(child.is_ready() for child in new):
+            if time.monotonic() > end:
+                raise WorkerError(f"the workers did not begin to serve within {_READY_SECONDS} s")
+            self._tend()
+            time.sleep(_READY_TICK_SECONDS)
+
+    def _tend(self) -> None:
+        self._workers = [self._alive(worker) for worker in self._workers]
+        self._leaving = [worker for worker in self._leaving if not worker.has_ended()]
+
+    def _alive(self, worker: Child) -> Child:
+        if not worker.is_due():
+            return worker
+        self._log(f"{worker.epitaph()}; starting another")
+        return self._start()
+
+    def _replace_all(self) -> None:
+        self._reload = False
+        try:
+            settings = load_sections(self._config, secure=bool(self._secure)).icap
+            new = self._start_all(settings)
+            self._check_rules(new)
+        except (SettingsError, WorkerError) as error:
+            self._log(f"{error}; the old settings stay in use")
+            return
+        self._settings = settings
+        old, self._workers = self._workers, new
+        self._dismiss(old)
+
+    def _check_rules(self, new: list[Child]) -> None:
+        """Keep workers that have rules rather than replace them by such that have none."""
+        lost = any(w.has_rules for w in self._workers) and not all(w.has_rules for w in new)
+        if lost and not self._stopping:
+            self._dismiss(new)
+            raise WorkerError(
+                "new workers cannot open the rules, for the reason above; mend that and send "
+                "SIGHUP again, or restart to serve without rules"
+            )
+
+    def _dismiss(self, workers: list[Child]) -> None:
+        for worker in workers:
+            worker.terminate()
+        self._leaving += workers
+
+    def _end(self) -> None:
+        everyone = [*self._workers, *self._leaving]
+        for worker in everyone:
+            worker.terminate()
+        end = time.monotonic() + self._settings.stop_seconds + _GRACE_SECONDS
+        for worker in everyone:
+            worker.wait(max(0.1, end - time.monotonic()))
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _hang_up(self, _signal: int, _frame: FrameType | None) -> None:
+        self._reload = True
+
+
+def supervise(config: Path, log: Log) -> None:
+    """Run the ICAP server in the foreground.
+
+    Raises:
+        SettingsError, ListenError, WorkerError: it cannot be started.
+    """
+    os.umask(0o027)
+    Supervisor(config, log).run()

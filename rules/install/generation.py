@@ -1,0 +1,174 @@
+"""A generation: an installed rule set, compiled once, read-only ever after.
+
+An LMDB file holds the rules (key: class number and tag; value: nonce and
+ciphertext); the gates are plain bitmaps. Both are mapped to memory, so many
+helpers share one copy and a set of any size opens in the same time.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from inkgate.rules.crypto.derive import gate_info, gate_number
+from inkgate.rules.crypto.gates import Gate
+from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.lmdb_file import is_whole
+from inkgate.rules.crypto.sealing import NONCE_BYTES, Rule
+from inkgate.rules.errors import PackError
+from inkgate.rules.pack.files import (
+    MANIFEST,
+    SIGNATURE,
+    gate_path,
+    read_gate,
+    read_rules,
+    read_small,
+    rule_path,
+)
+from inkgate.rules.pack.manifest import Manifest, parse_manifest
+
+RULES: Final = "rules.mdb"
+_BATCH: Final = 50_000
+
+
+def compile_generation(pack: Path, manifest: Manifest, folder: Path) -> None:
+    """Compile a verified pack into an empty folder and flush it to disk.
+
+    Raises:
+        PackError: `bad-rules`, if a row does not parse or a count is not right.
+    """
+    content = sum(file.size for file in manifest.classes.values())
+    # LMDB needs to know its size beforehand; base64 rows are larger than what they
+    # hold, and four pages a row bound what the tree adds for large values.
+    size = content * 2 + manifest.rule_count() * 256 + (1 << 20)
+    with lmdb.open(str(folder / RULES), map_size=size, subdir=False, lock=False, mode=0o640) as env:
+        for number, name in enumerate(sorted(manifest.classes)):
+            count = _load_class(env, number, read_rules(rule_path(pack, name)))
+            if count != manifest.classes[name].rules:
+                raise PackError("bad-rules", f"{name} has {count} rules", "get the pack again")
+        env.sync(True)
+    for level, entry in manifest.gates.items():
+        _write(folder / f"{level}.gate", read_gate(gate_path(pack, level), entry.bits))
+    for name in (MANIFEST, SIGNATURE):
+        _write(folder / name, read_small(pack / name))
+
+
+def _load_class(env: lmdb.Environment, number: int, rules: Iterator[Rule]) -> int:
+    prefix = number.to_bytes(2)
+    count = 0
+    txn = env.begin(write=True)
+    try:
+        for rule in rules:
+            txn.put(prefix + rule.tag, rule.nonce + rule.ciphertext, append=True)
+            count += 1
+            if count % _BATCH == 0:
+                txn.commit()
+                txn = env.begin(write=True)
+        txn.commit()
+    except BaseException:
+        txn.abort()
+        raise
+    return count
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Generation:
+    """An open generation.
+
+    Args:
+        folder: where `compile_generation` put it.
+        caps: the most that its KDF profiles may cost.
+
+    Raises:
+        PackError: it cannot be read, or its manifest is not sound.
+    """
+
+    def __init__(self, folder: Path, caps: Caps) -> None:
+        self.folder = folder
+        self.manifest = parse_manifest(read_small(folder / MANIFEST), caps)
+        self._maps: list[mmap.mmap] = []
+        self._prefixes = {n: i.to_bytes(2) for i, n in enumerate(sorted(self.manifest.classes))}
+        try:
+            self._env = lmdb.open(
+                str(folder / RULES),
+                subdir=False,
+                readonly=True,
+                # Nobody ever writes to a generation, so there is nothing to lock, and
+                # a reader needs no write permission.
+                lock=False,
+                create=False,
+                max_readers=1,
+            )
+        except (lmdb.Error, OSError) as error:
+            raise _unusable(error) from None
+        if not is_whole(self._env, folder / RULES):
+            self._env.close()
+            raise _unusable(OSError(errno.EIO, "the file is cut off"))
+        try:
+            self._gates = {level: self._open_gate(level) for level in self.manifest.gates}
+        except (OSError, ValueError) as error:
+            # LMDB allows a file to be open once in a process; a retry must find it closed.
+            self._env.close()
+            raise _unusable(error) from None
+
+    def close(self) -> None:
+        """Unmap everything. The generation must not be used afterwards."""
+        self._gates.clear()
+        self._env.close()
+        for mapped in self._maps:
+            mapped.close()
+
+    def has_class(self, name: str) -> bool:
+        """Whether the set has rules of this class."""
+        return name in self._prefixes
+
+    def find(self, indicator_class: str, tag: bytes) -> Rule | None:
+        """The rule with this class and tag. The class must be one of the manifest's."""
+        with self._env.begin() as txn:
+            value = txn.get(self._prefixes[indicator_class] + tag)
+        return None if value is None else Rule(tag, value[:NONCE_BYTES], value[NONCE_BYTES:])
+
+    def gate_passes(self, level: str, stretched: bytes) -> bool:
+        """Whether a value may be listed; True when the set has no such gate."""
+        entry = self._gates.get(level)
+        return entry is None or entry[0].passes(gate_number(stretched, entry[1]))
+
+    def _open_gate(self, level: str) -> tuple[Gate, bytes]:
+        with (self.folder / f"{level}.gate").open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._maps.append(mapped)
+        if len(mapped) * 8 != self.manifest.gates[level].bits:
+            raise ValueError(f"{level}.gate has the wrong size")
+        return Gate(mapped), gate_info(level)
+
+
+def is_sound(folder: Path, manifest: Manifest) -> bool:
+    """Whether a generation is all there, without looking at every rule."""
+    path = folder / RULES
+    try:
+        with lmdb.open(str(path), subdir=False, readonly=True, lock=False, create=False) as env:
+            rules = env.stat()["entries"] if is_whole(env, path) else -1
+        gates = {f"{level}.gate": gate.bits // 8 for level, gate in manifest.gates.items()}
+        return rules == manifest.rule_count() and all(
+            (folder / name).stat().st_size == size for name, size in gates.items()
+        )
+    except (lmdb.Error, OSError, PackError):
+        return False
+
+
+def _unusable(error: Exception) -> PackError:
+    return PackError(
+        "bad-rules", f"the generation cannot be opened ({error})", "refresh the rule set"
+    )

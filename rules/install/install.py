@@ -1,0 +1,199 @@
+"""Installing a pack: verify all of it, compile it beside the old set, swap one pointer.
+
+At every moment, also after a power cut, `current` names one whole generation.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from inkgate.config.whole_file import swap_link, sync_folder
+from inkgate.rules.crypto.derive import derive_set_key, token_check
+from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.errors import PackError
+from inkgate.rules.install.foreign_hint import looks_foreign
+from inkgate.rules.install.generation import Generation, compile_generation, is_sound
+from inkgate.rules.pack.files import (
+    MANIFEST,
+    SIGNATURE,
+    check_file,
+    gate_path,
+    read_small,
+    rule_path,
+)
+from inkgate.rules.pack.manifest import (
+    Manifest,
+    check_expiry,
+    check_serial,
+    parse_manifest,
+    verify_signature,
+)
+
+CURRENT: Final = "current"
+_KEPT: Final = 2
+
+
+def verify_pack(
+    pack: Path,
+    *,
+    key: Ed25519PublicKey,
+    caps: Caps,
+    token: bytes,
+    now: datetime,
+    installed: int | None,
+) -> Manifest:
+    """Check a pack in the order of docs/format.md, section 6; changes nothing.
+
+    Raises:
+        PackError: the first check that fails.
+    """
+    data = read_small(pack / MANIFEST)
+    verify_signature(data, read_small(pack / SIGNATURE), key)
+    manifest = parse_manifest(data, caps)
+    check_expiry(manifest, now)
+    check_serial(manifest, installed)
+    check_token(manifest, token)
+    check_files(pack, manifest)
+    return manifest
+
+
+def check_files(pack: Path, manifest: Manifest) -> None:
+    """Check that a pack's files are those that its manifest names.
+
+    Raises:
+        PackError: `bad-digest`.
+    """
+    for name, file in manifest.classes.items():
+        check_file(rule_path(pack, name), file)
+    for level, gate in manifest.gates.items():
+        check_file(gate_path(pack, level), gate)
+
+
+def check_token(manifest: Manifest, token: bytes) -> bytes:
+    """Check that a set was sealed for this token, and return its set_key.
+
+    Raises:
+        PackError: `wrong-token`.
+    """
+    set_key = derive_set_key(token, manifest.set_salt_bytes())
+    if not hmac.compare_digest(token_check(set_key), base64.b64decode(manifest.token_check)):
+        raise PackError(
+            "wrong-token",
+            "these rules were sealed for another token",
+            "check token_file, or ask the publisher for rules sealed for yours",
+        )
+    return set_key
+
+
+def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
+    """Compile a verified pack into a generation and make it the current one.
+
+    Returns:
+        The generation's folder.
+
+    Raises:
+        PackError: `bad-rules`, or another tool's rules lie there; the old generation
+            stays current.
+        OSError: the disk is full or not writable; likewise.
+    """
+    if current_folder(root) is None:
+        _refuse_foreign(root)
+    generations = root / "generations"
+    generations.mkdir(parents=True, exist_ok=True)
+    data = read_small(pack / MANIFEST)
+    final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"
+    current = current_folder(root)
+    if current is not None and current.name.startswith(final.name):
+        if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
+            return current
+        # Never mended in place: helpers may have it open.
+        final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
+    work = Path(tempfile.mkdtemp(prefix=".new-", dir=generations))
+    try:
+        compile_generation(pack, manifest, work)
+        work.chmod(0o2750)
+        if final.exists():
+            # Left by a run that was killed before the swap: nobody uses it.
+            shutil.rmtree(final)
+        work.rename(final)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    sync_folder(generations)
+    swap_link(root / CURRENT, final)
+    _prune(generations, final)
+    return final
+
+
+def current_folder(root: Path) -> Path | None:
+    """The current generation's folder, or None if nothing is installed."""
+    try:
+        return root / (root / CURRENT).readlink()
+    except OSError:
+        return None
+
+
+def open_current(root: Path, caps: Caps) -> Generation:
+    """Open the current generation.
+
+    Raises:
+        PackError: there is none, or it cannot be read.
+    """
+    folder = current_folder(root)
+    if folder is None:
+        _refuse_foreign(root)
+        raise PackError(
+            "bad-rules", f"no rule set is installed in {root}", "run inkgate-rules refresh"
+        )
+    return Generation(folder, caps)
+
+
+def _refuse_foreign(root: Path) -> None:
+    tool = looks_foreign(root)
+    if tool is not None:
+        raise PackError(
+            "bad-rules",
+            f"{root} holds rules of {tool}, which cost one derivation per rule for every value: "
+            "too slow for requests that wait",
+            f"match them in batch with inkgate-rules match --foreign {root}, and let "
+            "[rules] installed name inkgate's own folder",
+        )
+
+
+def installed_serial(root: Path, caps: Caps) -> int | None:
+    """Serial of the current generation; None if there is none that can be read."""
+    folder = current_folder(root)
+    if folder is None:
+        return None
+    try:
+        return parse_manifest(read_small(folder / MANIFEST), caps).serial
+    except PackError:
+        return None
+
+
+def _read_or_nothing(path: Path) -> bytes:
+    try:
+        return read_small(path)
+    except PackError:
+        return b""
+
+
+def _prune(generations: Path, current: Path) -> None:
+    """Remove old generations; open ones live on until their helpers let go of them."""
+    old = sorted(p for p in generations.iterdir() if p != current)
+    keep = [p for p in old if not p.name.startswith(".")][-(_KEPT - 1) :]
+    for path in old:
+        if path not in keep:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)

@@ -1,1 +1,0 @@
-"""What a running proxy does with an installed rule set: keep it fresh, look requests up."""

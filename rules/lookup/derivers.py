@@ -1,0 +1,137 @@
+"""Threads that do nothing but derive, beside the one that serves.
+
+The KDFs let go of the interpreter's lock, so a derivation costs the serving thread
+a few microseconds: those of handing over a value and taking the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from inkgate.rules.lookup.steps import Value
+from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
+
+# Serving goes before deriving: a thread that serves and wakes up takes the processor
+# from one that derives at once (docs/decisions/0041).
+NICE: Final = 19
+
+
+Job = tuple[CachedStretch, Value]
+
+
+class Result(NamedTuple):
+    """A derivation that has ended; `stretched` is None if it failed."""
+
+    keys: CachedStretch
+    value: Value
+    stretched: bytes | None
+
+
+class Derivers:
+    """Derives values on threads of its own, which give way to everything else.
+
+    One more thread does not, for what has waited long because all processors are busy.
+
+    Args:
+        threads: how many give way.
+        wake: called on such a thread whenever there are results.
+        log: takes one line without secrets.
+    """
+
+    def __init__(self, threads: int, wake: Callable[[], None], log: Callable[[str], None]) -> None:
+        self._wake = wake
+        self._log = log
+        self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._hurries: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._results: deque[Result] = deque()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"derive-{n}", daemon=True)
+            for n in range(threads)
+        ]
+        self._helping = threading.Thread(target=self._help, name="derive-late", daemon=True)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in (*self._threads, self._helping):
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what was submitted, save it, and end the threads."""
+        self._hurries.put(False)
+        self._helping.join()
+        for _ in self._threads:
+            self._todo.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def submit(self, keys: CachedStretch, value: Value) -> None:
+        """Have a value derived."""
+        self._todo.put((keys, value))
+
+    def hurry(self) -> None:
+        """Have the thread that does not give way help with what waits now."""
+        if self._hurries.empty():
+            self._hurries.put(True)
+
+    def result(self) -> Result | None:
+        """One result, if there is any."""
+        return self._results.popleft() if self._results else None
+
+    def has_results(self) -> bool:
+        """Whether there is one."""
+        return bool(self._results)
+
+    def _work(self) -> None:
+        step_back()
+        unsaved = Unsaved()
+        # No job is kept in a variable here: it would keep its epoch's keys in memory.
+        while self._do(self._next(unsaved), unsaved):
+            pass
+        unsaved.write()
+
+    def _help(self) -> None:
+        unsaved = Unsaved()
+        while self._hurries.get():
+            with contextlib.suppress(queue.Empty):
+                while self._do(self._todo.get_nowait(), unsaved):
+                    pass
+            unsaved.write()
+
+    def _next(self, unsaved: Unsaved) -> Job | None:
+        try:
+            return self._todo.get_nowait()
+        except queue.Empty:
+            unsaved.write()
+            return self._todo.get()
+
+    def _do(self, job: Job | None, unsaved: Unsaved) -> bool:
+        if job is None:
+            return False
+        keys, value = job
+        stretched = self._derive(keys, value)
+        if stretched is not None:
+            keys.remember(*value, stretched)
+            unsaved.add(keys, (*value, stretched))
+        self._results.append(Result(keys, value, stretched))
+        self._wake()
+        return True
+
+    def _derive(self, keys: CachedStretch, value: Value) -> bytes | None:
+        try:
+            return keys.derive(*value)
+        except Exception as error:  # noqa: BLE001
+            # The text may hold the value that caused it, so only the type is said.
+            self._log(f"a derivation failed: {type(error).__name__}")
+            return None
+
+
+def step_back() -> None:
+    """Give this thread less of the processor than others (setpriority(2): per thread on Linux)."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

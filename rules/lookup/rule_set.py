@@ -1,0 +1,128 @@
+"""The rule set in use: opened at start, exchanged when a new generation is published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+
+from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.crypto.keys import KeyFileError, read_token
+from inkgate.rules.errors import PackError
+from inkgate.rules.install.install import current_folder, open_current
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.steps import Stretch
+from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.settings import RulesSettings
+
+CHECK_SECONDS: Final = 0.5
+
+Log = Callable[[str], None]
+
+
+class InUse(NamedTuple):
+    """An open generation: what looks values up, and the keys of its epoch."""
+
+    matcher: Matcher
+    keys: CachedStretch
+    key_folder: Path
+
+    @property
+    def set_id(self) -> str:
+        """The epoch."""
+        return self.matcher.generation.manifest.set_id
+
+
+class RuleSet:
+    """Keeps the current generation open.
+
+    Args:
+        config: the settings file.
+        cached_keys: stretched values kept in memory.
+        key_cache_mib: largest size of the shared key cache on disk.
+        log: takes one line; the same line is not repeated in a row.
+
+    Nothing here raises: a set that cannot be opened leaves the one in use as it is
+    (None at first), and is tried again at the next check. Either call `fresh` now and
+    then, or `look` and, when all is prepared, `take`; from one thread.
+    """
+
+    def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
+        self._config = config
+        self._cached_keys = cached_keys
+        self._key_cache_mib = key_cache_mib
+        self._log = log
+        self._said = ""
+        self._next_check = 0.0
+        self.in_use: InUse | None = None
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """Looks values up in the generation in use."""
+        return self.in_use.matcher if self.in_use else None
+
+    def fresh(self) -> bool:
+        """Look for a new generation if it is time to, and take it. True if there was one."""
+        now = time.monotonic()
+        if now < self._next_check:
+            return False
+        self._next_check = now + CHECK_SECONDS
+        new = self.look()
+        if new is not None:
+            self.take(new)
+        return new is not None
+
+    def look(self) -> InUse | None:
+        """Open the current generation, if it is another one than that in use."""
+        try:
+            return self._open()
+        except (SettingsError, KeyFileError, PackError, OSError, lmdb.Error) as error:
+            self._say(str(error))
+            return None
+
+    def take(self, new: InUse) -> None:
+        """Use a generation from now on."""
+        # The old generation is closed when the last lookup in it lets go of it.
+        self.in_use = new
+        self._said = ""
+
+    def _open(self) -> InUse | None:
+        settings = load_section(self._config, "rules", RulesSettings)
+        root = resolve(self._config, settings.installed)
+        folder = current_folder(root)
+        if self.in_use and folder == self.in_use.matcher.generation.folder:
+            return None
+        token = read_token(resolve(self._config, settings.token_file))
+        generation = open_current(root, settings.caps)
+        key_folder = resolve(self._config, settings.key_cache)
+        keys: list[CachedStretch] = []
+
+        def cached(derive: Stretch) -> Stretch:
+            keys.append(self._keys(derive, generation.manifest.set_id, key_folder))
+            return keys[0]
+
+        try:
+            return InUse(Matcher(generation, token, cached), keys[0], key_folder)
+        except PackError:
+            generation.close()
+            raise
+
+    def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
+        # All generations of an epoch have the same keys, so a refresh forgets none.
+        if self.in_use and self.in_use.set_id == set_id:
+            return self.in_use.keys
+        try:
+            disk = KeyCache(folder, set_id, self._key_cache_mib << 20)
+        except (OSError, lmdb.Error) as error:
+            self._log(f"no key cache, every new name costs a derivation: {error}")
+            disk = None
+        return CachedStretch(derive, disk, self._cached_keys)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._log(text)

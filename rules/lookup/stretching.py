@@ -1,0 +1,112 @@
+"""Stretched values from the nearest place: memory, the shared key cache, the KDF."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import Final
+
+import lmdb
+
+from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.lookup.recent import Recent
+from inkgate.rules.lookup.steps import Stretch, Value
+
+_IN_ONE_WRITE: Final = 16
+
+Derived = tuple[str, bytes, bytes]
+"""Kind, canonical value, stretched bytes."""
+
+
+class CachedStretch:
+    """A derivation with this process's memory and the key cache on disk before it.
+
+    One object serves an epoch, over all of its generations and all threads. A value
+    that several threads want at once is derived once. A key cache that fails is left
+    out: it saves work, it decides nothing.
+
+    Args:
+        derive: the KDF.
+        keys: the key cache, if there is one.
+        limit: stretched values kept in memory.
+    """
+
+    def __init__(self, derive: Stretch, keys: KeyCache | None, limit: int) -> None:
+        self.derive = derive
+        self._keys = keys
+        self._recent: Recent[Value, bytes] = Recent(limit)
+        self._under_way: dict[Value, Future[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, kind: str, data: bytes) -> bytes:
+        """The 32 stretched bytes of a canonical value; derived here if they must be."""
+        stretched = self.known(kind, data)
+        return self._new((kind, data)) if stretched is None else stretched
+
+    def known(self, kind: str, data: bytes) -> bytes | None:
+        """The stretched bytes if no derivation is needed for them."""
+        value = (kind, data)
+        stretched = self._recent.get(value)
+        if stretched is None and (stretched := self._from_disk(kind, data)) is not None:
+            self._recent.put(value, stretched)
+        return stretched
+
+    def remember(self, kind: str, data: bytes, stretched: bytes) -> None:
+        """Keep a value in this process's memory."""
+        self._recent.put((kind, data), stretched)
+
+    def save(self, derived: list[Derived]) -> None:
+        """Keep values in the key cache, in one transaction."""
+        if self._keys is not None and derived:
+            try:
+                self._keys.put_many(derived)
+            except lmdb.Error:
+                self._keys = None
+
+    def _from_disk(self, kind: str, data: bytes) -> bytes | None:
+        if self._keys is None:
+            return None
+        try:
+            return self._keys.get(kind, data)
+        except lmdb.Error:
+            self._keys = None
+            return None
+
+    def _new(self, value: Value) -> bytes:
+        with self._lock:
+            other = self._under_way.get(value)
+            if other is None:
+                mine = self._under_way[value] = Future()
+        if other is not None:
+            return other.result()
+        try:
+            stretched = self.derive(*value)
+            self.remember(*value, stretched)
+            mine.set_result(stretched)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            del self._under_way[value]
+        self.save([(*value, stretched)])
+        return stretched
+
+
+class Unsaved:
+    """Derived values on their way to the key cache, several to a transaction."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[CachedStretch, list[Derived]] = {}
+
+    def add(self, keys: CachedStretch, derived: Derived) -> None:
+        """Put one down; every now and then all are written."""
+        waiting = self._waiting.setdefault(keys, [])
+        waiting.append(derived)
+        if len(waiting) >= _IN_ONE_WRITE:
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits."""
+        for keys, derived in self._waiting.items():
+            keys.save(derived)
+        self._waiting.clear()

@@ -1,0 +1,95 @@
+"""Before a new generation is used: look up in it what is asked for most.
+
+In a new epoch every name costs a derivation again. Those of the hottest names are
+made while the old generation still answers, by one process for all that share the
+key cache, and in bounded time. In the same epoch no derivation is needed, and
+what is left is to find the hottest names clean again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from inkgate.rules.errors import PackError
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.rule_set import InUse
+from inkgate.rules.lookup.steps import Stretch, finish
+from inkgate.rules.lookup.verdicts import Findings, examination
+
+LOCK: Final = "warming.lock"
+_RETRY_SECONDS: Final = 0.05
+
+T = TypeVar("T")
+
+
+class NotKnownError(Exception):
+    """A value that would have to be derived."""
+
+
+def warm_up(
+    new: InUse, requests: Iterable[tuple[T, Observed]], until: float, *, derive: bool
+) -> Iterator[tuple[T, Findings]]:
+    """Look requests up in a generation, hottest first, until a time (time.monotonic).
+
+    Args:
+        derive: whether derivations may be made for it.
+
+    Yields:
+        what was found, for those requests that could be looked up.
+    """
+    stretch = new.keys if derive else known_only(new)
+    for name, request in requests:
+        if time.monotonic() >= until:
+            return
+        # A damaged rule is for the request that meets it to say.
+        with contextlib.suppress(NotKnownError, PackError):
+            yield name, finish(examination(request, new.matcher), stretch)
+        # Let the serving thread have the interpreter's lock.
+        time.sleep(0)
+
+
+def known_only(in_use: InUse) -> Stretch:
+    """A derivation that refuses to derive."""
+
+    def stretch(kind: str, data: bytes) -> bytes:
+        stretched = in_use.keys.known(kind, data)
+        if stretched is None:
+            raise NotKnownError
+        return stretched
+
+    return stretch
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path, until: float, pause: Callable[[float], bool]) -> Iterator[bool]:
+    """Wait for the other processes that warm up; False if it was in vain.
+
+    Args:
+        folder: that of the key cache.
+        until: how long to wait (time.monotonic).
+        pause: waits so many seconds; True if there is nothing more to wait for.
+    """
+    try:
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield True
+        return
+    try:
+        yield _locked(fd, until, pause)
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int, until: float, pause: Callable[[float], bool]) -> bool:
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= until or pause(_RETRY_SECONDS):
+            return False

@@ -1,0 +1,118 @@
+"""Blocks of whole lines, cut from files and streams: what one process works on at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from inkgate.rules.match.logs.entry import MAX_LINE
+from inkgate.rules.match.logs.registry import AUTO, ZEEK, guess
+from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.zeek_log import last_header
+
+BLOCK: Final = 1 << 18
+
+
+def nothing() -> None:
+    """Nobody waits to hear of it."""
+
+
+class Chunk(NamedTuple):
+    """Some whole lines.
+
+    Attributes:
+        source: the file's name, or the queue's.
+        first: number of the first line in it, from 1.
+        text: the lines, without the last newline.
+        size: bytes of the input that are done with it, as progress counts them.
+        format: a log format, by name or in Squid's codes.
+        header: the `#fields` line that counts at the beginning.
+        done: called when all that is in it has been told.
+    """
+
+    source: str
+    first: int
+    text: bytes
+    size: int
+    format: str
+    header: str = ""
+    done: Callable[[], None] = nothing
+
+
+class Chunker:
+    """Cuts one input's blocks into chunks.
+
+    Args:
+        source: its name.
+        format: its format; `auto` to see by its first lines.
+    """
+
+    def __init__(self, source: str, format: str) -> None:  # noqa: A002
+        self.source = source
+        self.format = format
+        self._header = b""
+        self._rest = b""
+        self._line = 1
+
+    def feed(self, data: bytes, size: int = -1) -> Iterator[Chunk]:
+        """The chunk of the lines that this block completes.
+
+        Args:
+            size: what progress counts for it, if not its length.
+
+        Raises:
+            FormatError: its format cannot be told.
+        """
+        head, newline, tail = data.rpartition(b"\n")
+        if not newline:
+            # Of a line beyond the limit only its beginning is kept.
+            self._rest = (self._rest + data)[: MAX_LINE + 1]
+            return
+        text, self._rest = self._rest + head, tail[: MAX_LINE + 1]
+        yield self.chunk(text, len(data) if size < 0 else size)
+
+    def finish(self) -> Iterator[Chunk]:
+        """What is left: a last line without a newline."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield self.chunk(rest, 0)
+
+    def chunk(self, text: bytes, size: int, done: Callable[[], None] = nothing) -> Chunk:
+        """A chunk of whole lines."""
+        name = self._named(text)
+        header = self._header
+        if name == ZEEK:
+            self._header = last_header(text, header)
+        made = Chunk(
+            self.source, self._line, text, size, name, header.decode("utf-8", "replace"), done
+        )
+        self._line += text.count(b"\n") + 1
+        return made
+
+    def _named(self, text: bytes) -> str:
+        if self.format != AUTO:
+            return self.format
+        found = guess(_lines(text))
+        if found is not None:
+            self.format = found
+            return found
+        if not text.strip():
+            return "squid"
+        raise FormatError("is in no format known here")
+
+
+def whole(blocks: Iterable[bytes], source: str, format: str) -> Iterator[Chunk]:  # noqa: A002
+    """All chunks of a stream of blocks."""
+    chunker = Chunker(source, format)
+    for block in blocks:
+        yield from chunker.feed(block)
+    yield from chunker.finish()
+
+
+def _lines(text: bytes) -> Iterator[str]:
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start : min(end, start + MAX_LINE)].decode("utf-8", "surrogateescape")
+        start = end + 1

@@ -1,0 +1,147 @@
+"""Log files and standard input, plain or compressed (gzip, zstd, xz, bzip2)."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import select
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import zstandard
+
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
+from inkgate.rules.match.logs.squid_format import FormatError
+
+STANDARD_INPUT: Final = "-"
+# How long lines that were matched may wait to be shown while no new ones come.
+IDLE_SECONDS: Final = 0.2
+_MAGIC_BYTES: Final = 6
+_REMEDY: Final = (
+    "give --format: json, zeek, squid, common, combined, or the logformat from squid.conf"
+)
+
+Chunks = Iterator[Chunk | None]
+"""None now and then while there is nothing to read."""
+
+
+def _zstd(raw: BinaryIO) -> BinaryIO:
+    return cast(
+        "BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+    )
+
+
+_OPENERS: Final[dict[bytes, Callable[[BinaryIO], BinaryIO]]] = {
+    b"\x1f\x8b": lambda raw: cast("BinaryIO", gzip.GzipFile(fileobj=raw)),
+    b"\x28\xb5\x2f\xfd": _zstd,
+    b"\xfd7zXZ\x00": lambda raw: cast("BinaryIO", lzma.LZMAFile(raw)),  # noqa: SIM115 (closed with raw)
+    b"BZh": lambda raw: cast("BinaryIO", bz2.BZ2File(raw)),
+}
+
+
+def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
+    """A file's lines, from its beginning to its end.
+
+    Raises:
+        MatchError: it cannot be read (any further), or its format cannot be told. What
+            was read before counts.
+    """
+    name = "standard input" if path == STANDARD_INPUT else path
+    chunker = Chunker(name, format)
+    try:
+        with io.BytesIO() if path == STANDARD_INPUT else Path(path).open("rb") as file:
+            blocks = _standard_input() if path == STANDARD_INPUT else _blocks(file)
+            for block in blocks:
+                if block is None:
+                    yield None
+                else:
+                    yield from chunker.feed(*block)
+            yield from chunker.finish()
+    except FormatError as error:
+        raise unreadable(name, error) from None
+    except FileNotFoundError:
+        raise MatchError(
+            f"{name}: there is no such file; name a log, or a value as TYPE=VALUE"
+        ) from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise MatchError(
+            f"{name}: {_problem(error)}; what comes before was matched, check the rest"
+        ) from None
+
+
+def total_size(paths: tuple[str, ...]) -> int | None:
+    """Bytes of all files together, as they lie on disk; None if that is not known."""
+    try:
+        return sum(Path(path).stat().st_size for path in paths if path != STANDARD_INPUT) or None
+    except OSError:
+        return None
+
+
+def unreadable(name: str, error: FormatError) -> MatchError:
+    """An input whose format cannot be told."""
+    return MatchError(f"{name}: {error}; {_REMEDY}")
+
+
+def opener_of(beginning: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
+    """What decompresses a file with this beginning; None if it is plain."""
+    return next((o for magic, o in _OPENERS.items() if beginning.startswith(magic)), None)
+
+
+def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Blocks, and how far each brings the reading of the file itself."""
+    opener = opener_of(file.read(_MAGIC_BYTES))
+    file.seek(0)
+    plain = opener(file) if opener else file
+    told = 0
+    while block := plain.read(BLOCK):
+        place = file.tell()
+        yield block, place - told
+        told = place
+
+
+def _standard_input() -> Iterator[tuple[bytes, int] | None]:
+    fd = sys.stdin.fileno()
+    beginning = os.read(fd, BLOCK)
+    opener = opener_of(beginning)
+    if opener is not None:
+        with opener(cast("BinaryIO", _Rest(beginning, fd))) as plain:
+            while block := plain.read(BLOCK):
+                yield block, len(block)
+        return
+    block = beginning
+    while block:
+        yield block, len(block)
+        while not select.select([fd], [], [], IDLE_SECONDS)[0]:
+            yield None
+        block = os.read(fd, BLOCK)
+
+
+class _Rest(io.RawIOBase):
+    """A stream whose beginning was read already."""
+
+    def __init__(self, beginning: bytes, fd: int) -> None:
+        self._beginning = beginning
+        self._fd = fd
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        size = BLOCK if size < 0 else size
+        if self._beginning:
+            part, self._beginning = self._beginning[:size], self._beginning[size:]
+            return part
+        return os.read(self._fd, size)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"cannot be decompressed ({error})"

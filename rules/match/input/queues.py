@@ -1,0 +1,118 @@
+"""Lines from a Redis, as chunks; a Redis that is away is waited for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import redis
+
+from inkgate.rules.match.errors import MatchError
+from inkgate.rules.match.input.chunks import Chunker
+from inkgate.rules.match.input.files import Chunks, unreadable
+from inkgate.rules.match.input.redis_list import RedisList
+from inkgate.rules.match.input.redis_stream import RedisStream
+from inkgate.rules.match.logs.squid_format import FormatError
+
+PASSWORD_VARIABLE: Final = "INKGATE_REDIS_PASSWORD"  # noqa: S105 (a name)
+_RETRY_SECONDS: Final = 1.0
+_TIMEOUT: Final = 10.0
+
+
+class Queue(Protocol):
+    """Where lines come from, a batch at a time."""
+
+    def take(self) -> tuple[list[bytes], Callable[[], None]]:
+        """Some lines, and what to call when they are done; none after a short wait."""
+
+    def others_hold_some(self) -> bool:
+        """Whether other consumers have lines that are not done: they may die."""
+
+    def close(self) -> None:
+        """Leave."""
+
+
+def open_queue(
+    url: str, key: str, *, stream: bool, orphaned_after: float, log: Callable[[str], None]
+) -> Queue:
+    """A consumer of a Redis list or stream.
+
+    Raises:
+        MatchError: Redis is not there, or the URL holds a password.
+    """
+    client = connect(url)
+    try:
+        kind = RedisStream if stream else RedisList
+        return kind(client, key, log, orphaned_after)
+    except redis.RedisError as error:
+        raise MatchError(f"{url}: {_short(error)}; check --redis, and that it runs") from None
+
+
+def connect(url: str) -> redis.Redis:
+    """A connection to a Redis; made at its first use.
+
+    Raises:
+        MatchError: the URL cannot be used.
+    """
+    try:
+        held = urlsplit(url).password
+    except ValueError:
+        held = None
+    if held:
+        raise MatchError(
+            "--redis: a URL with a password shows in the process list; put the password into "
+            f"the environment variable {PASSWORD_VARIABLE}"
+        )
+    password = os.environ.get(PASSWORD_VARIABLE)
+    more = {"password": password} if password else {}
+    try:
+        return redis.Redis.from_url(url, socket_timeout=_TIMEOUT, **more)
+    except ValueError as error:
+        raise MatchError(f"--redis: {error}; for instance redis://127.0.0.1:6379/0") from None
+
+
+def queued_chunks(
+    queue: Queue,
+    source: str,
+    format: str,  # noqa: A002
+    *,
+    stop: Callable[[], bool],
+    until_empty: bool,
+    log: Callable[[str], None],
+) -> Chunks:
+    """Lines as they come, until `stop` says so, or until there are none.
+
+    Raises:
+        MatchError: the lines' format cannot be told.
+    """
+    chunker = Chunker(source, format)
+    away = False
+    while not stop():
+        try:
+            lines, done = queue.take()
+        except redis.RedisError as error:
+            if not away:
+                log(f"{source}: {_short(error)}; waiting for it")
+            away = True
+            yield None
+            time.sleep(_RETRY_SECONDS)
+            continue
+        away = False
+        if not lines:
+            if until_empty and not queue.others_hold_some():
+                return
+            yield None
+            continue
+        # A line of a queue may hold newlines; it is one line all the same.
+        text = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines)
+        try:
+            yield chunker.chunk(text, len(lines), done)
+        except FormatError as error:
+            raise unreadable(source, error) from None
+
+
+def _short(error: redis.RedisError) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,121 @@
+"""A Redis stream and a consumer group: entries are acknowledged when their matches are told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from inkgate.rules.match.input.chunks import nothing
+
+BATCH: Final = 1000
+GROUP: Final = "inkgate"
+_BLOCK_MS: Final = 500
+_CLAIM_SECONDS: Final = 5.0
+# Fields that hold a whole line of another log.
+_LINES: Final = (b"message", b"line", b"event")
+
+_Entry = tuple[bytes, dict[bytes, bytes] | None]
+
+
+class RedisStream:
+    """One consumer of a group, which is made if need be and begins with the oldest entry.
+
+    Args:
+        client: a connection whose answers are bytes.
+        key: the stream's.
+        log: takes one line.
+        orphaned_after: seconds for which another consumer may have an entry undone.
+        group: the consumer group.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        key: str,
+        log: Callable[[str], None],
+        orphaned_after: float,
+        group: str = GROUP,
+    ) -> None:
+        self._redis: Any = client
+        self._key = key
+        self._log = log
+        self._group = group
+        self._claim_ms = int(orphaned_after * 1000)
+        self._next_claim = 0.0
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            self._redis.xgroup_create(key, group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def take(self) -> tuple[list[bytes], Callable[[], None]]:
+        """Some lines, and what to call when they are done; none after a short wait."""
+        entries = self._claimed() or self._new()
+        if not entries:
+            return [], nothing
+        ids = [name for name, _ in entries]
+        # An entry that was deleted while it was pending has no fields.
+        lines = [line_of(fields) for _, fields in entries if fields]
+        if not lines:
+            self._acknowledge(ids)
+            return [], nothing
+        return lines, lambda: self._acknowledge(ids)
+
+    def others_hold_some(self) -> bool:
+        """Whether other consumers have entries that are not done: they may die."""
+        return bool(self._redis.xpending(self._key, self._group)["pending"])
+
+    def close(self) -> None:
+        """Leave the group, unless something is still pending for others to claim."""
+        with contextlib.suppress(redis.RedisError):
+            consumers = self._redis.xinfo_consumers(self._key, self._group)
+            mine = [c for c in consumers if c["name"] == self.name.encode()]
+            if mine and mine[0]["pending"] == 0:
+                self._redis.xgroup_delconsumer(self._key, self._group, self.name)
+
+    def _new(self) -> list[_Entry]:
+        answer = self._redis.xreadgroup(
+            self._group, self.name, {self._key: ">"}, count=BATCH, block=_BLOCK_MS
+        )
+        return answer[0][1] if answer else []
+
+    def _claimed(self) -> list[_Entry]:
+        now = time.monotonic()
+        if now < self._next_claim:
+            return []
+        answer = self._redis.xautoclaim(
+            self._key, self._group, self.name, self._claim_ms, "0-0", count=BATCH
+        )
+        entries: list[_Entry] = answer[1]
+        if entries:
+            # There may be more: asked again at once.
+            self._log(f"{len(entries):,} entries of a consumer that ended are taken over")
+        else:
+            self._next_claim = now + min(_CLAIM_SECONDS, self._claim_ms / 1000)
+        return entries
+
+    def _acknowledge(self, ids: list[bytes]) -> None:
+        # What cannot be acknowledged now stays pending and is claimed again.
+        with contextlib.suppress(redis.RedisError):
+            self._redis.xack(self._key, self._group, *ids)
+
+
+def line_of(fields: dict[bytes, bytes]) -> bytes:
+    """An entry as a line: the line that it holds, or its fields as JSON."""
+    for name in _LINES:
+        if name in fields and len(fields) <= len(_LINES):
+            return fields[name]
+    text = {_text(name): _text(value) for name, value in fields.items()}
+    return msgspec.json.encode(text)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

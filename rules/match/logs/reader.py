@@ -1,0 +1,22 @@
+"""What reads a log: lines in, entries out, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.entry import Entry
+
+Unknown = Iterator[tuple[int, Entry | None]]
+"""Line numbers from 0, and entries; None for a line that cannot be read."""
+
+
+class Reader(Protocol):
+    """A log format."""
+
+    def entry(self, line: str) -> Entry | None:
+        """What one line shows; None if it is not of this format. Never raises."""
+
+    def unknown(self, text: str, known: Known) -> Unknown:
+        """Entries of all lines but those that are known to be clean. Never raises."""

@@ -1,0 +1,122 @@
+"""Squid's access.log, in any logformat (squid.conf manual, logformat)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inkgate.rules.match.logs.clean_parts import HOST_FROM, Known
+from inkgate.rules.match.logs.entry import MAX_LINE, Entry
+from inkgate.rules.match.logs.reader import Unknown
+from inkgate.rules.match.logs.squid_format import KNOWN, Cells, cells_of, compile_format
+
+_ABSENT: Final = "-"
+# `error:invalid-request` and its like stand where a request's URI could not be read.
+_ERROR: Final = "error:"
+
+
+class SquidLog:
+    """Reads lines of one logformat.
+
+    Args:
+        text: the format in Squid's codes, or `squid`, `common`, `combined`.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        fields = compile_format(text)
+        self._pattern = fields.pattern
+        self._places = {name: place for place, name in enumerate(fields.names)}
+        self._bad = len(fields.names)
+        self._cells = cells_of(KNOWN.get(text, text))
+
+    def entry(self, line: str) -> Entry | None:
+        """What one line shows."""
+        found = self._pattern.match(line[:MAX_LINE])
+        return None if found is None else self._entry(found.groups(""))
+
+    def unknown(self, text: str, known: Known) -> Unknown:
+        """Entries of all lines but those that are known to be clean."""
+        if self._cells is not None:
+            return self._split(text, known, self._cells)
+        return self._search(text, known)
+
+    def _split(self, text: str, known: Known, cells: Cells) -> Unknown:
+        count, at_uri, at_server, at_client = cells
+        hosts, servers, clients = known.hosts.young, known.servers.young, known.clients.young
+        pairs = known.pairs
+        for number, line in enumerate(text.split("\n")):
+            parts = line.split()
+            # The one test that most lines of a log need.
+            if len(parts) == count:
+                uri = parts[at_uri]
+                end = uri.find("/", HOST_FROM)
+                key = uri if end < 0 else uri[:end]
+                server = parts[at_server].rpartition("/")[2]
+                if (
+                    key in hosts
+                    and (f"{server} {key}" if pairs else server) in servers
+                    and parts[at_client] in clients
+                ):
+                    continue
+            found = self._pattern.match(line)
+            if found is not None:
+                yield from self._read(number, found.groups(""))
+
+    def _search(self, text: str, known: Known) -> Unknown:
+        key, server, agent, client = (
+            self._places.get(name, self._bad) for name in ("key", "server", "agent", "client")
+        )
+        hosts, servers = known.hosts.young, known.servers.young
+        agents, clients, pairs = known.agents.young, known.clients.young, known.pairs
+        if "key" not in self._places or {"sni", "host"} & set(self._places):
+            hosts = {}
+        for number, groups in enumerate(self._pattern.findall(text)):
+            if (
+                groups[key] in hosts
+                and (f"{groups[server]} {groups[key]}" if pairs else groups[server]) in servers
+                and groups[agent] in agents
+                and groups[client] in clients
+            ):
+                continue
+            yield from self._read(number, groups)
+
+    def _read(self, number: int, groups: tuple[str, ...]) -> Unknown:
+        entry = self._entry(groups)
+        # An empty line is not one that cannot be read.
+        if entry is not None or groups[self._bad]:
+            yield number, entry
+
+    def _entry(self, groups: tuple[str, ...]) -> Entry | None:
+        if groups[self._bad] or not any(groups):
+            return None
+        get = {name: groups[place] for name, place in self._places.items()}
+        shown = {name: "" if text == _ABSENT else text for name, text in get.items()}
+        time = shown.get("time") or shown.get("local", "")
+        if fraction := shown.get("fraction"):
+            time = f"{time}.{fraction}"
+        sni = shown.get("sni", "")
+        return Entry(
+            time=time,
+            client=shown.get("client", ""),
+            method=shown.get("method", ""),
+            uri=_uri(shown),
+            server=shown.get("server", ""),
+            port=shown.get("port", ""),
+            user_agent=shown.get("agent", ""),
+            names=(sni,) if sni else (),
+        )
+
+
+def _uri(shown: dict[str, str]) -> str:
+    uri = shown.get("key", "") + shown.get("rest", "")
+    host = shown.get("host", "")
+    if uri.startswith(_ERROR):
+        return ""
+    if not uri:
+        return f"//{host}/" if host else ""
+    if uri.startswith("/"):
+        # A web server's log has the path only.
+        return f"//{host}{uri}" if host else ""
+    return uri

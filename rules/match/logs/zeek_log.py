@@ -1,0 +1,88 @@
+"""Zeek's tab-separated logs: http, dns, ssl, conn, files (Zeek manual, ASCII writer)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.entry import MAX_LINE, Entry
+from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
+from inkgate.rules.match.logs.reader import Unknown
+
+FIELDS: Final = "#fields\t"
+_ABSENT: Final = frozenset(("-", "(empty)"))
+_ESCAPE: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
+# `set` and `vector` columns; their separator is a comma unless someone changed it.
+_SETS: Final = frozenset(
+    ("answers", "tx_hosts", "rx_hosts", "analyzers", "cert_chain_fps", "resp_fuids")
+)
+_MAX_SET: Final = 64
+
+
+class ZeekLog:
+    """Reads lines of a log whose columns a `#fields` line names.
+
+    A further `#fields` line in the text renames them: logs are concatenated.
+
+    Args:
+        header: the `#fields` line before the text; empty if there was none yet.
+    """
+
+    def __init__(self, header: str) -> None:
+        self._columns = columns(header)
+
+    def entry(self, line: str) -> Entry | None:
+        """What one line shows; nothing for a comment."""
+        line = line[:MAX_LINE].rstrip("\r\n")
+        if line.startswith("#"):
+            if line.startswith(FIELDS):
+                self._columns = columns(line)
+            return Entry()
+        return self._entry(line)
+
+    def unknown(self, text: str, known: Known) -> Unknown:  # noqa: ARG002 (see `Reader`)
+        """Entries of all lines."""
+        for number, line in enumerate(text.split("\n")):
+            if line:
+                entry = self.entry(line)
+                if entry is None or any(entry):
+                    yield number, entry
+
+    def _entry(self, line: str) -> Entry | None:
+        cells = line.split("\t", len(self._columns))
+        if not self._columns or len(cells) != len(self._columns):
+            return None
+        shown: dict[str, str | list[str]] = {
+            name: _value(name, cell)
+            for name, cell in zip(self._columns, cells, strict=True)
+            if cell not in _ABSENT
+        }
+        return entry_of(shown)
+
+
+def columns(header: str) -> tuple[str, ...]:
+    """The names in a `#fields` line."""
+    names = header.rstrip("\r\n").split("\t", MAX_FIELDS + 1)
+    return tuple(names[1 : MAX_FIELDS + 1]) if header.startswith(FIELDS) else ()
+
+
+def last_header(text: bytes, before: bytes) -> bytes:
+    """The `#fields` line that counts after a text; `before` is the one that counts before it."""
+    mark = FIELDS.encode()
+    start = text.rfind(b"\n" + mark) + 1
+    if start == 0 and not text.startswith(mark):
+        return before
+    return text[start:].partition(b"\n")[0]
+
+
+def _value(name: str, cell: str) -> str | list[str]:
+    if name in _SETS:
+        return [_plain(part) for part in cell.split(",", _MAX_SET)[:_MAX_SET]]
+    return _plain(cell)
+
+
+def _plain(cell: str) -> str:
+    if "\\x" not in cell:
+        return cell
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)

@@ -1,0 +1,142 @@
+"""From the sources to the spool, on all cores where there is much to do.
+
+Attributes are judged in batches: the first ones here, later ones by other processes,
+whose results are taken in the order of the attributes, so that a spool does not
+depend on who judged.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from inkgate.config.processes import end_with_parent
+from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.select.false_positives import AllowList
+from inkgate.rules.select.judge import Judge, Judged
+from inkgate.rules.select.report import Report, case_of
+from inkgate.rules.select.spool import Spool
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.plain_list import read_plain_list
+
+_BATCH: Final = 1000
+# Below this, starting processes costs more than they save.
+_WORTH_PROCESSES: Final = 10_000
+_AHEAD_EACH: Final = 8
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ATTRIBUTES = msgspec.msgpack.Decoder(list[Attribute])
+_JUDGED = msgspec.msgpack.Decoder(Judged)
+
+
+class Collector:
+    """Takes attributes, has them judged, and spools their records.
+
+    Args:
+        judge: decides on them.
+        advance: told how many attributes are done.
+    """
+
+    def __init__(
+        self, judge: Judge, spool: Spool, report: Report, advance: Callable[[int], None]
+    ) -> None:
+        self._judge = judge
+        self._spool = spool
+        self._report = report
+        self._advance = advance
+        self._batch: list[Attribute] = []
+        self._given = 0
+        self._cores = len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+        self._under_way: deque[Future[bytes]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def add(self, attribute: Attribute) -> None:
+        """Take in one attribute."""
+        self._batch.append(attribute)
+        if len(self._batch) == _BATCH:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch, self._batch = self._batch, []
+        self._given += len(batch)
+        if self._cores < 2 or self._given <= _WORTH_PROCESSES:
+            self._take(self._judge.judge(batch))
+            return
+        if self._pool is None:
+            self._pool = _processes(self._cores, self._judge)
+        self._under_way.append(self._pool.submit(_judge_there, _ENCODER.encode(batch)))
+        if len(self._under_way) >= self._cores * _AHEAD_EACH:
+            self._take_first()
+
+    def _finish(self) -> None:
+        if self._batch:
+            self._hand_over()
+        while self._under_way:
+            self._take_first()
+
+    def _take_first(self) -> None:
+        self._take(_JUDGED.decode(self._under_way.popleft().result()))
+
+    def _take(self, judged: Judged) -> None:
+        self._report.read += judged.read
+        self._report.skipped.update(judged.skipped)
+        for case in judged.cases:
+            self._report.add(case)
+        self._spool.take(judged.portions)
+        self._advance(judged.read)
+
+
+def _processes(cores: int, judge: Judge) -> ProcessPoolExecutor:
+    # Not forked: the progress bar's thread may hold any lock at that moment.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(
+        cores, mp_context=context, initializer=_begin_there, initargs=(judge,)
+    )
+
+
+_there: list[Judge] = []
+
+
+def _begin_there(judge: Judge) -> None:
+    end_with_parent()
+    _there.append(judge)
+
+
+def _judge_there(data: bytes) -> bytes:
+    (judge,) = _there
+    return _ENCODER.encode(judge.judge(_ATTRIBUTES.decode(data)))
+
+
+def read_allow_list(paths: Iterable[Path], report: Report) -> AllowList:
+    """The operator's allow list: plain lists of what must never be blocked.
+
+    Raises:
+        Unreadable: one of the files; sealing without it could block what it allows.
+    """
+    entries = []
+    for path in paths:
+        for attribute in read_plain_list(path):
+            try:
+                entries.append(canonical_attribute(attribute.type, attribute.value))
+            except Refused as refused:
+                report.add(case_of("refused", attribute, f"allow list: {refused.reason}"))
+    return AllowList(entries)

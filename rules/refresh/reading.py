@@ -1,0 +1,125 @@
+"""The first half of a refresh: from the sources that the settings name to the spool."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from inkgate.config.errors import Unreadable
+from inkgate.config.progress import Progress
+from inkgate.rules.errors import RefreshError
+from inkgate.rules.paths import Places
+from inkgate.rules.refresh.collect import Collector, read_allow_list
+from inkgate.rules.select.false_positives import FalsePositives
+from inkgate.rules.select.judge import Judge
+from inkgate.rules.select.report import Report
+from inkgate.rules.select.selection import Selection
+from inkgate.rules.select.spool import Spool
+from inkgate.rules.select.warninglists import WarningLists, packaged_lists
+from inkgate.rules.settings import RulesSettings, SelectSettings
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.registry import configured_sources
+from inkgate.rules.sources.source import Origin
+
+
+class Options(NamedTuple):
+    """What one refresh does differently.
+
+    Attributes:
+        allow_empty: publish even a set without any rule.
+        new_epoch: new salt, and so new keys for everything.
+        only: read sources of this origin only; of all others their last reading counts.
+        full: read all of every source, however fresh its mirror is.
+        subscriber: seal for this one, and install nothing here.
+    """
+
+    allow_empty: bool = False
+    new_epoch: bool = False
+    only: Origin | None = None
+    full: bool = False
+    subscriber: str | None = None
+
+
+def collect(
+    config: Path,
+    settings: RulesSettings,
+    where: Places,
+    select: SelectSettings,
+    spool: Spool,
+    report: Report,
+    progress: Progress,
+    options: Options,
+) -> list[Unreadable]:
+    """Read the sources and spool what becomes rules; what could not be read.
+
+    Raises:
+        RefreshError, Unreadable, OSError: there is nothing to read, or no list.
+    """
+    folder = config.absolute().parent
+    copies = LastGood(where.publisher / "last-good", may_be_empty=options.allow_empty)
+    sources = configured_sources(
+        settings.sources, folder, where.publisher / "sources", copies, full=options.full
+    )
+    chosen = [s for s in sources if options.only in (None, s.origin)]
+    if not chosen:
+        raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")
+    selection = Selection(
+        select,
+        settings.max_age_days,
+        settings.actions,
+        settings.action,
+        datetime.now(UTC),
+    )
+    judge = Judge(
+        selection,
+        configured_false_positives(folder, settings, where, report),
+        settings.message,
+        domain_ip_by_domain=settings.domain_ip_by_domain,
+    )
+    faults: list[Unreadable] = []
+    progress.start("reading", None)
+    with Collector(judge, spool, report, progress.advance) as collector, _without_collection():
+        for source in sources:
+            # What is not asked this time still counts as it was read last.
+            read = source.read if source in chosen else source.remembered
+            for attribute in read(faults):
+                collector.add(attribute)
+    copies.forget_others()
+    return faults
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of attributes come and go, none in a cycle: looking for cycles costs a tenth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def configured_false_positives(
+    folder: Path, settings: RulesSettings, where: Places, report: Report
+) -> FalsePositives:
+    """The allow list and the warninglists that the settings name.
+
+    Raises:
+        RefreshError, Unreadable: they name one that is not there.
+    """
+    allowed = read_allow_list((folder / path for path in settings.allow), report)
+    lists = None
+    if set(settings.warninglists.values()) != {"off"} or "default" not in settings.warninglists:
+        given = folder / settings.warninglists_folder if settings.warninglists_folder else None
+        source = given or packaged_lists()
+        if source is not None:
+            lists = WarningLists(source, where.publisher / "warninglists")
+            unknown = settings.warninglists.keys() - lists.names - {"default"}
+            if unknown:
+                raise RefreshError(
+                    f"[rules.warninglists] there is no list {', '.join(sorted(unknown))}"
+                )
+    return FalsePositives(allowed, lists, settings.warninglists)

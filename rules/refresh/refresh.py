@@ -1,0 +1,242 @@
+"""A refresh: read the sources, seal what is new, publish the pack, install it here.
+
+The steps leave nothing half done: a pack and a generation each appear by one
+rename, and whatever was there before works until then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inkgate.config.errors import Unreadable
+from inkgate.config.progress import Progress
+from inkgate.rules.crypto.kdf import check_profile
+from inkgate.rules.crypto.keys import read_public_key, read_signing_key
+from inkgate.rules.errors import PackError, RefreshError
+from inkgate.rules.install.install import check_files, install_pack, installed_serial, verify_pack
+from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small
+from inkgate.rules.pack.manifest import FORMAT, Manifest, parse_manifest, verify_signature
+from inkgate.rules.paths import Places, only_one, places
+from inkgate.rules.refresh.reading import Options, collect
+from inkgate.rules.refresh.stages import Stage, Stages
+from inkgate.rules.refresh.subscriber import Subscriber, find_subscriber
+from inkgate.rules.seal.epoch import EpochRecord, choose_epoch
+from inkgate.rules.seal.padding import Padding, read_padding_key
+from inkgate.rules.seal.partition import Done, Epoch, Task
+from inkgate.rules.seal.publish import PACK, last_serial, publish, published_content
+from inkgate.rules.seal.runs import Run, open_run
+from inkgate.rules.seal.workers import seal_partitions
+from inkgate.rules.select.report import Report
+from inkgate.rules.select.spool import Part, Spool
+from inkgate.rules.settings import RulesSettings
+
+REPORT: Final = "last-refresh.tsv"
+SEALED: Final = "sealed"
+
+
+class Summary(NamedTuple):
+    """What a refresh did."""
+
+    report: Report
+    unreadable: list[Unreadable]
+    done: Done
+    rules: int
+    serial: int
+    published: bool
+    pack: Path
+    seconds: float
+    stages: list[Stage]
+
+
+def refresh(
+    config: Path, settings: RulesSettings, progress: Progress, options: Options | None = None
+) -> Summary:
+    """Bring the rules up to date with the sources, and install them here.
+
+    Raises:
+        RefreshError, KeyFileError, PackError, Unreadable, OSError: nothing was changed.
+    """
+    started = time.monotonic()
+    options = options or Options()
+    stages = Stages(progress)
+    where = places(config, settings)
+    if not settings.sources:
+        raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
+    subscriber = find_subscriber(config, settings, where, options.subscriber)
+    subscriber.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with only_one(where.publisher):
+        report = Report(subscriber.workspace / REPORT)
+        spool = Spool(where.publisher / "spool")
+        try:
+            faults = collect(
+                config, settings, where, subscriber.select, spool, report, stages, options
+            )
+            parts = spool.finish()
+            if not any(part.records for part in parts) and not options.allow_empty:
+                raise RefreshError(_nothing(faults))
+            for kind, profile in settings.kdf_profiles().items():
+                check_profile(kind, profile, settings.caps)
+            old = _last_manifest(subscriber.workspace, where, settings)
+            epoch = choose_epoch(
+                subscriber.workspace,
+                subscriber.token,
+                settings.kdf_profiles(),
+                published=old.set_id if old else None,
+                new_epoch=options.new_epoch,
+            )
+            serial = 1 + max(
+                last_serial(subscriber.workspace),
+                (options.subscriber is None and installed_serial(where.installed, settings.caps))
+                or 0,
+            )
+            base = _next_manifest(serial, epoch, settings, subscriber)
+            done, runs = _seal(parts, epoch, subscriber, stages)
+        finally:
+            spool.remove()
+            report.close()
+        stages.start("publishing", None)
+        pack, manifest, published = _publish(runs, parts, old, base, subscriber, where, settings)
+        if options.subscriber is None:
+            stages.start("installing", None)
+            _install(pack, where, settings, subscriber.token)
+    stages.end()
+    return Summary(
+        report=report,
+        unreadable=faults,
+        done=done,
+        rules=manifest.rule_count(),
+        serial=manifest.serial,
+        published=published,
+        pack=pack,
+        seconds=time.monotonic() - started,
+        stages=stages.ended,
+    )
+
+
+def _nothing(faults: Sequence[Unreadable]) -> str:
+    return (
+        "the sources hold no indicator that can be sealed; nothing was changed "
+        "(use --allow-empty if that is right)"
+        + "".join(f"\n  not read: {fault}" for fault in faults)
+    )
+
+
+def _last_manifest(workspace: Path, where: Places, settings: RulesSettings) -> Manifest | None:
+    pack = workspace / PACK
+    if not pack.exists():
+        return None
+    try:
+        data = read_small(pack / MANIFEST)
+        verify_signature(data, read_small(pack / SIGNATURE), read_public_key(where.public_key_file))
+        return parse_manifest(data, settings.caps)
+    except PackError:
+        # Damaged, or of another key or other settings: the next pack takes its place.
+        return None
+
+
+def _next_manifest(
+    serial: int, epoch: EpochRecord, settings: RulesSettings, subscriber: Subscriber
+) -> Manifest:
+    """The new manifest without its files."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return Manifest(
+        format=FORMAT,
+        set_id=epoch.set_id,
+        set_salt=epoch.set_salt,
+        token_check=epoch.token_check,
+        subscriber=subscriber.name,
+        serial=serial,
+        created=now,
+        expires=now + timedelta(days=settings.expires_days),
+        profiles=epoch.profiles,
+        epsilon=settings.epsilon,
+        prefixes={},
+        classes={},
+        gates={},
+    )
+
+
+def _seal(
+    parts: Sequence[Part], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
+) -> tuple[Done, list[Run]]:
+    folder = subscriber.workspace / SEALED / epoch.set_id
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = [folder / f"{part.number:02d}.run" for part in parts]
+    tasks = []
+    for part, path in zip(parts, paths, strict=True):
+        run = open_run(path)
+        if run is None or run.header.digest != part.digest:
+            tasks.append((Task(part.path, part.digest, path), part.records))
+    keys = Epoch(
+        epoch.set_id,
+        epoch.set_key(subscriber.token),
+        epoch.profiles,
+        subscriber.workspace / "derived",
+    )
+    progress.start("sealing", sum(records for _, records in tasks))
+    done = seal_partitions(keys, tasks, progress.advance)
+    return done, [Run(path) for path in paths]
+
+
+def _publish(
+    runs: Sequence[Run],
+    parts: Sequence[Part],
+    old: Manifest | None,
+    base: Manifest,
+    subscriber: Subscriber,
+    where: Places,
+    settings: RulesSettings,
+) -> tuple[Path, Manifest, bool]:
+    content = hashlib.sha256(
+        b"".join(part.digest for part in parts) + f"{subscriber.pad}".encode()
+    ).digest()
+    unchanged = published_content(subscriber.workspace) == content
+    if old and unchanged and not _due(old, base, settings) and _is_whole(subscriber, old):
+        return subscriber.workspace / PACK, old, False
+    padding = None
+    if subscriber.pad > 1:
+        padding = Padding(read_padding_key(where.publisher), base.set_id, subscriber.pad)
+    key = read_signing_key(where.publisher)
+    pack, manifest = publish(subscriber.workspace, base, runs, key, content, padding, settings.caps)
+    for other in (subscriber.workspace / SEALED).iterdir():
+        if other.name != base.set_id:
+            shutil.rmtree(other, ignore_errors=True)
+    return pack, manifest, True
+
+
+def _is_whole(subscriber: Subscriber, manifest: Manifest) -> bool:
+    try:
+        check_files(subscriber.workspace / PACK, manifest)
+    except PackError:
+        return False
+    return True
+
+
+def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
+    """Whether the old manifest must be replaced although its rules are the same."""
+    half = timedelta(days=settings.expires_days) / 2
+    return (
+        old.expires - base.created < half
+        or old.expires - old.created != base.expires - base.created
+        or old.set_id != base.set_id
+        or old.epsilon != base.epsilon
+        or old.subscriber != base.subscriber
+    )
+
+
+def _install(pack: Path, where: Places, settings: RulesSettings, token: bytes) -> None:
+    manifest = verify_pack(
+        pack,
+        key=read_public_key(where.public_key_file),
+        caps=settings.caps,
+        token=token,
+        now=datetime.now(UTC),
+        installed=installed_serial(where.installed, settings.caps),
+    )
+    install_pack(pack, manifest, where.installed)

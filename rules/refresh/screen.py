@@ -1,0 +1,46 @@
+"""What `inkgate-rules refresh` shows when it is done."""
+
+from __future__ import annotations
+
+import click
+
+from inkgate.rules.refresh.refresh import Summary
+
+
+def print_problems(summary: Summary) -> None:
+    """What an operator should look at, on standard error."""
+    for fault in summary.unreadable:
+        click.echo(f"inkgate-rules: not read: {fault}", err=True)
+    report = summary.report
+    for (outcome, reason), count in sorted(report.counts.items()):
+        if outcome == "marked":
+            continue
+        examples = ", ".join(f"{c.type} {c.place}" for c in report.examples[outcome, reason])
+        more = ", …" if count > len(report.examples[outcome, reason]) else ""
+        click.echo(f"inkgate-rules: {outcome}: {count} ({reason}): {examples}{more}", err=True)
+    if report.counts:
+        click.echo(f"inkgate-rules: every case is in {report.path}", err=True)
+
+
+def print_summary(summary: Summary) -> None:
+    """What was done, a line a number."""
+    report, done = summary.report, summary.done
+    skipped = ", ".join(f"{n} {reason}" for reason, n in sorted(report.skipped.items()))
+    lines = (
+        ("read", str(report.read)),
+        ("skipped", f"{report.skipped.total()}" + (f" ({skipped})" if skipped else "")),
+        ("refused", str(report.total("refused"))),
+        ("allowed", f"{report.total('allowed')} (not sealed: allow list)"),
+        ("dropped", f"{report.total('dropped')} (not sealed: warninglists)"),
+        ("marked", f"{report.total('marked')} (sealed, but on a warninglist)"),
+        ("derived", str(done.derived)),
+        ("new", str(done.new)),
+        ("sealed again", str(done.resealed)),
+        ("removed", str(done.removed)),
+        ("rules", str(summary.rules)),
+        ("serial", f"{summary.serial}" + ("" if summary.published else " (unchanged)")),
+        ("time", f"{summary.seconds:.2f} s"),
+        *((s.name, f"{s.seconds:.2f} s, {s.cpu:.2f} s of CPU") for s in summary.stages),
+    )
+    for name, value in lines:
+        click.echo(f"{name:>12}  {value}")

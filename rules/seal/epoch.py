@@ -1,0 +1,86 @@
+"""Epochs: when a rule set gets a new salt, and with it new keys for everything.
+
+The choice is written down before anything is sealed under it, so a run that was
+killed after hours is taken up where it stopped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from inkgate.rules.crypto.derive import derive_set_key, token_check
+from inkgate.rules.crypto.kdf import Profile
+
+EPOCH: Final = "epoch.json"
+
+
+class EpochRecord(msgspec.Struct, frozen=True):
+    """An epoch's public values, as they stand in manifests, too."""
+
+    set_id: str
+    set_salt: str
+    token_check: str
+    profiles: dict[str, Profile]
+
+    def set_key(self, token: bytes) -> bytes:
+        """The secret that all of the epoch's keys come from."""
+        return derive_set_key(token, base64.b64decode(self.set_salt))
+
+    def fits(self, token: bytes, profiles: dict[str, Profile]) -> bool:
+        """Whether rules for this token at these costs can be sealed in this epoch."""
+        check = base64.b64encode(token_check(self.set_key(token))).decode()
+        return self.profiles == profiles and hmac.compare_digest(check, self.token_check)
+
+
+def choose_epoch(
+    workspace: Path,
+    token: bytes,
+    profiles: dict[str, Profile],
+    *,
+    published: str | None,
+    new_epoch: bool,
+) -> EpochRecord:
+    """The epoch to seal in: the last one while it fits, else a new one.
+
+    Args:
+        published: set id of the published pack.
+        new_epoch: a new one is wanted; one that was begun and never published will do.
+    """
+    last = _read(workspace / EPOCH)
+    if (
+        last is not None
+        and last.fits(token, profiles)
+        and not (new_epoch and last.set_id == published)
+    ):
+        return last
+    salt = os.urandom(32)
+    record = EpochRecord(
+        os.urandom(16).hex(),
+        base64.b64encode(salt).decode(),
+        base64.b64encode(token_check(derive_set_key(token, salt))).decode(),
+        profiles,
+    )
+    _write(workspace / EPOCH, record)
+    return record
+
+
+def _read(path: Path) -> EpochRecord | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=EpochRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _write(path: Path, record: EpochRecord) -> None:
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode(record))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

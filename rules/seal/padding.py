@@ -1,0 +1,103 @@
+"""Dummy rules: they hide how many indicators a set has.
+
+A dummy must look like a rule in every column, also beside an older pack of the same
+epoch: it stays the same from refresh to refresh. So dummies are drawn from a
+pseudo-random function of a secret of the publisher, not from a random generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from inkgate.config.whole_file import make_once
+from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.crypto.sealing import NONCE_BYTES, TAG_BYTES
+from inkgate.rules.seal.runs import Row, RunHeader
+
+PADDING_KEY: Final = "padding.key"
+_KEY_BYTES: Final = 32
+
+
+class Padding:
+    """Fills every class up to a multiple of rules.
+
+    Args:
+        key: 32 secret bytes.
+        set_id: the epoch; another one has other dummies.
+        multiple: what the number of rules of each class becomes a multiple of.
+    """
+
+    def __init__(self, key: bytes, set_id: str, multiple: int) -> None:
+        self._key = key
+        self._set_id = bytes.fromhex(set_id)
+        self._multiple = multiple
+
+    def rows(self, indicator_class: str, headers: Sequence[RunHeader]) -> Iterator[Row]:
+        """The dummies of one class, sorted by tag."""
+        lengths: Counter[int] = Counter()
+        for header in headers:
+            lengths.update(header.lengths.get(indicator_class, {}))
+        ordered = sorted(lengths.items())
+        name = indicator_class.encode()
+        dummies = (
+            self._row(name, number, ordered) for number in range(self._missing(lengths.total()))
+        )
+        yield from sorted(dummies)
+
+    def numbers(self, level: str, values: int, headers: Sequence[RunHeader]) -> list[int]:
+        """Numbers for a gate's level, as many a dummy as a rule has on average."""
+        rules: Counter[str] = Counter()
+        for header in headers:
+            rules.update(header.rules)
+        dummies = sum(self._missing(count) for count in rules.values())
+        wanted = round(values * dummies / rules.total()) if rules.total() else 0
+        return [
+            int.from_bytes(self._draw(8, b"gate", level.encode(), number.to_bytes(8)))
+            for number in range(wanted)
+        ]
+
+    def _missing(self, count: int) -> int:
+        return -count % self._multiple
+
+    def _row(self, name: bytes, number: int, ordered: list[tuple[int, int]]) -> Row:
+        which = number.to_bytes(8)
+        point = int.from_bytes(self._draw(8, b"length", name, which))
+        size = _pick(ordered, point)
+        tag = self._draw(TAG_BYTES, b"tag", name, which)
+        # The length goes in: a dummy that grew must look sealed anew, as a rule would.
+        body = self._draw(NONCE_BYTES + size, b"body", name, which, size.to_bytes(4))
+        return tag, body[:NONCE_BYTES], body[NONCE_BYTES:]
+
+    def _draw(self, size: int, *what: bytes) -> bytes:
+        return hashlib.shake_256(
+            length_prefixed(b"inkgate/v1 padding", self._key, self._set_id, *what)
+        ).digest(size)
+
+
+def _pick(ordered: list[tuple[int, int]], point: int) -> int:
+    # By quantile: when the rules' lengths hardly change, hardly a dummy does.
+    rest = point * sum(count for _, count in ordered) >> 64
+    for size, count in ordered:
+        if rest < count:
+            return size
+        rest -= count
+    raise AssertionError("unreachable: the counts were summed")
+
+
+def read_padding_key(publisher: Path) -> bytes:
+    """The publisher's secret for dummies, made on first use (mode 0600).
+
+    Raises:
+        OSError: it can neither be read nor made.
+    """
+    path = publisher / PADDING_KEY
+    make_once(path, os.urandom(_KEY_BYTES), 0o600)
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise OSError(f"{path} is damaged; remove it")
+    return key

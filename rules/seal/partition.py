@@ -1,0 +1,226 @@
+"""Sealing one partition: derive what is new, seal what changed, take over the rest.
+
+Runs in a process of its own when there is much to do. Taking rows over as they are
+keeps packs comparable: what did not change looks the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inkgate.rules.canonical import suffixes
+from inkgate.rules.crypto.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
+from inkgate.rules.crypto.gates import LEVELS
+from inkgate.rules.crypto.kdf import Hkdf, Profile
+from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.crypto.message import Action, encode_message
+from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
+from inkgate.rules.errors import PackError
+from inkgate.rules.seal.runs import Row, Run, open_run, write_run
+from inkgate.rules.select.indicators import Record
+from inkgate.rules.select.spool import read_part
+
+CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
+_KEEP_SECONDS: Final = 1.0
+_KEEP_COUNT: Final = 4096
+
+Derivation = tuple[str, bytes]
+
+
+class Epoch(NamedTuple):
+    """What sealing needs of a rule set's epoch; `set_key` is a secret."""
+
+    set_id: str
+    set_key: bytes
+    profiles: Mapping[str, Profile]
+    derived: Path
+
+
+class Task(NamedTuple):
+    """One partition to seal: its records, and where its run lies."""
+
+    records: Path
+    digest: bytes
+    run: Path
+
+
+class Done(NamedTuple):
+    """What had to be done for a partition."""
+
+    derived: int = 0
+    new: int = 0
+    resealed: int = 0
+    removed: int = 0
+
+    def plus(self, other: Done) -> Done:
+        """Both together."""
+        return Done(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def seal_partition(epoch: Epoch, task: Task) -> Done:
+    """Seal a partition and replace its run."""
+    grouped = _grouped(read_part(task.records))
+    old = open_run(task.run)
+    stretched, derived = _stretch_all(grouped, epoch)
+    rows, done = _rows(grouped, stretched, epoch, old)
+    write_run(
+        task.run,
+        task.digest,
+        rows,
+        _gate_numbers(grouped, stretched),
+        _prefixes(record for record, *_ in grouped.values()),
+    )
+    return done._replace(derived=done.derived + derived)
+
+
+def _grouped(records: Iterable[Record]) -> dict[tuple[str, bytes], list[Record]]:
+    grouped: dict[tuple[str, bytes], list[Record]] = {}
+    for record in records:
+        grouped.setdefault((record.indicator_class, record.data), []).append(record)
+    return grouped
+
+
+def gate_values(record: Record) -> Iterator[Derivation]:
+    """The values that set bits in the suffix gate; the last one is the whole host."""
+    if record.host_kind == "ip":
+        yield "ip", record.host.encode()
+    elif record.host:
+        for name in suffixes(record.host):
+            yield "name", name.encode()
+
+
+class _Stretcher:
+    """Derives each value once, and keeps dear results at once so that a kill loses little."""
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._deriver = Deriver(epoch.set_key, epoch.profiles)
+        # What costs no more to derive than to look up is not worth keeping.
+        self._cheap = {kind for kind, p in epoch.profiles.items() if isinstance(p, Hkdf)}
+        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES, durable=True)
+        self._fresh: list[tuple[str, bytes, bytes]] = []
+        self._kept_at = time.monotonic()
+        self.derived = 0
+        self.results: dict[Derivation, bytes] = {}
+
+    def need(self, value: Derivation) -> None:
+        if value in self.results:
+            return
+        kind, data = value
+        if kind in self._cheap:
+            self.results[value] = self._deriver.stretch(kind, data)
+            return
+        stretched = self._cache.get(kind, data)
+        if stretched is None:
+            stretched = self._deriver.stretch(kind, data)
+            self.derived += 1
+            self._fresh.append((kind, data, stretched))
+            if len(self._fresh) >= _KEEP_COUNT or time.monotonic() - self._kept_at > _KEEP_SECONDS:
+                self._keep()
+        self.results[value] = stretched
+
+    def _keep(self) -> None:
+        self._cache.put_many(self._fresh)
+        self._fresh.clear()
+        self._kept_at = time.monotonic()
+
+    def close(self) -> None:
+        self._keep()
+        self._cache.close()
+
+
+def _stretch_all(
+    grouped: Mapping[tuple[str, bytes], list[Record]], epoch: Epoch
+) -> tuple[dict[Derivation, bytes], int]:
+    stretcher = _Stretcher(epoch)
+    try:
+        for (_, data), (first, *_rest) in grouped.items():
+            stretcher.need((first.kind, data))
+            for value in gate_values(first):
+                stretcher.need(value)
+    finally:
+        stretcher.close()
+    return stretcher.results, stretcher.derived
+
+
+def _rows(
+    grouped: Mapping[tuple[str, bytes], list[Record]],
+    stretched: Mapping[Derivation, bytes],
+    epoch: Epoch,
+    old: Run | None,
+) -> tuple[dict[str, list[Row]], Done]:
+    rows: dict[str, list[Row]] = defaultdict(list)
+    before: dict[str, dict[bytes, Row]] = {}
+    if old is not None:
+        before = {name: {row[0]: row for row in old.rows(name)} for name in old.header.rules}
+    set_id = bytes.fromhex(epoch.set_id)
+    classes: dict[str, tuple[bytes, bytes]] = {}
+    new = resealed = derived = 0
+    for (name, data), records in grouped.items():
+        kind = records[0].kind
+        if name not in classes:
+            classes[name] = rule_info(name), rule_aad(set_id, name)
+        info, aad = classes[name]
+        tag, key = rule_keys(stretched[kind, data], info)
+        padded = _message(records)
+        row = before.get(name, {}).pop(tag, None)
+        if row is None:
+            new += 1
+            derived += isinstance(epoch.profiles[kind], Hkdf)
+            row = seal(tag, key, aad, padded)
+        elif not _says(row, key, aad, padded):
+            resealed += 1
+            row = seal(tag, key, aad, padded)
+        rows[name].append(row)
+    return dict(rows), Done(derived, new, resealed, sum(map(len, before.values())))
+
+
+def _says(row: Row, key: bytes, aad: bytes, padded: bytes) -> bool:
+    """Whether an old row opens and says this; one that is damaged is simply made again."""
+    try:
+        return unseal(Rule(*row), key, aad) == padded
+    except PackError:
+        return False
+
+
+def _message(records: list[Record]) -> bytes:
+    """All attributes of a rule in one message: it blocks if one does, as long as one that does.
+
+    What only logs and lives longer comes back with the refresh after that.
+    """
+    if len(records) == 1:
+        (record,) = records
+        return encode_message(record.action, [record.fields], record.expires)
+    attributes = list({tuple(sorted(r.fields.items())): r.fields for r in records}.values())
+    action: Action = "block" if any(r.action == "block" for r in records) else "log"
+    expiries = [record.expires for record in records if record.action == action]
+    return encode_message(action, attributes, max(expiries) if all(expiries) else 0)
+
+
+def _gate_numbers(
+    grouped: Mapping[tuple[str, bytes], list[Record]], stretched: Mapping[Derivation, bytes]
+) -> dict[str, Iterable[int]]:
+    hosts: dict[str, set[Derivation]] = {level: set() for level in LEVELS}
+    for first, *_ in grouped.values():
+        values = list(gate_values(first))
+        hosts["suffix"].update(values)
+        if first.is_url and values:
+            hosts["url-host"].add(values[-1])
+    infos = {level: gate_info(level) for level in hosts}
+    return {
+        level: [gate_number(stretched[v], infos[level]) for v in sorted(values)]
+        for level, values in hosts.items()
+    }
+
+
+def _prefixes(records: Iterable[Record]) -> dict[str, list[int]]:
+    lengths: dict[str, set[int]] = {}
+    for record in records:
+        if record.indicator_class in ("ip-dst", "ip-src"):
+            address, _, length = record.data.decode().partition("/")
+            version, full = ("6", 128) if ":" in address else ("4", 32)
+            lengths.setdefault(version, set()).add(int(length or full))
+    return {version: sorted(found) for version, found in sorted(lengths.items())}

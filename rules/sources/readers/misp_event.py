@@ -1,0 +1,222 @@
+"""MISP event JSON: one event, a response of several, or a list of attributes.
+
+The MISP core format (draft-dulaunoy-misp-core-format) leaves numbers and flags
+as strings in some versions; both spellings are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from inkgate.config.errors import Unreadable
+from inkgate.rules.sources.attribute import Attribute
+
+MAX_FILE_BYTES: Final = 1 << 30
+_REMEDY: Final = "export the event again"
+_POSITION: Final = re.compile(r"byte (\d+)")
+
+Text = str | int | float | None
+Flag = bool | int | str | None
+
+
+class _Tag(msgspec.Struct):
+    name: Text = ""
+
+
+class _Organisation(msgspec.Struct):
+    name: Text = ""
+
+
+class _EventOfAttribute(msgspec.Struct):
+    id: Text = ""
+    uuid: Text = ""
+    info: Text = ""
+    date: Text = ""
+    orgc: _Organisation | None = msgspec.field(name="Orgc", default=None)
+
+
+class _Attribute(msgspec.Struct):
+    type: Text = ""
+    value: Text = ""
+    uuid: Text = ""
+    event_id: Text = ""
+    category: Text = ""
+    comment: Text = ""
+    timestamp: Text = ""
+    to_ids: Flag = False
+    deleted: Flag = False
+    last_seen: Text = ""
+    object_relation: Text = ""
+    tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
+    event: _EventOfAttribute | None = msgspec.field(name="Event", default=None)
+
+
+class _Object(msgspec.Struct):
+    uuid: Text = ""
+    deleted: Flag = False
+    attribute: list[_Attribute] | None = msgspec.field(name="Attribute", default=None)
+
+
+class _Event(msgspec.Struct):
+    id: Text = ""
+    uuid: Text = ""
+    info: Text = ""
+    date: Text = ""
+    published: Flag = None
+    orgc: _Organisation | None = msgspec.field(name="Orgc", default=None)
+    tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
+    attribute: list[_Attribute] | None = msgspec.field(name="Attribute", default=None)
+    object: list[_Object] | None = msgspec.field(name="Object", default=None)
+
+
+class _Document(_Event):
+    """Any of the shapes that MISP and its users write; one of the members is there."""
+
+    event: _Event | None = msgspec.field(name="Event", default=None)
+    response: msgspec.Raw = msgspec.Raw()
+    errors: msgspec.Raw = msgspec.Raw()
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(_Document)
+_DOCUMENTS: Final = msgspec.json.Decoder(list[_Document])
+
+
+def read_event_file(path: Path) -> Iterator[Attribute]:
+    """All attributes of a file's events, those inside objects too.
+
+    The whole file is decoded before the first attribute is given, so a file that was
+    cut off gives none.
+
+    Raises:
+        Unreadable: whatever is wrong with the file.
+    """
+    data = read_limited(path)
+    try:
+        documents = list(_documents(data.removeprefix(b"\xef\xbb\xbf"), path))
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Unreadable(path, _line(data, error), _problem(error), _REMEDY) from None
+    except RecursionError:
+        raise Unreadable(path, None, "is nested too deeply", _REMEDY) from None
+    for document in documents:
+        yield from _attributes(document)
+
+
+def read_limited(path: Path) -> bytes:
+    """A file's bytes, at most 1 GiB.
+
+    Raises:
+        Unreadable: it is larger, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unreadable(
+            path, None, error.strerror or "cannot be read", "check the path and its permissions"
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise Unreadable(path, None, "is larger than 1 GiB", "split the export")
+    return data
+
+
+def attribute_of_search(item: object) -> Attribute:
+    """One attribute as MISP's restSearch of attributes gives it.
+
+    Raises:
+        msgspec.ValidationError: it is not one.
+    """
+    attribute = msgspec.convert(item, _Attribute)
+    return _attribute(attribute, _Event(), None)
+
+
+def _documents(data: bytes | msgspec.Raw, path: Path, depth: int = 0) -> Iterator[_Event]:
+    listed = bytes(data).lstrip()[:1] == b"["
+    for document in _DOCUMENTS.decode(data) if listed else [_DOCUMENT.decode(data)]:
+        if bytes(document.response) and depth == 0:
+            yield from _documents(document.response, path, depth + 1)
+        elif document.event is not None:
+            yield document.event
+        elif _is_event(document):
+            yield document
+        else:
+            said = " (it holds an error message of MISP)" if bytes(document.errors) else ""
+            raise Unreadable(path, None, f"holds no MISP event{said}", _REMEDY)
+
+
+def _is_event(event: _Event) -> bool:
+    return (
+        event.attribute is not None or event.object is not None or bool(event.uuid and event.info)
+    )
+
+
+def _attributes(event: _Event) -> Iterator[Attribute]:
+    for attribute in event.attribute or ():
+        yield _attribute(attribute, event, None)
+    for holder in event.object or ():
+        for attribute in holder.attribute or ():
+            yield _attribute(attribute, event, holder)
+
+
+def _attribute(attribute: _Attribute, event: _Event, holder: _Object | None) -> Attribute:
+    origin = attribute.event or event
+    tags = [*(event.tag or ()), *(attribute.tag or ())]
+    return Attribute(
+        type=_text(attribute.type),
+        value=_text(attribute.value),
+        uuid=_text(attribute.uuid),
+        event_id=_text(origin.id) or _text(attribute.event_id),
+        event_uuid=_text(origin.uuid),
+        event_info=_text(origin.info),
+        org=_text(origin.orgc.name) if origin.orgc else "",
+        date=_text(origin.date) or _day(_text(attribute.timestamp)),
+        category=_text(attribute.category),
+        comment=_text(attribute.comment),
+        timestamp=_text(attribute.timestamp),
+        to_ids=is_set(attribute.to_ids),
+        deleted=is_set(attribute.deleted) or (holder is not None and is_set(holder.deleted)),
+        published=event.published is None or is_set(event.published),
+        last_seen=_text(attribute.last_seen),
+        tags=tuple(dict.fromkeys(_text(tag.name) for tag in tags)),
+        object_relation=_text(attribute.object_relation),
+        object_uuid=_text(holder.uuid) if holder else "",
+    )
+
+
+def _day(timestamp: str) -> str:
+    """The search of attributes tells no date of the event: the attribute's own is near."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):
+        return ""
+    return datetime.fromtimestamp(int(timestamp), UTC).date().isoformat()
+
+
+def _text(value: Text) -> str:
+    return "" if value is None else str(value)
+
+
+def is_set(value: Flag) -> bool:
+    """Whether a flag in any of MISP's spellings is set."""
+    return value.strip().lower() in ("1", "true") if isinstance(value, str) else bool(value)
+
+
+def _problem(error: Exception) -> str:
+    # The decoder's text says where and of what type, and may quote a tag; never a value.
+    if isinstance(error, msgspec.ValidationError):
+        return f"is not a MISP event ({error})"
+    if isinstance(error, UnicodeError):
+        return "is not UTF-8"
+    return "is cut off" if "truncated" in str(error) else "is not JSON"
+
+
+def _line(data: bytes, error: Exception) -> int | None:
+    if isinstance(error, msgspec.ValidationError):
+        return None
+    if "truncated" in str(error):
+        return data.count(b"\n") + 1
+    found = _POSITION.search(str(error))
+    return data.count(b"\n", 0, int(found[1])) + 1 if found else None

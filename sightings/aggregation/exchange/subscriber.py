@@ -1,0 +1,67 @@
+"""A subscriber: one of the protocols over its durable record."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.masked.subscriber import ROUNDS as MASKED_ROUNDS
+from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
+from inkgate.sightings.aggregation.protocol import Contributor
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.shi.scheme import ROUNDS as SHI_ROUNDS
+from inkgate.sightings.aggregation.shi.scheme import ShiContributor
+
+
+class Subscriber:
+    """Answers the rounds of sessions, each once.
+
+    Args:
+        name: in the group.
+        identity: its signing key.
+        record: what it has said.
+        shi_key: from the dealer; only groups with protocol `shi` need it.
+    """
+
+    def __init__(
+        self, name: str, identity: Ed25519PrivateKey, record: Record, shi_key: bytes | None = None
+    ) -> None:
+        self._name = name
+        self._identity = identity
+        self._record = record
+        self._shi_key = shi_key
+
+    def rounds(self, session: Session) -> tuple[str, ...]:
+        """The rounds' names."""
+        return SHI_ROUNDS if session.group.protocol == "shi" else MASKED_ROUNDS
+
+    def answer(self, session: Session, number: int, received: bytes) -> bytes:
+        """The message of a round; asking again gives the same bytes (Record.answer).
+
+        Args:
+            session: whose counts are in the record.
+            number: of the round.
+            received: what the aggregator sent before it; nothing in round 0.
+
+        Raises:
+            AggregationError: the aggregator is not honest, or asks twice.
+        """
+        sent = self._record.answer(
+            session,
+            received,
+            number,
+            lambda secret, history, vector: self._contributor(session, secret).answer(
+                history, vector
+            ),
+        )
+        if number == len(self.rounds(session)) - 1:
+            self._record.erase(session)
+        return sent
+
+    def _contributor(self, session: Session, secret: bytes) -> Contributor:
+        if session.group.protocol == "masked":
+            return MaskedContributor(session, self._name, self._identity, secret)
+        if self._shi_key is None:
+            raise AggregationError("bad-group", "there is no key from the dealer", "run join again")
+        return ShiContributor(session, self._name, self._identity, self._shi_key)

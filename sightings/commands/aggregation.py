@@ -1,0 +1,417 @@
+"""Commands of `inkgate-sightings` for private aggregation (docs/aggregation.md)."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from inkgate.config.secret import read_secret
+from inkgate.config.settings_file import load_section, resolve, settings_path
+from inkgate.sightings.aggregation.counts import counts_for_period
+from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.mailbox import (
+    FileMailbox,
+    Mailbox,
+    RedisMailbox,
+    write_whole,
+)
+from inkgate.sightings.aggregation.exchange.state_folder import (
+    Places,
+    read_group,
+    read_list,
+    read_scalar,
+    write_secret,
+)
+from inkgate.sightings.aggregation.group import (
+    AggregatorKeys,
+    Group,
+    NoiseSettings,
+    Protocol,
+    default_threshold,
+)
+from inkgate.sightings.aggregation.labels import Labels, label_of
+from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.publish.publication import publishable
+from inkgate.sightings.aggregation.session import Session
+from inkgate.sightings.aggregation.settings import AggregationSettings
+from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.settings import SightingsSettings
+
+_TOTALS = "totals.json"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_URLS = ("redis://", "rediss://", "unix://")
+
+
+class _Party:
+    """Settings and places of the party that a command runs for."""
+
+    def __init__(self, context: click.Context) -> None:
+        self.config = settings_path(context.find_root().params.get("config"))
+        self.settings = load_section(self.config, "aggregation", AggregationSettings)
+        self.places = Places(resolve(self.config, self.settings.state))
+
+    def counts(self, session: Session) -> list[int]:
+        """From the journal, which must reach back to the period's first day.
+
+        Raises:
+            AggregationError, JournalError: it does not, or is not there: zeros would be wrong.
+        """
+        settings = load_section(self.config, "sightings", SightingsSettings)
+        path = settings.reported_path(self.config)
+        if path is None:
+            raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
+        if not path.is_file():
+            raise JournalError(f"{path} is not there; run encrypt where sightings are reported")
+        kept = datetime.now(UTC).date() - timedelta(days=settings.keep_days)
+        if session.first < kept:
+            raise AggregationError(
+                "wrong-period",
+                f"the journal keeps {settings.keep_days} days, so {session.period} may be gone",
+                f"encrypt a period that begins on {kept} or later, or raise keep_days in time",
+            )
+        return counts_for_period(Journal(path), session)
+
+    def mailbox(self) -> Mailbox:
+        settings = self.settings
+        if not settings.mailbox.startswith(_URLS):
+            return FileMailbox(resolve(self.config, settings.mailbox))
+        password = self._secret(settings.redis_password_file, "Redis")
+        return RedisMailbox(settings.mailbox, settings.redis_user or None, password)
+
+    def misp_key(self) -> str:
+        key = self._secret(self.settings.misp_key_file, "MISP")
+        if not key or not self.settings.misp_url:
+            raise AggregationError(
+                "no-misp", "no MISP to publish to", "set misp_url and misp_key_file"
+            )
+        return key
+
+    def _secret(self, file: str, what: str) -> str | None:
+        return read_secret(resolve(self.config, file), "", what) if file else None
+
+    def session(self, group: str, period: str, list_file: Path) -> Session:
+        return Session(self.places.group(group), period, read_list(list_file))
+
+
+_period = click.option("--period", required=True, metavar="DAY", help="First day (YYYY-MM-DD).")
+_list = click.option("--list", "list_file", required=True, type=_FILE, help="Indicators counted.")
+_wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the others, a round.")
+
+
+def register(main: click.Group) -> None:
+    """Add the commands to `inkgate-sightings`."""
+    for command in (setup, deal, join, encrypt, aggregate, publish):
+        main.add_command(command)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
+@click.option("--serial", required=True, type=click.IntRange(0), help="Of their rule set.")
+@click.option("--subscriber", "subscribers", multiple=True, metavar="NAME=KEY", help="See join.")
+@click.option("--protocol", default="masked", type=click.Choice(["masked", "shi"]))
+@click.option("--threshold", type=int, help="Who must help with dropouts [2n/3 + 1].")
+@click.option("--quota-subscribers", default=3, show_default=True, help="Publish from so many on.")
+@click.option("--quota-total", type=int, help="Publish totals from this on [1, or above noise].")
+@click.option("--max-count", default=1000, show_default=True, help="Of one subscriber.")
+@click.option("--period-days", default=7, show_default=True)
+@click.option("--epsilon", type=float, help="Add noise: privacy lost in a period.")
+@click.option("--delta", default=1e-6, show_default=True, help="With --epsilon.")
+@click.option("--honest", default=2 / 3, help="With --epsilon: fraction that does not collude.")
+@click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
+@click.option("--key", type=_FILE, help="The aggregator's key from the dealer (protocol shi).")
+@click.pass_context
+def setup(
+    context: click.Context,
+    /,
+    name: str,
+    uuids: Path,
+    serial: int,
+    subscribers: tuple[str, ...],
+    protocol: Protocol,
+    key: Path | None,
+    **options: Any,
+) -> None:
+    """Describe a group (aggregator), or write a new list for one that is there."""
+    party = _Party(context)
+    labels = Labels(serial, map(label_of, _read_uuids(uuids)))
+    if subscribers:
+        keys = dict(_pair(text) for text in subscribers)
+        group = _group(name, protocol, keys, _aggregator_keys(party), options)
+        party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
+    group = party.places.group(name)
+    if key is not None:
+        _keep_key(party.places.group_folder(name) / "aggregator.key", key)
+    elif (
+        group.protocol == "shi"
+        and not (party.places.group_folder(name) / "aggregator.key").exists()
+    ):
+        _say("have a dealer that is no party run deal, and give setup its key with --key")
+    path = party.places.keep_list(name, labels)
+    click.echo(f"group        {party.places.group_folder(name) / 'group.json'}")
+    click.echo(f"list         {path} ({len(labels)} indicators)")
+    click.echo(f"fingerprint  {group.digest.hex()}")
+
+
+@click.command()
+@click.option("--group", required=True, type=_FILE, help="The description from who set it up.")
+@click.option("--folder", required=True, type=click.Path(path_type=Path), help="For the keys; new.")
+def deal(group: Path, folder: Path) -> None:
+    """Make all keys of a group with protocol shi (dealer): one file for each party.
+
+    The dealer knows everything, so it is neither the aggregator nor a subscriber.
+    """
+    from inkgate.sightings.aggregation.shi import scheme  # noqa: PLC0415
+
+    described, _ = read_group(group)
+    if described.protocol != "shi":
+        raise AggregationError("bad-group", "only protocol shi has a dealer", "leave deal out")
+    if folder.exists():
+        raise AggregationError("bad-group", f"{folder} is there", "deal into a new folder, once")
+    own, keys = scheme.deal(sorted(described.subscribers))
+    write_secret(folder / "aggregator.key", own)
+    for name, secret in keys.items():
+        write_secret(folder / "subscribers" / f"{name}.key", secret)
+    click.echo(f"give each party its key from {folder}, no other, then delete that folder")
+
+
+@click.command()
+@click.option("--group", type=_FILE, help="The description from who set the group up.")
+@click.option("--fingerprint", metavar="HEX", help="Of it, as told by the other members.")
+@click.option("--key", type=_FILE, help="Key from the dealer (protocol shi).")
+@click.pass_context
+def join(
+    context: click.Context, group: Path | None, fingerprint: str | None, key: Path | None
+) -> None:
+    """Print this subscriber's key for setup, or join a group."""
+    party = _Party(context)
+    own = party.places.identity().public_key().public_bytes_raw().hex()
+    if group is None:
+        click.echo(f"{_own_name(party)}={own}")
+        return
+    described, encoded = read_group(group)
+    if not hmac.compare_digest(described.digest.hex(), (fingerprint or "").strip().lower()):
+        raise AggregationError(
+            "bad-group", f"{group} has another fingerprint", "ask another member for it"
+        )
+    if described.subscribers.get(_own_name(party)) != own:
+        raise AggregationError(
+            "bad-group", "this subscriber's name and key are not in it", "have it set up again"
+        )
+    if described.protocol == "shi":
+        if key is None:
+            raise AggregationError("bad-group", "protocol shi needs a key", "give --key")
+        _keep_key(party.places.group_folder(described.name) / "subscriber.key", key)
+    party.places.pin(described, encoded)
+    click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@_wait
+@click.pass_context
+def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
+    """Submit this subscriber's counts of a period, as far as the others are."""
+    # Imported here: they are needed by no other command.
+    from inkgate.sightings.aggregation.exchange.record import Record  # noqa: PLC0415
+    from inkgate.sightings.aggregation.exchange.running import take_part  # noqa: PLC0415
+    from inkgate.sightings.aggregation.exchange.subscriber import Subscriber  # noqa: PLC0415
+
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    if datetime.now(UTC).date() < session.end:
+        raise AggregationError(
+            "wrong-period", f"{period} is not over", f"encrypt it from {session.end} on"
+        )
+    record = Record(party.places.record)
+    if not record.has_period(session):
+        record.open_period(session, party.counts(session))
+    key_file = party.places.group_folder(group) / "subscriber.key"
+    key = read_scalar(key_file) if session.group.protocol == "shi" else None
+    subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)
+    done = take_part(subscriber, session, _own_name(party), party.mailbox(), wait)
+    answered, rounds = record.answered(session), len(subscriber.rounds(session))
+    click.echo(f"{answered} of {rounds} rounds answered")
+    if session.group.noise is not None:
+        budget = session.group.noise.budget
+        click.echo(f"privacy spent: epsilon {record.spent(session):g} of {budget:g}")
+    if not done:
+        context.exit(1)
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@_wait
+@click.pass_context
+def aggregate(
+    context: click.Context, group: str, period: str, list_file: Path, wait: float
+) -> None:
+    """Add up what the subscribers submitted (aggregator)."""
+    from inkgate.sightings.aggregation.exchange.running import Aggregation  # noqa: PLC0415
+
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    folder = party.places.session_folder(session.group, session.id)
+    collector, key = _collector(party, session), party.places.identity()
+    running = Aggregation(session, collector, folder, party.mailbox(), key, _say)
+    totals = running.run(wait)
+    write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
+    spoilt = sum(value is None for value in totals.values)
+    click.echo(f"{totals.contributors} contributors, {len(totals.values)} indicators")
+    if spoilt:
+        _say(f"{spoilt} totals are not plausible: some subscriber submitted nonsense")
+
+
+@click.command()
+@click.argument("group")
+@_period
+@_list
+@click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
+@click.option("--print", "only_print", is_flag=True, help="Print them and publish nothing.")
+@click.pass_context
+def publish(
+    context: click.Context,
+    group: str,
+    period: str,
+    list_file: Path,
+    uuids: Path,
+    *,
+    only_print: bool,
+) -> None:
+    """Publish totals above the quotas to MISP, as sightings (aggregator)."""
+    party = _Party(context)
+    session = party.session(group, period, list_file)
+    path = party.places.session_folder(session.group, session.id) / _TOTALS
+    if not path.exists():
+        raise AggregationError("too-few", f"{period} has no totals", "run aggregate first")
+    totals = msgspec.json.decode(path.read_bytes(), type=Totals)
+    by_label = {label_of(name): name for name in _read_uuids(uuids)}
+    found = {
+        by_label[label]: value
+        for label, value in publishable(totals, session.group, session.labels)
+        if label in by_label
+    }
+    if only_print:
+        for name in sorted(found):
+            click.echo(f"{name}\t{found[name]}")
+        return
+    from inkgate.sightings.aggregation.publish.misp import MispPublisher  # noqa: PLC0415
+
+    settings = party.settings
+    authorities = settings.misp_ca_file
+    verify = str(resolve(party.config, authorities)) if authorities else True
+    misp = MispPublisher(settings.misp_url, party.misp_key(), verify)
+    known = misp.publish(session, found, settings.sightings_per_total)
+    click.echo(f"{known} of {len(found)} totals published")
+
+
+def _collector(party: _Party, session: Session) -> Collector:
+    if session.group.protocol == "shi":
+        from inkgate.sightings.aggregation.shi.scheme import ShiCollector  # noqa: PLC0415
+
+        folder = party.places.group_folder(session.group.name)
+        return ShiCollector(session, read_scalar(folder / "aggregator.key"))
+    from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector  # noqa: PLC0415
+
+    return MaskedCollector(session, party.places.sealing_key())
+
+
+def _keep_key(target: Path, source: Path) -> None:
+    """Keep a key from the dealer; it never changes."""
+    key = read_scalar(source)
+    if not target.exists():
+        write_secret(target, key)
+    elif read_scalar(target) != key:
+        raise AggregationError(
+            "bad-group", f"{target} holds another key", "set up a new group to change keys"
+        )
+
+
+def _aggregator_keys(party: _Party) -> AggregatorKeys:
+    # Imported here: masks need a library that most commands do not.
+    from inkgate.sightings.aggregation.masked.masks import public_of  # noqa: PLC0415
+
+    return AggregatorKeys(
+        signing=party.places.identity().public_key().public_bytes_raw().hex(),
+        sealing=public_of(party.places.sealing_key()).hex(),
+    )
+
+
+def _group(
+    name: str,
+    protocol: Protocol,
+    keys: dict[str, str],
+    aggregator: AggregatorKeys,
+    options: dict[str, Any],
+) -> Group:
+    noise = {field: options.pop(field) for field in ("epsilon", "delta", "honest", "budget")}
+    threshold = options.pop("threshold") or default_threshold(len(keys))
+    quota = options.pop("quota_total")
+    try:
+        group = Group(
+            name=name,
+            protocol=protocol,
+            subscribers=keys,
+            aggregator=aggregator,
+            threshold=threshold,
+            noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
+            **options,
+        )
+    except ValueError as error:
+        raise AggregationError("bad-group", str(error), "correct that option") from None
+    return _with_quota(group, quota)
+
+
+def _with_quota(group: Group, quota: int | None) -> Group:
+    # Imported here: ciphers take a while.
+    from inkgate.sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
+
+    least = max(1, noise_quantile(group))
+    if quota is not None and group.noise is not None and quota < least:
+        raise AggregationError(
+            "bad-group",
+            f"noise alone exceeds --quota-total {quota} too often",
+            f"give {least} or more, or leave it out",
+        )
+    return msgspec.structs.replace(group, quota_total=least if quota is None else quota)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, key = text.partition("=")
+    return name, key
+
+
+def _own_name(party: _Party) -> str:
+    if not party.settings.name:
+        raise AggregationError(
+            "bad-group", "this subscriber has no name", "set name in [aggregation]"
+        )
+    return party.settings.name
+
+
+def _read_uuids(path: Path) -> Sequence[str]:
+    names = path.read_text("ascii", "replace").split()
+    for number, name in enumerate(names, 1):
+        try:
+            names[number - 1] = str(uuid.UUID(name))
+        except ValueError:
+            raise AggregationError(
+                "bad-message", f"{path}, line {number}: not a UUID", "one UUID a line"
+            ) from None
+    return names
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,69 @@
+"""The commands of `inkgate-sightings` that read: list and show."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from inkgate.sightings.commands.command_group import Loaded, find_incident, main, read
+from inkgate.sightings.commands.formatting import COLUMNS, as_match, as_record, cell, match_lines
+
+
+@main.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--since", type=click.DateTime(), help="Only from this time on (UTC).")
+@click.option("--incident", metavar="ID", help="Only this incident.")
+@click.pass_obj
+def list_command(
+    loaded: Loaded, *, as_json: bool, since: datetime | None, incident: str | None
+) -> None:
+    """List sightings, oldest first."""
+    start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
+    sightings = (s for path in loaded.journals()[:1] for s in read(path, start, incident))
+    if as_json:
+        for sighting in sightings:
+            click.echo(msgspec.json.encode(as_record(sighting)))
+    else:
+        _print_table([as_record(sighting) for sighting in sightings])
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
+@click.argument("incident", metavar="ID")
+@click.pass_obj
+def show(loaded: Loaded, incident: str, *, as_json: bool) -> None:
+    """Show an incident: when, who asked, what matched, where MISP tells more."""
+    matches = _matches(loaded, incident)
+    for match in matches:
+        if as_json:
+            click.echo(msgspec.json.encode(match))
+        else:
+            click.echo("\n".join(match_lines(match)) + "\n")
+
+
+def _matches(loaded: Loaded, incident: str) -> list[dict[str, object]]:
+    """An incident's matches; ends the command if there is none."""
+    from inkgate.sightings.report.outbox import read_items  # noqa: PLC0415 (imports SQLite)
+
+    path, sightings = find_incident(loaded, incident)
+    hours, url = loaded.settings.window_hours, loaded.settings.misp.url
+    return [as_match(s, read_items(path, hours, s), url) for s in sightings]
+
+
+def _print_table(records: list[dict[str, object]]) -> None:
+    rows = [[cell(record[name]) for name in COLUMNS] for record in records]
+    console = Console()
+    if console.is_terminal:
+        table = Table(*COLUMNS)
+        for row in rows:
+            # Not strings: those may hold markup.
+            table.add_row(*map(Text, row))
+        console.print(table)
+        return
+    for row in rows:
+        click.echo("\t".join(row))

@@ -1,0 +1,231 @@
+"""The commands of `inkgate-sightings` that talk to MISP and Redis, and those for operators."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from inkgate.config.settings_file import SettingsError, resolve
+from inkgate.rules.crypto.keys import make_token
+from inkgate.sightings.commands.command_group import Loaded, find_incident, main
+from inkgate.sightings.commands.formatting import as_told, cell
+from inkgate.sightings.journal.journal import Journal
+
+
+def _log(text: str) -> None:
+    line = cell(text)
+    click.echo(f"inkgate-sightings: {line}", err=True)
+
+
+@main.command()
+@click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
+@click.pass_obj
+def report(loaded: Loaded, *, follow: bool) -> None:
+    """Tell MISP what was seen: one sighting per attribute, node and day.
+
+    Exit status: 0 all is told, 1 something waits or was refused, 2 an error that needs
+    you. What waits is told by the next run, and nothing is told twice.
+    """
+    from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415 (imports PyMISP's)
+
+    stop = _stop_on_signals()
+    with ExitStack() as stack:
+        reporter = Reporter(loaded.config, loaded.settings, _log, stop)
+        stack.callback(reporter.close)
+        if not stack.enter_context(only_reporter(reporter.path)):
+            _fail("another inkgate-sightings report is at work on this journal", 2)
+        if follow:
+            _guarded(reporter.follow)
+            return
+        told = _guarded(reporter.once)
+    click.echo(f"reported {told.reported}, refused {told.refused}, waiting {told.waiting}")
+    sys.exit(1 if told.refused or told.waiting else 0)
+
+
+@main.command()
+@click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
+@click.pass_obj
+def drain(loaded: Loaded, *, follow: bool) -> None:
+    """Hand this proxy's records over to the Redis of `journal`.
+
+    Exit status: 0 done, 1 Redis did not answer (the records stay), 2 an error.
+    """
+    from inkgate.sightings.report.reporter import drain as drain_now  # noqa: PLC0415
+
+    stop = _stop_on_signals()
+    done = _guarded(lambda: drain_now(loaded.config, loaded.settings, _log, stop, follow=follow))
+    if not follow:
+        click.echo(f"handed over {done}")
+
+
+@main.command("false-positive")
+@click.argument("incident", metavar="ID")
+@click.pass_obj
+def false_positive(loaded: Loaded, incident: str) -> None:
+    """Tell MISP that an incident's matches were false positives.
+
+    Exit status: 0 MISP has it, 1 it waits for MISP or was refused, 2 an error.
+    """
+    from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
+
+    if not loaded.settings.misp.url:
+        raise SettingsError(loaded.config, "[sightings] has no MISP", "set misp.url")
+    path = _reported(loaded, f"inkgate-sightings false-positive {incident}")
+    _, sightings = find_incident(loaded, incident)
+    with Outbox(path, loaded.settings.window_hours) as outbox:
+        made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}
+        if not made:
+            _fail("the rules of this incident name no attribute", 2)
+    _report_now(loaded)
+    with Outbox(path, loaded.settings.window_hours) as outbox:
+        items = [item for name in made for item in outbox.named(name)]
+    for item in items:
+        click.echo(
+            f"{cell(item.attribute)}: {item.state.name.lower()} {cell(item.reason)}".rstrip()
+        )
+    sys.exit(0 if all(item.state.name == "REPORTED" for item in items) else 1)
+
+
+def _reported(loaded: Loaded, command: str) -> Path:
+    """The journal that is reported from here; ends the command if none is."""
+    path = loaded.settings.reported_path(loaded.config)
+    if path is None:
+        raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
+    if loaded.settings.is_shared and not path.exists():
+        _fail(f"nothing is reported from this host; where `report` runs, run {command}", 2)
+    return path
+
+
+def _report_now(loaded: Loaded) -> None:
+    """Send what waits, unless somebody else is at it or MISP is away."""
+    from inkgate.sightings.report.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        reporter = Reporter(loaded.config, loaded.settings, _log, threading.Event())
+        stack.callback(reporter.close)
+        if not stack.enter_context(only_reporter(reporter.path)):
+            _log("a running report will tell MISP in a moment")
+            return
+        try:
+            while reporter.send():
+                pass
+        except (Again, NotAllowed) as error:
+            _log(f"{error}; it waits for the next report")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def refused(loaded: Loaded, *, as_json: bool) -> None:
+    """List what MISP did not take, and why."""
+    with _outbox(loaded) as outbox:
+        items = [as_told(item) for item in outbox.refused()]
+    for item in items:
+        click.echo(msgspec.json.encode(item) if as_json else _tabbed(item))
+
+
+def _tabbed(item: dict[str, object]) -> str:
+    names = ("uuid", "what", "attribute", "node", "since", "count", "reason")
+    return "\t".join(cell(item[name]) for name in names)
+
+
+@main.command()
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.argument("uuids", nargs=-1, metavar="[UUID]…")
+@click.pass_obj
+def retry(loaded: Loaded, uuids: tuple[str, ...], *, everything: bool) -> None:
+    """Let refused sightings be told again by the next report."""
+    with _outbox(loaded) as outbox:
+        known = {item.uuid for item in outbox.refused()}
+        wanted = known if everything else set(uuids)
+        outbox.retry(wanted)
+    for missing in sorted(wanted - known):
+        click.echo(f"{cell(missing)}: not among the refused", err=True)
+    click.echo(f"{len(wanted & known)} wait again")
+    sys.exit(1 if wanted - known else 0)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def status(loaded: Loaded, *, as_json: bool) -> None:
+    """Count what is told, what waits and since when: for monitoring."""
+    with _outbox(loaded) as outbox:
+        counts: dict[str, Any] = {s.name.lower(): n for s, n in outbox.counts().items()}
+        counts["unread"] = outbox.unread()
+        counts["oldest_waiting_seconds"] = outbox.oldest_waiting(time.time())
+    counts["damaged_blocks"] = sum(Journal(path).damaged() for path in loaded.journals())
+    if as_json:
+        click.echo(msgspec.json.encode(counts))
+    else:
+        for label, count in counts.items():
+            click.echo(f"{label:>24}  {count}")
+
+
+@main.command()
+@click.pass_obj
+def prune(loaded: Loaded) -> None:
+    """Remove records by age and size; `report` and `drain` do that, too."""
+    from inkgate.sightings.report.outbox import REPORTED  # noqa: PLC0415
+    from inkgate.sightings.report.relay import DRAINED  # noqa: PLC0415
+    from inkgate.sightings.report.retention import prune as prune_now  # noqa: PLC0415
+
+    settings = loaded.settings
+    for path in loaded.journals():
+        position: str | None = REPORTED if settings.misp.url else None
+        if settings.is_shared and path == settings.local_path(loaded.config):
+            position = DRAINED
+        click.echo(f"{path}: removed {prune_now(path, settings, position, _log)}")
+
+
+@main.command()
+@click.pass_obj
+def keygen(loaded: Loaded) -> None:
+    """Make the key of hashed client addresses, unless it exists."""
+    path = resolve(loaded.config, loaded.settings.clients_key_file)
+    made = make_token(path)
+    click.echo(f"{path}: {'made' if made else 'kept, it exists'} (key of client addresses)")
+
+
+def _outbox(loaded: Loaded) -> Any:
+    from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
+
+    path = loaded.settings.reported_path(loaded.config)
+    if path is None:
+        raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
+    return Outbox(path, loaded.settings.window_hours)
+
+
+def _guarded(work: Callable[[], Any]) -> Any:
+    """Peers that are away end a command with 1, what needs an operator with 2."""
+    from inkgate.sightings.report.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.report.redis_stream import StreamAway, StreamRefused  # noqa: PLC0415
+
+    try:
+        return work()
+    except (Again, StreamAway) as error:
+        _fail(f"{error}; what is left waits for the next run", 1)
+    except (NotAllowed, StreamRefused) as error:
+        _fail(str(error), 2)
+
+
+def _fail(text: str, code: int) -> None:
+    _log(text)
+    sys.exit(code)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -1,0 +1,223 @@
+"""The SQLite files of sightings: opening, schema, migration, transactions.
+
+The records, the outbox and the positions up to which records were handed on lie in one
+file, so that one transaction moves both, and a power cut takes both back together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from inkgate.sightings.errors import JournalError
+
+SCHEMA: Final = 4
+BUSY_SECONDS: Final = 5.0
+
+# What leads from a schema to the next one.
+_STEPS: Final = (
+    """
+    CREATE TABLE sightings (
+        id INTEGER PRIMARY KEY,
+        time REAL NOT NULL,
+        incident TEXT NOT NULL,
+        class TEXT NOT NULL,
+        attributes TEXT NOT NULL,
+        client TEXT NOT NULL,
+        method TEXT NOT NULL,
+        action TEXT NOT NULL,
+        node TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX sightings_incident ON sightings (incident);
+    """,
+    # An index of random incident ids dirtied one page for each record, which was most of
+    # what a commit cost; a help desk's question can wait for a scan.
+    # origin: which record of which proxy this is a copy of. Records made here have none,
+    # and then the index costs nothing.
+    """
+    DROP INDEX sightings_incident;
+    ALTER TABLE sightings ADD COLUMN events TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE sightings ADD COLUMN origin TEXT;
+    CREATE UNIQUE INDEX sightings_origin ON sightings (origin) WHERE origin IS NOT NULL;
+    CREATE TABLE positions (
+        name TEXT PRIMARY KEY,
+        id INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE handed_over (
+        id INTEGER PRIMARY KEY,
+        time REAL NOT NULL,
+        server TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE outbox (
+        uuid TEXT PRIMARY KEY,
+        type INTEGER NOT NULL,
+        attribute TEXT NOT NULL,
+        event TEXT NOT NULL,
+        node TEXT NOT NULL,
+        first REAL NOT NULL,
+        last REAL NOT NULL,
+        count INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '',
+        changed REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX outbox_state ON outbox (state, event);
+    """,
+    # installation: goes into the UUIDs of sightings, so that nobody else makes the same.
+    """
+    ALTER TABLE outbox ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE state (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO state (name, value) VALUES ('installation', lower(hex(randomblob(16))));
+    """,
+    # blocks: what requests journal, until somebody works on it (sightings/records.py).
+    """
+    CREATE TABLE blocks (
+        id INTEGER PRIMARY KEY,
+        time REAL NOT NULL,
+        node TEXT NOT NULL,
+        data BLOB NOT NULL,
+        is_damaged INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    """,
+)
+
+
+def open_writer(
+    path: Path, *, busy_seconds: float = BUSY_SECONDS, is_durable: bool = False
+) -> sqlite3.Connection:
+    """Open a file for writing; make it with mode 0640 or bring it to the present schema.
+
+    Transactions are explicit (`transaction`).
+
+    Args:
+        path: the file.
+        busy_seconds: how long to wait for another writer.
+        is_durable: what is committed survives a power cut.
+
+    Raises:
+        JournalError: it cannot be opened, or a newer inkgate wrote it.
+    """
+    with failing_as_one_line(path), _alone(path.parent):
+        if not path.exists():
+            # Made here, not by SQLite: its own files get the mode of this one.
+            os.close(create(path))
+        connection = sqlite3.connect(
+            path, timeout=busy_seconds, check_same_thread=False, isolation_level=None
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode NORMAL survives the end of any process; a power cut may take
+            # the last records with it, and waiting for the disk would hold up answers.
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            _migrate(connection, check_schema(connection, path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def create(path: Path) -> int:
+    """Open a file for writing and make it if it is not there, mode 0640; its descriptor.
+
+    Made by root it belongs to the folder's owner: an operator's first look at the
+    journal must not shut out Squid's user.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    if os.geteuid() == 0 and os.fstat(fd).st_size == 0:
+        folder = path.parent.stat()
+        os.fchown(fd, folder.st_uid, folder.st_gid)
+    return fd
+
+
+def open_reader(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Open a file for reading, whatever its schema.
+
+    Raises:
+        JournalError: it cannot be opened, or a newer inkgate wrote it.
+    """
+    with failing_as_one_line(path):
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
+        try:
+            check_schema(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """The file's schema, 0 if it is new.
+
+    Raises:
+        JournalError: it is newer than this program.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise JournalError(
+            f"{path}: written by a newer inkgate (schema {version}); upgrade this one"
+        )
+    return version
+
+
+def installation(connection: sqlite3.Connection) -> str:
+    """The random id of this installation: 32 hexadecimal digits."""
+    row = connection.execute("SELECT value FROM state WHERE name = 'installation'").fetchone()
+    return str(row[0])
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. Takes the write lock at once, so it never fails half-way for want of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        # A statement that failed may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def failing_as_one_line(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say into a JournalError."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        # Says something about what was to be written and nothing about the file.
+        raise
+    except (sqlite3.Error, OSError, ValueError) as error:
+        raise JournalError(
+            f"{path}: {error}; check that the folder exists, belongs to the proxy's user "
+            "and has room"
+        ) from None
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    for step in range(version, SCHEMA):
+        # One transaction a step, the number included: a kill leaves the old or the new.
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One opener at a time: SQLite waits for no other process while it changes to WAL mode."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,164 @@
+"""The journal of matches: SQLite in WAL mode, one record a matched rule.
+
+It lies on the proxy, so it holds neither URLs nor indicators: MISP's attribute
+UUIDs say the rest to whoever may ask MISP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inkgate.sightings.journal.block import Block, blocks_of
+from inkgate.sightings.journal.sighting import Sighting
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class Journal:
+    """A journal file. Opened at first use; may be shared by threads and processes.
+
+    Args:
+        path: the SQLite file; made with mode 0640 if it is not there.
+        busy_timeout: seconds to wait for another writer.
+        is_durable: what is recorded survives a power cut, too.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0, is_durable: bool = False) -> None:
+        self._path = path
+        self._is_durable = is_durable
+        self._busy_timeout = busy_timeout
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
+
+    def append(self, sightings: Sequence[Sighting]) -> None:
+        """Record sightings in one transaction, which is committed on return.
+
+        Raises:
+            JournalError: they were not recorded.
+            UnicodeEncodeError: nor were these, since UTF-8 cannot hold one of their texts.
+        """
+        blocks = list(blocks_of(sightings))
+        with self._writing() as connection:
+            from inkgate.sightings.journal.database import transaction  # noqa: PLC0415
+            from inkgate.sightings.journal.records import insert_block  # noqa: PLC0415
+
+            with transaction(connection):
+                for node, block in blocks:
+                    insert_block(connection, node, block.packed())
+
+    def append_block(self, node: str, block: Block) -> None:
+        """As `append`, of one block of what a proxy saw: the way that requests take.
+
+        Raises:
+            JournalError: they were not recorded.
+        """
+        with self._writing() as connection:
+            # Imported here: most helpers run long before their first match.
+            from inkgate.sightings.journal.records import insert_block  # noqa: PLC0415
+
+            insert_block(connection, node, block.packed())
+
+    def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
+        """Record copies of other journals' records, by origin; those already here stay.
+
+        Raises:
+            JournalError: they were not recorded.
+        """
+        with self._writing() as connection:
+            from inkgate.sightings.journal.database import transaction  # noqa: PLC0415
+            from inkgate.sightings.journal.records import insert  # noqa: PLC0415
+
+            with transaction(connection):
+                insert(connection, copies)
+
+    def read(self, *, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
+        """Sightings, by and large in the order of their recording.
+
+        Args:
+            since: leave out what is older (seconds since 1970).
+            incident: only those with this id.
+
+        Raises:
+            JournalError: the file cannot be read; a file that is not there is empty.
+        """
+        from inkgate.sightings.journal.records import sightings  # noqa: PLC0415
+
+        if self._path.exists():
+            with self._reading() as connection:
+                yield from sightings(connection, since=since, incident=incident)
+
+    def damaged(self) -> int:
+        """How many blocks of incidents cannot be read any more.
+
+        Raises:
+            JournalError: nor can the file, or it is not there.
+        """
+        from inkgate.sightings.journal.records import count_damaged  # noqa: PLC0415
+
+        with self._reading() as connection:
+            return count_damaged(connection)
+
+    def join(self, agree: Callable[[str], str]) -> None:
+        """Take the installation's id that others agree on, who are told this file's.
+
+        Raises:
+            JournalError: the file cannot be used.
+        """
+        with self._writing() as connection:
+            from inkgate.sightings.journal.database import installation  # noqa: PLC0415
+
+            agreed = agree(installation(connection))
+            connection.execute(
+                "UPDATE state SET value = ? WHERE name = 'installation' AND value <> ?",
+                (agreed, agreed),
+            )
+
+    def close(self) -> None:
+        """Close the file; the next `append` opens it again."""
+        with self._lock:
+            self._drop()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        from inkgate.sightings.journal.database import failing_as_one_line, open_reader  # noqa: PLC0415
+
+        connection = open_reader(self._path, busy_seconds=self._busy_timeout)
+        with contextlib.closing(connection), failing_as_one_line(self._path):
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection, alone; closed if anything fails."""
+        from inkgate.sightings.journal.database import failing_as_one_line  # noqa: PLC0415
+
+        with self._lock:
+            try:
+                with failing_as_one_line(self._path):
+                    yield self._writer()
+            except BaseException:
+                self._drop()
+                raise
+
+    def _writer(self) -> sqlite3.Connection:
+        from inkgate.sightings.journal.database import open_writer  # noqa: PLC0415
+
+        if self._connection is None:
+            self._connection = open_writer(
+                self._path, busy_seconds=self._busy_timeout, is_durable=self._is_durable
+            )
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

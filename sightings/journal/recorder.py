@@ -1,0 +1,180 @@
+"""From matches to the journal: what the helper and the ICAP server do with a hit."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.rules.crypto.keys import KeyFileError
+from inkgate.rules.lookup.matcher import Match
+from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.backlog import Backlog
+from inkgate.sightings.journal.clients import Reducer, client_reducer
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.settings import SightingsSettings
+
+# A match that comes alone is committed at once; the next ones within this time share
+# the following commit. It is shorter than the way of a page to its reader.
+_GATHER_SECONDS: Final = 0.05
+_RETRY_SECONDS: Final = 1.0
+_MOST_WAITING_BYTES: Final = 8 << 20
+
+
+class Recorder:
+    """Writes matches to the journal; a journal that fails is said and does not unblock.
+
+    One thread commits what has come together, so that whoever answers a request waits
+    for no disk, and a burst costs few commits. A process that forks makes its Recorder
+    after that: threads and SQLite's connections belong to one process.
+
+    Args:
+        config: the settings file.
+        log: takes one line without secrets.
+    """
+
+    def __init__(self, config: Path, log: Callable[[str], None]) -> None:
+        self._tell = log
+        self._node = ""
+        self._path: Path | None = None
+        self._reduce: Reducer = str
+        self._backlog = Backlog(_MOST_WAITING_BYTES)
+        self._wanted = threading.Event()
+        self._ended = threading.Event()
+        self._writing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._journal: Journal | None = None
+        self._failing = False
+        self._dropped = 0
+        self._is_loss_said = False
+        try:
+            settings = load_section(config, "sightings", SightingsSettings)
+        except SettingsError as error:
+            log(str(error))
+            return
+        self._node = settings.node_name()
+        self._path = settings.local_path(config)
+        self._reduce = self._reducer(settings, config)
+        atexit.register(self.close)
+
+    def record(self, client: str, method: str, incident: str, matches: Sequence[Match]) -> None:
+        """Journal one incident: it is on its way to the file when this returns."""
+        if self._path is None:
+            return
+        try:
+            self._backlog.add(incident, self._reduce(client), method, matches)
+        except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
+            self._log(f"an incident could not be journalled ({type(error).__name__})")
+            return
+        if not self._wanted.is_set():
+            self._wanted.set()
+            if self._thread is None:
+                self._start()
+
+    def flush(self) -> None:
+        """Write what has been recorded so far."""
+        with self._writing:
+            while self._write_block():
+                pass
+
+    def close(self) -> None:
+        """End the thread and write what it has left. Called at the process's end, too."""
+        was_ended = self._ended.is_set()
+        self._ended.set()
+        self._wanted.set()
+        with self._starting:
+            thread = self._thread
+        if thread is not None:
+            # So that the interpreter does not end under it.
+            thread.join()
+        if not (was_ended and self._failing):
+            self.flush()
+        self._is_loss_said = False
+        self._say_dropped()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None or self._ended.is_set():
+                return
+            thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The next match tries again, and the end writes what waits.
+                self._wanted.clear()
+                self._log(f"sightings wait to be journalled: {error}")
+            else:
+                self._thread = thread
+
+    def _write_on(self) -> None:
+        while self._wanted.wait() and not self._ended.is_set():
+            self._wanted.clear()
+            with self._writing:
+                # What comes while the last one is written goes with the next ones.
+                while self._write_block() and self._backlog.has_full:
+                    pass
+            if not self._backlog.is_empty:
+                # Whoever recorded it may have found this set.
+                self._wanted.set()
+            self._ended.wait(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
+
+    def _write_block(self) -> bool:
+        """Commit the oldest block, which waits on if it cannot be; whether to go on."""
+        block = self._backlog.take()
+        if block is None:
+            return False
+        try:
+            self._open().append_block(self._node, block)
+        except JournalError as error:
+            self._backlog.put_back(block)
+            was_failing, self._failing = self._failing, True
+            if not was_failing:
+                self._log(f"sightings wait to be journalled: {error}")
+            self._say_dropped()
+            return False
+        except Exception as error:  # noqa: BLE001 (the thread goes on)
+            self._log(
+                f"{block.incidents} incidents could not be journalled ({type(error).__name__})"
+            )
+        was_failing, self._failing = self._failing, False
+        if was_failing:
+            self._log("the journal can be written again")
+        self._say_dropped()
+        return True
+
+    def _say_dropped(self) -> None:
+        """Say at the first loss that there is one, and at the end how large it was."""
+        self._dropped += self._backlog.take_dropped()
+        if self._dropped and not self._is_loss_said:
+            self._log(
+                f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} "
+                "of the oldest were not journalled"
+            )
+            self._dropped = 0
+            self._is_loss_said = True
+        if not self._failing:
+            self._is_loss_said = False
+
+    def _log(self, line: str) -> None:
+        # The log may lie on the disk that is full. Incidents are journalled all the same.
+        with contextlib.suppress(OSError, ValueError):
+            self._tell(line)
+
+    def _open(self) -> Journal:
+        if self._journal is None:
+            assert self._path is not None  # noqa: S101
+            self._journal = Journal(self._path)
+        return self._journal
+
+    def _reducer(self, settings: SightingsSettings, config: Path) -> Reducer:
+        try:
+            return client_reducer(settings.clients, resolve(config, settings.clients_key_file))
+        except KeyFileError as error:
+            # Whoever asked for hashes does not want addresses.
+            self._log(f"clients are not journalled: {error}")
+            return lambda _client: ""

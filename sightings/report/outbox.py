@@ -1,0 +1,321 @@
+"""What is to be told to MISP: one sighting per attribute, node and window, and its fate.
+
+Records are folded into the outbox in the transaction that moves the position up to
+which they were read, so a kill at any point neither loses nor counts one twice. A
+sighting's UUID follows from what it is about: sent again, it is the same sighting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+import msgspec
+
+from inkgate.sightings.journal.database import (
+    check_schema,
+    failing_as_one_line,
+    installation,
+    open_reader,
+    open_writer,
+    transaction,
+)
+from inkgate.sightings.journal.records import Record, count_after, upcoming
+from inkgate.sightings.journal.sighting import Sighting
+
+REPORTED: Final = "reported"
+SIGHTING: Final = 0
+FALSE_POSITIVE: Final = 1
+
+_NAMESPACE: Final = uuid.UUID("7a9d6f0e-4a0c-5d0b-9d6e-0c5f6d1b2a3c")
+_FOLD_ROWS: Final = 2000
+# The first one with an installation's id.
+_SCHEMA_WITH_NAMES: Final = 3
+_HOUR: Final = 3600
+_ADD: Final = """
+    INSERT INTO outbox (uuid, type, attribute, event, node, first, last, count, state, reason,
+        changed) VALUES (:uuid, :type, :attribute, :event, :node, :first, :last, :count, :state,
+        :reason, :changed)
+    ON CONFLICT (uuid) DO UPDATE SET count = count + excluded.count,
+        last = max(last, excluded.last),
+        event = CASE event WHEN '' THEN excluded.event ELSE event END
+"""
+_COLUMNS: Final = (
+    "uuid, type, attribute, event, node, first, last, count, state, tries, reason, failures"
+)
+
+
+class State(enum.IntEnum):
+    """What became of a sighting."""
+
+    WAITING = 0
+    REPORTED = 1
+    REFUSED = 2
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """A sighting in the outbox.
+
+    Attributes:
+        uuid: the sighting's own.
+        kind: MISP's type: 0 sighting, 1 false positive.
+        attribute: UUID of the MISP attribute.
+        event: id of its event, as the rule had it; may be empty.
+        node: where it was seen; MISP's `source`.
+        first: when it was seen first in its window (seconds since 1970).
+        last: when it was seen last.
+        count: how many records it stands for.
+        state: what became of it.
+        tries: requests whose outcome is not known.
+        reason: why MISP refused it, or failed at it last.
+        failures: how often MISP failed at it and took others.
+    """
+
+    uuid: str
+    kind: int
+    attribute: str
+    event: str
+    node: str
+    first: float
+    last: float
+    count: int
+    state: State
+    tries: int
+    reason: str
+    failures: int
+
+
+class _Naming(NamedTuple):
+    """How sightings get their UUIDs; `window` in seconds."""
+
+    installation: str
+    window: int
+
+    def name(self, kind: int, attribute: str, sighting: Sighting) -> str:
+        """Version 5 (RFC 9562) of what a sighting is about, and of who tells it."""
+        start = int(sighting.time // self.window) * self.window
+        about = sighting.incident if kind == FALSE_POSITIVE else f"{start}+{self.window}"
+        what = f"{kind}\0{attribute}\0{sighting.node}\0{about}"
+        return str(
+            uuid.uuid5(_NAMESPACE, f"{self.installation}\0{what}" if self.installation else what)
+        )
+
+
+class Outbox:
+    """The outbox in a journal's file. For one thread; close it, or use it in a `with`.
+
+    Args:
+        path: the journal.
+        window_hours: one sighting per attribute, node and this time.
+    """
+
+    def __init__(self, path: Path, window_hours: int) -> None:
+        self._path = path
+        self._window = window_hours * _HOUR
+        self._connection = open_writer(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def fold(self) -> int:
+        """Take in the next records of the journal; how many there were.
+
+        Raises:
+            JournalError: the file cannot be used; nothing was taken in.
+        """
+        with failing_as_one_line(self._path):
+            after = self.position()
+            found = upcoming(self._connection, after, _FOLD_ROWS)
+            if not found:
+                return 0
+            items = self._folded(found)
+            # Folding is done before the lock is taken: whoever records must not wait.
+            with transaction(self._connection):
+                if self.position() != after:
+                    return len(found)  # somebody else was faster
+                self._connection.executemany(_ADD, items)
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO positions (name, id) VALUES (?, ?)",
+                    (REPORTED, found[-1].id),
+                )
+            return len(found)
+
+    def position(self) -> int:
+        """The last record that was taken in."""
+        row = self._connection.execute(
+            "SELECT id FROM positions WHERE name = ?", (REPORTED,)
+        ).fetchone()
+        return row[0] if row else 0
+
+    def waiting(self, limit: int, first_wait: float = 0.0, longest_wait: float = 0.0) -> list[Item]:
+        """Some of what MISP has not yet: what was tried least first, events together.
+
+        What MISP failed at rests for `first_wait` seconds times four for each failure, or
+        `longest_wait`.
+        """
+        return self._items(
+            "state = ? AND (failures = 0 OR abs(? - changed) >= "
+            "min(?, ? * (1 << min(2 * failures, 30)))) ORDER BY tries, event, uuid LIMIT ?",
+            State.WAITING, time.time(), longest_wait, first_wait, limit,
+        )  # fmt: skip
+
+    def refused(self) -> list[Item]:
+        """What MISP did not take."""
+        return self._items("state = ? ORDER BY changed, uuid", State.REFUSED)
+
+    def named(self, name: str) -> list[Item]:
+        """The sighting with a UUID, if there is one."""
+        return self._items("uuid = ?", name)
+
+    def oldest_waiting(self, now: float) -> int:
+        """For how long the oldest sighting waits, in seconds; 0 if none does."""
+        row = self._connection.execute("SELECT min(first) FROM outbox WHERE state = 0").fetchone()
+        return 0 if row[0] is None else max(0, int(now - row[0]))
+
+    def settle(self, uuids: Iterable[str], state: State, reason: str = "") -> None:
+        """Note what became of sightings."""
+        now = time.time()
+        self._change(
+            "UPDATE outbox SET state = ?, reason = ?, changed = ? WHERE uuid = ?",
+            [(state, reason, now, name) for name in uuids],
+        )
+
+    def put_off(self, uuids: Iterable[str], reason: str) -> None:
+        """Note that MISP failed at sightings and took others."""
+        now = time.time()
+        self._change(
+            "UPDATE outbox SET failures = failures + 1, reason = ?, changed = ? WHERE uuid = ?",
+            [(reason, now, name) for name in uuids],
+        )
+
+    def try_again(self, uuids: Iterable[str]) -> None:
+        """Count a request whose outcome is not known, before it is made."""
+        self._change(
+            "UPDATE outbox SET tries = tries + 1 WHERE uuid = ?", [(name,) for name in uuids]
+        )
+
+    def retry(self, uuids: Iterable[str]) -> None:
+        """Let refused sightings wait again."""
+        self._change(
+            "UPDATE outbox SET state = 0, failures = 0, reason = '' WHERE uuid = ? AND state = 2",
+            [(name,) for name in uuids],
+        )
+
+    def add_false_positive(self, sighting: Sighting, now: float) -> list[str]:
+        """Put a false positive for each attribute of a record into the outbox; their UUIDs.
+
+        The same incident gives the same false positives, however often it is said.
+        """
+        with failing_as_one_line(self._path), transaction(self._connection):
+            naming = _Naming(installation(self._connection), self._window)
+            items = [
+                _item(FALSE_POSITIVE, attribute, event, sighting, now, naming)
+                for attribute, event in _attributes(sighting)
+            ]
+            self._connection.executemany(_ADD.replace("count + excluded.count", "1"), items)
+        return [str(item["uuid"]) for item in items]
+
+    def counts(self) -> dict[State, int]:
+        """How many sightings are in which state."""
+        rows = self._connection.execute("SELECT state, count(*) FROM outbox GROUP BY state")
+        return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
+
+    def unread(self) -> int:
+        """How many records are not folded yet."""
+        with failing_as_one_line(self._path):
+            return count_after(self._connection, self.position())
+
+    def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
+        items: dict[str, dict[str, object]] = {}
+        naming = _Naming(installation(self._connection), self._window)
+        for record in found:
+            sighting = record.sighting
+            for attribute, event in _attributes(sighting):
+                item = _item(SIGHTING, attribute, event, sighting, sighting.time, naming)
+                known = items.setdefault(str(item["uuid"]), item)
+                if known is not item:
+                    known["count"] = int(str(known["count"])) + 1
+                    known["last"] = max(float(str(known["last"])), sighting.time)
+        return list(items.values())
+
+    def _items(self, where: str, *values: object) -> list[Item]:
+        with failing_as_one_line(self._path):
+            return _select(self._connection, where, *values)
+
+    def _change(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        with failing_as_one_line(self._path), transaction(self._connection):
+            self._connection.executemany(statement, rows)
+
+
+def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
+    """What a record became part of, and what was said about its incident.
+
+    Raises:
+        JournalError: the file cannot be read.
+    """
+    with failing_as_one_line(path), contextlib.closing(open_reader(path)) as connection:
+        if check_schema(connection, path) < _SCHEMA_WITH_NAMES:
+            return []
+        # What was queued before there were ids of installations keeps its name.
+        namings = [_Naming(i, window_hours * _HOUR) for i in (installation(connection), "")]
+        names = [
+            naming.name(kind, attribute, sighting)
+            for kind in (SIGHTING, FALSE_POSITIVE)
+            for attribute in dict.fromkeys(sighting.attributes)
+            for naming in namings
+        ]
+        return [item for name in names for item in _select(connection, "uuid = ?", name)]
+
+
+def _select(connection: sqlite3.Connection, where: str, *values: object) -> list[Item]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE {where}",  # noqa: S608 (our own words)
+        values,
+    ).fetchall()
+    return [msgspec.convert(row, Item, strict=True) for row in rows]
+
+
+def _item(
+    kind: int, attribute: str, event: str, sighting: Sighting, moment: float, naming: _Naming
+) -> dict[str, object]:
+    sound = _is_uuid(attribute)
+    return {
+        "uuid": naming.name(kind, attribute, sighting),
+        "type": kind,
+        "attribute": attribute,
+        "event": event if event.isascii() and event.isdigit() else "",
+        "node": sighting.node,
+        "first": moment,
+        "last": moment,
+        "count": 1,
+        "state": State.WAITING if sound else State.REFUSED,
+        "reason": "" if sound else "the rule names an attribute that is no UUID",
+        "changed": time.time(),
+    }
+
+
+def _attributes(sighting: Sighting) -> Iterator[tuple[str, str]]:
+    """A record's attributes with their events, each once."""
+    events = dict(zip(sighting.attributes, sighting.events, strict=False))
+    for attribute in dict.fromkeys(sighting.attributes):
+        yield attribute, events.get(attribute, "")
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,139 @@
+"""Between a proxy's own journal and the reporter's: out to a Redis stream, and in from it.
+
+A proxy appends to its own file whatever Redis does. Draining moves a position along
+that file; collecting journals copies by their origin, so what comes twice counts once.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from inkgate.sightings.journal.database import failing_as_one_line, open_writer, transaction
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.records import upcoming
+from inkgate.sightings.report.redis_stream import Stream
+
+DRAINED: Final = "drained"
+
+_ROWS: Final = 500
+# A Redis that restarts or fails over may forget what it had taken just before: up to a
+# second or two with appendonly and everysec, the replica's lag with a failover.
+_RESEND_SECONDS: Final = 60.0
+
+
+class Drain:
+    """Moves this proxy's records to the stream. For one thread; use it in a `with`.
+
+    Args:
+        path: the proxy's own journal.
+        stream: where they go.
+    """
+
+    def __init__(self, path: Path, stream: Stream) -> None:
+        self._path = path
+        self._stream = stream
+        self._connection = open_writer(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def step(self) -> int:
+        """Hand over the next records; how many.
+
+        Raises:
+            JournalError: the file cannot be used.
+            StreamAway, StreamRefused: they stay here.
+        """
+        with failing_as_one_line(self._path):
+            server = self._stream.server()
+            self._rewind_if_new(server)
+            found = upcoming(self._connection, self._position(), _ROWS)
+            if not found:
+                return 0
+            self._stream.add([(record.origin, record.sighting) for record in found])
+            self._note(found[-1].id, server)
+            return len(found)
+
+    def _position(self) -> int:
+        row = self._connection.execute(
+            "SELECT id FROM positions WHERE name = ?", (DRAINED,)
+        ).fetchone()
+        return row[0] if row else 0
+
+    def _note(self, position: int, server: str) -> None:
+        now = time.time()
+        with transaction(self._connection):
+            self._set_position(position)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO handed_over (id, time, server) VALUES (?, ?, ?)",
+                (position, now, server),
+            )
+            # The newest of the old ones stays: it says where a rewind would end.
+            self._connection.execute(
+                "DELETE FROM handed_over WHERE id < "
+                "(SELECT max(id) FROM handed_over WHERE time < ?)",
+                (now - _RESEND_SECONDS,),
+            )
+
+    def _rewind_if_new(self, server: str) -> None:
+        """Hand over again what another server, or this one before its restart, took last."""
+        last = self._connection.execute(
+            "SELECT time, server FROM handed_over ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if last is None or last[1] == server:
+            return
+        with transaction(self._connection):
+            row = self._connection.execute(
+                "SELECT max(id) FROM handed_over WHERE time < ?", (last[0] - _RESEND_SECONDS,)
+            ).fetchone()
+            oldest = self._connection.execute("SELECT min(id) FROM sightings").fetchone()[0]
+            again = row[0] if row[0] is not None else (oldest or 1) - 1
+            self._connection.execute("DELETE FROM handed_over WHERE id > ?", (again,))
+            self._set_position(min(again, self._position()))
+            self._connection.execute("UPDATE handed_over SET server = ?", (server,))
+
+    def _set_position(self, position: int) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO positions (name, id) VALUES (?, ?)", (DRAINED, position)
+        )
+
+
+class Collect:
+    """Moves entries of the stream into the reporter's journal.
+
+    Args:
+        stream: where they come from.
+        journal: where they go.
+    """
+
+    def __init__(self, stream: Stream, journal: Journal) -> None:
+        self._stream = stream
+        self._journal = journal
+        self._is_prepared = False
+
+    def step(self) -> int:
+        """Journal the next entries, and only then acknowledge them; how many.
+
+        Raises:
+            JournalError: the file cannot be used.
+            StreamAway, StreamRefused: the entries stay there.
+        """
+        if not self._is_prepared:
+            self._stream.prepare()
+            # Before anything is folded: reporters that share a stream name sightings alike.
+            self._journal.join(self._stream.installation)
+            self._is_prepared = True
+        entries = self._stream.take(_ROWS)
+        if not entries:
+            return 0
+        unreadable = [name for name, copy in entries if copy is None]
+        if unreadable:
+            self._stream.put_aside(unreadable)
+        self._journal.adopt([copy for _, copy in entries if copy is not None])
+        self._stream.acknowledge([name for name, _ in entries])
+        return len(entries)

@@ -1,0 +1,287 @@
+"""From the journal to MISP: collect, fold, send, forget."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inkgate.config.settings_file import SettingsError
+from inkgate.sightings.journal.database import create
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.report.misp import Again, MispSightings
+from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, State
+from inkgate.sightings.report.redis_stream import Stream, StreamAway
+from inkgate.sightings.report.relay import DRAINED, Collect, Drain
+from inkgate.sightings.report.retention import prune
+from inkgate.sightings.report.retrying import Patience
+from inkgate.sightings.settings import SightingsSettings
+
+_PRUNE_SECONDS: Final = 3600.0
+_FIRST_PRUNE_SECONDS: Final = 10.0
+_REDIS_FIRST_WAIT: Final = 0.2
+_REDIS_LONGEST_WAIT: Final = 10.0
+_REDIS_ATTEMPTS: Final = 8
+
+Log = Callable[[str], None]
+
+
+class Told(NamedTuple):
+    """How many sightings MISP has taken, has refused, and that wait."""
+
+    reported: int
+    refused: int
+    waiting: int
+
+
+class Reporter:
+    """Reports one journal to one MISP.
+
+    Args:
+        config: the settings file.
+        settings: section `[sightings]`.
+        log: takes one line without secrets.
+        stop: ends `follow` when it is set.
+
+    Raises:
+        SettingsError: there is no MISP or no journal.
+        Unreadable: a key or password cannot be read.
+    """
+
+    def __init__(
+        self, config: Path, settings: SightingsSettings, log: Log, stop: threading.Event
+    ) -> None:
+        path = settings.reported_path(config)
+        if path is None or not settings.misp.url:
+            raise SettingsError(
+                config, "[sightings] has no journal or no MISP", "set journal and misp.url"
+            )
+        self._config = config
+        self._settings = settings
+        self._log = log
+        self._stop = stop
+        self._path = path
+        self._outbox = Outbox(path, settings.window_hours)
+        self._tidy = _now_and_then(self.prune)
+        folder = config.absolute().parent
+        self._misp = MispSightings(
+            settings.misp,
+            folder,
+            settings.window_hours,
+            lambda items: self._outbox.try_again(i.uuid for i in items),
+        )
+
+    @property
+    def path(self) -> Path:
+        """The journal that is reported."""
+        return self._path
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._outbox.close()
+
+    def once(self) -> Told:
+        """Report all there is, with a few attempts where something is away.
+
+        Raises:
+            Again, StreamAway: it stayed away; what is left waits.
+            NotAllowed, StreamRefused, JournalError: it needs an operator.
+        """
+        before = self._outbox.counts()
+        if self._settings.is_shared:
+            self._redis_patience(_REDIS_ATTEMPTS).until_done(self._collecting().step)
+        while self._outbox.fold():
+            pass
+        try:
+            self._misp_patience(self._settings.misp.attempts).until_done(self._send_all)
+            after = self._outbox.counts()
+        finally:
+            self.prune()
+        return Told(
+            after[State.REPORTED] - before[State.REPORTED],
+            after[State.REFUSED] - before[State.REFUSED],
+            after[State.WAITING],
+        )
+
+    def follow(self) -> None:
+        """Report as matches come, until told to stop. Waits for whatever is away.
+
+        Raises:
+            NotAllowed, StreamRefused, JournalError, Unreadable: it needs an operator.
+        """
+        failures: list[BaseException] = []
+        work = [self._prune_on]
+        if self._settings.is_shared:
+            collecting = self._collecting()
+            work.append(lambda: self._redis_patience(0).for_ever(collecting.step))
+        helpers = [self._thread(run, failures) for run in work]
+        try:
+            self._misp_patience(0).for_ever(self.step)
+        finally:
+            self._stop.set()
+            for helper in helpers:
+                helper.join()
+        if failures:
+            raise failures[0]
+
+    def step(self) -> int:
+        """Fold some records, send some sightings; how much there was to do."""
+        return self._outbox.fold() + self.send()
+
+    def send(self) -> int:
+        """Send some of what waits; how much of it is settled.
+
+        Raises:
+            Again: MISP takes none.
+            NotAllowed: the key is no good for this.
+        """
+        settled = 0
+        for items, state, reason in self._misp.send(self._waiting()):
+            if not items:
+                continue
+            names = [item.uuid for item in items]
+            if state is State.WAITING:
+                self._outbox.put_off(names, reason)
+                self._log(f"{len(items)} sightings wait for another attempt: {reason}")
+                continue
+            self._outbox.settle(names, state, reason)
+            settled += len(items)
+            if state is State.REFUSED:
+                self._log(f"MISP refused {len(items)} sightings: {reason}")
+        return settled
+
+    def _send_all(self) -> int:
+        settled = self.send()
+        if not settled and (waiting := self._outbox.counts()[State.WAITING]):
+            raise Again(f"{waiting} sightings rest after a failure")
+        return settled
+
+    def _waiting(self) -> list[Item]:
+        misp = self._settings.misp
+        return self._outbox.waiting(misp.batch, misp.first_wait, misp.longest_wait)
+
+    def prune(self) -> None:
+        """Remove what is old and reported."""
+        prune(self._path, self._settings, REPORTED, self._log)
+
+    def _prune_on(self) -> None:
+        while not self._stop.wait(_FIRST_PRUNE_SECONDS):
+            self._tidy()
+
+    def _collecting(self) -> Collect:
+        return Collect(
+            open_stream(self._config, self._settings), Journal(self._path, is_durable=True)
+        )
+
+    def _thread(self, run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:  # noqa: BLE001 (`follow` raises it again)
+                failures.append(error)
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=run.__name__)
+        thread.start()
+        return thread
+
+    def _misp_patience(self, attempts: int) -> Patience:
+        misp = self._settings.misp
+        return Patience(
+            Again,
+            first_wait=misp.first_wait,
+            longest_wait=misp.longest_wait,
+            attempts=attempts,
+            stop=self._stop,
+            log=self._log,
+        )
+
+    def _redis_patience(self, attempts: int) -> Patience:
+        return redis_patience(attempts, self._stop, self._log)
+
+
+def drain(
+    config: Path,
+    settings: SightingsSettings,
+    log: Log,
+    stop: threading.Event,
+    *,
+    follow: bool,
+) -> int:
+    """Move this proxy's records to the Redis stream; how many.
+
+    Raises:
+        SettingsError: the journal is no Redis.
+        StreamAway: Redis stayed away; the records stay here.
+        StreamRefused, JournalError: it needs an operator.
+    """
+    path = settings.local_path(config)
+    if path is None or not settings.is_shared:
+        raise SettingsError(config, "[sightings] journal is no Redis", "nothing is to be drained")
+    patience = redis_patience(0 if follow else _REDIS_ATTEMPTS, stop, log)
+    tidy = _now_and_then(lambda: prune(path, settings, DRAINED, log))
+    with Drain(path, open_stream(config, settings)) as work:
+        if not follow:
+            done = patience.until_done(work.step)
+            tidy()
+            return done
+
+        def step() -> int:
+            tidy()
+            return work.step()
+
+        patience.for_ever(step)
+        return 0
+
+
+def _now_and_then(work: Callable[[], object]) -> Callable[[], None]:
+    """A function that does work at its first call, and then once an hour at most."""
+    due = 0.0
+
+    def call() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            work()
+            due = time.monotonic() + _PRUNE_SECONDS
+
+    return call
+
+
+@contextlib.contextmanager
+def only_reporter(journal: Path) -> Iterator[bool]:
+    """Whether nobody else reports this journal; nobody will, in the `with`."""
+    # A file of its own: closing a second descriptor of a database drops SQLite's locks.
+    lock = journal.with_name(f"{journal.name}.reporter")
+    fd = create(lock)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_alone = True
+    except BlockingIOError:
+        is_alone = False
+    try:
+        yield is_alone
+    finally:
+        os.close(fd)
+
+
+def open_stream(config: Path, settings: SightingsSettings) -> Stream:
+    """The stream that the settings name."""
+    consumer = settings.node_name()
+    return Stream(settings.journal, settings.redis, config.absolute().parent, consumer)
+
+
+def redis_patience(attempts: int, stop: threading.Event, log: Log) -> Patience:
+    """How to wait for Redis."""
+    return Patience(
+        StreamAway,
+        first_wait=_REDIS_FIRST_WAIT,
+        longest_wait=_REDIS_LONGEST_WAIT,
+        attempts=attempts,
+        stop=stop,
+        log=log,
+    )
