@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
+from inkgate.misp.connector import Connector
 from inkgate.sightings.aggregation.counts import counts_for_period
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import (
@@ -38,6 +39,7 @@ from inkgate.sightings.aggregation.group import (
 )
 from inkgate.sightings.aggregation.labels import Labels, label_of
 from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.aggregation.publish.publication import publishable
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.settings import AggregationSettings
@@ -86,13 +88,17 @@ class _Party:
         password = self._secret(settings.redis_password_file, "Redis")
         return RedisMailbox(settings.mailbox, settings.redis_user or None, password)
 
-    def misp_key(self) -> str:
-        key = self._secret(self.settings.misp_key_file, "MISP")
-        if not key or not self.settings.misp_url:
+    def misp(self) -> Connector:
+        settings = self.settings
+        key = self._secret(settings.misp_key_file, "MISP")
+        if not key or not settings.misp_url:
             raise AggregationError(
                 "no-misp", "no MISP to publish to", "set misp_url and misp_key_file"
             )
-        return key
+        ca_file = settings.misp_ca_file
+        return Connector(
+            settings.misp_url, key, ca_file=resolve(self.config, ca_file) if ca_file else None
+        )
 
     def _secret(self, file: str, what: str) -> str | None:
         return read_secret(resolve(self.config, file), "", what) if file else None
@@ -307,13 +313,7 @@ def publish(
         for name in sorted(found):
             click.echo(f"{name}\t{found[name]}")
         return
-    from inkgate.sightings.aggregation.publish.misp import MispPublisher  # noqa: PLC0415
-
-    settings = party.settings
-    authorities = settings.misp_ca_file
-    verify = str(resolve(party.config, authorities)) if authorities else True
-    misp = MispPublisher(settings.misp_url, party.misp_key(), verify)
-    known = misp.publish(session, found, settings.sightings_per_total)
+    known = MispPublisher(party.misp()).publish(session, found, party.settings.sightings_per_total)
     click.echo(f"{known} of {len(found)} totals published")
 
 

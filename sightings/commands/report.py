@@ -107,7 +107,7 @@ def _reported(loaded: Loaded, command: str) -> Path:
 
 def _report_now(loaded: Loaded) -> None:
     """Send what waits, unless somebody else is at it or MISP is away."""
-    from inkgate.sightings.report.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.report.misp import Again, NeedsOperator  # noqa: PLC0415
     from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415
 
     with ExitStack() as stack:
@@ -119,7 +119,7 @@ def _report_now(loaded: Loaded) -> None:
         try:
             while reporter.send():
                 pass
-        except (Again, NotAllowed) as error:
+        except (Again, NeedsOperator) as error:
             _log(f"{error}; it waits for the next report")
 
 
@@ -208,14 +208,14 @@ def _outbox(loaded: Loaded) -> Any:
 
 def _guarded(work: Callable[[], Any]) -> Any:
     """Peers that are away end a command with 1, what needs an operator with 2."""
-    from inkgate.sightings.report.misp import Again, NotAllowed  # noqa: PLC0415
+    from inkgate.sightings.report.misp import Again, NeedsOperator  # noqa: PLC0415
     from inkgate.sightings.report.redis_stream import StreamAway, StreamRefused  # noqa: PLC0415
 
     try:
         return work()
     except (Again, StreamAway) as error:
         _fail(f"{error}; what is left waits for the next run", 1)
-    except (NotAllowed, StreamRefused) as error:
+    except (NeedsOperator, StreamRefused) as error:
         _fail(str(error), 2)
 
 

@@ -13,32 +13,39 @@ the end one by one; what it never takes is refused, so that nothing else waits f
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from inkgate.config.secret import read_secret
+from inkgate.misp.connector import Connector
+from inkgate.misp.diagnosis import message_of
+from inkgate.misp.errors import (
+    CertificateError,
+    MispError,
+    NotAllowedError,
+    RejectedError,
+    UnavailableError,
+)
 from inkgate.sightings.report.outbox import SIGHTING, Item, State
 from inkgate.sightings.settings import MispSettings
 
 if TYPE_CHECKING:
     from pymisp import PyMISP
 
-_CONNECT_SECONDS: Final = 10
 # After so many failures even a batch of 10,000 has been parted into single sightings.
 _MOST_FAILURES: Final = 7
 _FAILURES_IN_A_ROW: Final = 3
 _HOUR: Final = 3600
-_MAX_REASON: Final = 300
 _SAVED: Final = re.compile(r"(?<!\d)(\d{1,9}) sightings? added")
 _NO_EVENT: Final = 405
-_NOT_NOW: Final = (401, 408, 429)
+_PAUSE: Final = (408, 429)
+# Of a key that was accepted a moment ago.
+_UNKNOWN_KEY: Final = 401
 _NO_CALL: Final = (403, 404)
 _UNKNOWN: Final = "MISP does not know the attribute, or does not show it to this key"
 
-T = TypeVar("T")
+Question = Callable[["PyMISP"], Any]
 Fate = tuple[Sequence[Item], State, str]
 
 
@@ -50,8 +57,9 @@ class Busy(Again):
     """MISP asks for a pause, or does not know the key for the moment: nothing will do."""
 
 
-class NotAllowed(Exception):  # noqa: N818 (as MISP says it)
-    """MISP does not accept the key, or does not let its owner add sightings."""
+class NeedsOperator(Exception):  # noqa: N818 (it says who has to act)
+    """Waiting does not help: MISP does not accept the key, does not let its owner add
+    sightings, or has a certificate that is not trusted. The text holds no secret."""
 
 
 class MispSightings:
@@ -75,12 +83,9 @@ class MispSightings:
         before: Callable[[Sequence[Item]], None],
     ) -> None:
         self._settings = settings
-        self._folder = folder
         self._window = window_hours * _HOUR
         self._before = before
-        key_file = folder / settings.key_file if settings.key_file else None
-        self._key = read_secret(key_file, settings.key_variable, settings.url)
-        self._misp: PyMISP | None = None
+        self._misp = Connector.configured(settings, folder)
         self._has_bulk = True
         self._bulk_worked = False
 
@@ -91,7 +96,7 @@ class MispSightings:
 
         Raises:
             Again: it takes none; all that was not yielded has to wait.
-            NotAllowed: the key is no good for this.
+            NeedsOperator: the key is no good for this, or the certificate is not trusted.
         """
         failed: list[tuple[list[Item], Again]] = []
         has_taken = False
@@ -141,18 +146,17 @@ class MispSightings:
         answer = self._call(
             lambda misp: misp.direct_call(f"sightings/bulkSaveSightings/{event}", body)
         )
-        status = _status(answer)
-        if status is None:
+        if not isinstance(answer, RejectedError):
             self._bulk_worked = True
             yield from self._after_saving(event, items, answer)
-        elif status in _NO_CALL:
+        elif answer.status in _NO_CALL:
             self._has_bulk = self._bulk_worked
             # An earlier bulk call may have added them, and its answer been lost.
             yield from self._add_each(items, look=True)
-        elif status == _NO_EVENT and not is_sure:
+        elif answer.status == _NO_EVENT and not is_sure:
             yield from self._find_events(items)
         elif len(items) == 1:
-            yield items, State.REFUSED, _reason(status, answer)
+            yield items, State.REFUSED, _reason(answer.status, answer.message)
         else:
             middle = len(items) // 2
             for half in (items[:middle], items[middle:]):
@@ -230,12 +234,13 @@ class MispSightings:
     def _add(self, item: Item) -> Fate:
         body = {"type": str(item.kind), "source": item.node, "timestamp": int(item.first)}
         answer = self._call(lambda misp: misp.add_sighting(body, item.attribute))
-        status = _status(answer)
-        if status == 403:
-            raise NotAllowed("MISP does not let the owner of this key add sightings")
-        if status is None and isinstance(answer, dict) and "Sighting" in answer:
+        if isinstance(answer, NotAllowedError):
+            raise NeedsOperator("MISP does not let the owner of this key add sightings")
+        if isinstance(answer, RejectedError):
+            return [item], State.REFUSED, _reason(answer.status, answer.message)
+        if isinstance(answer, dict) and "Sighting" in answer:
             return [item], State.REPORTED, ""
-        return [item], State.REFUSED, _reason(status, answer)
+        return [item], State.REFUSED, _reason(200, message_of(answer))
 
     def _is_there(self, item: Item) -> bool:
         found = self._checked(
@@ -250,56 +255,41 @@ class MispSightings:
             for s in _list(found)
         )
 
-    def _checked(self, request: Callable[[PyMISP], Any]) -> Any:
+    def _checked(self, question: Question) -> Any:
         """A question, whose refusal is none of a sighting's."""
-        answer = self._call(request)
-        status = _status(answer)
-        if status == 403:
-            raise NotAllowed("MISP does not let the owner of this key search")
-        if status is not None:
-            raise Again(f"MISP answers with status {status}")
+        answer = self._call(question)
+        if isinstance(answer, NotAllowedError):
+            raise NeedsOperator("MISP does not let the owner of this key search")
+        if isinstance(answer, RejectedError):
+            raise Again(f"MISP {answer.problem}")
         return answer
 
-    def _call(self, request: Callable[[PyMISP], T]) -> T:
-        """One request. Whatever may be different the next time is `Again`."""
-        from pymisp.exceptions import PyMISPError  # noqa: PLC0415
-        from requests import RequestException  # noqa: PLC0415
-
-        if self._misp is None:
-            self._misp = self._connect()
+    def _call(self, question: Question) -> Any:
+        """One request: MISP's answer, or how it rejects it. What may be different the
+        next time is `Again`."""
         try:
-            answer = request(self._misp)
-        except (PyMISPError, RequestException, ValueError, RecursionError) as error:
-            # The texts of these may quote addresses with keys, or indicators.
-            raise Again(f"MISP does not answer ({type(error).__name__})") from None
-        status = _status(answer)
-        if status in _NOT_NOW:
-            raise Busy(f"MISP answers with status {status}")
-        if status is not None and not 400 <= status < 500:
-            raise Again(f"MISP answers with status {status}")
-        if isinstance(answer, str):
-            raise Again("MISP answers with something else than JSON")
-        return answer
-
-    def _connect(self) -> PyMISP:
-        # Imported here: it takes a fifth of a second, and `list` does not need it.
-        from pymisp import PyMISP  # noqa: PLC0415
-        from pymisp.exceptions import PyMISPError  # noqa: PLC0415
-
-        logging.getLogger("pymisp").setLevel(logging.CRITICAL + 1)
-        settings = self._settings
-        verify: bool | str = settings.verify_tls
-        if settings.ca_file and settings.verify_tls:
-            verify = str(self._folder / settings.ca_file)
-        timeout = (min(_CONNECT_SECONDS, settings.timeout), settings.timeout)
+            self._misp.connect()
+        except NotAllowedError as error:
+            raise NeedsOperator(f"MISP {error.problem}; {error.remedy}") from None
+        except MispError as error:
+            raise _own(error) from None
         try:
-            return PyMISP(settings.url, self._key, ssl=verify, tool="inkgate", timeout=timeout)
-        except PyMISPError as error:
-            if "403" in str(error) or "401" in str(error):
-                raise NotAllowed("MISP does not accept the key") from None
-            raise Again("MISP cannot be reached") from None
-        except Exception as error:  # noqa: BLE001 (PyMISP lets many kinds through)
-            raise Again(f"MISP cannot be reached ({type(error).__name__})") from None
+            return self._misp.request(question)
+        except RejectedError as error:
+            if error.status == _UNKNOWN_KEY:
+                raise Busy(f"MISP answers with status {error.status}") from None
+            return error
+        except MispError as error:
+            raise _own(error) from None
+
+
+def _own(error: MispError) -> Exception:
+    if isinstance(error, CertificateError):
+        return NeedsOperator(f"MISP {error.problem}; {error.remedy}")
+    if isinstance(error, UnavailableError):
+        return (Busy if error.status in _PAUSE else Again)(f"MISP {error.problem}")
+    # A page of maintenance, or of a proxy's, redirects or answers in MISP's place, too.
+    return Again(f"MISP {error.problem}; {error.remedy}")
 
 
 def _failures_and_event(item: Item) -> tuple[int, str]:
@@ -320,23 +310,8 @@ def _sighting(item: Item) -> dict[str, str]:
     }
 
 
-def _status(answer: Any) -> int | None:
-    """The HTTP status of a refusal, as PyMISP gives it; 0 if it gives none."""
-    errors = answer.get("errors") if isinstance(answer, dict) else None
-    if not errors:
-        return None
-    code = errors[0] if isinstance(errors, (tuple, list)) else 0
-    return code if isinstance(code, int) else 0
-
-
-def _reason(status: int | None, answer: Any) -> str:
-    """MISP's own words, short and printable."""
-    said = answer if isinstance(answer, dict) else {}
-    errors = said.get("errors")
-    detail = errors[1] if isinstance(errors, (tuple, list)) and len(errors) > 1 else said
-    text = str(detail.get("message", "")) if isinstance(detail, dict) else ""
-    text = "".join(c if c.isprintable() else " " for c in text)[:_MAX_REASON]
-    return f"status {status or 200}: {text or 'no reason given'}"
+def _reason(status: int, message: str) -> str:
+    return f"status {status}: {message or 'no reason given'}"
 
 
 def _saved(answer: Any) -> int:

@@ -90,7 +90,7 @@ class Reporter:
 
         Raises:
             Again, StreamAway: it stayed away; what is left waits.
-            NotAllowed, StreamRefused, JournalError: it needs an operator.
+            NeedsOperator, StreamRefused, JournalError: it needs an operator.
         """
         before = self._outbox.counts()
         if self._settings.is_shared:
@@ -112,7 +112,7 @@ class Reporter:
         """Report as matches come, until told to stop. Waits for whatever is away.
 
         Raises:
-            NotAllowed, StreamRefused, JournalError, Unreadable: it needs an operator.
+            NeedsOperator, StreamRefused, JournalError, Unreadable: it needs an operator.
         """
         failures: list[BaseException] = []
         work = [self._prune_on]
@@ -138,7 +138,7 @@ class Reporter:
 
         Raises:
             Again: MISP takes none.
-            NotAllowed: the key is no good for this.
+            NeedsOperator: the key is no good for this.
         """
         settled = 0
         for items, state, reason in self._misp.send(self._waiting()):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.misp.connector import Connector
 from inkgate.sightings.aggregation.counts import counts_for_period
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import (
@@ -87,7 +88,7 @@ def test_login_page_does_not_count_as_published(path: str) -> None:
     misp.add_event("made up", [("domain", "a.example")])
     attribute = next(iter(misp.attributes.values()))
     with MispServer(misp) as server:
-        publisher = MispPublisher(server.url, server.key, True)
+        publisher = MispPublisher(Connector(server.url, server.key))
         routes = server._api._routes
         for n, (pattern, _) in enumerate(routes):
             if path in pattern.pattern:

@@ -7,8 +7,12 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
+
+import pytest
 
 from inkgate.sightings.report.outbox import _NAMESPACE
+from support.certificates import self_signed
 from support.misp import MispServer
 from support.misp.server import Answer
 from support.reporting import (
@@ -165,3 +169,39 @@ def test_nobody_can_take_a_sightings_uuid_beforehand() -> None:
         journalled(reporting)
         reporting.run("report")
         assert [s.source for s in server.misp.sightings.values()] == ["elsewhere", "proxy1"]
+
+
+@pytest.mark.parametrize("status", [401, 408, 429])
+def test_misp_that_asks_for_a_pause_gets_one(status: int) -> None:
+    with MispServer(populated(3, 1)) as server, Reporting(server, misp=FEW) as reporting:
+        answer_bulk_by(server, lambda *_: Answer({"message": "Not now."}, status))
+        journalled(reporting)
+        assert f"status {status}" in reporting.run("report", status=1)
+        # One of the three events in each attempt.
+        assert sum("bulkSave" in path for path, _ in server.requests) == 4
+        answer_bulk_by(server, lambda _, real: real())
+        assert "reported 3" in reporting.run("report")
+
+
+def test_redirect_is_waited_out_and_named() -> None:
+    with MispServer(populated(1, 1)) as server, Reporting(server, misp=FEW) as reporting:
+        journalled(reporting)
+        server.redirect = (302, "/users/login")
+        said = reporting.run("report", status=1)
+        assert f"MISP redirects to {server.url}/users/login, where" in said
+        assert "waits for the next run" in said
+        server.redirect = None
+        assert "reported 1" in reporting.run("report")
+
+
+@pytest.mark.parametrize("follow", [[], ["--follow"]])
+def test_certificate_that_is_not_trusted_needs_the_operator_at_once(
+    tmp_path: Path, follow: list[str]
+) -> None:
+    tls = self_signed(tmp_path)
+    with MispServer(populated(1, 1), tls=tls) as server, Reporting(server) as reporting:
+        journalled(reporting)
+        said = reporting.run("report", *follow, status=2)
+        assert "that is not trusted; name the file of its CA in ca_file" in said
+        assert server.connections == 1
+        assert reporting.json("status")[0]["waiting"] == 1

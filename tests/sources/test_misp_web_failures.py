@@ -142,3 +142,18 @@ def test_tls_is_verified_unless_its_ca_is_named(installation: Installation, tmp_
             installation.refresh()
         link(installation, server, f'ca_file = "{pair[0]}"')
         assert refreshed(installation).rules == 1
+
+
+def test_redirect_leaves_the_last_good_reading_and_is_named(
+    linked: Installation, server: MispServer
+) -> None:
+    server.misp.add_event("made up", [("domain", "listed.example")])
+    refreshed(linked)
+    server.redirect = (302, "https://misp.example/users/login?from=here")
+    done = linked.run("inkgate-rules", "refresh")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "127.0.0.1" in line]
+    assert "redirects to https://misp.example/users/login, where" in line
+    assert "correct url" in line
+    assert server.redirected == 1
+    assert sealed(linked, {("domain", "listed.example")}) == server.misp.truth()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from inkgate.misp.connector import Connector
+from inkgate.misp.errors import MispError
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.session import Session
+
+if TYPE_CHECKING:
+    from pymisp import PyMISP
 
 T = TypeVar("T")
 
 _BATCH: Final = 500
-_TIMEOUT: Final = (20, 60)
+_REMEDY: Final = "check misp_url, misp_key_file and misp_ca_file"
 _NAMESPACE: Final = uuid.UUID("6f8c2f5e-3c55-4c0b-9a7e-5d1f0b3d9a11")
 
 
@@ -23,25 +27,14 @@ class MispPublisher:
     """Adds sightings to one MISP.
 
     Args:
-        url: of the MISP.
-        key: of a user that may add sightings.
-        verify: whom to trust: a file of authorities, or True for the system's.
+        misp: where to, with the key of a user that may add sightings.
 
     Raises:
         AggregationError: MISP cannot be reached, or refuses (`no-misp`).
     """
 
-    def __init__(self, url: str, key: str, verify: bool | str) -> None:
-        # Imported here: it takes a fifth of a second.
-        from pymisp import PyMISP  # noqa: PLC0415
-        from pymisp.exceptions import PyMISPError  # noqa: PLC0415
-
-        self._errors = (PyMISPError, OSError, ValueError)
-        logging.getLogger("pymisp").setLevel(logging.CRITICAL + 1)
-        try:
-            self._misp = PyMISP(f"{url.rstrip('/')}/", key, ssl=verify, timeout=_TIMEOUT)
-        except self._errors:
-            raise _failed("does not answer, or not to this key") from None
+    def __init__(self, misp: Connector) -> None:
+        self._misp = misp
 
     def publish(self, session: Session, totals: Mapping[str, int], most: int) -> int:
         """Add sightings for totals; what is there already is not added again.
@@ -69,7 +62,7 @@ class MispPublisher:
         """The event of each attribute."""
         # MISP takes a list here, whatever PyMISP's annotation says.
         wanted: Any = list(names)
-        found = self._ask(lambda: self._misp.search(controller="attributes", uuid=wanted))
+        found = self._ask(lambda misp: misp.search(controller="attributes", uuid=wanted))
         if found == []:  # how some versions write that there are none
             return {}
         try:
@@ -79,21 +72,19 @@ class MispPublisher:
 
     def _save(self, event: str, rows: Iterator[dict[str, str]]) -> None:
         for batch in _batches(rows):
-            body = {"Sighting": batch}
-            path = f"sightings/bulkSaveSightings/{event}"
-            answer = self._ask(lambda path=path, body=body: self._misp.direct_call(path, body))
-            # A proxy's or a login page answers, too, and with status 200.
-            if not isinstance(answer, dict) or not isinstance(answer.get("saved"), bool):
-                raise _failed("gave an answer that is not its own")
+            self._save_batch(f"sightings/bulkSaveSightings/{event}", {"Sighting": batch})
 
-    def _ask(self, request: Any) -> Any:
+    def _save_batch(self, path: str, body: dict[str, list[dict[str, str]]]) -> None:
+        answer = self._ask(lambda misp: misp.direct_call(path, body))
+        # A proxy answers, too, and with status 200.
+        if not isinstance(answer, dict) or not isinstance(answer.get("saved"), bool):
+            raise _failed("gave an answer that is not its own")
+
+    def _ask(self, question: Callable[[PyMISP], Any]) -> Any:
         try:
-            answer = request()
-        except self._errors:
-            raise _failed("does not answer") from None
-        if isinstance(answer, dict) and answer.get("errors"):
-            raise _failed("refused")
-        return answer
+            return self._misp.request(question)
+        except MispError as error:
+            raise _failed(error.problem) from None
 
 
 def sightings(session: Session, name: str, total: int, most: int) -> Iterator[dict[str, str]]:
@@ -122,4 +113,4 @@ def _last_second(session: Session) -> str:
 
 
 def _failed(what: str) -> AggregationError:
-    return AggregationError("no-misp", f"MISP {what}", "check misp_url and misp_key_file")
+    return AggregationError("no-misp", f"MISP {what}", _REMEDY)

@@ -51,9 +51,14 @@ class MispServer:
         tls: certificate and key files, for https.
         skipped_header: send X-Skipped-Elements-Count, as newer MISPs do.
         bulk_sightings: answer /sightings/bulkSaveSightings, which old MISPs do not have.
+        path: serve the MISP below this path, and another server's 404 page elsewhere.
 
     Attributes:
         url, key: for PyMISP.
+        redirect: status and Location that every request is answered with; None for none.
+        redirected: how many were.
+        astray: the paths of requests that were not for the MISP.
+        connections: how many were accepted.
         keys: the role behind each key.
         before: called with path and body before a request is answered: change what
             is served between two pages here.
@@ -68,6 +73,7 @@ class MispServer:
         tls: tuple[str, str] | None = None,
         skipped_header: bool = True,
         bulk_sightings: bool = True,
+        path: str = "",
         port: int = 0,
     ) -> None:
         self.misp = misp or Misp()
@@ -78,13 +84,18 @@ class MispServer:
         self.requests: list[tuple[str, Query]] = []
         self.skipped_header = skipped_header
         self.bulk_sightings = bulk_sightings
+        self.path = path
+        self.redirect: tuple[int, str] | None = None
+        self.redirected = 0
+        self.astray: list[str] = []
+        self.connections = 0
         self._api = _Api(self)
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.served = self
         if tls:
             wrap_tls(self._http, tls)
         self.port = int(self._http.server_address[1])
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}{path}"
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -293,6 +304,11 @@ class _Http(ThreadingHTTPServer):
     request_queue_size = 128
     served: MispServer
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Called for every connection before it is served, and before TLS begins."""
+        self.served.connections += 1
+        return True
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are what is tested here."""
 
@@ -325,7 +341,17 @@ class _Handler(BaseHTTPRequestHandler):
             wait = (("Retry-After", str(served.faults.retry_after)),) if "after" in fault else ()
             self._send(_error(int(fault[:3]), "An Internal Error Has Occurred.", self.path), wait)
             return
+        if served.redirect:
+            served.redirected += 1
+            status, location = served.redirect
+            self._send(Answer({}, status), (("Location", location),))
+            return
         path = unquote_plus(urlsplit(self.path).path)
+        if not path.startswith(f"{served.path}/"):
+            served.astray.append(path)
+            self._send(Answer("<h1>Not Found</h1>", 404), kind="text/html")
+            return
+        path = path.removeprefix(served.path)
         try:
             body = json.loads(data) if data else {}
         except ValueError:
@@ -345,13 +371,14 @@ class _Handler(BaseHTTPRequestHandler):
         *,
         cut: bool = False,
         broken: bool = False,
+        kind: str = "application/json",
     ) -> None:
-        body = json.dumps(answer.body).encode()
+        body = (json.dumps(answer.body) if "json" in kind else str(answer.body)).encode()
         if broken:
             body = body[: len(body) // 2]
         self.send_response_only(answer.status)
         self.send_header("Date", formatdate(self.server.served.misp.now(), usegmt=True))
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         for name, value in (*answer.headers, *more):
             self.send_header(name, value)

@@ -1,0 +1,38 @@
+"""Addresses of a MISP: as PyMISP needs them, and as they may be told."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+_MAX_TOLD: Final = 300
+
+
+def base_url(url: str) -> str:
+    """With a slash at its end: without it a path of its own would be left out."""
+    return f"{url.rstrip('/')}/"
+
+
+def place_of(url: str) -> str:
+    """Host, port and path of a URL: nothing of it is secret."""
+    parts = urlsplit(url)
+    return f"{_host_and_port(parts.netloc)}{parts.path.rstrip('/')}"
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Where a redirect leads: scheme, host, port and path, printable and not too long.
+
+    Args:
+        url: what was asked.
+        location: the answer's Location, absolute or not.
+    """
+    try:
+        parts = urlsplit(urljoin(url, location))
+    except ValueError:
+        return "something that is no URL"
+    told = f"{parts.scheme}://{_host_and_port(parts.netloc)}{parts.path}"
+    return "".join(c if c.isprintable() else "?" for c in told)[:_MAX_TOLD]
+
+
+def _host_and_port(netloc: str) -> str:
+    return netloc.rpartition("@")[2]
