@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES
-from inkgate.rules.sources.files import read_file
+from inkgate.rules.sources.readers.registry import read_file
 from support.installation import BIN, Installation
 from support.measured import Cost, measure
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 import click
 import msgspec
@@ -74,7 +74,7 @@ def keygen(settings: _Settings) -> None:
     click.echo(f"{where.public_key_file}: public key for subscribers")
 
 
-_ORIGINS = click.Choice(["web", "mysql", "file"])
+_ORIGINS = click.Choice(get_args(Origin))
 _HASHES = click.Choice(["sha256", "sha384", "sha512"])
 
 

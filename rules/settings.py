@@ -1,7 +1,8 @@
 """The settings of the rules: section `[rules]` of inkgate.toml, for publisher and proxy.
 
 A proxy reads this section, too. So nothing is imported here but the settings' own types;
-what only a publisher understands (`sources`) is read by the publisher alone.
+what only a publisher understands (`sources`) is checked by the publisher alone
+(`rules.sources.registry`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from inkgate.rules.select.selection import Selection
 from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.registry import configured_sources
+from inkgate.rules.sources.registry import open_sources, read_entries
+from inkgate.rules.sources.source import SourceContext
 
 REPORT: Final = "last-export.tsv"
 _TICK: Final = 1000
@@ -39,11 +40,13 @@ def export_thesis(
 
     Raises:
         RefreshError: there are no sources, or a refresh is running.
+        SettingsError: an entry of the sources is wrong.
         ForeignError: the folder is not empty.
         OSError: it cannot be written.
     """
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
+    entries = read_entries(config, settings.sources)
     writer = ThesisWriter(folder, token, cost, _fields(settings))
     report = Report(where.publisher / REPORT)
     faults: list[Unreadable] = []
@@ -58,11 +61,10 @@ def export_thesis(
         )
         screen = configured_false_positives(base, settings, where, report)
         copies = LastGood(where.publisher / "last-good")
+        context = SourceContext(base, where.publisher / "sources", copies)
         progress.start("sealing", None)
         try:
-            for source in configured_sources(
-                settings.sources, base, where.publisher / "sources", copies
-            ):
+            for source in open_sources(entries, context):
                 for attribute in source.read(faults):
                     report.read += 1
                     _export(attribute, selection, screen, writer, report)

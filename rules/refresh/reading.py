@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.progress import Progress
@@ -22,8 +24,8 @@ from inkgate.rules.select.spool import Spool
 from inkgate.rules.select.warninglists import WarningLists, packaged_lists
 from inkgate.rules.settings import RulesSettings, SelectSettings
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.registry import configured_sources
-from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.registry import open_sources
+from inkgate.rules.sources.source import Origin, SourceContext
 
 
 class Options(NamedTuple):
@@ -47,6 +49,7 @@ class Options(NamedTuple):
 def collect(
     config: Path,
     settings: RulesSettings,
+    entries: Sequence[str | msgspec.Struct],
     where: Places,
     select: SelectSettings,
     spool: Spool,
@@ -56,14 +59,16 @@ def collect(
 ) -> list[Unreadable]:
     """Read the sources and spool what becomes rules; what could not be read.
 
+    Args:
+        entries: `[rules] sources`, as `read_entries` gives them.
+
     Raises:
         RefreshError, Unreadable, OSError: there is nothing to read, or no list.
     """
     folder = config.absolute().parent
     copies = LastGood(where.publisher / "last-good", may_be_empty=options.allow_empty)
-    sources = configured_sources(
-        settings.sources, folder, where.publisher / "sources", copies, full=options.full
-    )
+    context = SourceContext(folder, where.publisher / "sources", copies, options.full)
+    sources = open_sources(entries, context)
     chosen = [s for s in sources if options.only in (None, s.origin)]
     if not chosen:
         raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")

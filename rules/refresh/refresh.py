@@ -35,6 +35,7 @@ from inkgate.rules.seal.workers import seal_partitions
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.spool import Part, Spool
 from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.registry import read_entries
 
 REPORT: Final = "last-refresh.tsv"
 SEALED: Final = "sealed"
@@ -60,7 +61,8 @@ def refresh(
     """Bring the rules up to date with the sources, and install them here.
 
     Raises:
-        RefreshError, KeyFileError, PackError, Unreadable, OSError: nothing was changed.
+        RefreshError, SettingsError, KeyFileError, PackError, Unreadable, OSError: nothing
+            was changed.
     """
     started = time.monotonic()
     options = options or Options()
@@ -68,6 +70,7 @@ def refresh(
     where = places(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
+    entries = read_entries(config, settings.sources)
     subscriber = find_subscriber(config, settings, where, options.subscriber)
     subscriber.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_one(where.publisher):
@@ -75,7 +78,7 @@ def refresh(
         spool = Spool(where.publisher / "spool")
         try:
             faults = collect(
-                config, settings, where, subscriber.select, spool, report, stages, options
+                config, settings, entries, where, subscriber.select, spool, report, stages, options
             )
             parts = spool.finish()
             if not any(part.records for part in parts) and not options.allow_empty:

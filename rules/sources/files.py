@@ -6,20 +6,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.readers.misp_csv import read_csv_file
-from inkgate.rules.sources.readers.misp_event import read_event_file
-from inkgate.rules.sources.readers.plain_list import read_plain_list
-from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
-from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.readers.registry import has_known_suffix, read_file
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
-_LISTS: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain")
-_PACKED: Final = (".gz", ".xz", ".bz2")
-_SUFFIXES: Final = (".json", ".csv", *_LISTS)
 # Of a MISP feed's folder: the list of its events, and of hashes. Not indicators.
 _NOT_EVENTS: Final = frozenset(("manifest.json", "hashes.csv"))
+
+
+class FilesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="files"):
+    """Files and folders: MISP event JSON, MISP CSV, STIX 2.1, plain lists."""
+
+    paths: tuple[str, ...]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
@@ -37,19 +39,6 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
         else:
             raise Unreadable(path, None, "does not exist", "correct [rules] sources")
     return list(found)
-
-
-def read_file(path: Path) -> Iterator[Attribute]:
-    """The attributes of a file: MISP event or STIX 2.1 (.json), MISP CSV (.csv), else a list.
-
-    Raises:
-        Unreadable: whatever is wrong with the file.
-    """
-    if path.suffix == ".csv":
-        return read_csv_file(path)
-    if path.suffix == ".json":
-        return read_stix_file(path) if is_stix_file(path) else read_event_file(path)
-    return read_plain_list(path)
 
 
 class Files:
@@ -78,10 +67,16 @@ class Files:
 
 
 def _is_source(path: Path) -> bool:
-    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
     return (
-        suffix in _SUFFIXES
+        has_known_suffix(path)
         and path.name not in _NOT_EVENTS
         and not path.name.startswith(".")
         and path.is_file()
     )
+
+
+def _open(settings: FilesSettings, context: SourceContext) -> Files:
+    return Files([context.folder / path for path in settings.paths], context.copies)
+
+
+SOURCE: Final = SourceType(FilesSettings, _open)

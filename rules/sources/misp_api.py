@@ -15,7 +15,6 @@ from inkgate.misp.connector import Connector
 from inkgate.misp.errors import MispError, RejectedError, UnavailableError
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.misp_event import Flag, Text, attribute_of_search, is_set
-from inkgate.rules.sources.settings import MispWebSettings
 
 if TYPE_CHECKING:
     from pymisp import PyMISP
@@ -26,6 +25,36 @@ _MAX_PAGES: Final = 1 << 20
 # Further ahead than this is no recent edit but another server's wrong clock.
 _FUTURE: Final = 60
 _LATER: Final = "its last good reading counts; try again later"
+
+
+class MispWebSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="misp-web"
+):
+    """A MISP through its REST API. Times in seconds unless their name says otherwise."""
+
+    url: str
+    key_file: str = ""
+    key_variable: str = "INKGATE_MISP_KEY"
+    ca_file: str = ""
+    verify_tls: bool = True
+    timeout: float = 120
+    retries: int = 5
+    first_wait: float = 1.0
+    page_size: int = 2000
+    full_refresh_hours: int = 24
+    overlap_minutes: int = 60
+    published: bool = True
+    enforce_warninglist: bool = True
+    exclude_decayed: bool = False
+    types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    orgs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("https://", "http://")):
+            raise ValueError("url begins with https://")
+        if not 1 <= self.page_size <= 100_000:
+            raise ValueError("page_size lies between 1 and 100000")
 
 
 class EventState(msgspec.Struct, frozen=True):

@@ -14,8 +14,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
-from inkgate.rules.sources.settings import FeedSettings
-from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 if TYPE_CHECKING:
     from requests import Session
@@ -23,6 +22,14 @@ if TYPE_CHECKING:
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 MAX_BYTES: Final = 256 << 20
 _REMEDY: Final = "check the feed's address"
+
+
+class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="feed"):
+    """A MISP feed: a folder or https URL with a manifest.json. `timeout` in seconds."""
+
+    location: str
+    ca_file: str = ""
+    timeout: int = 60
 
 
 class _Entry(msgspec.Struct):
@@ -190,3 +197,11 @@ def _manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
         problem = f"names {len(manifest) - len(events)} events by something that is no UUID"
         faults.append(Unreadable(path, None, problem, "tell the feed's owner"))
     return events
+
+
+def _open(settings: FeedSettings, context: SourceContext) -> Feed:
+    mirror = context.state_path(settings.location)
+    return Feed(settings, context.folder, mirror, context.copies)
+
+
+SOURCE: Final = SourceType(FeedSettings, _open)

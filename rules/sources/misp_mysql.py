@@ -11,9 +11,8 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.mysql_session import read_only_session
-from inkgate.rules.sources.settings import MispMysqlSettings
-from inkgate.rules.sources.source import Origin
+from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -164,3 +163,10 @@ def _grouped(connection: Connection, statement: str, *values: object) -> dict[in
 
 def _rows(connection: Connection, statement: str, *values: object) -> Sequence[_Row]:
     return connection.exec_driver_sql(statement, values or None).fetchall()
+
+
+def _open(settings: MispMysqlSettings, context: SourceContext) -> MispMysql:
+    return MispMysql(settings, context.folder, context.copies)
+
+
+SOURCE: Final = SourceType(MispMysqlSettings, _open)

@@ -18,18 +18,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.mirror import Mirror
-from inkgate.rules.sources.settings import MispWebSettings
-from inkgate.rules.sources.source import Origin
-
-if TYPE_CHECKING:
-    from inkgate.rules.sources.misp_api import EventState, MispApi
+from inkgate.rules.sources.misp_api import EventState, MispApi, MispWebSettings
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 _EVENTS_AT_ONCE: Final = 100
 _TRIES: Final = 4
@@ -58,9 +55,6 @@ class MispWeb:
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        # Imported here: PyMISP takes a fifth of a second, and only who asks a MISP needs it.
-        from inkgate.rules.sources.misp_api import MispApi  # noqa: PLC0415
-
         mirror = Mirror(self._path, _fingerprint(self._settings))
         try:
             try:
@@ -151,3 +145,11 @@ def _fingerprint(settings: MispWebSettings) -> str:
             settings.orgs,
         ]
     ).decode()
+
+
+def _open(settings: MispWebSettings, context: SourceContext) -> MispWeb:
+    mirror = context.state_path(settings.url, ".db")
+    return MispWeb(settings, context.folder, mirror, full=context.full)
+
+
+SOURCE: Final = SourceType(MispWebSettings, _open)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from inkgate.config.errors import Unreadable
-from inkgate.rules.sources.settings import MispMysqlSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,6 +38,24 @@ _MEANINGS: Final = {
     2013: ("broke off the connection", _LATER),
     2026: _NO_TLS,
 }
+
+
+class MispMysqlSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="misp-mysql"
+):
+    """A MISP's own MySQL or MariaDB, read only. `timeout` in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 3306
+    socket: str = ""
+    database: str = "misp"
+    user: str = "misp"
+    password_file: str = ""
+    password_variable: str = "INKGATE_MYSQL_PASSWORD"  # noqa: S105 (a variable's name)
+    ca_file: str = ""
+    misp_user: str = ""
+    published: bool = True
+    timeout: int = 60
 
 
 @contextmanager

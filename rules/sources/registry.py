@@ -1,91 +1,71 @@
-"""From the settings to the sources they name."""
+"""From the settings to the sources they name.
+
+A new type of source is one module beside this one, with its settings and a `SOURCE`, and
+one line in `SOURCE_TYPES` (and its part in docs/settings.md, which a test asks for).
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+import functools
+import operator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
-from inkgate.config.errors import Unreadable
-from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.files import Files
-from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.misp_feed import Feed
-from inkgate.rules.sources.misp_mysql import MispMysql
-from inkgate.rules.sources.misp_web import MispWeb
-from inkgate.rules.sources.readers.plain_list import read_plain_list
-from inkgate.rules.sources.settings import (
-    FeedSettings,
-    FilesSettings,
-    ListSettings,
-    MispMysqlSettings,
-    MispWebSettings,
-    SourceSettings,
+from inkgate.config.settings_file import SettingsError
+from inkgate.rules.sources import files, misp_feed, misp_mysql, misp_web, typed_list
+from inkgate.rules.sources.source import Source, SourceContext, SourceType
+
+SOURCE_TYPES: Final[tuple[SourceType[Any], ...]] = (
+    files.SOURCE,
+    typed_list.SOURCE,
+    misp_feed.SOURCE,
+    misp_web.SOURCE,
+    misp_mysql.SOURCE,
 )
-from inkgate.rules.sources.source import Origin, Source
+
+_SETTINGS: Final[Any] = functools.reduce(operator.or_, (kind.settings for kind in SOURCE_TYPES))
+_OPENERS: Final = {kind.settings: kind.open for kind in SOURCE_TYPES}
+_TYPES: Final = tuple(kind.settings.__struct_config__.tag for kind in SOURCE_TYPES)
 
 
-class TypedList:
-    """A plain list whose indicators all have one type."""
-
-    origin: Origin = "file"
-
-    def __init__(self, path: Path, indicator_type: str, copies: LastGood) -> None:
-        self._path = path
-        self._type = indicator_type
-        self._copies = copies
-
-    def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
-        """See `Source`."""
-        yield from self._copies.read(self._path, self._reader, faults)
-
-    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
-        """See `Source`."""
-        yield from self._copies.remembered(self._path, self._reader, faults)
-
-    def _reader(self, path: Path) -> Iterator[Attribute]:
-        return read_plain_list(path, self._type)
-
-
-def configured_sources(
-    entries: Sequence[str | dict[str, object]],
-    folder: Path,
-    state: Path,
-    copies: LastGood,
-    *,
-    full: bool = False,
-) -> list[Source]:
-    """The sources that the settings name, in their order.
+def read_entries(
+    config: Path, entries: Sequence[str | dict[str, object]]
+) -> list[str | msgspec.Struct]:
+    """Check `[rules] sources`: paths stay, each table becomes its type's structure.
 
     Args:
-        entries: paths of files and folders, or one structure a source.
-        folder: where relative paths of the settings begin.
-        state: where sources keep what they have read.
-        copies: keeps the last good readings.
-        full: read everything anew.
+        config: the settings file, which is named in errors.
+        entries: what it says.
+
+    Raises:
+        SettingsError: an entry is wrong.
     """
-    sources: list[Source] = []
-    paths = [folder / entry for entry in entries if isinstance(entry, str)]
-    if paths:
-        sources.append(Files(paths, copies))
-    for entry in (msgspec.convert(e, SourceSettings) for e in entries if not isinstance(e, str)):
-        match entry:
-            case FilesSettings():
-                sources.append(Files([folder / path for path in entry.paths], copies))
-            case ListSettings():
-                sources.append(TypedList(folder / entry.path, entry.indicator_type, copies))
-            case FeedSettings():
-                sources.append(Feed(entry, folder, state / _key(entry), copies))
-            case MispWebSettings():
-                mirror = state / f"{_key(entry)}.db"
-                sources.append(MispWeb(entry, folder, mirror, full=full))
-            case MispMysqlSettings():
-                sources.append(MispMysql(entry, folder, copies))
-    return sources
+    return [
+        entry if isinstance(entry, str) else _read_entry(config, number, entry)
+        for number, entry in enumerate(entries, 1)
+    ]
 
 
-def _key(entry: FeedSettings | MispWebSettings) -> str:
-    where = entry.location if isinstance(entry, FeedSettings) else entry.url
-    return hashlib.sha256(msgspec.json.encode(where)).hexdigest()[:16]
+def open_sources(entries: Sequence[str | msgspec.Struct], context: SourceContext) -> list[Source]:
+    """The sources that entries name: those of paths first, the others in their order."""
+    paths = [entry for entry in entries if isinstance(entry, str)]
+    plain = [files.FilesSettings(tuple(paths))] if paths else []
+    tables = [entry for entry in entries if not isinstance(entry, str)]
+    return [_OPENERS[type(entry)](entry, context) for entry in (*plain, *tables)]
+
+
+def _read_entry(config: Path, number: int, entry: dict[str, object]) -> msgspec.Struct:
+    try:
+        settings: msgspec.Struct = msgspec.convert(entry, _SETTINGS)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        key = path.strip("`.")
+        place = f"[[rules.sources]] entry {number}" + (f", {key}" if key else "")
+        remedy = "correct that key"
+        if entry.get("type") not in _TYPES:
+            remedy = f"type is one of {', '.join(map(str, _TYPES))}"
+        raise SettingsError(config, f"{place}: {problem}", remedy) from None
+    return settings

@@ -1,14 +1,22 @@
-"""The one interface behind which all sources stand."""
+"""The one interface behind which all sources stand, and what a type of source is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.last_good import LastGood
 
-Origin = Literal["file", "web", "mysql"]
+Origin = Literal["web", "mysql", "file"]
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Source(Protocol):
@@ -26,3 +34,37 @@ class Source(Protocol):
 
     def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """Its last good reading, without asking the source: nothing if there was none."""
+
+
+class SourceContext(NamedTuple):
+    """What a source is opened with besides its settings.
+
+    Attributes:
+        folder: where relative paths of the settings begin.
+        state: where sources keep what they have read.
+        copies: keeps the last good readings.
+        full: read everything anew, however fresh what is kept is.
+    """
+
+    folder: Path
+    state: Path
+    copies: LastGood
+    full: bool = False
+
+    def state_path(self, address: str, suffix: str = "") -> Path:
+        """Where the source of an address keeps what it has read."""
+        digest = hashlib.sha256(msgspec.json.encode(address)).hexdigest()
+        return self.state / f"{digest[:16]}{suffix}"
+
+
+@dataclass(frozen=True)
+class SourceType(Generic[S]):
+    """A type of source, as its module declares it for `registry`.
+
+    Attributes:
+        settings: an entry of `[[rules.sources]]`; the structure's tag is the entry's `type`.
+        open: makes the source of such an entry. It reads nothing yet.
+    """
+
+    settings: type[S]
+    open: Callable[[S, SourceContext], Source]

@@ -15,8 +15,7 @@ import pytest
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources import misp_feed
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.misp_feed import Feed
-from inkgate.rules.sources.settings import FeedSettings
+from inkgate.rules.sources.misp_feed import Feed, FeedSettings
 from support.certificates import self_signed
 from support.installation import Installation, attribute
 from support.misp.server import wrap_tls

@@ -10,7 +10,11 @@ import msgspec
 import pytest
 
 from inkgate.rules.settings import RulesSettings
-from inkgate.rules.sources.settings import FeedSettings, MispMysqlSettings, MispWebSettings
+from inkgate.rules.sources.misp_api import MispWebSettings
+from inkgate.rules.sources.misp_feed import FeedSettings
+from inkgate.rules.sources.mysql_session import MispMysqlSettings
+from inkgate.rules.sources.registry import SOURCE_TYPES, read_entries
+from inkgate.rules.sources.source import SourceType
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 EXAMPLES = [
@@ -24,7 +28,13 @@ EXAMPLES = [
 def test_example_of_a_source(example: str) -> None:
     section = tomllib.loads(example)["rules"]
     settings = msgspec.convert(section, RulesSettings)
-    assert settings.sources
+    entries = read_entries(Path("inkgate.toml"), settings.sources)
+    assert any(isinstance(entry, msgspec.Struct) for entry in entries)
+
+
+@pytest.mark.parametrize("kind", SOURCE_TYPES)
+def test_every_type_of_source_is_on_the_page(kind: SourceType[msgspec.Struct]) -> None:
+    assert f'type = "{kind.settings.__struct_config__.tag}"' in PAGE
 
 
 @pytest.mark.parametrize("kind", [MispWebSettings, FeedSettings, MispMysqlSettings])

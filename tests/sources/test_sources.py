@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pymisp import MISPEvent
 
 from inkgate.config.errors import Unreadable
-from inkgate.rules.sources.files import find_files, read_file
+from inkgate.rules.sources.files import find_files
+from inkgate.rules.sources.readers.registry import read_file
 
 SAMPLES = sorted(Path(str(files("inkgate.rules"))).joinpath("samples").glob("*.json"))
 ATTRIBUTE = {"uuid": "u", "type": "domain", "value": "a.example", "to_ids": "1", "event_id": 5}

@@ -9,8 +9,7 @@ from typing import Final
 
 from inkgate.config.errors import Unreadable
 from inkgate.misp.connector import Connector
-from inkgate.rules.sources.misp_api import MispApi
-from inkgate.rules.sources.settings import MispWebSettings
+from inkgate.rules.sources.misp_api import MispApi, MispWebSettings
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.report.misp import Again, MispSightings, NeedsOperator

@@ -10,7 +10,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_mysql import MispMysql
-from inkgate.rules.sources.settings import MispMysqlSettings
+from inkgate.rules.sources.mysql_session import MispMysqlSettings
 from support.mariadb import PASSWORD, USER, MariaDb
 
 

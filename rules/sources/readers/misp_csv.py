@@ -11,6 +11,7 @@ from typing import Final
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.misp_event import read_limited
 
 _NEEDED: Final = ("uuid", "type", "value")
@@ -125,3 +126,10 @@ def _date(text: str) -> str:
         return datetime.fromtimestamp(int(text), UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return text
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix == ".csv"
+
+
+FORMAT: Final = FileFormat("MISP CSV", (".csv",), _is_csv, read_csv_file)

@@ -16,6 +16,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.file_format import FileFormat
 
 MAX_FILE_BYTES: Final = 1 << 30
 _REMEDY: Final = "export the event again"
@@ -220,3 +221,10 @@ def _line(data: bytes, error: Exception) -> int | None:
         return data.count(b"\n") + 1
     found = _POSITION.search(str(error))
     return data.count(b"\n", 0, int(found[1])) + 1 if found else None
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+FORMAT: Final = FileFormat("MISP event", (".json",), _is_json, read_event_file)

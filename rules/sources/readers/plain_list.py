@@ -17,8 +17,10 @@ from typing import BinaryIO, Final, cast
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.file_format import FileFormat
 
 _REMEDY: Final = "get the list again"
+_SUFFIXES: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain")
 _MAX_LINE: Final = 16_384
 _COMMENTS: Final = ("#", ";", "//", "!")
 _DIGESTS: Final = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
@@ -38,6 +40,7 @@ _OPENERS: Final[dict[str, Callable[[Path], object]]] = {
     ".xz": lzma.LZMAFile,
     ".bz2": bz2.BZ2File,
 }
+COMPRESSED: Final = frozenset(_OPENERS)
 # In this order: what an earlier pattern takes, a later one would take for something else.
 _GUESSES: Final = (
     (_ADDRESS, "ip-dst"),
@@ -138,3 +141,10 @@ def _problem(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "is cut off"
     return getattr(error, "strerror", None) or "is damaged"
+
+
+def _is_anything(_: Path) -> bool:
+    return True
+
+
+FORMAT: Final = FileFormat("plain list", _SUFFIXES, _is_anything, read_plain_list)

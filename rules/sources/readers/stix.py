@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
 
 _REMEDY: Final = "export the bundle again"
@@ -83,3 +84,10 @@ def _unreadable(path: Path, said: str) -> Unreadable:
     return Unreadable(
         path, None, f"is not a STIX 2.1 bundle that misp-stix reads ({said})", _REMEDY
     )
+
+
+def _is_stix(path: Path) -> bool:
+    return path.suffix == ".json" and is_stix_file(path)
+
+
+FORMAT: Final = FileFormat("STIX 2.1", (".json",), _is_stix, read_stix_file)

@@ -9,8 +9,7 @@ import pytest
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_mysql import MispMysql
-from inkgate.rules.sources.mysql_session import read_only_session
-from inkgate.rules.sources.settings import MispMysqlSettings
+from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session
 from support.certificates import self_signed
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, only, read, settings_for
