@@ -1,1 +1,10 @@
-"""Sightings: what was matched, when, by whom it was asked for."""
+"""Sightings: what was matched, when and for whom, and who is told.
+
+In: matches, from the front ends and from `inkgate-rules match`. Out: records in a local
+SQLite file (`journal`); from there sightings in MISP (`report`), or sums over many
+organisations (`aggregation`); answers to the help desk (`commands`).
+
+What must hold: nothing here holds up an answer to a proxy's user; a record holds neither
+a URL nor an indicator; while MISP or Redis is away records wait on the disk, and what is
+told twice counts once. How a verdict was found is not known here.
+"""

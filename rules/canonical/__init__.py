@@ -1,4 +1,13 @@
-"""Canonical values: publisher and subscriber must write the same thing the same way."""
+"""Canonical values: publisher and subscriber must write the same thing the same way.
+
+In: a MISP type and a value as somebody wrote it, or a host or URL as a proxy saw it.
+Out: the one canonical form (docs/format.md, section 2), with its kind and the host that
+gates ask for; or Refused, with a reason that never holds the value.
+
+What must hold: a canonical form is a fixed point; hostile input costs bounded work;
+what is ambiguous is refused and never guessed. Rules, keys and files are not known
+here. A change of a form is a change of the format: sealed rules would not be found.
+"""
 
 from inkgate.rules.canonical.addresses import canonical_address, canonical_network, network_of
 from inkgate.rules.canonical.attributes import Kind, Value, canonical_attribute

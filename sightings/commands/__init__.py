@@ -1,1 +1,7 @@
-"""."""
+"""The command `inkgate-sightings`: options in, lines or JSON out.
+
+Here are words, columns and exit statuses; what is done lies in `journal`, `report` and
+`aggregation`. What must hold: `--help` works without a settings file; texts from the
+network are made printable before a terminal sees them; what an operator can mend ends
+in one line and status 2.
+"""
