@@ -5,6 +5,6 @@ complete (ICAP) or as an error template in which Squid fills in incident, addres
 
 What must hold: every text is escaped for HTML, and in the template for Squid too, to
 which `%` begins a code. Which rule matched is not known here: whoever sits before the
-browser must not learn it. A folder of its own, since both front ends and the generator
-of squid.conf need it and front ends import no other front end (docs/decisions/0101).
+browser must not learn it. A folder of its own, since a front end (ICAP) needs it as
+well as the generator of squid.conf, which stands above it (docs/decisions/0101).
 """

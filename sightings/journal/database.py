@@ -78,7 +78,7 @@ _STEPS: Final = (
     ) STRICT, WITHOUT ROWID;
     INSERT INTO state (name, value) VALUES ('installation', lower(hex(randomblob(16))));
     """,
-    # blocks: what requests journal, until somebody works on it (sightings/records.py).
+    # blocks: what requests journal, until somebody works on it (`records`).
     """
     CREATE TABLE blocks (
         id INTEGER PRIMARY KEY,

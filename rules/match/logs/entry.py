@@ -12,7 +12,7 @@ class Entry(NamedTuple):
     """The parts of a log line that can be listed; what is not known is empty.
 
     Attributes:
-        time: as it was logged; see `rules.match.times`.
+        time: as it was logged; see `times.parse_time`.
         client: address of who asked: class `ip-src`.
         method: HTTP method; `CONNECT` for a tunnel.
         uri: absolute URI, or `host:port` of a tunnel.
