@@ -1,0 +1,62 @@
+"""docs/architecture.md says what the code is: its layers, its rooms; a word has one row."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+from support.pages import ROOT
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def part(heading: str) -> str:
+    """A section of the page, up to the next heading of its rank."""
+    return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """The first column of a section's tables, without their heads."""
+    rows = re.findall(r"^\| (.+?) \|", text.replace(r"\|", "¦"), re.MULTILINE)
+    return [row.replace("¦", "|") for row in rows]
+
+
+def packages() -> set[str]:
+    """Every package of inkgate, by its name below `inkgate`."""
+    folders = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["sources"]
+    found = set()
+    for folder in folders:
+        if folder.startswith("src/"):
+            continue
+        for path in (ROOT / folder).rglob("__init__.py"):
+            found.add(".".join(path.parent.relative_to(ROOT).parts))
+    return found
+
+
+def test_layers_of_the_page_are_those_of_the_contract() -> None:
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (layers,) = [c["layers"] for c in contracts if c["type"] == "layers"]
+    block = re.search(r"```text\n(.*?)```", part("Layers"), re.DOTALL)
+    assert block
+    assert block[1].splitlines() == layers
+
+
+def test_every_room_has_a_row_and_every_row_a_room() -> None:
+    named = [cell.strip("`") for cell in first_cells(part("Folders and rooms")) if "`" in cell]
+    assert len(named) == len(set(named))
+    assert set(named) == packages()
+
+
+def test_front_ends_contract_is_the_one_that_the_page_tells() -> None:
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    forbidden = [c["forbidden_modules"] for c in contracts if c["type"] == "forbidden"]
+    told = set(re.findall(r"`([a-z_.]+)`", part("Layers").split("Two more contracts")[1]))
+    for module in (name for names in forbidden for name in names):
+        assert module.removeprefix("inkgate.") in told
+
+
+def test_a_word_of_the_glossary_has_one_row_and_they_are_in_order() -> None:
+    words = [w for w in first_cells(part("Glossary")) if w not in ("word", "---")]
+    assert len(words) > 50
+    assert words == sorted(set(words), key=str.casefold)
