@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
-from support.pages import ROOT
+from support.pages import FOLDERS, PROJECT, ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def part(heading: str) -> str:
@@ -24,14 +22,11 @@ def first_cells(text: str) -> list[str]:
 
 def packages() -> set[str]:
     """Every package of inkgate, by its name below `inkgate`."""
-    folders = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["sources"]
-    found = set()
-    for folder in folders:
-        if folder.startswith("src/"):
-            continue
-        for path in (ROOT / folder).rglob("__init__.py"):
-            found.add(".".join(path.parent.relative_to(ROOT).parts))
-    return found
+    return {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
 
 
 def test_layers_of_the_page_are_those_of_the_contract() -> None:

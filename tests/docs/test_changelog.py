@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
-from support.pages import ROOT
+from support.pages import PROJECT, ROOT
 
 TEXT = (ROOT / "CHANGELOG.md").read_text()
 HEADINGS = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
@@ -26,7 +25,7 @@ def test_unreleased_comes_first_and_versions_are_newest_first() -> None:
 
 
 def test_version_of_the_project_is_released_or_comes_after_it() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = PROJECT["project"]["version"]
     newest = HEADINGS[1].split(" - ")[0]
     if ".dev" in version:
         assert release(version.partition(".dev")[0]) > release(newest)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.pages import ROOT, name_of
+from support.pages import FOLDERS, ROOT, name_of
 
-FOLDERS = ("blocked_page", "config", "helper", "icap_server", "rules", "sightings", "squid_conf")
 PACKAGES = [
     ROOT / "src" / "inkgate" / "__init__.py",
     *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("__init__.py"))),

@@ -1,13 +1,21 @@
-"""The project's pages as files: which there are, their prose, their headings."""
+"""The project's files as texts: its pages with their prose and headings, its folders."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS: Final = tuple(
+    name
+    for name in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["sources"]
+    if "/" not in name
+)
+"""The folders at the top that are packages of inkgate."""
 _FENCE: Final = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _INLINE_CODE: Final = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 _HEADING: Final = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
