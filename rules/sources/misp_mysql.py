@@ -11,11 +11,11 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session
+from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session, rows
 from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from inkgate.rules.sources.mysql_session import Session
 
 _ROWS_AT_ONCE: Final = 5000
 _MICROSECONDS: Final = 1_000_000
@@ -88,24 +88,24 @@ class MispMysql:
         settings = self._settings
         file = self._folder / settings.password_file if settings.password_file else None
         password = read_secret(file, settings.password_variable, str(self._place))
-        with read_only_session(settings, self._folder, password, self._place) as connection:
-            self._check_user(connection)
-            yield from self._of_events(connection, _events(connection))
+        with read_only_session(settings, self._folder, password, self._place) as session:
+            self._check_user(session)
+            yield from self._of_events(session, _events(session))
 
-    def _of_events(self, connection: Connection, events: dict[int, _Event]) -> Iterator[Attribute]:
+    def _of_events(self, session: Session, events: dict[int, _Event]) -> Iterator[Attribute]:
         unpublished = not self._settings.published
-        for rows in _batches(connection):
-            tags = _grouped(connection, _ATTRIBUTE_TAGS, rows[0][0], rows[-1][0])
-            for row in rows:
+        for batch in _batches(session):
+            tags = _grouped(session, _ATTRIBUTE_TAGS, batch[0][0], batch[-1][0])
+            for row in batch:
                 event = events.get(row[1])
                 if event is not None and (unpublished or event.published):
                     yield _attribute(row, event, tags.get(row[0], ()))
 
-    def _check_user(self, connection: Connection) -> None:
+    def _check_user(self, session: Session) -> None:
         if not self._settings.misp_user:
             return
-        rows = _rows(connection, _USER, self._settings.misp_user)
-        if not rows or rows[0][0]:
+        found = rows(session, _USER, self._settings.misp_user)
+        if not found or found[0][0]:
             raise Unreadable(
                 self._place,
                 None,
@@ -137,32 +137,28 @@ def _attribute(row: _Row, event: _Event, tags: Sequence[str]) -> Attribute:
     )
 
 
-def _batches(connection: Connection) -> Iterator[Sequence[_Row]]:
+def _batches(session: Session) -> Iterator[Sequence[_Row]]:
     last = 0
-    while rows := _rows(connection, _ATTRIBUTES, last):
-        yield rows
-        last = rows[-1][0]
+    while batch := rows(session, _ATTRIBUTES, last):
+        yield batch
+        last = batch[-1][0]
 
 
-def _events(connection: Connection) -> dict[int, _Event]:
-    tags = _grouped(connection, _EVENT_TAGS)
+def _events(session: Session) -> dict[int, _Event]:
+    tags = _grouped(session, _EVENT_TAGS)
     return {
         number: _Event(
             uuid, info, str(date or ""), bool(published), org or "", tuple(tags.get(number, ()))
         )
-        for number, uuid, info, date, published, org in _rows(connection, _EVENTS)
+        for number, uuid, info, date, published, org in rows(session, _EVENTS)
     }
 
 
-def _grouped(connection: Connection, statement: str, *values: object) -> dict[int, list[str]]:
+def _grouped(session: Session, statement: str, *values: object) -> dict[int, list[str]]:
     found: dict[int, list[str]] = defaultdict(list)
-    for number, name in _rows(connection, statement, *values):
+    for number, name in rows(session, statement, *values):
         found[number].append(name)
     return found
-
-
-def _rows(connection: Connection, statement: str, *values: object) -> Sequence[_Row]:
-    return connection.exec_driver_sql(statement, values or None).fetchall()
 
 
 def _open(settings: MispMysqlSettings, context: SourceContext) -> MispMysql:

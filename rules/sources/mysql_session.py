@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,10 @@ import msgspec
 from inkgate.config.errors import Unreadable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+    Session = Connection[Cursor]
 
 _SETTINGS: Final = "correct [[rules.sources]]"
 _LATER: Final = "refresh again when it answers"
@@ -61,7 +64,7 @@ class MispMysqlSettings(
 @contextmanager
 def read_only_session(
     settings: MispMysqlSettings, folder: Path, password: str, place: Path
-) -> Iterator[Connection]:
+) -> Iterator[Session]:
     """A session that sees one moment's state of all tables and can write nothing.
 
     Args:
@@ -74,27 +77,37 @@ def read_only_session(
         Unreadable: whatever fails, here or in what is done with the session. Its text
             holds neither a value nor the password.
     """
-    # Imported here: it takes a third of a second, and only who reads a database needs it.
-    from sqlalchemy import URL, create_engine  # noqa: PLC0415
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    # Imported here: only who reads a database needs it, and a proxy does not have it.
+    import pymysql  # noqa: PLC0415
 
-    user = (settings.user, password, settings.host, settings.port, settings.database)
-    engine = create_engine(
-        URL.create("mysql+pymysql", *user),
-        connect_args=_options(settings, folder),
-        hide_parameters=True,
-    )
     try:
-        with engine.connect() as connection:
+        with pymysql.connect(
+            user=settings.user,
+            # As bytes: PyMySQL would take them for Latin-1, the server takes UTF-8.
+            password=password.encode(),
+            host=settings.host,
+            port=settings.port,
+            database=settings.database,
+            **_options(settings, folder),
+        ) as session:
             if settings.ca_file:
-                _check_encrypted(connection, place)
-            _begin(connection)
-            yield connection
-    except (SQLAlchemyError, OSError) as error:
+                _check_encrypted(session, place)
+            _begin(session)
+            yield session
+    except (pymysql.MySQLError, OSError) as error:
         # "from None": the library's text quotes statements, and may quote values.
         raise Unreadable(place, None, *_meaning(error)) from None
-    finally:
-        engine.dispose()
+
+
+def rows(session: Session, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
+    """All rows that a statement finds.
+
+    They are held in memory: a batch at a time is asked for (docs/decisions/0013), since a
+    cursor of PyMySQL that streams raises errors of all kinds when the server goes away.
+    """
+    with session.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return cursor.fetchall()
 
 
 def _options(settings: MispMysqlSettings, folder: Path) -> dict[str, Any]:
@@ -111,28 +124,30 @@ def _options(settings: MispMysqlSettings, folder: Path) -> dict[str, Any]:
     return options
 
 
-def _check_encrypted(connection: Connection, place: Path) -> None:
+def _check_encrypted(session: Session, place: Path) -> None:
     # Older versions of PyMySQL go on in clear with a server that offers no TLS.
-    row = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetchone()
-    if row is None or not row[1]:
+    found = rows(session, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    if not found or not found[0][1]:
         raise Unreadable(place, None, *_NO_TLS)
 
 
-def _begin(connection: Connection) -> None:
+def _begin(session: Session) -> None:
     # For the session, too: statements that define tables end the transaction first.
-    connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    for statement in (
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    ):
+        rows(session, statement)
 
 
 def _meaning(error: Exception) -> tuple[str, str]:
     """Problem and remedy."""
-    origin = getattr(error, "orig", None) or error
-    cause = getattr(origin, "original_exception", None) or origin
+    cause = getattr(error, "original_exception", None) or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return "has a certificate that ca_file does not vouch for", "check ca_file and host"
     if isinstance(cause, FileNotFoundError) and cause is error:
         return "cannot be asked: ca_file does not exist", _SETTINGS
-    code = origin.args[0] if origin.args else None
+    code = error.args[0] if error.args else None
     if isinstance(code, int):
         return _MEANINGS.get(code, (f"fails with error {code}", "look that number up"))
-    return f"fails with {type(origin).__name__}", _SETTINGS
+    return f"fails with {type(error).__name__}", _SETTINGS

@@ -9,7 +9,7 @@ import pytest
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_mysql import MispMysql
-from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session
+from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session, rows
 from support.certificates import self_signed
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, only, read, settings_for
@@ -33,9 +33,9 @@ def test_session_cannot_write_even_for_a_user_who_may(
     place = Path("mysql:test")
     with (
         pytest.raises(Unreadable, match="1792"),
-        read_only_session(settings, tmp_path, "writer-password", place) as connection,
+        read_only_session(settings, tmp_path, "writer-password", place) as session,
     ):
-        connection.exec_driver_sql(statement)
+        rows(session, statement)
     assert misp.execute(f"SELECT COUNT(*) FROM {DATABASE}.events WHERE published = 1") == [(1,)]
 
 
@@ -69,6 +69,17 @@ def test_misp_user_missing_disabled_or_expired(
 def test_wrong_password(misp: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INKGATE_MYSQL_PASSWORD", f"wrong-{PASSWORD}")
     assert "refuses user or password" in fault(read(misp, tmp_path))
+
+
+def test_password_beyond_latin_1(
+    misp: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "Zoë's € 5,-"
+    misp.execute("CREATE OR REPLACE USER zoe@'%%' IDENTIFIED BY %s", secret)
+    misp.execute(f"GRANT SELECT ON {DATABASE}.* TO zoe@'%'")
+    add(misp, "domain", "a.example")
+    monkeypatch.setenv("INKGATE_MYSQL_PASSWORD", secret)
+    assert only(read(misp, tmp_path, user="zoe"))
 
 
 def test_no_password_given(misp: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +165,6 @@ def test_documented_grants_and_settings(misp: MariaDb, tmp_path: Path) -> None:
             pytest.raises(Unreadable, match="all columns"),
             read_only_session(settings, tmp_path, "a long password", Path("test")) as session,
         ):
-            session.exec_driver_sql("SELECT authkey FROM users")
+            rows(session, "SELECT authkey FROM users")
     finally:
         misp.execute("DROP USER 'inkgate'@'localhost'")
