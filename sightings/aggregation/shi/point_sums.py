@@ -1,7 +1,7 @@
 """Sums of many subscribers' points, position by position.
 
-This calls libsecp256k1 through coincurve's own binding instead of coincurve.PublicKey: an object
-a point would cost more than the curve's arithmetic (0.15 ms for 200 points instead of 0.10).
+This calls libsecp256k1 itself (binding.py) instead of coincurve.PublicKey: an object a point
+would cost more than the curve's arithmetic (0.15 ms for 200 points instead of 0.10).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.shi.binding import binding
 from inkgate.sightings.aggregation.shi.curve import POINT_BYTES, UNCOMPRESSED, Point, encode_point
 
 _BATCH: Final = 64  # messages held at a time: 4 kB for each position
@@ -24,17 +24,16 @@ class PointSums:
     """
 
     def __init__(self, length: int, start: Point) -> None:
-        binding = need("coincurve._libsecp256k1")
-        self._ffi, self._lib = binding.ffi, binding.lib
-        self._context = need("coincurve.context").GLOBAL_CONTEXT.ctx
+        self._binding = binding()
+        ffi = self._binding.ffi
         self._length = length
         # A row for each position: its sum so far, then the batch.
         self._width = 1 + _BATCH
-        self._points = self._ffi.new("secp256k1_pubkey[]", length * self._width)
-        self._pointers = self._ffi.new(
+        self._points = ffi.new("secp256k1_pubkey[]", length * self._width)
+        self._pointers = ffi.new(
             "secp256k1_pubkey *[]", [self._points + n for n in range(length * self._width)]
         )
-        self._result = self._ffi.new("secp256k1_pubkey *")
+        self._result = ffi.new("secp256k1_pubkey *")
         self._held = 0
         self._lost: set[int] = set()
         self._parse(encode_point(start) * length, 0)
@@ -55,13 +54,13 @@ class PointSums:
         self._flush()
         if position in self._lost:
             return None
-        return need("coincurve").PublicKey(self._points + position * self._width)
+        return self._binding.public_key(self._points + position * self._width)
 
     def _parse(self, data: bytes, column: int) -> None:
-        parse, context, step = self._lib.secp256k1_ec_pubkey_parse, self._context, self._width
+        parse, context, step = self._binding.parse, self._binding.context, self._width
         # The library would also take the hybrid form, a second encoding of each point.
         sound = data[::POINT_BYTES] == UNCOMPRESSED * self._length
-        source: Any = self._ffi.from_buffer(data)
+        source: Any = self._binding.ffi.from_buffer(data)
         target = self._points + column
         for at in range(self._length if sound else 0):
             if not parse(context, target + at * step, source + at * POINT_BYTES, POINT_BYTES):
@@ -75,7 +74,7 @@ class PointSums:
     def _flush(self) -> None:
         if not self._held:
             return
-        combine, context = self._lib.secp256k1_ec_pubkey_combine, self._context
+        combine, context = self._binding.combine, self._binding.context
         result, count = self._result, 1 + self._held
         for position in range(self._length):
             row = position * self._width
