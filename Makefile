@@ -37,13 +37,16 @@ install-dev:
 install-bench:
 	@tools/bootstrap.sh bench
 
+# Versions and hashes, one file a role: what is in several files has one version in all.
+COMPILE = uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11
+ROLES = icap drain match publisher stix report aggregation audit all
 lock:
-	uv pip compile -q --universal --generate-hashes --no-header \
-		--python-version 3.11 locks/build.in -o locks/build.txt
-	uv pip compile -q --universal --generate-hashes --no-header \
-		--python-version 3.11 pyproject.toml -o locks/runtime.txt
-	uv pip compile -q --universal --generate-hashes --no-header \
-		--python-version 3.11 --extra dev -c locks/runtime.txt pyproject.toml -o locks/dev.txt
+	$(COMPILE) locks/build.in -o locks/build.txt
+	$(COMPILE) --extra dev pyproject.toml -o locks/dev.txt
+	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/base.txt
+	for role in $(ROLES); do \
+		$(COMPILE) -c locks/dev.txt --extra $$role pyproject.toml -o locks/$$role.txt || exit 1; \
+	done
 
 clean:
 	rm -rf "$$(readlink -f .inkgate)" .inkgate .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -29,7 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from inkgate.squid_conf.trial import SQUID_USER
+from inkgate.squid_conf.check import SQUID_USER
 from support.icap import Icap, http_request, reqmod
 from support.icap_squid import SQUID, Origin
 from support.installation import Installation, attribute

@@ -1,25 +1,56 @@
-"""How all of inkgate's commands fail: what an operator can mend is one line."""
+"""How all of inkgate's commands are put together, and how they fail: in one line.
+
+A group knows its subcommands by name and imports one when it is asked for. So a proxy
+runs `inkgate-rules install` without the libraries that `inkgate-rules refresh` needs,
+and `--help` lists both.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import click
 
 from inkgate.config.errors import InkgateError
+from inkgate.config.extras import Extra, require
 
 ERROR_STATUS: Final = 2
 
 Command = Callable[..., object]
 
 
-class OneLineErrors(click.Group):
+class Subcommand(NamedTuple):
+    """Where a subcommand lies, and what the group's --help says of it.
+
+    Attributes:
+        module: the module that defines it.
+        attribute: its name there.
+        help: one line: the first sentence of the command's own --help.
+    """
+
+    module: str
+    attribute: str
+    help: str
+
+
+class CommandGroup(click.Group):
     """A group whose commands end with status 2 and one line on errors that are expected.
 
     Anything else is our fault and has a traceback.
+
+    Args:
+        subcommands: by name; each is imported when it is asked for.
     """
+
+    def __init__(
+        self, *args: Any, subcommands: Mapping[str, Subcommand] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.subcommands: Final = dict(subcommands or {})
 
     def invoke(self, context: click.Context) -> object:
         """Run the command."""
@@ -29,14 +60,60 @@ class OneLineErrors(click.Group):
             click.echo(f"{context.info_name}: {error}", err=True)
             sys.exit(ERROR_STATUS)
 
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The names of all subcommands."""
+        return sorted({*super().list_commands(context), *self.subcommands})
 
-def settings_group(function: Command) -> click.Group:
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """One subcommand; its module is imported now."""
+        place = self.subcommands.get(name)
+        if place is None:
+            return super().get_command(context, name)
+        command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of subcommands in --help, for which none of them is imported."""
+        if not self.subcommands:
+            super().format_commands(context, formatter)
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, self.subcommands[n].help) for n in sorted(self.subcommands)])
+
+
+def settings_group(
+    subcommands: Mapping[str, Subcommand],
+) -> Callable[[Command], CommandGroup]:
     """Make a function the group of a command's subcommands; it is given `--config`."""
-    for decorator in (
-        click.pass_context,
-        click.version_option(package_name="inkgate"),
-        click.option("--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml]."),
-    ):
-        function = decorator(function)
-    group = click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
-    return group(function)
+
+    def decorate(function: Command) -> CommandGroup:
+        for decorator in (
+            click.pass_context,
+            click.version_option(package_name="inkgate"),
+            click.option(
+                "--config", metavar="FILE", help="Settings file [/etc/inkgate/inkgate.toml]."
+            ),
+        ):
+            function = decorator(function)
+        group = click.group(
+            cls=CommandGroup,
+            subcommands=subcommands,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        return group(function)
+
+    return decorate
+
+
+def needs(extra: Extra) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command check for its extra's libraries before it does anything."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> None:
+            require(extra, click.get_current_context().command_path)
+            function(*args, **kwargs)
+
+        return checked
+
+    return decorate

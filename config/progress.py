@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as RichProgress,
-)
-from rich.text import Text
+from inkgate.config.extras import is_installed
 
 
 class Progress(Protocol):
@@ -31,49 +18,35 @@ class Progress(Protocol):
         """So many more steps are done."""
 
 
-class _Rate(ProgressColumn):
-    """Steps a second."""
+class ProgressBar(Progress, Protocol):
+    """A progress that is shown from the beginning to the end of a `with`."""
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "")
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
-class Bar:
-    """A progress bar on a terminal, silence in a pipe."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        console = Console(stderr=True, quiet=quiet)
-        self._bar = RichProgress(
-            TextColumn("{task.description:>10}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task: TaskID | None = None
+class NoProgress:
+    """Shows nothing."""
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        pass
 
     def start(self, stage: str, total: int | None) -> None:
-        """A stage begins."""
-        self._finish()
-        self._task = self._bar.add_task(stage, total=total)
+        """See `Progress`."""
 
     def advance(self, count: int) -> None:
-        """So many steps of it are done."""
-        if self._task is not None:
-            self._bar.advance(self._task, count)
+        """See `Progress`."""
 
-    def _finish(self) -> None:
-        if self._task is not None:
-            task = self._bar.tasks[-1]
-            self._bar.update(self._task, total=task.completed)
+
+def progress_bar(*, quiet: bool) -> ProgressBar:
+    """A bar on a terminal; nothing if `quiet`, in a pipe, or without the library rich."""
+    if quiet or not sys.stderr.isatty() or not is_installed("rich"):
+        return NoProgress()
+    # Imported here: it takes a while, and a proxy does not have it.
+    from inkgate.config.terminal_bar import TerminalBar  # noqa: PLC0415
+
+    return TerminalBar()

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inkgate.config.command import ERROR_STATUS
+from inkgate.config.extras import MissingExtraError, require
 from inkgate.config.settings_file import SettingsError, settings_path
 from inkgate.icap_server.processes.child import WorkerError
 from inkgate.icap_server.processes.readiness import say_unfit
 from inkgate.icap_server.processes.supervisor import ListenError, supervise
-from inkgate.icap_server.worker import Inherited, run_worker
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,13 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _work(config, options)
         return
     try:
+        require("icap", "inkgate-icap")
         supervise(config, log)
-    except (SettingsError, ListenError, WorkerError) as error:
+    except (MissingExtraError, SettingsError, ListenError, WorkerError) as error:
         log(str(error))
         sys.exit(ERROR_STATUS)
 
 
 def _work(config: Path, options: argparse.Namespace) -> None:
+    # Imported here: the supervisor needs none of it, nor does --help.
+    from inkgate.icap_server.worker import Inherited, run_worker  # noqa: PLC0415
+
     inherited = Inherited(options.plain, options.secure, options.vacancy, options.ready)
     try:
         run_worker(config, inherited, log)

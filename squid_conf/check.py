@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
+SQUID_USER: Final = "proxy"
 _REQUEST: Final = b"1 GET http://inkgate-check.invalid/ 192.0.2.1 - - -\n"
 _SECONDS: Final = 30
+
+
+def helper_command() -> Path:
+    """Where inkgate-helper lies: beside this interpreter, by its real path."""
+    return Path(sys.prefix).resolve() / "bin" / "inkgate-helper"
 
 
 def helper_problem(helper: Path, config: Path, user: str) -> str | None:

@@ -11,16 +11,15 @@ import msgspec
 
 from inkgate.blocked_page.page import write_pages
 from inkgate.blocked_page.settings import SquidSettings
-from inkgate.config.command import OneLineErrors
+from inkgate.config.command import CommandGroup, needs
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.helper.settings import HelperSettings
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import Bump, Bumping, bumping
-from inkgate.squid_conf.check import helper_problem
+from inkgate.squid_conf.check import SQUID_USER, helper_command, helper_problem
 from inkgate.squid_conf.fragment import fragment as make_fragment
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.minimal import minimal as make_minimal
-from inkgate.squid_conf.trial import SQUID_USER, helper_command, run_trial
 
 
 class _Settings(msgspec.Struct, frozen=True):
@@ -66,7 +65,7 @@ class _Settings(msgspec.Struct, frozen=True):
 
 
 @click.group(
-    cls=OneLineErrors,
+    cls=CommandGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -149,8 +148,12 @@ def pages(settings: _Settings) -> None:
 @main.command()
 @click.option("--state", required=True, metavar="FOLDER", help="Where the trial keeps its files.")
 @click.option("--port", default=3128, show_default=True, type=click.IntRange(1, 65_535))
+@needs("publisher")
 def run(state: str, port: int) -> None:
     """Run a Squid in the foreground that blocks the sample events."""
+    # Imported here: it makes rules, which is a publisher's work.
+    from inkgate.squid_conf.trial import run_trial  # noqa: PLC0415
+
     sys.exit(run_trial(Path(state), port))
 
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zlib
 from contextlib import suppress
@@ -20,17 +19,18 @@ from typing import Final
 from inkgate.blocked_page.page import write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
+from inkgate.config.progress import NoProgress
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.crypto.keys import make_signing_key, make_token
 from inkgate.rules.paths import places
 from inkgate.rules.refresh.refresh import refresh
 from inkgate.rules.settings import RulesSettings
+from inkgate.squid_conf.check import SQUID_USER, helper_command
 from inkgate.squid_conf.fragment import fragment
 from inkgate.squid_conf.minimal import minimal
 from inkgate.squid_conf.origin import start_origin
 
-SQUID_USER: Final = "proxy"
 _START_SECONDS: Final = 30
 _SETTINGS: Final = """\
 # The trial's settings; `make refresh-rules` reads them again.
@@ -60,14 +60,6 @@ pages = "pages"
 
 class TrialError(InkgateError):
     """The trial cannot run; says what is missing and how to get it."""
-
-
-class _Quiet:
-    def start(self, stage: str, total: int | None) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
 
 
 def run_trial(state: Path, port: int) -> int:
@@ -124,7 +116,7 @@ def _prepare(state: Path) -> Path:
     where = places(config, settings)
     make_token(where.token_file)
     make_signing_key(where.publisher, where.public_key_file)
-    summary = refresh(config, settings, _Quiet())
+    summary = refresh(config, settings, NoProgress())
     print(f"{summary.rules} rules in use, {summary.done.new} of them new.")  # noqa: T201
     return config
 
@@ -154,11 +146,6 @@ def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
         )
     )
     return conf
-
-
-def helper_command() -> Path:
-    """Where inkgate-helper lies: beside this interpreter, by its real path."""
-    return Path(sys.prefix).resolve() / "bin" / "inkgate-helper"
 
 
 def _folder(path: Path, mode: int, owner: int) -> None:

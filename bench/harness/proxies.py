@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from inkgate.squid_conf.check import SQUID_USER
 from inkgate.squid_conf.minimal import minimal
-from inkgate.squid_conf.trial import SQUID_USER
 from support.squid import free_port
 
 _LUA = Path(__file__).with_name("requests.lua")

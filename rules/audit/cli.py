@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
+from inkgate.config.table import print_table
 from inkgate.rules.audit.brute_force import Attack, Guess, LastOnly, addresses, attack, words
 from inkgate.rules.audit.costs import describe, measure
 from inkgate.rules.audit.durations import duration, parse_duration
@@ -77,10 +76,9 @@ def audit_command(
     if as_json_:
         click.echo(as_json(found, attack=made and _attack_json(made, predicted, show=show)))
         return
-    console = Console()
-    print_audit(console, found)
+    print_audit(found)
     if made:
-        print_attack(console, made, predicted, show=show)
+        print_attack(made, predicted, show=show)
 
 
 @click.command("calibrate")
@@ -182,31 +180,31 @@ def _print_calibration(
     figures: Figures,
 ) -> None:
     names = [p.name for p in figures.populations]
-    table = Table("", "profile", "here", "new names/s a core", *names)
+    rows = []
     for rung in rungs:
         rate = fastest(rung.profile, figures)
-        table.add_row(
-            "->" if rung is chosen else "",
-            describe(rung.profile),
-            duration(rung.cost.cpu),
-            f"{1 / rung.cost.cpu:,.0f}",
-            *(duration(p.count / rate) for p in figures.populations),
+        rows.append(
+            (
+                "->" if rung is chosen else "",
+                describe(rung.profile),
+                duration(rung.cost.cpu),
+                f"{1 / rung.cost.cpu:,.0f}",
+                *(duration(p.count / rate) for p in figures.populations),
+            )
         )
-    console = Console()
-    console.print(table)
-    console.print(
+    print_table(("", "profile", "here", "new names/s a core", *names), rows)
+    click.echo(
         "The columns to the right: how long the fastest single device of the audit's table "
         "takes to try them all, with the token."
     )
     if traffic is not None:
         each = chosen.cost.cpu * (1 + rules.epsilon) * traffic.new
-        console.print(
+        click.echo(
             f"In this log {traffic.hosts:,} of {traffic.requests:,} requests went to a new host "
             f"({traffic.new:.2%}): a request waits {duration(each)} on average, and a core "
-            f"serves {1 / each if each else float('inf'):,.0f} requests a second of such traffic.",
-            soft_wrap=True,
+            f"serves {1 / each if each else float('inf'):,.0f} requests a second of such traffic."
         )
-    console.print("For inkgate.toml, in \\[rules] (a change makes a new epoch):")
+    click.echo("For inkgate.toml, in [rules] (a change makes a new epoch):")
     table_text = _toml(chosen)
     click.echo("profiles = { " + ", ".join(f"{kind} = {table_text}" for kind in _KINDS) + " }")
 

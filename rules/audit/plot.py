@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from inkgate.config.extras import need
 from inkgate.rules.audit.costs import describe
 from inkgate.rules.audit.figures import Figures
 from inkgate.rules.audit.ladder import Rung, fastest
@@ -17,7 +18,8 @@ def check_plot(path: Path) -> None:
     """Refuse early what cannot be drawn.
 
     Raises:
-        MatchError: matplotlib is not there, or it is no SVG or PNG.
+        MatchError: it is no SVG or PNG.
+        MissingExtraError: matplotlib is not installed.
     """
     if path.suffix.lower() not in (".svg", ".png"):
         raise MatchError(f"--plot {path}: is neither .svg nor .png; name it so")
@@ -58,11 +60,5 @@ def draw(path: Path, rungs: list[Rung], today: list[tuple[str, Rung]], figures: 
 
 
 def _pyplot() -> Any:
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 (an extra)
-
-        mpl.use("Agg")
-        import matplotlib.pyplot as plt  # noqa: PLC0415
-    except ImportError:
-        raise MatchError("--plot: needs matplotlib; install inkgate[audit]") from None
-    return plt
+    need("audit", "matplotlib", "--plot").use("Agg")
+    return need("audit", "matplotlib.pyplot", "--plot")

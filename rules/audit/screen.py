@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rich.console import Console
-from rich.table import Table
+import click
 
+from inkgate.config.table import print_table
 from inkgate.rules.audit.brute_force import Attack
 from inkgate.rules.audit.durations import duration
 from inkgate.rules.audit.findings import Audit, Finding
 
 
-def print_audit(console: Console, found: Audit) -> None:
+def print_audit(found: Audit) -> None:
     """All findings, with what they mean."""
-    table = Table(
-        "candidates",
-        "profile",
-        "attacker",
-        "guesses/s",
-        "all, one salt a set",
-        "all, a salt a rule",
-        "one rule, a salt a rule",
+    print_table(
+        (
+            "candidates",
+            "profile",
+            "attacker",
+            "guesses/s",
+            "all, one salt a set",
+            "all, a salt a rule",
+            "one rule, a salt a rule",
+        ),
+        [row for finding in found.findings for row in _rows(finding)],
         title="Time to try all candidates, for who has rules and token",
     )
-    for finding in found.findings:
-        for row in _rows(finding):
-            table.add_row(*row)
-    console.print(table)
     for line in statements(found):
-        console.print(line, soft_wrap=True)
-    console.print("Sources of the figures:")
+        click.echo(line)
+    click.echo("Sources of the figures:")
     for source in found.sources:
-        console.print(f"  {source}", soft_wrap=True, highlight=False)
+        click.echo(f"  {source}")
 
 
 def statements(found: Audit) -> Iterator[str]:
@@ -69,18 +68,17 @@ def statements(found: Audit) -> Iterator[str]:
             )
 
 
-def print_attack(console: Console, made: Attack, predicted: float, *, show: bool) -> None:
+def print_attack(made: Attack, predicted: float, *, show: bool) -> None:
     """What a real attack found, and how well its time was predicted."""
     tested = sum(made.tested.values())
-    console.print(
+    click.echo(
         f"Tried {tested:,} guesses: {sum(made.recovered.values()):,} rules recovered "
         f"({_counts(made.recovered.items()) or 'none'}) in {duration(made.wall)}, "
         f"{duration(made.cpu)} of the processor; predicted {duration(predicted)} "
-        f"({made.cpu / predicted if predicted else 0:.2f} times).",
-        soft_wrap=True,
+        f"({made.cpu / predicted if predicted else 0:.2f} times)."
     )
     for name, text in made.values if show else ():
-        console.print(f"  {name}\t{text}", markup=False, highlight=False, soft_wrap=True)
+        click.echo(f"  {name}\t{text}")
 
 
 def _rows(finding: Finding) -> Iterator[tuple[str, ...]]:

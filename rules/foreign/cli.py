@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 import click
 import msgspec
 
-from inkgate.config.progress import Bar
+from inkgate.config.command import needs
+from inkgate.config.progress import progress_bar
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.batch import pairs, run_plan
 from inkgate.rules.foreign.errors import ForeignError, printable
@@ -103,6 +104,7 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.argument("folder", type=_PATH)
 @click.pass_obj
+@needs("publisher")
 def export_foreign(
     settings: Settings,
     /,
@@ -120,7 +122,7 @@ def export_foreign(
     """
     cost = Cost(hash_name, iterations, ipiterations or iterations)
     token = read_token(token_file or settings.places.token_file)
-    with Bar(quiet=False) as bar:
+    with progress_bar(quiet=False) as bar:
         writer, report, faults = export_thesis(
             settings.config, settings.rules, settings.places, folder, token, cost, bar
         )
@@ -164,7 +166,7 @@ def _match(
         _say(line)
     _check_time(plan, jobs, at_most)
     found = False
-    with Bar(quiet=False) as bar:
+    with progress_bar(quiet=False) as bar:
         bar.start("matching", pairs(plan))
         with closing(run_plan(plan, jobs, bar.advance)) as matches:
             for match in matches:

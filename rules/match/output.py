@@ -8,10 +8,8 @@ from typing import Any, Final
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from inkgate.config.table import print_table
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
 from inkgate.rules.match.worker import Hit, Result
@@ -113,13 +111,14 @@ def attributes(hit: Hit) -> str:
     return f"{text}; and {message.more} more" if message.more else text
 
 
-def print_table(console: Console, totals: Totals) -> None:
+def print_rules(totals: Totals) -> None:
     """The matched rules, for a terminal."""
-    table = Table("class", "lines", "clients", "first", "last", "attributes")
-    for (name, text), row in sorted(totals.rules.items(), key=lambda item: -item[1].lines):
-        cells = (name, str(row.lines), str(len(row.clients)), _iso(row.first), _iso(row.last), text)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console.print(table)
+    rows = [
+        (name, str(row.lines), str(len(row.clients)), _iso(row.first), _iso(row.last), text)
+        for (name, text), row in sorted(totals.rules.items(), key=lambda item: -item[1].lines)
+    ]
+    columns = ("class", "lines", "clients", "first", "last", "attributes")
+    print_table(columns, [[printable(cell) for cell in row] for row in rows], soft_wrap=True)
 
 
 def say_totals(totals: Totals, seconds: float) -> None:

@@ -15,18 +15,17 @@ from types import FrameType
 from typing import Final, NamedTuple
 
 import click
-from rich.console import Console
 
-from inkgate.config.progress import Bar
+from inkgate.config.extras import require
+from inkgate.config.progress import progress_bar
 from inkgate.config.settings_file import resolve
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.input.files import Chunks, file_chunks, total_size
 from inkgate.rules.match.input.follow import followed_chunks
-from inkgate.rules.match.input.queues import open_queue, queued_chunks
 from inkgate.rules.match.jobs import match_chunks
 from inkgate.rules.match.journal import SightingsWriter
-from inkgate.rules.match.output import Totals, json_line, print_table, say, say_totals, text_line
+from inkgate.rules.match.output import Totals, json_line, print_rules, say, say_totals, text_line
 from inkgate.rules.match.worker import Result, Setup
 from inkgate.rules.settings import RulesSettings
 
@@ -71,14 +70,13 @@ def run(
     totals = Totals()
     faults: list[str] = []
     started = time.monotonic()
-    console = Console(soft_wrap=True)
     with ExitStack() as stack:
         stop = stack.enter_context(_Stopping())
         setup = Setup(config, stack.enter_context(_key_folder(config, settings)))
         writer = SightingsWriter(config) if shown.sightings else None
         if writer is not None:
             stack.callback(writer.close)
-        bar = stack.enter_context(Bar(quiet=shown.quiet))
+        bar = stack.enter_context(progress_bar(quiet=shown.quiet))
         bar.start("matching", None if inputs.follow or inputs.key else total_size(inputs.paths))
         chunks = _chunks(inputs, stop, faults, stack)
         results = stack.enter_context(closing(match_chunks(chunks, setup, jobs)))
@@ -87,8 +85,8 @@ def run(
             totals.add(chunk, result)
             chunk.done()
             bar.advance(chunk.size)
-    if console.is_terminal and not shown.as_json and totals.rules:
-        print_table(console, totals)
+    if sys.stdout.isatty() and not shown.as_json and totals.rules:
+        print_rules(totals)
     for fault in faults:
         say(fault)
     if not shown.quiet:
@@ -114,6 +112,10 @@ def _chunks(
     inputs: Inputs, stop: Callable[[], bool], faults: list[str], stack: ExitStack
 ) -> Chunks:
     if inputs.key:
+        require("match", "a queue in a Redis")
+        # Imported here: files need no Redis.
+        from inkgate.rules.match.input.queues import open_queue, queued_chunks  # noqa: PLC0415
+
         queue = open_queue(
             inputs.redis,
             inputs.key,

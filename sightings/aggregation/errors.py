@@ -23,7 +23,6 @@ Refusal = Literal[
     "second-count",
     "too-few",
     "over-budget",
-    "missing-library",
     "no-mailbox",
     "no-misp",
 ]

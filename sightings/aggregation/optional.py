@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import Any
 
-from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.config import extras
 
 
 @cache
@@ -14,13 +13,6 @@ def need(module: str) -> Any:
     """Import a module of the extra `aggregation`.
 
     Raises:
-        AggregationError: it is not installed (`missing-library`).
+        MissingExtraError: it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise AggregationError(
-            "missing-library",
-            f"{module.partition('.')[0]} is not installed",
-            "install inkgate with its extra: pip install 'inkgate[aggregation]'",
-        ) from None
+    return extras.need("aggregation", module, "private aggregation")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from inkgate.config.command import needs
 from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.misp.connector import Connector
@@ -112,12 +113,6 @@ _list = click.option("--list", "list_file", required=True, type=_FILE, help="Ind
 _wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the others, a round.")
 
 
-def register(main: click.Group) -> None:
-    """Add the commands to `inkgate-sightings`."""
-    for command in (setup, deal, join, encrypt, aggregate, publish):
-        main.add_command(command)
-
-
 @click.command()
 @click.argument("name")
 @click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
@@ -135,6 +130,7 @@ def register(main: click.Group) -> None:
 @click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
 @click.option("--key", type=_FILE, help="The aggregator's key from the dealer (protocol shi).")
 @click.pass_context
+@needs("aggregation")
 def setup(
     context: click.Context,
     /,
@@ -170,6 +166,7 @@ def setup(
 @click.command()
 @click.option("--group", required=True, type=_FILE, help="The description from who set it up.")
 @click.option("--folder", required=True, type=click.Path(path_type=Path), help="For the keys; new.")
+@needs("aggregation")
 def deal(group: Path, folder: Path) -> None:
     """Make all keys of a group with protocol shi (dealer): one file for each party.
 
@@ -226,6 +223,7 @@ def join(
 @_list
 @_wait
 @click.pass_context
+@needs("aggregation")
 def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
     """Submit this subscriber's counts of a period, as far as the others are."""
     # Imported here: they are needed by no other command.
@@ -261,6 +259,7 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
 @_list
 @_wait
 @click.pass_context
+@needs("aggregation")
 def aggregate(
     context: click.Context, group: str, period: str, list_file: Path, wait: float
 ) -> None:
@@ -287,6 +286,7 @@ def aggregate(
 @click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
 @click.option("--print", "only_print", is_flag=True, help="Print them and publish nothing.")
 @click.pass_context
+@needs("aggregation")
 def publish(
     context: click.Context,
     group: str,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from inkgate.sightings.commands.command_group import Loaded, find_incident, main, read
+from inkgate.config.table import print_table
 from inkgate.sightings.commands.formatting import COLUMNS, as_match, as_record, cell, match_lines
+from inkgate.sightings.commands.loaded import Loaded, find_incident, read
 
 
-@main.command("list")
+@click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--since", type=click.DateTime(), help="Only from this time on (UTC).")
 @click.option("--incident", metavar="ID", help="Only this incident.")
@@ -32,7 +31,7 @@ def list_command(
         _print_table([as_record(sighting) for sighting in sightings])
 
 
-@main.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
 @click.argument("incident", metavar="ID")
 @click.pass_obj
@@ -57,13 +56,8 @@ def _matches(loaded: Loaded, incident: str) -> list[dict[str, object]]:
 
 def _print_table(records: list[dict[str, object]]) -> None:
     rows = [[cell(record[name]) for name in COLUMNS] for record in records]
-    console = Console()
-    if console.is_terminal:
-        table = Table(*COLUMNS)
-        for row in rows:
-            # Not strings: those may hold markup.
-            table.add_row(*map(Text, row))
-        console.print(table)
+    if sys.stdout.isatty():
+        print_table(COLUMNS, rows)
         return
     for row in rows:
         click.echo("\t".join(row))

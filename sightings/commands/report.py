@@ -14,10 +14,11 @@ from typing import Any
 import click
 import msgspec
 
+from inkgate.config.command import needs
 from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.rules.crypto.keys import make_token
-from inkgate.sightings.commands.command_group import Loaded, find_incident, main
 from inkgate.sightings.commands.formatting import as_told, cell
+from inkgate.sightings.commands.loaded import Loaded, find_incident
 from inkgate.sightings.journal.journal import Journal
 
 
@@ -26,9 +27,10 @@ def _log(text: str) -> None:
     click.echo(f"inkgate-sightings: {line}", err=True)
 
 
-@main.command()
+@click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
 @click.pass_obj
+@needs("report")
 def report(loaded: Loaded, *, follow: bool) -> None:
     """Tell MISP what was seen: one sighting per attribute, node and day.
 
@@ -51,9 +53,10 @@ def report(loaded: Loaded, *, follow: bool) -> None:
     sys.exit(1 if told.refused or told.waiting else 0)
 
 
-@main.command()
+@click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
 @click.pass_obj
+@needs("drain")
 def drain(loaded: Loaded, *, follow: bool) -> None:
     """Hand this proxy's records over to the Redis of `journal`.
 
@@ -67,9 +70,10 @@ def drain(loaded: Loaded, *, follow: bool) -> None:
         click.echo(f"handed over {done}")
 
 
-@main.command("false-positive")
+@click.command("false-positive")
 @click.argument("incident", metavar="ID")
 @click.pass_obj
+@needs("report")
 def false_positive(loaded: Loaded, incident: str) -> None:
     """Tell MISP that an incident's matches were false positives.
 
@@ -123,7 +127,7 @@ def _report_now(loaded: Loaded) -> None:
             _log(f"{error}; it waits for the next report")
 
 
-@main.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
 def refused(loaded: Loaded, *, as_json: bool) -> None:
@@ -139,7 +143,7 @@ def _tabbed(item: dict[str, object]) -> str:
     return "\t".join(cell(item[name]) for name in names)
 
 
-@main.command()
+@click.command()
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.argument("uuids", nargs=-1, metavar="[UUID]…")
 @click.pass_obj
@@ -155,7 +159,7 @@ def retry(loaded: Loaded, uuids: tuple[str, ...], *, everything: bool) -> None:
     sys.exit(1 if wanted - known else 0)
 
 
-@main.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
 def status(loaded: Loaded, *, as_json: bool) -> None:
@@ -172,7 +176,7 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
             click.echo(f"{label:>24}  {count}")
 
 
-@main.command()
+@click.command()
 @click.pass_obj
 def prune(loaded: Loaded) -> None:
     """Remove records by age and size; `report` and `drain` do that, too."""
@@ -188,7 +192,7 @@ def prune(loaded: Loaded) -> None:
         click.echo(f"{path}: removed {prune_now(path, settings, position, _log)}")
 
 
-@main.command()
+@click.command()
 @click.pass_obj
 def keygen(loaded: Loaded) -> None:
     """Make the key of hashed client addresses, unless it exists."""

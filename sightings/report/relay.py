@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from inkgate.sightings.journal.database import failing_as_one_line, open_writer, transaction
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.records import upcoming
-from inkgate.sightings.report.redis_stream import Stream
+
+if TYPE_CHECKING:
+    from inkgate.sightings.report.redis_stream import Stream
 
 DRAINED: Final = "drained"
 

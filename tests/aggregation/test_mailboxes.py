@@ -203,8 +203,8 @@ def test_missing_library_is_one_line(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
-    assert "missing-library" in last
-    assert "inkgate[aggregation]" in last
+    assert "which is not installed" in last
+    assert "pip install 'inkgate[aggregation]'" in last
 
 
 def test_helper_and_list_load_nothing_of_it() -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import CERTGEN, Bump, bumping
+from inkgate.squid_conf.check import SQUID_USER
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.minimal import minimal
-from inkgate.squid_conf.trial import SQUID_USER
 from support.authority import Authority
 from support.icap import Icap
 from support.installation import Installation

@@ -10,12 +10,14 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from inkgate.config.extras import need
 from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.foreign.derivations.pbkdf2 import has_ip_letters
 from inkgate.rules.foreign.ini import Ini
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
 _CAP: Final = "[rules.caps] bcrypt_rounds in inkgate.toml if you trust it"
+_PURPOSE: Final = "a rule set of the thesis's module bcrypt"
 _LENGTH: Final = 32
 _ADDRESSES: Final = frozenset((("ip-dst",), ("ip-src",), ("ip-src", "port"), ("ip-dst", "port")))
 
@@ -33,16 +35,15 @@ class BcryptKey:
 
     def key(self, password: bytes, rule: SealedRule) -> bytes:
         """See `KeyDerivation`."""
-        # Imported here: a set of another format should not need it.
-        import bcrypt  # noqa: PLC0415
-
-        return bcrypt.kdf(
+        # Here: a set of another format does not need it.
+        derived: bytes = need("match", "bcrypt", _PURPOSE).kdf(
             hashlib.sha256(password + self.token).digest(),
             rule.salt,
             _LENGTH,
             self.rounds,
             ignore_few_rounds=True,
         )
+        return derived
 
 
 @dataclass(frozen=True)

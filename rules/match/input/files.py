@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-import zstandard
-
+from inkgate.config.extras import need
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
 from inkgate.rules.match.logs.squid_format import FormatError
@@ -33,9 +32,17 @@ Chunks = Iterator[Chunk | None]
 
 
 def _zstd(raw: BinaryIO) -> BinaryIO:
+    zstandard = need("match", "zstandard", "a log in zstandard")
     return cast(
         "BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
     )
+
+
+def _decompression_errors() -> tuple[type[Exception], ...]:
+    # Without the library nothing was decompressed with it.
+    library = sys.modules.get("zstandard")
+    more = (library.ZstdError,) if library else ()
+    return (EOFError, zlib.error, lzma.LZMAError, *more)
 
 
 _OPENERS: Final[dict[bytes, Callable[[BinaryIO], BinaryIO]]] = {
@@ -70,10 +77,10 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
         raise MatchError(
             f"{name}: there is no such file; name a log, or a value as TYPE=VALUE"
         ) from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise MatchError(
-            f"{name}: {_problem(error)}; what comes before was matched, check the rest"
-        ) from None
+    except OSError as error:
+        raise _broken(name, error.strerror or f"cannot be decompressed ({error})") from None
+    except _decompression_errors() as error:
+        raise _broken(name, f"cannot be decompressed ({error})") from None
 
 
 def total_size(paths: tuple[str, ...]) -> int | None:
@@ -141,7 +148,5 @@ class _Rest(io.RawIOBase):
         return os.read(self._fd, size)
 
 
-def _problem(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"cannot be decompressed ({error})"
+def _broken(name: str, problem: str) -> MatchError:
+    return MatchError(f"{name}: {problem}; what comes before was matched, check the rest")

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.extras import remedy
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
@@ -66,7 +67,7 @@ def _convert(path: Path, folder: Path) -> Path:
         from misp_stix_converter import stix_2_to_misp  # noqa: PLC0415
     except ImportError:
         raise Unreadable(
-            path, None, "is a STIX bundle, for which misp-stix is needed", "install inkgate[stix]"
+            path, None, "is a STIX bundle, for which misp-stix is needed", remedy("stix")
         ) from None
     logging.getLogger("misp_stix_converter").setLevel(logging.CRITICAL)
     try:

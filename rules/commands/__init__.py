@@ -1,0 +1,1 @@
+"""The subcommands of `inkgate-rules`, each imported when it is asked for."""

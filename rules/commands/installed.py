@@ -1,0 +1,79 @@
+"""`inkgate-rules install` and `inkgate-rules inspect`: all that a proxy needs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from inkgate.config.table import print_table
+from inkgate.rules.commands.loaded import Settings
+from inkgate.rules.crypto.keys import read_public_key, read_token
+from inkgate.rules.install.archive import install_archive
+from inkgate.rules.install.generation import Generation
+from inkgate.rules.install.install import open_current
+from inkgate.rules.pack.manifest import Manifest
+from inkgate.rules.paths import only_one
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.pass_obj
+def install(settings: Settings, file: Path) -> None:
+    """Verify a pack FILE (`-` for standard input) and install it here.
+
+    Nothing is replaced unless signature, digests, serial, expiry and token are right.
+    """
+    where = settings.places
+    with ExitStack() as stack:
+        stack.enter_context(only_one(where.installed))
+        source: BinaryIO = (
+            sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
+        )
+        manifest = install_archive(
+            source,
+            where.installed,
+            key=read_public_key(where.public_key_file),
+            caps=settings.rules.caps,
+            token=read_token(where.token_file),
+            now=datetime.now(UTC),
+        )
+    click.echo(f"installed serial {manifest.serial} with {manifest.rule_count()} rules")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as it is.")
+@click.pass_obj
+def inspect(settings: Settings, *, as_json: bool) -> None:
+    """Print the installed set's manifest and counts."""
+    generation = open_current(settings.places.installed, settings.rules.caps)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(generation.manifest), indent=2))
+    else:
+        _print_manifest(generation)
+
+
+def _print_manifest(generation: Generation) -> None:
+    manifest: Manifest = generation.manifest
+    for name, value in (
+        ("set", manifest.set_id),
+        ("serial", manifest.serial),
+        ("subscriber", manifest.subscriber),
+        ("created", manifest.created),
+        ("expires", manifest.expires),
+        ("epsilon", manifest.epsilon),
+        ("rules", manifest.rule_count()),
+        ("generation", generation.folder.name),
+    ):
+        click.echo(f"{name:>12}  {value}")
+    for kind, profile in sorted(manifest.profiles.items()):
+        click.echo(f"{kind:>12}  {msgspec.json.encode(profile).decode()}")
+    print_table(
+        ("class", "rules", "bytes"),
+        [(n, str(file.rules), str(file.size)) for n, file in sorted(manifest.classes.items())],
+    )

@@ -1,0 +1,175 @@
+"""`inkgate-rules refresh`, `publish` and `export`: what a publisher does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import click
+import msgspec
+
+from inkgate.config.command import needs
+from inkgate.config.progress import progress_bar
+from inkgate.rules.commands.loaded import Settings
+from inkgate.rules.crypto.kdf import Pbkdf2, Profile
+from inkgate.rules.install.archive import export_pack
+from inkgate.rules.refresh.reading import Options
+from inkgate.rules.refresh.refresh import Summary, refresh
+from inkgate.rules.refresh.screen import print_problems, print_summary
+from inkgate.rules.seal.publish import PACK
+from inkgate.rules.sources.source import Origin
+
+PBKDF2_ITERATIONS = 1000
+
+
+_ORIGINS = click.Choice(get_args(Origin))
+_HASHES = click.Choice(["sha256", "sha384", "sha512"])
+
+
+def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `refresh` and `publish` have in common."""
+    for option in reversed(
+        (
+            click.option(
+                "--misp",
+                "only",
+                type=_ORIGINS,
+                help="Ask these only; others as last read.",
+            ),
+            click.option("--full", is_flag=True, help="Read all of every source again."),
+            click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
+            click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),
+            click.option("--pad", type=int, help="Dummies up to a multiple of this, per type."),
+            click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
+            click.option("--iterations", type=int, help="PBKDF2 iterations."),
+            click.option("--ipiterations", type=int, help="PBKDF2 iterations for addresses."),
+            click.option("--quiet", "-q", is_flag=True, help="Print problems only."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("refresh")
+@_sealing_options
+@click.pass_obj
+@needs("publisher")
+def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None:
+    """Read the sources, seal what is new, publish and install it.
+
+    Exit status: 0 done, 1 done but a source could not be read (its last good version
+    counts), 2 nothing changed because of an error. Flags count for this run; what
+    shall stay belongs in inkgate.toml.
+    """
+    summary = _refresh(settings, None, quiet=quiet, **flags)
+    sys.exit(1 if summary.unreadable else 0)
+
+
+@click.command("publish")
+@click.option("--for", "names", multiple=True, required=True, help="A subscriber's name.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the packs, each one file; without it they stay with the publisher.",
+)
+@_sealing_options
+@click.pass_obj
+@needs("publisher")
+def publish_command(
+    settings: Settings,
+    /,
+    *,
+    names: tuple[str, ...],
+    output: Path | None,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Seal a pack for another subscriber, under its own salt and token.
+
+    Nothing is installed here. Exit status as for refresh.
+    """
+    faults = 0
+    for name in names:
+        summary = _refresh(settings, name, quiet=quiet, **flags)
+        faults += len(summary.unreadable)
+        if output is None:
+            click.echo(summary.pack)
+        else:
+            output.mkdir(parents=True, exist_ok=True)
+            click.echo(_export(summary.pack, output / f"{name}-{summary.serial:010d}.inkgate"))
+    sys.exit(1 if faults else 0)
+
+
+@click.command()
+@click.option("--for", "name", help="A subscriber's name; without it this machine's own pack.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.pass_obj
+def export(settings: Settings, name: str | None, file: Path) -> None:
+    """Write the last published pack as one FILE (`-` for standard output)."""
+    where = settings.places.publisher
+    pack = (where / "subscribers" / name if name else where) / PACK
+    if str(file) == "-":
+        export_pack(pack, sys.stdout.buffer)
+    else:
+        _export(pack, file)
+
+
+def _refresh(
+    settings: Settings,
+    subscriber: str | None,
+    *,
+    quiet: bool,
+    only: Origin | None,
+    full: bool,
+    new_epoch: bool,
+    allow_empty: bool,
+    pad: int | None,
+    hash_name: Literal["sha256", "sha384", "sha512"] | None,
+    iterations: int | None,
+    ipiterations: int | None,
+) -> Summary:
+    rules = settings.rules
+    if pad is not None:
+        rules = msgspec.structs.replace(rules, pad=pad)
+    if hash_name or iterations or ipiterations:
+        rules = msgspec.structs.replace(
+            rules, profiles=_pbkdf2_profiles(hash_name or "sha256", iterations, ipiterations)
+        )
+    options = Options(
+        allow_empty=allow_empty,
+        new_epoch=new_epoch,
+        only=only,
+        full=full,
+        subscriber=subscriber,
+    )
+    with progress_bar(quiet=quiet) as bar:
+        summary = refresh(settings.config, rules, bar, options)
+    print_problems(summary)
+    if not quiet:
+        print_summary(summary)
+    return summary
+
+
+def _pbkdf2_profiles(
+    hash_name: Literal["sha256", "sha384", "sha512"],
+    iterations: int | None,
+    ipiterations: int | None,
+) -> dict[str, str | Profile]:
+    """The thesis's three options as profiles: addresses have a cost of their own."""
+    count = iterations or PBKDF2_ITERATIONS
+    usual = Pbkdf2(hash=hash_name, iterations=count)
+    return {
+        **dict.fromkeys(("name", "url", "text"), usual),
+        "ip": Pbkdf2(hash=hash_name, iterations=ipiterations or count),
+    }
+
+
+def _export(pack: Path, file: Path) -> Path:
+    temporary = file.with_name(f".{file.name}.part")
+    with temporary.open("wb") as target:
+        export_pack(pack, target)
+    temporary.replace(file)
+    return file

@@ -1,0 +1,63 @@
+"""What the commands of `inkgate-sightings` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from inkgate.config.settings_file import load_section
+from inkgate.sightings.commands.formatting import cell
+from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.journal.sighting import Sighting
+from inkgate.sightings.settings import SightingsSettings
+
+
+class Loaded:
+    """The settings file and its section, read when a command needs it: --help needs none.
+
+    Attributes:
+        config: the settings file.
+    """
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    @cached_property
+    def settings(self) -> SightingsSettings:
+        """Section `[sightings]`.
+
+        Raises:
+            SettingsError: it cannot be used.
+        """
+        return load_section(self.config, "sightings", SightingsSettings)
+
+    def journals(self) -> list[Path]:
+        """The files there are, with what all proxies sent first."""
+        paths = (self.settings.reported_path(self.config), self.settings.local_path(self.config))
+        return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
+
+
+def find_incident(loaded: Loaded, incident: str) -> tuple[Path, list[Sighting]]:
+    """The journal that has an incident, and its sightings; ends the command if none has."""
+    # As it was read out on the telephone: Crockford's base 32 takes I and L for 1, O for 0.
+    spelt = incident.strip().upper()
+    if not spelt.startswith("IG-"):
+        spelt = f"IG-{spelt}"
+    spelt = "IG-" + spelt[3:].translate(str.maketrans("ILO", "110"))
+    for path in loaded.journals():
+        for name in dict.fromkeys((incident, spelt)):
+            if found := list(read(path, incident=name)):
+                return path, found
+    click.echo(f"{cell(incident)}: no such incident here; it may be on another proxy", err=True)
+    sys.exit(1)
+
+
+def read(path: Path, since: float = 0.0, incident: str | None = None) -> Iterator[Sighting]:
+    """See `Journal.read`."""
+    with closing(Journal(path)) as journal:
+        yield from journal.read(since=since, incident=incident)
