@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
-import msgspec
+from msgspec import Meta, Struct
 
 _ICAP: Final = re.compile(r"icaps?://[^\s/?#]+/?")
 
 
-class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What goes into Squid's configuration and the blocked page.
 
     Attributes:
@@ -31,9 +31,9 @@ class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     organisation: str = ""
     contact: str = ""
     pages: str = "/etc/inkgate/pages"
-    ttl: int = 60
-    negative_ttl: int = 10
-    children: int = 2
+    ttl: Annotated[int, Meta(ge=0, le=86_400)] = 60
+    negative_ttl: Annotated[int, Meta(ge=0, le=86_400)] = 10
+    children: Annotated[int, Meta(ge=1, le=64)] = 2
     user_agent: bool = True
     replies: bool = True
     icap: str = ""
@@ -42,9 +42,5 @@ class SquidSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     bump_hosts: str = "/etc/inkgate/bump-hosts"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.ttl <= 86_400 and 0 <= self.negative_ttl <= 86_400):
-            raise ValueError("ttl and negative_ttl lie between 0 and 86400")
-        if not 1 <= self.children <= 64:
-            raise ValueError("children lies between 1 and 64")
         if self.icap and not _ICAP.fullmatch(self.icap):
             raise ValueError("icap is an address as in icap://192.0.2.1:1344")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from functools import cache
 from typing import Any, Final, Literal
 
 from inkgate.config.errors import InkgateError
@@ -70,10 +69,10 @@ def need(extra: Extra, module: str, purpose: str) -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    found = _imported(module)
-    if found is None:
-        raise MissingExtraError(extra, module.partition(".")[0], purpose)
-    return found
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(extra, module.partition(".")[0], purpose) from None
 
 
 def is_installed(module: str) -> bool:
@@ -83,11 +82,3 @@ def is_installed(module: str) -> bool:
     except ValueError:
         # It is in sys.modules without a specification, or as None.
         return False
-
-
-@cache
-def _imported(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None

@@ -7,6 +7,7 @@ settings is worse than one that says no.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,6 +18,9 @@ from inkgate.config.errors import InkgateError
 
 DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
 MAX_SETTINGS_BYTES: Final = 1 << 20
+
+# How msgspec ends its messages: "… - at `$.misp.batch`".
+_PLACE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 
 T = TypeVar("T")
 
@@ -43,12 +47,21 @@ def load_section(path: Path, section: str, kind: type[T]) -> T:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise SettingsError(path, f"[{section}] {error}", "correct that key") from None
+        raise SettingsError(path, f"[{section}] {_problem(error)}", "correct that key") from None
 
 
 def resolve(path: Path, value: str) -> Path:
     """A path from the settings file, relative to that file's folder unless absolute."""
     return path.absolute().parent / value
+
+
+def _problem(error: msgspec.ValidationError) -> str:
+    """The key, as the settings file has it, and what is wrong with its value."""
+    found = _PLACE.fullmatch(str(error))
+    if found is None:
+        return str(error)
+    problem, key = found.groups()
+    return f"{key}: {problem}" if key else problem
 
 
 def _read(path: Path) -> dict[str, object]:

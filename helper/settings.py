@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-import msgspec
+from msgspec import Meta, Struct
 
 Fail = Literal["open", "closed"]
 
 
-class HelperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HelperSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the helper does when it cannot tell, and how much it may hold.
 
     Attributes:
@@ -25,25 +25,11 @@ class HelperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
 
     fail: Fail = "open"
-    workers: int = 2
-    cached_hosts: int = 200_000
-    cached_keys: int = 100_000
-    key_cache_mib: int = 256
-    pending: int = 20_000
-    deadline_seconds: float = 5.0
-    warm_up_hosts: int = 10_000
-    warm_up_seconds: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name, least, most in (
-            ("workers", 1, 64),
-            ("cached_hosts", 1000, 50_000_000),
-            ("cached_keys", 1000, 50_000_000),
-            ("key_cache_mib", 1, 65_536),
-            ("pending", 1, 1_000_000),
-            ("deadline_seconds", 0.01, 300),
-            ("warm_up_hosts", 1, 1_000_000),
-            ("warm_up_seconds", 0, 300),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} lies between {least} and {most}")
+    workers: Annotated[int, Meta(ge=1, le=64)] = 2
+    cached_hosts: Annotated[int, Meta(ge=1000, le=50_000_000)] = 200_000
+    cached_keys: Annotated[int, Meta(ge=1000, le=50_000_000)] = 100_000
+    key_cache_mib: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    pending: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    deadline_seconds: Annotated[float, Meta(ge=0.01, le=300)] = 5.0
+    warm_up_hosts: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    warm_up_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0

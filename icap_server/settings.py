@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-import msgspec
+from msgspec import Meta, Struct
 
 Fail = Literal["open", "closed"]
 Unchecked = Literal["pass", "block"]
@@ -17,7 +17,7 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _REDIRECT: Final = re.compile(r"https?://[!-~]+")
 
 
-class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the ICAP server listens, whom it serves, and how much it may hold.
 
     Attributes:
@@ -57,29 +57,28 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tls_certificate: str = ""
     tls_key: str = ""
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    workers: int = 2
-    connections: int = 1000
-    idle_seconds: float = 300
-    header_seconds: float = 10
-    body_seconds: float = 60
-    stop_seconds: float = 10
-    options_seconds: int = 300
+    workers: Annotated[int, Meta(ge=1, le=64)] = 2
+    connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    idle_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 300
+    header_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10
+    body_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 60
+    stop_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10
+    options_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     fail: Fail = "open"
     redirect: str = ""
     server_header: str = "X-Server-IP"
     name_header: str = "X-TLS-Server-Name"
-    hold_kib: int = 1024
-    hold_seconds: float = 2
-    body_mib: int = 512
-    ratio: int = 200
+    hold_kib: Annotated[int, Meta(ge=16, le=1 << 20)] = 1024
+    hold_seconds: Annotated[float, Meta(ge=0, le=3600)] = 2
+    body_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
+    ratio: Annotated[int, Meta(ge=2, le=100_000)] = 200
     unchecked: Unchecked = "pass"
     stream_types: tuple[str, ...] = ("text/event-stream", "multipart/x-mixed-replace")
-    cached_hosts: int = 200_000
-    cached_keys: int = 100_000
-    key_cache_mib: int = 256
+    cached_hosts: Annotated[int, Meta(ge=1000, le=50_000_000)] = 200_000
+    cached_keys: Annotated[int, Meta(ge=1000, le=50_000_000)] = 100_000
+    key_cache_mib: Annotated[int, Meta(ge=1, le=65_536)] = 256
 
     def __post_init__(self) -> None:
-        self._check_numbers()
         for network in self.allow:
             ipaddress.ip_network(network)
         if not self.listen and not self.tls_listen:
@@ -102,26 +101,6 @@ class IcapSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.listen:
             return f"icap://{self.listen}"
         return f"icaps://{self.tls_listen}"
-
-    def _check_numbers(self) -> None:
-        for name, least, most in (
-            ("workers", 1, 64),
-            ("connections", 1, 100_000),
-            ("idle_seconds", 1, 86_400),
-            ("header_seconds", 0.1, 3600),
-            ("body_seconds", 0.1, 3600),
-            ("stop_seconds", 0, 3600),
-            ("options_seconds", 1, 86_400),
-            ("hold_kib", 16, 1 << 20),
-            ("hold_seconds", 0, 3600),
-            ("body_mib", 1, 1 << 20),
-            ("ratio", 2, 100_000),
-            ("cached_hosts", 1000, 50_000_000),
-            ("cached_keys", 1000, 50_000_000),
-            ("key_cache_mib", 1, 65_536),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} lies between {least} and {most}")
 
 
 def address_of(text: str) -> Address:

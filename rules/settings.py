@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-import msgspec
+from msgspec import Meta, Struct
 
 from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
 from inkgate.rules.crypto.message import Action
@@ -19,6 +19,8 @@ from inkgate.rules.crypto.message import Action
 MAX_PADDING: Final = 1 << 24
 MAX_DAYS: Final = 36_500
 
+Padding = Annotated[int, Meta(ge=1, le=MAX_PADDING)]
+"""Dummies up to a multiple of this; 1 means none."""
 Disposition = Literal["drop", "mark", "off"]
 """What a warninglist does with an indicator that is on it."""
 Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
@@ -40,7 +42,7 @@ MessageField = Literal[
 _SUBSCRIBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class SelectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SelectSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Section `[rules.select]`: empty lists select everything; `*` stands for any text."""
 
     types: tuple[str, ...] = ()
@@ -53,19 +55,15 @@ class SelectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     published_only: bool = False
 
 
-class SubscriberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SubscriberSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[rules.subscribers.NAME]`: somebody else for whom rules are sealed."""
 
     token_file: str
-    pad: int | None = None
+    pad: Padding | None = None
     select: SelectSettings | None = None
 
-    def __post_init__(self) -> None:
-        if self.pad is not None:
-            _check_pad(self.pad)
 
-
-class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Section `[rules]`. Paths are relative to the settings file's folder."""
 
     sources: tuple[str | dict[str, object], ...] = ()
@@ -84,19 +82,14 @@ class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     allow: tuple[str, ...] = ()
     warninglists: dict[str, Disposition] = {}
     warninglists_folder: str = ""
-    epsilon: float = 1 / 16
-    pad: int = 1
+    epsilon: Annotated[float, Meta(gt=0, le=1)] = 1 / 16
+    pad: Padding = 1
     domain_ip_by_domain: bool = True
-    expires_days: int = 30
+    expires_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     profiles: dict[str, str | Profile] = {}
     caps: Caps = Caps()
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon <= 1:
-            raise ValueError("epsilon lies above 0 and is at most 1")
-        if not 1 <= self.expires_days <= 3650:
-            raise ValueError("expires_days lies between 1 and 3650")
-        _check_pad(self.pad)
         check_actions(self.actions)
         check_ages(self.max_age_days)
         for name in (self.subscriber, *self.subscribers):
@@ -136,11 +129,6 @@ def check_ages(max_age_days: dict[str, int]) -> None:
     for key, days in max_age_days.items():
         if not 1 <= days <= MAX_DAYS:
             raise ValueError(f"max_age_days: {key} lies between 1 and {MAX_DAYS}")
-
-
-def _check_pad(pad: int) -> None:
-    if not 1 <= pad <= MAX_PADDING:
-        raise ValueError(f"pad lies between 1 (no dummies) and {MAX_PADDING}")
 
 
 def _names(table: Iterable[str]) -> str:

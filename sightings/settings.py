@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
+from msgspec import Meta, Struct
 
 from inkgate.config.settings_file import resolve
 
 Clients = Literal["keep", "truncate", "hash"]
 
 _REDIS: Final = ("redis://", "rediss://")
-_MAX_SOURCE: Final = 255
+_MAX_SOURCE: Final = 255  # MISP's column
 
 
-class MispSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MispSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sightings.misp]`: where sightings are reported. Times in seconds.
 
     Attributes:
@@ -35,22 +35,20 @@ class MispSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     key_variable: str = "INKGATE_MISP_KEY"
     ca_file: str = ""
     verify_tls: bool = True
-    timeout: float = 60.0
-    batch: int = 200
-    first_wait: float = 1.0
-    longest_wait: float = 300.0
-    attempts: int = 6
+    timeout: Annotated[float, Meta(gt=0)] = 60.0
+    batch: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    first_wait: Annotated[float, Meta(gt=0)] = 1.0
+    longest_wait: Annotated[float, Meta(gt=0)] = 300.0
+    attempts: Annotated[int, Meta(ge=1)] = 6
 
     def __post_init__(self) -> None:
         if self.url and not self.url.startswith(("https://", "http://")):
             raise ValueError("url begins with https://")
-        if not 1 <= self.batch <= 10_000:
-            raise ValueError("batch lies between 1 and 10000")
-        if self.attempts < 1 or not 0 < self.first_wait <= self.longest_wait:
-            raise ValueError("attempts and waits are positive, longest_wait is the longest")
+        if self.first_wait > self.longest_wait:
+            raise ValueError("longest_wait is at least as long as first_wait")
 
 
-class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sightings.redis]`: how to talk to the Redis that `journal` names.
 
     Attributes:
@@ -68,11 +66,11 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ca_file: str = ""
     stream: str = "inkgate:sightings"
     group: str = "misp"
-    claim_seconds: float = 60.0
-    timeout: float = 10.0
+    claim_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    timeout: Annotated[float, Meta(gt=0)] = 10.0
 
 
-class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where matches are recorded, what of them, for how long, and who is told.
 
     Attributes:
@@ -92,25 +90,21 @@ class SightingsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     journal: str = "/var/lib/inkgate/run/sightings.db"
     spool: str = "/var/lib/inkgate/run/sightings.db"
     collected: str = "/var/lib/inkgate/run/collected.db"
-    node: str = ""
+    node: Annotated[str, Meta(max_length=_MAX_SOURCE)] = ""
     clients: Clients = "keep"
     clients_key_file: str = "/etc/inkgate/clients.key"
-    window_hours: int = 24
-    keep_days: int = 90
-    keep_mib: int = 1024
-    hard_mib: int = 4096
+    window_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 24
+    keep_days: Annotated[int, Meta(ge=1)] = 90
+    keep_mib: Annotated[int, Meta(ge=1)] = 1024
+    hard_mib: Annotated[int, Meta(ge=1)] = 4096
     misp: MispSettings = MispSettings()
     redis: RedisSettings = RedisSettings()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.window_hours <= 24 * 366:
-            raise ValueError("window_hours lies between 1 and 8784")
-        if self.keep_days < 1 or not 1 <= self.keep_mib <= self.hard_mib:
-            raise ValueError("keep_days and keep_mib are at least 1, hard_mib at least keep_mib")
+        if self.keep_mib > self.hard_mib:
+            raise ValueError("hard_mib is at least as large as keep_mib")
         if self.keep_days * 24 < self.window_hours:
             raise ValueError("keep_days is at least as long as window_hours")
-        if len(self.node) > _MAX_SOURCE:
-            raise ValueError("node has at most 255 characters, as MISP's source has")
         if self.is_shared and _has_password(self.journal):
             raise ValueError("journal: no password in the URL; use [sightings.redis] password_file")
 

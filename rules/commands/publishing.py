@@ -19,12 +19,14 @@ from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.refresh.screen import print_problems, print_summary
 from inkgate.rules.seal.publish import PACK
+from inkgate.rules.settings import MAX_PADDING
 from inkgate.rules.sources.source import Origin
 
 PBKDF2_ITERATIONS = 1000
 
 
 _ORIGINS = click.Choice(get_args(Origin))
+_PADDING = click.IntRange(1, MAX_PADDING)
 _HASHES = click.Choice(["sha256", "sha384", "sha512"])
 
 
@@ -41,7 +43,7 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--full", is_flag=True, help="Read all of every source again."),
             click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
             click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),
-            click.option("--pad", type=int, help="Dummies up to a multiple of this, per type."),
+            click.option("--pad", type=_PADDING, help="Dummies to a multiple of this, per type."),
             click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
             click.option("--iterations", type=int, help="PBKDF2 iterations."),
             click.option("--ipiterations", type=int, help="PBKDF2 iterations for addresses."),

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from inkgate.config.extras import MissingExtraError
 from inkgate.rules.audit.brute_force import addresses
 from inkgate.rules.audit.costs import describe, measure
 from inkgate.rules.audit.durations import duration, parse_duration
 from inkgate.rules.audit.figures import load_figures
 from inkgate.rules.audit.ladder import best, fastest, ladder
 from inkgate.rules.crypto.kdf import PROFILES, Argon2id, Caps, Hkdf, Pbkdf2
-from inkgate.rules.match.errors import MatchError
 from support.installation import Installation, attribute
 from support.logs import access_line
 
@@ -147,7 +147,7 @@ def test_without_matplotlib_one_line_says_what_to_install(
     from inkgate.rules.audit.plot import check_plot
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MatchError, match=r"install inkgate\[audit\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'inkgate\[audit\]'"):
         check_plot(Path("x.svg"))
 
 

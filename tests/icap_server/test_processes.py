@@ -25,11 +25,11 @@ UNFINISHED = reqmod(POST, b"5\r\nab")
 
 # What is damaged: what is replaced in inkgate.toml by what, and what the log has to say.
 DAMAGES = [
-    ("ttl = 2\n", "ttl = -1\n", "[squid_conf] ttl and negative_ttl lie between"),
+    ("ttl = 2\n", "ttl = -1\n", "[squid_conf] ttl: Expected `int` >= 0"),
     ("ttl = 2\n", "tll = 2\n", "[squid_conf] Object contains unknown field `tll`"),
-    ("[rules]\n", "[rules]\nepsilon = 7\n", "[rules] epsilon lies above 0"),
-    ("[sightings]\n", "[sightings]\nkeep_days = 0\n", "[sightings] keep_days and keep_mib"),
-    ("[icap]\n", "[icap]\nconnections = 0\n", "[icap] connections lies between"),
+    ("[rules]\n", "[rules]\nepsilon = 7\n", "[rules] epsilon: Expected `float` <= 1.0"),
+    ("[sightings]\n", "[sightings]\nkeep_days = 0\n", "[sightings] keep_days: Expected `int` >= 1"),
+    ("[icap]\n", "[icap]\nconnections = 0\n", "[icap] connections: Expected `int` >= 1"),
     ("[icap]\n", "[icap\n", "is not TOML"),
     (
         "[icap]\n",
@@ -184,7 +184,7 @@ def test_fault_settings_that_break_between_supervisor_and_worker_are_said_once(
         first, _ = server.workers()
         os.kill(first, signal.SIGKILL)
         until(lambda: "status 2 (" in server.log)
-        assert "[icap] idle_seconds lies between" in server.log
+        assert "[icap] idle_seconds: Expected `float` >= 1.0" in server.log
         installation.config.write_text(sound)
         until(lambda: len(server.workers()) == 2)
         assert server.ask(LISTED).http_status == 403

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import io
-from unittest.mock import patch
+import sys
 
 import pytest
-from rich.console import Console
 
 from inkgate.sightings.commands.formatting import as_record, moment
 from inkgate.sightings.commands.list_show import _print_table
 from support.reporting import sighting
 
 
-def test_markup_in_a_record_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = io.StringIO()
-    terminal = Console(file=shown, force_terminal=True, width=300, color_system=None)
-    with patch("inkgate.sightings.commands.list_show.Console", return_value=terminal):
-        _print_table([as_record(sighting(["u"], client="[/x]", method="[link=http://a.example]G"))])
-    assert "[/x]" in shown.getvalue()
-    assert "[link=http://a.example]G" in shown.getvalue()
+@pytest.mark.parametrize("library", ["rich", "none"])
+def test_markup_in_a_record_is_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr("inkgate.config.table.is_installed", lambda _: library == "rich")
+    _print_table([as_record(sighting(["u"], client="[/x]", method="[link=http://a.example]G"))])
+    shown = capsys.readouterr().out
+    assert ("┃" in shown) == (library == "rich")
+    assert "[/x]" in shown
+    assert "[link=http://a.example]G" in shown
 
 
 @pytest.mark.parametrize(

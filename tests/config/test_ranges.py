@@ -1,0 +1,100 @@
+"""Numbers in the settings have ranges; one that lies outside is named with its bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.inspect import FloatType, IntType, StructType, type_info
+
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.settings_file import SettingsError, load_section
+from inkgate.helper.settings import HelperSettings
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.settings import RulesSettings
+from inkgate.sightings.aggregation.settings import AggregationSettings
+from inkgate.sightings.settings import SightingsSettings
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "aggregation": AggregationSettings,
+    "helper": HelperSettings,
+    "icap": IcapSettings,
+    "rules": RulesSettings,
+    "sightings": SightingsSettings,
+    "squid_conf": SquidSettings,
+}
+# Caps are what an operator trusts a publisher with: any number is right.
+WITHOUT_RANGE = {"rules.caps"}
+
+
+def numbers(section: str, kind: StructType) -> Iterator[tuple[str, str, Any]]:
+    """All numeric settings of a section: its table, the key, and the type with its bounds."""
+    for field in kind.fields:
+        if isinstance(field.type, IntType | FloatType):
+            yield section, field.encode_name, field.type
+        elif isinstance(field.type, StructType):
+            yield from numbers(f"{section}.{field.encode_name}", field.type)
+
+
+NUMBERS = [
+    number
+    for section, kind in SECTIONS.items()
+    for number in numbers(section, type_info(kind))  # type: ignore[arg-type]
+    if number[0] not in WITHOUT_RANGE
+]
+
+
+def bounds(kind: IntType | FloatType) -> Iterator[tuple[float, str]]:
+    """A value just outside of each bound, and how the bound is told."""
+    number, tiny = (int, 1) if isinstance(kind, IntType) else (float, 1e-9)
+    for bound, sign, step in (
+        (kind.ge, ">=", -tiny),
+        (kind.gt, ">", 0),
+        (kind.le, "<=", tiny),
+        (kind.lt, "<", 0),
+    ):
+        if bound is not None:
+            yield bound + step, f"{sign} {number(bound)}"
+
+
+@pytest.mark.parametrize(("table", "key", "kind"), NUMBERS)
+def test_outside_of_its_range_a_number_is_named_with_the_bound(
+    tmp_path: Path, table: str, key: str, kind: IntType | FloatType
+) -> None:
+    config = tmp_path / "inkgate.toml"
+    section, _, below = table.partition(".")
+    path = f"{below}.{key}" if below else key
+    outside = list(bounds(kind))
+    assert outside, f"[{table}] {key} has no range"
+    for value, bound in outside:
+        config.write_text(f"[{table}]\n{key} = {value!r}\n")
+        with pytest.raises(SettingsError) as caught:
+            load_section(config, section, SECTIONS[section])
+        text = str(caught.value)
+        assert text.startswith(f"{config}: [{section}] {path}: Expected ")
+        assert f"{bound}; correct that key" in text
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [(t, k) for t, k, kind in NUMBERS if isinstance(kind, FloatType)]
+)
+def test_what_is_no_number_is_out_of_every_range(tmp_path: Path, table: str, key: str) -> None:
+    config = tmp_path / "inkgate.toml"
+    section = table.partition(".")[0]
+    config.write_text(f"[{table}]\n{key} = {math.nan}\n")
+    with pytest.raises(SettingsError, match=key):
+        load_section(config, section, SECTIONS[section])
+
+
+def test_numbers_of_all_sections_are_looked_at() -> None:
+    """A structure that msgspec describes otherwise must not drop out of these tests."""
+    assert {table for table, _, _ in NUMBERS} == {
+        "aggregation", "helper", "icap", "rules", "sightings", "sightings.misp",
+        "sightings.redis", "squid_conf",
+    }  # fmt: skip
+    assert len(NUMBERS) >= 40
