@@ -19,7 +19,15 @@ Extra = Literal["icap", "drain", "publisher", "stix", "report", "match", "aggreg
 MODULES: Final[dict[Extra, tuple[str, ...]]] = {
     "icap": ("brotli", "pyicap", "zstandard"),
     "drain": ("redis", "tenacity"),
-    "publisher": ("pymisp", "pymispwarninglists", "pymysql", "requests", "rich", "tenacity"),
+    "publisher": (
+        "pymisp",
+        "pymispwarninglists",
+        "pymysql",
+        "requests",
+        "rich",
+        "tenacity",
+        "urllib3",
+    ),
     "stix": ("misp_stix_converter",),
     "report": ("pymisp", "redis", "requests", "rich", "tenacity"),
     "match": ("bcrypt", "redis", "rich", "zstandard"),
