@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "locks"
@@ -29,7 +30,7 @@ def locked(lock: Path) -> dict[str, str]:
             if requirement.marker is None or requirement.marker.evaluate():
                 (pin,) = requirement.specifier
                 assert pin.operator == "=="
-                found[requirement.name.lower()] = pin.version
+                found[canonicalize_name(requirement.name)] = pin.version
     return found
 
 
