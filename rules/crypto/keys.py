@@ -8,14 +8,6 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
 from inkgate.config.errors import InkgateError
 from inkgate.config.whole_file import make_once
@@ -52,6 +44,10 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     Raises:
         KeyFileError: it is not an Ed25519 public key.
     """
+    # Here and below imported where it is used: a helper reads the token and none of these
+    # keys, and it would be an eighth of what a helper has to import.
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
     remedy = "get it from the publisher, or run inkgate-rules keygen"
     try:
         key = load_pem_public_key(_read(path, remedy))
@@ -68,6 +64,8 @@ def read_signing_key(folder: Path) -> Ed25519PrivateKey:
     Raises:
         KeyFileError: it is not an Ed25519 private key.
     """
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     path = folder / SIGNING_KEY
     try:
         key = load_pem_private_key(_read(path, "run inkgate-rules keygen"), password=None)
@@ -85,6 +83,13 @@ def make_token(path: Path) -> bool:
 
 def make_signing_key(folder: Path, public: Path) -> bool:
     """Make the publisher's key pair. Returns False if there is one already."""
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

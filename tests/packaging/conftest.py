@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from support.venvs import LOCKS, ROOT, Venv
-
-
-class Built(NamedTuple):
-    """The distributions; `again` is the wheel that is made from the source distribution."""
-
-    source: Path
-    wheel: Path
-    again: Path
+from support.venvs import LOCKS, ROOT, Built, Venv
 
 
 @pytest.fixture(scope="session")

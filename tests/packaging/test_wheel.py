@@ -8,14 +8,10 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from support.venvs import ROOT, Venv
-
-if TYPE_CHECKING:
-    from conftest import Built
+from support.venvs import ROOT, Built, Venv
 
 PACKAGE = ROOT / "src" / "inkgate"
 NOT_SOURCE = {".pyc"}

@@ -13,6 +13,7 @@ import sys
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -32,6 +33,20 @@ def locked(lock: Path) -> dict[str, str]:
                 assert pin.operator == "=="
                 found[canonicalize_name(requirement.name)] = pin.version
     return found
+
+
+class Built(NamedTuple):
+    """What is built of this tree.
+
+    Attributes:
+        source: the source distribution.
+        wheel: the wheel.
+        again: the wheel that is made from the source distribution.
+    """
+
+    source: Path
+    wheel: Path
+    again: Path
 
 
 class Venv:
