@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -115,8 +115,9 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def node_name(self) -> str:
         """This proxy's name in the records."""
-        # A host's name can have bytes that are no UTF-8.
-        return self.node or socket.gethostname().encode("utf-8", "replace").decode()
+        # What the module socket calls gethostname, without the module; it can have bytes
+        # that are no UTF-8.
+        return self.node or os.uname().nodename.encode("utf-8", "replace").decode()
 
     def local_path(self, config: Path) -> Path | None:
         """The SQLite file that this proxy appends to, or None if it records nothing."""

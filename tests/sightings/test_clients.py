@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -187,7 +188,7 @@ def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
 def test_host_name_that_is_no_utf8_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "n\udcff")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="n\udcff"))
     config = configured(tmp_path, "")
     recorder = Recorder(config, print)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
