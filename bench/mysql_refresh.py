@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from inkgate.rules.crypto.kdf import DEFAULT_PROFILES
+from inkgate.rules.crypto.profiles import DEFAULT_PROFILES
 from support.installation import BIN, Installation
 from support.mariadb import PASSWORD, USER, MariaDb
 from support.measured import Cost, measure

@@ -24,7 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES
+from inkgate.rules.crypto.kdf.registry import kdf_of
+from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, PROFILES
 from inkgate.rules.sources.readers.registry import read_file
 from support.installation import BIN, Installation
 from support.measured import Cost, measure
@@ -97,11 +98,11 @@ def _problems(output: str) -> list[str]:
 
 def bare_rate(kind: str) -> float:
     """Derivations of the bare KDF per second of CPU time, in this process."""
-    profile = PROFILES[DEFAULT_PROFILES[kind]]
+    kdf = kdf_of(PROFILES[DEFAULT_PROFILES[kind]])
     count = 0
     started = time.process_time()
     while (used := time.process_time() - started) < BARE_SECONDS:
-        profile.stretch(os.urandom(32), b"0123456789abcdef")
+        kdf.stretch(os.urandom(32), b"0123456789abcdef")
         count += 1
     return count / used
 

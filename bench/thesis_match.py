@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.machine import describe, save, table
 from inkgate.rules.audit.durations import duration
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
 from inkgate.rules.foreign.opening import open_foreign

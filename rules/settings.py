@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES, Caps, Profile
 from inkgate.rules.crypto.message import Action
+from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, PROFILES, Caps, Profile
 
 MAX_PADDING: Final = 1 << 24
 MAX_DAYS: Final = 36_500

@@ -25,8 +25,8 @@ from inkgate.rules.crypto.derive import (
     rule_keys,
     token_check,
 )
-from inkgate.rules.crypto.kdf import Argon2id, Hkdf, Pbkdf2, Profile
 from inkgate.rules.crypto.message import encode_message
+from inkgate.rules.crypto.profiles import Argon2id, Hkdf, Pbkdf2, Profile
 from inkgate.rules.crypto.sealing import rule_aad
 from inkgate.rules.pack.manifest import sign_manifest
 

@@ -11,14 +11,15 @@ import random
 import sys
 import time
 
-from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, PROFILES
+from inkgate.rules.crypto.kdf.registry import kdf_of
+from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, PROFILES
 from inkgate.rules.lookup.derivers import NICE
 
 os.setpriority(os.PRIO_PROCESS, 0, NICE)
-profile = PROFILES[DEFAULT_PROFILES["name"]]
+kdf = kdf_of(PROFILES[DEFAULT_PROFILES["name"]])
 due = time.monotonic()
 while True:
     # Poisson, as independent clients ask.
     due += random.expovariate(float(sys.argv[1]))
     time.sleep(max(0.0, due - time.monotonic()))
-    profile.stretch(bytes(32), bytes(16))
+    kdf.stretch(bytes(32), bytes(16))

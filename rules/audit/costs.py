@@ -7,7 +7,8 @@ import statistics
 import time
 from typing import Final, NamedTuple
 
-from inkgate.rules.crypto.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.crypto.kdf.registry import Kdf, kdf_of
+from inkgate.rules.crypto.profiles import Argon2id, Hkdf, Pbkdf2, Profile
 
 _SAMPLES: Final = 7
 _SAMPLE_SECONDS: Final = 0.03
@@ -23,12 +24,13 @@ class Cost(NamedTuple):
 
 def measure(profile: Profile) -> Cost:
     """The median of several samples, each long enough for the clock."""
-    profile.stretch(os.urandom(32), _SALT)
+    kdf = kdf_of(profile)
+    kdf.stretch(os.urandom(32), _SALT)
     started = time.perf_counter()
-    profile.stretch(os.urandom(32), _SALT)
+    kdf.stretch(os.urandom(32), _SALT)
     once = max(time.perf_counter() - started, 1e-7)
     count = max(1, int(_SAMPLE_SECONDS / once))
-    samples = [_sample(profile, count) for _ in range(_SAMPLES)]
+    samples = [_sample(kdf, count) for _ in range(_SAMPLES)]
     return Cost(*(statistics.median(column) for column in zip(*samples, strict=True)))
 
 
@@ -46,9 +48,9 @@ def describe(profile: Profile) -> str:
             return "hkdf"
 
 
-def _sample(profile: Profile, count: int) -> Cost:
+def _sample(kdf: Kdf, count: int) -> Cost:
     passwords = [os.urandom(32) for _ in range(count)]
     wall, cpu = time.perf_counter(), time.process_time()
     for password in passwords:
-        profile.stretch(password, _SALT)
+        kdf.stretch(password, _SALT)
     return Cost((time.process_time() - cpu) / count, (time.perf_counter() - wall) / count)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from inkgate.rules.crypto.kdf import Argon2id, Hkdf, Pbkdf2, Profile
+from inkgate.rules.crypto.profiles import Argon2id, Hkdf, Pbkdf2, Profile
 
 # SHA-256 compressions of one guess without stretching: HMAC of the value, HKDF-Extract
 # and -Expand, and the rule's tag, with the states of known keys kept.

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from inkgate.rules.audit.costs import Cost, measure
 from inkgate.rules.audit.figures import Figures
-from inkgate.rules.crypto.kdf import Argon2id, Caps, Pbkdf2, Profile
+from inkgate.rules.crypto.profiles import Argon2id, Caps, Pbkdf2, Profile
 
 _ARGON2_KIB: Final = (64, 256, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
 _PBKDF2: Final = (1000, 5000, 20_000, 100_000)

@@ -13,7 +13,7 @@ import msgspec
 from inkgate.config.command import needs
 from inkgate.config.progress import progress_bar
 from inkgate.rules.commands.loaded import Settings
-from inkgate.rules.crypto.kdf import Pbkdf2, Profile
+from inkgate.rules.crypto.profiles import Pbkdf2, Profile
 from inkgate.rules.install.archive import export_pack
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Iterable, Iterator, Mapping
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.kdf import Profile
+from inkgate.rules.crypto.kdf.registry import kdf_of
+from inkgate.rules.crypto.profiles import Profile
 
 _SHA256 = SHA256()
 _TOKEN_CHECK = length_prefixed(b"inkgate/v1 token check")
@@ -51,29 +51,25 @@ class Deriver:
 
     def __init__(self, set_key: bytes, profiles: Mapping[str, Profile]) -> None:
         self._set_key = set_key
-        self._profiles = {
-            kind: (profile, _salt(set_key, kind), length_prefixed(kind.encode()))
+        self._kinds = {
+            kind: (kdf_of(profile).stretch, _salt(set_key, kind), length_prefixed(kind.encode()))
             for kind, profile in profiles.items()
         }
 
     def stretch(self, kind: str, data: bytes) -> bytes:
         """Derive the 32 stretched bytes of one canonical value. Slow by design."""
-        profile, salt, prefix = self._profiles[kind]
+        stretch, salt, prefix = self._kinds[kind]
         message = b"%b%b%b" % (prefix, len(data).to_bytes(4), data)
         password = hmac.digest(self._set_key, message, "sha256")
-        return profile.stretch(password, salt)
+        return stretch(password, salt)
 
-    def stretch_many(
-        self, values: Iterable[tuple[str, bytes]], executor: Executor | None = None
-    ) -> Iterable[bytes]:
-        """Derive a group of values, in order; on an executor's threads if one is given.
+    def stretch_many(self, values: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+        """Derive a group of values, in order, each when it is asked for.
 
-        Callers hand over groups because a derivation may one day be a request to a
-        key server, where a round trip a value would be too many.
+        Callers that have several values hand them over together, because a derivation may
+        be a request to another machine, where a round trip a value would be too many.
         """
-        if executor is None:
-            return (self.stretch(kind, data) for kind, data in values)
-        return executor.map(lambda value: self.stretch(*value), values)
+        return (self.stretch(kind, data) for kind, data in values)
 
 
 def _salt(set_key: bytes, kind: str) -> bytes:

@@ -17,8 +17,8 @@ import lmdb
 
 from inkgate.config.whole_file import make_once
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.kdf import STRETCHED_BYTES
 from inkgate.rules.crypto.lmdb_file import is_whole
+from inkgate.rules.crypto.profiles import STRETCHED_BYTES
 
 INSTALLATION_KEY: Final = "installation.key"
 _KEY_BYTES: Final = 32

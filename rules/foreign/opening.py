@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import files_in
 from inkgate.rules.foreign.paper import SUFFIX, read_paper_rules

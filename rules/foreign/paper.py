@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.derivations.hkdf import HkdfKey
 from inkgate.rules.foreign.derivations.pbkdf2 import CAP, Pbkdf2Key
 from inkgate.rules.foreign.errors import ForeignError, printable

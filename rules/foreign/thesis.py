@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.bloom_filter import TokenFilter, read_bloom_filter
 from inkgate.rules.foreign.derivations.bcrypt_pbkdf import bcrypt_format
 from inkgate.rules.foreign.derivations.hkdf import hkdf_format

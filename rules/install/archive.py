@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.install import install_pack, installed_serial, verify_pack
 from inkgate.rules.install.ustar import Member, read_members

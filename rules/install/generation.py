@@ -18,8 +18,8 @@ import lmdb
 
 from inkgate.rules.crypto.derive import gate_info, gate_number
 from inkgate.rules.crypto.gates import Gate
-from inkgate.rules.crypto.kdf import Caps
 from inkgate.rules.crypto.lmdb_file import is_whole
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.crypto.sealing import NONCE_BYTES, Rule
 from inkgate.rules.errors import PackError
 from inkgate.rules.pack.files import (

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from inkgate.config.whole_file import swap_link, sync_folder
 from inkgate.rules.crypto.derive import derive_set_key, token_check
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.foreign_hint import looks_foreign
 from inkgate.rules.install.generation import Generation, compile_generation, is_sound

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.gates import LEVELS, MAX_BITS
-from inkgate.rules.crypto.kdf import DEFAULT_PROFILES, Caps, Profile, check_profile
+from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, Caps, Profile, check_profile
 from inkgate.rules.errors import PackError
 
 FORMAT: Final = 1

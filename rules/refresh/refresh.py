@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.progress import Progress
-from inkgate.rules.crypto.kdf import check_profile
 from inkgate.rules.crypto.keys import read_public_key, read_signing_key
+from inkgate.rules.crypto.profiles import check_profile
 from inkgate.rules.errors import PackError, RefreshError
 from inkgate.rules.install.install import check_files, install_pack, installed_serial, verify_pack
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small

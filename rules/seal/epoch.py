@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from inkgate.rules.crypto.derive import derive_set_key, token_check
-from inkgate.rules.crypto.kdf import Profile
+from inkgate.rules.crypto.profiles import Profile
 
 EPOCH: Final = "epoch.json"
 

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from inkgate.rules.canonical import suffixes
 from inkgate.rules.crypto.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
 from inkgate.rules.crypto.gates import LEVELS
-from inkgate.rules.crypto.kdf import Hkdf, Profile
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.message import Action, encode_message
+from inkgate.rules.crypto.profiles import Hkdf, Profile
 from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
 from inkgate.rules.errors import PackError
 from inkgate.rules.seal.runs import Row, Run, open_run, write_run
@@ -106,21 +106,26 @@ class _Stretcher:
         self.derived = 0
         self.results: dict[Derivation, bytes] = {}
 
-    def need(self, value: Derivation) -> None:
-        if value in self.results:
-            return
-        kind, data = value
-        if kind in self._cheap:
-            self.results[value] = self._deriver.stretch(kind, data)
-            return
-        stretched = self._cache.get(kind, data)
-        if stretched is None:
-            stretched = self._deriver.stretch(kind, data)
-            self.derived += 1
-            self._fresh.append((kind, data, stretched))
-            if len(self._fresh) >= _KEEP_COUNT or time.monotonic() - self._kept_at > _KEEP_SECONDS:
-                self._keep()
+    def need(self, values: Iterable[Derivation]) -> None:
+        cheap: list[Derivation] = []
+        dear: list[Derivation] = []
+        for value in dict.fromkeys(values):
+            if value[0] in self._cheap:
+                cheap.append(value)
+            elif stretched := self._cache.get(*value):
+                self.results[value] = stretched
+            else:
+                dear.append(value)
+        self.results.update(zip(cheap, self._deriver.stretch_many(cheap), strict=True))
+        for value, stretched in zip(dear, self._deriver.stretch_many(dear), strict=True):
+            self._add(value, stretched)
+
+    def _add(self, value: Derivation, stretched: bytes) -> None:
+        self.derived += 1
         self.results[value] = stretched
+        self._fresh.append((*value, stretched))
+        if len(self._fresh) >= _KEEP_COUNT or time.monotonic() - self._kept_at > _KEEP_SECONDS:
+            self._keep()
 
     def _keep(self) -> None:
         self._cache.put_many(self._fresh)
@@ -137,13 +142,18 @@ def _stretch_all(
 ) -> tuple[dict[Derivation, bytes], int]:
     stretcher = _Stretcher(epoch)
     try:
-        for (_, data), (first, *_rest) in grouped.items():
-            stretcher.need((first.kind, data))
-            for value in gate_values(first):
-                stretcher.need(value)
+        stretcher.need(_derivations(grouped))
     finally:
         stretcher.close()
     return stretcher.results, stretcher.derived
+
+
+def _derivations(
+    grouped: Mapping[tuple[str, bytes], list[Record]],
+) -> Iterator[Derivation]:
+    for (_, data), (first, *_rest) in grouped.items():
+        yield first.kind, data
+        yield from gate_values(first)
 
 
 def _rows(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.config.whole_file import swap_link, sync_folder
 from inkgate.rules.crypto.gates import LEVELS, build_gate
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.pack.files import write_gate, write_manifest, write_rules, write_signature
 from inkgate.rules.pack.manifest import Manifest, parse_manifest, sign_manifest
 from inkgate.rules.seal.padding import Padding

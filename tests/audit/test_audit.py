@@ -14,7 +14,7 @@ from inkgate.rules.audit.costs import describe, measure
 from inkgate.rules.audit.durations import duration, parse_duration
 from inkgate.rules.audit.figures import load_figures
 from inkgate.rules.audit.ladder import best, fastest, ladder
-from inkgate.rules.crypto.kdf import PROFILES, Argon2id, Caps, Hkdf, Pbkdf2
+from inkgate.rules.crypto.profiles import PROFILES, Argon2id, Caps, Hkdf, Pbkdf2
 from support.installation import Installation, attribute
 from support.logs import access_line
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.errors import ForeignError

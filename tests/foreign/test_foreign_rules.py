@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.bloom_filter import read_bloom_filter
 from inkgate.rules.foreign.observations import from_arguments

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as LibraryArgon2id
 
 from inkgate.rules.crypto.derive import derive_set_key, expand
-from inkgate.rules.crypto.kdf import PROFILES, Argon2id, Pbkdf2
+from inkgate.rules.crypto.kdf.registry import kdf_of
+from inkgate.rules.crypto.profiles import PROFILES, Argon2id, Pbkdf2
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_hkdf(ikm: str, salt: str, info: str, length: int, prk: str, okm: str) -
 )
 def test_pbkdf2(password: bytes, salt: bytes, iterations: int, expected: str) -> None:
     # The RFC gives 64 bytes; we take the first 32, which PBKDF2 makes the same.
-    stretched = Pbkdf2(hash="sha256", iterations=iterations).stretch(password, salt)
+    stretched = kdf_of(Pbkdf2(hash="sha256", iterations=iterations)).stretch(password, salt)
     assert stretched.hex() == expected
 
 
@@ -90,7 +91,7 @@ def test_argon2id_rfc_9106_section_5_3() -> None:
 def test_argon2id_profile_is_the_library_with_its_parameters() -> None:
     profile = Argon2id(memory_kib=32, iterations=3, lanes=4)
     plain = LibraryArgon2id(salt=b"\x02" * 16, length=32, iterations=3, lanes=4, memory_cost=32)
-    assert profile.stretch(b"\x01" * 32, b"\x02" * 16) == plain.derive(b"\x01" * 32)
+    assert kdf_of(profile).stretch(b"\x01" * 32, b"\x02" * 16) == plain.derive(b"\x01" * 32)
 
 
 def test_chacha20_poly1305_rfc_8439_section_2_8_2() -> None:
@@ -117,7 +118,7 @@ def test_ed25519_rfc_8032_section_7_1_test_1() -> None:
 
 
 def test_every_profile_gives_32_bytes_and_no_two_agree() -> None:
-    results = [p.stretch(b"p" * 32, b"s" * 16) for p in PROFILES.values()]
+    results = [kdf_of(p).stretch(b"p" * 32, b"s" * 16) for p in PROFILES.values()]
     assert {len(r) for r in results} == {32}
     assert len(set(results)) == len(results)
 
@@ -131,4 +132,4 @@ def test_hkdf_profile_is_hkdf_of_the_password() -> None:
 
     prk = hmac.new(b"s" * 16, b"p" * 32, hashlib.sha256).digest()
     expected = hmac.new(prk, info + b"\x01", hashlib.sha256).digest()
-    assert PROFILES["hkdf"].stretch(b"p" * 32, b"s" * 16) == expected
+    assert kdf_of(PROFILES["hkdf"]).stretch(b"p" * 32, b"s" * 16) == expected

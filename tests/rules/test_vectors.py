@@ -25,8 +25,8 @@ from inkgate.rules.crypto.derive import (
     rule_keys,
     token_check,
 )
-from inkgate.rules.crypto.kdf import Caps, Profile
 from inkgate.rules.crypto.message import decode_message
+from inkgate.rules.crypto.profiles import Caps, Profile
 from inkgate.rules.crypto.sealing import Rule, rule_aad, unseal
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.install import install_pack, verify_pack

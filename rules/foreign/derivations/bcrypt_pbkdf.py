@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from inkgate.config.extras import need
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.derivations.pbkdf2 import has_ip_letters
 from inkgate.rules.foreign.ini import Ini
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule

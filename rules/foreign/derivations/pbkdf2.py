@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from inkgate.rules.crypto.kdf import Caps
+from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.ini import HASHES, Ini
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
