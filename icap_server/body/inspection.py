@@ -8,7 +8,6 @@ from typing import Final
 
 from inkgate.icap_server.body.decoding import Layers
 from inkgate.icap_server.body.inflate import DecodingError
-from inkgate.rules.lookup.replies import ALGORITHMS
 
 # A small body may be all repetition; only what is large as well is a bomb.
 _RATIO_FROM_BYTES: Final = 8 << 20
@@ -18,14 +17,14 @@ class Hashes:
     """Several digests of one stream.
 
     Args:
-        types: MISP types of digests.
+        algorithms: hashlib's names of digests.
 
     Attributes:
         is_new: whether the stream has grown since its digests were last asked for.
     """
 
-    def __init__(self, types: Iterable[str]) -> None:
-        self._hashes = {name: hashlib.new(ALGORITHMS[name]) for name in types}
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        self._hashes = {name: hashlib.new(name) for name in algorithms}
         self.is_new = True
 
     def feed(self, data: bytes) -> None:
@@ -35,7 +34,7 @@ class Hashes:
         self.is_new = self.is_new or bool(data)
 
     def digests(self) -> dict[str, str]:
-        """Lower-case hexadecimal by MISP type, of what has come so far."""
+        """Lower-case hexadecimal by hashlib's names, of what has come so far."""
         self.is_new = False
         return {name: one.hexdigest() for name, one in self._hashes.items()}
 
@@ -50,7 +49,7 @@ class Inspection:
     """Takes a body as it streams.
 
     Args:
-        types: MISP types of the digests to compute.
+        algorithms: hashlib's names of the digests to compute.
         encodings: Content-Encoding.
         limit: bytes that are looked at, in either form.
         ratio: how many times its size a body may have when it is decoded.
@@ -62,10 +61,10 @@ class Inspection:
     """
 
     def __init__(
-        self, types: Iterable[str], encodings: tuple[str, ...], limit: int, ratio: int
+        self, algorithms: Iterable[str], encodings: tuple[str, ...], limit: int, ratio: int
     ) -> None:
-        types = tuple(types)
-        self._raw, self._decoded = Hashes(types), Hashes(types)
+        algorithms = tuple(algorithms)
+        self._raw, self._decoded = Hashes(algorithms), Hashes(algorithms)
         self._forms = [self._raw]
         self._limit, self._ratio = limit, ratio
         self._layers: Layers | None = None

@@ -9,16 +9,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.canonical import Refused, canonical_attribute, class_of, single_classes
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.steps import Stretch, Value
 from inkgate.rules.match.errors import MatchError
 
 _MAX_LINE: Final = 8192
-_DIGESTS: Final = {32: ("md5",), 40: ("sha1",), 64: ("sha256",)}
-_NAMES: Final = ("domain", "hostname")
-_URLS: Final = ("url", "uri", "link")
-_ADDRESSES: Final = ("ip-dst", "ip-src", "domain", "hostname")
+_DIGESTS: Final = {
+    digits: tuple(n for n in single_classes("digest") if digits in class_of(n).forms[0].lengths)
+    for digits in (32, 40, 56, 64, 96, 128)
+}
+_NAMES: Final = single_classes("name")
+_URLS: Final = single_classes("url")
+_NETWORKS: Final = single_classes("ip")
+# A name may be an address (docs/format.md, section 2.7).
+_ADDRESSES: Final = (*_NETWORKS, *_NAMES)
 
 Guess = tuple[str, bytes, tuple[str, ...], str]
 """Kind and canonical value, the classes in which it may be, and how it was given."""
@@ -123,7 +128,7 @@ def _addresses(
     for length in lengths:
         if network.prefixlen <= length < network.max_prefixlen:
             for part in network.subnets(new_prefix=length):
-                yield "ip", str(part).encode(), ("ip-dst", "ip-src"), str(part)
+                yield "ip", str(part).encode(), _NETWORKS, str(part)
     for address in network:
         yield "ip", str(address).encode(), _ADDRESSES, str(address)
 

@@ -10,16 +10,12 @@ import msgspec
 
 from inkgate.rules.audit.costs import Cost, describe, measure
 from inkgate.rules.audit.figures import Device, Figures, Population
+from inkgate.rules.canonical import single_classes
 from inkgate.rules.crypto.derive import MIN_TOKEN_BYTES
 from inkgate.rules.crypto.profiles import Profile
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.pack.manifest import Manifest
 
-_KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "name": ("domain", "hostname"),
-    "ip": ("ip-dst", "ip-src"),
-    "url": ("url", "uri", "link"),
-}
 _YEAR: Final = 365.25 * 86_400
 
 
@@ -106,7 +102,7 @@ def audit(generation: Generation, figures: Figures) -> Audit:
 
 def rules_of(manifest: Manifest, kind: str) -> int:
     """Rules of the classes that one value of a kind opens."""
-    names = _KINDS.get(kind, ())
+    names = single_classes(kind)
     return sum(file.rules for name, file in manifest.classes.items() if name in names)
 
 

@@ -10,9 +10,10 @@ here. A change of a form is a change of the format: sealed rules would not be fo
 """
 
 from inkgate.rules.canonical.addresses import canonical_address, canonical_network, network_of
-from inkgate.rules.canonical.attributes import Kind, Value, canonical_attribute
+from inkgate.rules.canonical.attributes import Value, canonical_attribute
+from inkgate.rules.canonical.classes import ObservedAt, class_of, classes_at, single_classes
 from inkgate.rules.canonical.defang import refang
-from inkgate.rules.canonical.digests import canonical_digest
+from inkgate.rules.canonical.forms import Kind
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import canonical_name, parents, suffixes
 from inkgate.rules.canonical.refused import Refused
@@ -30,22 +31,25 @@ __all__ = [
     "Authority",
     "Host",
     "Kind",
+    "ObservedAt",
     "Refused",
     "Url",
     "Value",
     "canonical_address",
     "canonical_attribute",
     "canonical_authority",
-    "canonical_digest",
     "canonical_host",
     "canonical_name",
     "canonical_network",
     "canonical_url",
+    "class_of",
+    "classes_at",
     "network_of",
     "observed_authority",
     "observed_url",
     "parents",
     "refang",
+    "single_classes",
     "strip_www",
     "suffixes",
 ]

@@ -7,44 +7,57 @@ from typing import Final
 
 from inkgate.rules.canonical.refused import Refused
 
-_LOWER: Final = frozenset(
-    [
-        "email",
-        "email-src",
-        "email-dst",
-        "email-reply-to",
-        "target-email",
-        "whois-registrant-email",
-        "dns-soa-email",
-        "eppn",
-        "jabber-id",
-        "mac-address",
-        "mac-eui-64",
-    ]
-)
-_UPPER: Final = frozenset(("hex", "vulnerability", "weakness"))
-MAX_PORT: Final = 65_535
+_MAX_PORT: Final = 65_535
+_MAX_AS: Final = 2**32 - 1
 
 
-def canonical_text(misp_type: str, text: str) -> str:
-    """A value without the white space around it, in its type's one spelling.
+def canonical_text(text: str) -> str:
+    """A value without the white space around it.
 
     Raises:
-        Refused: it is empty, or not of its type.
+        Refused: it is empty.
     """
     text = text.strip()
     if not text:
         raise Refused("empty")
-    if misp_type in _LOWER:
-        return text.lower()
-    if misp_type in _UPPER:
-        # Twice: "ß".upper() is "SS", and a canonical form is a fixed point.
-        return text.upper().upper()
-    if misp_type == "AS":
-        return _number(re.sub(r"(?i)^asn?\s*", "", text), 2**32 - 1, "not an AS number")
-    if misp_type == "port":
-        return _number(text, MAX_PORT, "not a port")
     return text
+
+
+def lower_text(text: str) -> str:
+    """The same in lower case.
+
+    Raises:
+        Refused: it is empty.
+    """
+    return canonical_text(text).lower()
+
+
+def upper_text(text: str) -> str:
+    """The same in upper case.
+
+    Raises:
+        Refused: it is empty.
+    """
+    # Twice: "ß".upper() is "SS", and a canonical form is a fixed point.
+    return canonical_text(text).upper().upper()
+
+
+def as_number(text: str) -> str:
+    """The number of an autonomous system, without `AS`.
+
+    Raises:
+        Refused: it is none.
+    """
+    return _number(re.sub(r"(?i)^asn?\s*", "", canonical_text(text)), _MAX_AS, "not an AS number")
+
+
+def port_number(text: str) -> str:
+    """The number of a port.
+
+    Raises:
+        Refused: it is none.
+    """
+    return _number(canonical_text(text), _MAX_PORT, "not a port")
 
 
 def _number(text: str, most: int, reason: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from inkgate.rules.canonical import Refused, Value, canonical_attribute
+from inkgate.rules.canonical import ObservedAt, Refused, Value, canonical_attribute, class_of
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.errors import RefreshError
@@ -58,14 +58,17 @@ def _parse_query(query: str) -> tuple[str, str, Value]:
 
 
 def _look_up(matcher: Matcher, name: str, value: Value) -> list[Match]:
-    if name == "domain" and value.host is not None:
-        return [m for m in matcher.host(value.host).matches if m.indicator_class == "domain"]
-    if name == "ip-dst" and value.host is not None:
-        return [m for m in matcher.server_address(value.host.value) if m.indicator_class == name]
-    if name == "url":
-        return [m for m in matcher.url(value.data.decode()) if m.indicator_class == name]
-    hit = matcher.look_up(name, value.kind, value.data)
-    return [hit] if hit else []
+    observed_at = class_of(name).observed_at
+    if value.is_url:
+        found = matcher.url(value.data.decode())
+    elif value.host is not None and ObservedAt.HOST_OR_PARENT in observed_at:
+        found = matcher.host(value.host).matches
+    elif value.host is not None and ObservedAt.ADDRESS in observed_at:
+        found = matcher.server_address(value.host.value)
+    else:
+        hit = matcher.look_up(name, value.kind, value.data)
+        return [hit] if hit else []
+    return [match for match in found if match.indicator_class == name]
 
 
 def _match_line(query: str, hit: Match) -> str:

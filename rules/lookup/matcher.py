@@ -6,16 +6,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from inkgate.rules.canonical import Host, Refused, network_of, observed_url, strip_www, suffixes
+from inkgate.rules.canonical import (
+    Host,
+    ObservedAt,
+    Refused,
+    network_of,
+    observed_url,
+    strip_www,
+    suffixes,
+)
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.derive import Deriver, rule_info, rule_keys
+from inkgate.rules.crypto.derive import Deriver, rule_keys
 from inkgate.rules.crypto.message import Message, decode_message
-from inkgate.rules.crypto.sealing import rule_aad, unseal
+from inkgate.rules.crypto.sealing import unseal
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import check_token
+from inkgate.rules.lookup.set_classes import ClassKeys, set_classes
 from inkgate.rules.lookup.steps import Steps, Stretch, Value, finish
 
-URL_CLASSES: Final = ("url", "uri", "link")
+Group = tuple[ClassKeys, ...]
 
 
 class Match(NamedTuple):
@@ -50,6 +59,9 @@ class Matcher:
         token: the subscriber's secret.
         stretch_with: wraps the derivation, for instance with a cache.
 
+    Attributes:
+        classes: the set's classes.
+
     Raises:
         PackError: `wrong-token`.
     """
@@ -64,12 +76,16 @@ class Matcher:
         deriver = Deriver(check_token(manifest, token), manifest.profiles)
         self.generation = generation
         self._stretch: Stretch = stretch_with(deriver.stretch) if stretch_with else deriver.stretch
-        set_id = manifest.set_id_bytes()
-        self._classes = {
-            name: (rule_info(name), rule_aad(set_id, name)) for name in manifest.classes
-        }
-        self._has_ports = "ip-dst|port" in self._classes
-        self._url_classes = tuple(name for name in URL_CLASSES if name in self._classes)
+        self.classes = set_classes(manifest.classes, manifest.set_id_bytes())
+        at = self.classes.at
+        self._at_any_suffix = at[ObservedAt.HOST_OR_PARENT]
+        self._at_host = at[ObservedAt.HOST]
+        self._at_host_port = at[ObservedAt.HOST_WITH_PORT]
+        self._at_pair = at[ObservedAt.HOST_WITH_ADDRESS]
+        self._at_url = at[ObservedAt.URL]
+        self._at_address = at[ObservedAt.ADDRESS]
+        self._at_address_port = at[ObservedAt.ADDRESS_WITH_PORT]
+        self._at_user_agent = at[ObservedAt.USER_AGENT]
         self._lengths = {
             version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
         }
@@ -82,12 +98,12 @@ class Matcher:
     @property
     def has_user_agents(self) -> bool:
         """Whether User-Agent headers can match at all."""
-        return "user-agent" in self._classes
+        return bool(self._at_user_agent)
 
     @property
     def has_pairs(self) -> bool:
         """Whether a server's address can match only together with the name asked for."""
-        return "domain|ip" in self._classes
+        return bool(self._at_pair)
 
     def look_up(self, indicator_class: str, kind: str, data: bytes) -> Match | None:
         """Look up one canonical value in one class.
@@ -95,9 +111,8 @@ class Matcher:
         Raises:
             PackError: `bad-rules`, if the rule is there but damaged.
         """
-        if indicator_class not in self._classes:
-            return None
-        return self._open(indicator_class, self._stretch(kind, data))
+        keys = self.classes.by_name.get(indicator_class)
+        return None if keys is None else self._open(keys, self._stretch(kind, data))
 
     def host(self, host: Host, port: int | None = None) -> HostVerdict:
         """Everything that a request's host decides, with its port if it is known."""
@@ -130,13 +145,13 @@ class Matcher:
             (stretched,) = yield (("name", name.encode()),)
             if not self.generation.gate_passes("suffix", stretched):
                 break
-            matches += self._opened(("domain",), stretched)
+            matches += self._opened(self._at_any_suffix, stretched)
             if not whole:
                 continue
             if name == host.value:
-                matches += self._opened(("hostname",), stretched)
-                matches += yield from self._port_steps(("hostname|port",), host, port)
-            if name == url_host and self._url_classes:
+                matches += self._opened(self._at_host, stretched)
+                matches += yield from self._port_steps(self._at_host_port, host, port)
+            if name == url_host and self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
 
@@ -147,7 +162,7 @@ class Matcher:
         except Refused:
             return ()
         derived = yield tuple(("url", value.encode()) for value in candidates)
-        return tuple(self._all_opened(self._url_classes, derived))
+        return tuple(self._all_opened(self._at_url, derived))
 
     def server_steps(
         self, address: str, host: Host | None = None, port: int | None = None
@@ -155,69 +170,70 @@ class Matcher:
         """`server_address` in steps, and with the port that was asked for."""
         networks = self._networks(address)
         pair: tuple[Value, ...] = ()
-        if host is not None and host.kind == "name" and self.has_pairs:
+        if host is not None and host.kind == "name" and self._at_pair:
             pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
         alone: Value = ("ip", address.encode())
         wanted = networks + pair
-        if self._has_ports and alone not in networks:
+        if self._at_address_port and alone not in networks:
             wanted += (alone,)
         if not wanted:
             return ServerVerdict((), by_port=False)
         derived = dict(zip(wanted, (yield wanted), strict=True))
         matches = [
-            *self._all_opened(("ip-dst",), [derived[value] for value in networks]),
-            *self._all_opened(("domain|ip",), [derived[value] for value in pair]),
+            *self._all_opened(self._at_address, [derived[value] for value in networks]),
+            *self._all_opened(self._at_pair, [derived[value] for value in pair]),
         ]
-        by_port = self._has_ports and self.generation.gate_passes("suffix", derived[alone])
+        by_port = bool(self._at_address_port) and self.generation.gate_passes(
+            "suffix", derived[alone]
+        )
         if by_port:
-            matches += yield from self._port_steps(("ip-dst|port",), Host("ip", address), port)
+            matches += yield from self._port_steps(self._at_address_port, Host("ip", address), port)
         return ServerVerdict(tuple(matches), by_port)
 
     def user_agent_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`user_agent` in steps."""
-        if not self.has_user_agents:
+        if not self._at_user_agent:
             return ()
         (stretched,) = yield (("text", text.strip().encode("utf-8", "replace")),)
-        return tuple(self._opened(("user-agent",), stretched))
+        return tuple(self._opened(self._at_user_agent, stretched))
 
     def _address_steps(self, host: Host, port: int | None) -> Steps[HostVerdict]:
         networks = self._networks(host.value)
         derived = yield (*networks, ("ip", host.value.encode()))
-        matches = list(self._all_opened(("ip-dst",), derived[:-1]))
+        matches = list(self._all_opened(self._at_address, derived[:-1]))
         stretched = derived[-1]
         needs_url = False
         if self.generation.gate_passes("suffix", stretched):
-            matches += self._opened(("domain", "hostname"), stretched)
-            matches += yield from self._port_steps(("hostname|port", "ip-dst|port"), host, port)
-            if self._url_classes:
+            matches += self._opened(self._at_any_suffix + self._at_host, stretched)
+            matches += yield from self._port_steps(
+                self._at_host_port + self._at_address_port, host, port
+            )
+            if self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
 
     def _networks(self, address: str) -> tuple[Value, ...]:
-        if "ip-dst" not in self._classes:
+        if not self._at_address:
             return ()
         lengths = self._lengths.get("6" if ":" in address else "4", ())
         return tuple(("ip", network_of(address, length).encode()) for length in lengths)
 
-    def _port_steps(
-        self, names: tuple[str, ...], host: Host, port: int | None
-    ) -> Steps[list[Match]]:
-        if port is None or not any(name in self._classes for name in names):
+    def _port_steps(self, group: Group, host: Host, port: int | None) -> Steps[list[Match]]:
+        if port is None or not group:
             return []
         data = length_prefixed(host.value.encode(), str(port).encode())
         (stretched,) = yield ((host.kind, data),)
-        return self._opened(names, stretched)
+        return self._opened(group, stretched)
 
-    def _all_opened(self, names: tuple[str, ...], derived: Sequence[bytes]) -> Iterator[Match]:
+    def _all_opened(self, group: Group, derived: Sequence[bytes]) -> Iterator[Match]:
         for stretched in derived:
-            yield from self._opened(names, stretched)
+            yield from self._opened(group, stretched)
 
-    def _opened(self, names: tuple[str, ...], stretched: bytes) -> list[Match]:
-        found = (self._open(name, stretched) for name in names if name in self._classes)
-        return [match for match in found if match]
+    def _opened(self, group: Group, stretched: bytes) -> list[Match]:
+        return [match for keys in group if (match := self._open(keys, stretched))]
 
-    def _open(self, name: str, stretched: bytes) -> Match | None:
-        info, aad = self._classes[name]
+    def _open(self, keys: ClassKeys, stretched: bytes) -> Match | None:
+        name, info, aad = keys
         tag, key = rule_keys(stretched, info)
         rule = self.generation.find(name, tag)
         if rule is None:

@@ -3,67 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from inkgate.rules.canonical import Refused, canonical_address
+from inkgate.rules.canonical import ObservedAt, Refused, canonical_address, class_of
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.target import parse_target
-
-# The digests of a whole body that have a MISP type of their own, by hashlib's name.
-ALGORITHMS: Final = {
-    "md5": "md5",
-    "sha1": "sha1",
-    "sha224": "sha224",
-    "sha256": "sha256",
-    "sha384": "sha384",
-    "sha512": "sha512",
-    "sha512/224": "sha512_224",
-    "sha512/256": "sha512_256",
-    "sha3-224": "sha3_224",
-    "sha3-256": "sha3_256",
-    "sha3-384": "sha3_384",
-    "sha3-512": "sha3_512",
-}
-_NAMED: Final = "filename|"
-_SAMPLE: Final = "malware-sample"
 
 
 class ReplyClasses(NamedTuple):
     """Which classes of a rule set a reply can match.
 
     Attributes:
-        digests: classes that are a digest alone.
-        named: classes that are a file's name with a digest, and the digest's type.
-        filename: whether names by themselves are listed.
+        digests: classes that are a digest alone, and hashlib's name of the digest.
+        named: classes that are a file's name with a digest, and that of the digest.
+        names: classes that are a file's name alone.
     """
 
-    digests: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
     named: tuple[tuple[str, str], ...] = ()
-    filename: bool = False
+    names: tuple[str, ...] = ()
+
+    @property
+    def filename(self) -> bool:
+        """Whether names by themselves are listed."""
+        return bool(self.names)
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """The digests to compute, by MISP type."""
-        return frozenset((*self.digests, *(digest for _, digest in self.named)))
+        """The digests to compute, by hashlib's names."""
+        return frozenset(algorithm for _, algorithm in (*self.digests, *self.named))
 
     @property
     def any(self) -> bool:
         """Whether anything of a body or its name can match."""
-        return bool(self.digests or self.named or self.filename)
+        return bool(self.digests or self.named or self.names)
 
 
 def reply_classes(matcher: Matcher | None) -> ReplyClasses:
     """What a rule set asks of a reply."""
     if matcher is None:
         return ReplyClasses()
-    has = matcher.generation.has_class
-    named = [(_NAMED + digest, digest) for digest in ALGORITHMS] + [(_SAMPLE, "md5")]
+    at = matcher.classes.at
     return ReplyClasses(
-        tuple(name for name in ALGORITHMS if has(name)),
-        tuple(pair for pair in named if has(pair[0])),
-        has("filename"),
+        tuple((keys.name, _algorithm(keys.name)) for keys in at[ObservedAt.BODY]),
+        tuple((keys.name, _algorithm(keys.name)) for keys in at[ObservedAt.FILE_NAME_WITH_BODY]),
+        tuple(keys.name for keys in at[ObservedAt.FILE_NAME]),
     )
+
+
+def _algorithm(name: str) -> str:
+    # A digest stands behind the file's name, if there is one.
+    return class_of(name).forms[-1].algorithm
 
 
 def server_matches(server: str, method: str, uri: str, matcher: Matcher) -> tuple[Match, ...]:
@@ -89,8 +80,9 @@ def filename_matches(names: Iterable[str], matcher: Matcher) -> Iterator[Match]:
         PackError: the rule set is damaged.
     """
     for name in names:
-        if match := matcher.look_up("filename", "text", _encoded(name)):
-            yield match
+        for keys in matcher.classes.at[ObservedAt.FILE_NAME]:
+            if match := matcher.look_up(keys.name, "text", _encoded(name)):
+                yield match
 
 
 def digest_matches(
@@ -99,7 +91,7 @@ def digest_matches(
     """Matches of one body.
 
     Args:
-        digests: lower-case hexadecimal by MISP type.
+        digests: lower-case hexadecimal by hashlib's names.
         names: what the file may be called.
         classes: what `reply_classes` gave for this matcher.
         matcher: the rule set.
@@ -107,12 +99,12 @@ def digest_matches(
     Raises:
         PackError: the rule set is damaged.
     """
-    for name in classes.digests:
-        if match := matcher.look_up(name, "digest", digests[name].encode()):
+    for name, algorithm in classes.digests:
+        if match := matcher.look_up(name, "digest", digests[algorithm].encode()):
             yield match
     for file in names:
-        for name, digest in classes.named:
-            data = length_prefixed(_encoded(file), digests[digest].encode())
+        for name, algorithm in classes.named:
+            data = length_prefixed(_encoded(file), digests[algorithm].encode())
             if match := matcher.look_up(name, "digest", data):
                 yield match
 

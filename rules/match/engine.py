@@ -7,6 +7,7 @@ from typing import Final
 
 from inkgate.rules.canonical import (
     Host,
+    ObservedAt,
     Refused,
     canonical_address,
     canonical_attribute,
@@ -34,9 +35,9 @@ class Engine:
     def __init__(self, matcher: Matcher, limit: int) -> None:
         self.known = Known(limit, pairs=matcher.has_pairs)
         self._matcher = matcher
-        manifest = matcher.generation.manifest
-        self._classes = frozenset(manifest.classes)
-        self._lengths = manifest.prefixes
+        self._by_name = matcher.classes.by_name
+        self._of_clients = matcher.classes.at[ObservedAt.CLIENT]
+        self._lengths = matcher.generation.manifest.prefixes
 
     def matches(self, entry: Entry) -> tuple[Match, ...]:
         """Matches of a line, each rule once.
@@ -75,7 +76,7 @@ class Engine:
             yield from self._server(entry.server, None, parse_port(entry.port))
 
     def _client(self, client: str) -> Iterator[Match]:
-        if client and "ip-src" in self._classes and not self.known.clients.get(client):
+        if client and self._of_clients and not self.known.clients.get(client):
             found = list(self._source(client))
             yield from found
             if found:
@@ -89,8 +90,9 @@ class Engine:
             return
         for length in self._lengths.get("6" if ":" in address else "4", ()):
             data = network_of(address, length).encode()
-            if match := self._matcher.look_up("ip-src", "ip", data):
-                yield match
+            for keys in self._of_clients:
+                if match := self._matcher.look_up(keys.name, "ip", data):
+                    yield match
 
     def _names(self, entry: Entry) -> Iterator[Match]:
         for name in entry.names:
@@ -126,7 +128,7 @@ class Engine:
 
     def _values(self, entry: Entry) -> Iterator[Match]:
         for name, text in entry.values:
-            if name not in self._classes:
+            if name not in self._by_name:
                 continue
             try:
                 value = canonical_attribute(name, text)

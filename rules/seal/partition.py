@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.rules.canonical import suffixes
+from inkgate.rules.canonical import ObservedAt, classes_at, suffixes
 from inkgate.rules.crypto.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
 from inkgate.rules.crypto.gates import LEVELS
 from inkgate.rules.crypto.key_cache import KeyCache
@@ -27,6 +27,8 @@ from inkgate.rules.select.spool import read_part
 CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
 _KEEP_SECONDS: Final = 1.0
 _KEEP_COUNT: Final = 4096
+# Of these also networks are listed, by the lengths of their prefixes.
+_ADDRESSES: Final = frozenset(classes_at(ObservedAt.ADDRESS, ObservedAt.CLIENT))
 
 Derivation = tuple[str, bytes]
 
@@ -229,7 +231,7 @@ def _gate_numbers(
 def _prefixes(records: Iterable[Record]) -> dict[str, list[int]]:
     lengths: dict[str, set[int]] = {}
     for record in records:
-        if record.indicator_class in ("ip-dst", "ip-src"):
+        if record.indicator_class in _ADDRESSES:
             address, _, length = record.data.decode().partition("/")
             version, full = ("6", 128) if ":" in address else ("4", 32)
             lengths.setdefault(version, set()).add(int(length or full))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from inkgate.rules.canonical import Value, parents
-from inkgate.rules.select.warninglists import Hit, WarningLists
+from inkgate.rules.select.warninglists import WITH_SUBDOMAINS, Hit, WarningLists
 from inkgate.rules.settings import Disposition
 
 # Lists of what no proxy should block: all others mark.
@@ -71,7 +71,7 @@ class AllowList:
             return True
         host = value.host
         if host is not None and host.kind == "name":
-            if indicator_class == "domain" and host.value in self._covers:
+            if indicator_class in WITH_SUBDOMAINS and host.value in self._covers:
                 return True
             return bool(self._names) and self._names_host(host.value, is_url=value.is_url)
         if self._networks and (host is not None or value.kind == "ip"):

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from inkgate.rules.canonical import Refused, Value, canonical_attribute
+from inkgate.rules.canonical import Refused, Value, canonical_attribute, class_of
 from inkgate.rules.crypto.message import Action
 from inkgate.rules.sources.attribute import Attribute
 
@@ -54,8 +54,9 @@ def indicators_of(
     value = canonical_attribute(attribute.type, attribute.value)
     _check_network(value)
     yield attribute.type, value
-    if attribute.type == "domain|ip" and domain_ip_by_domain:
-        yield "domain", canonical_attribute("domain", value.parts[0])
+    alone = class_of(attribute.type).first_alone
+    if alone and domain_ip_by_domain:
+        yield alone, canonical_attribute(alone, value.parts[0])
 
 
 def _check_network(value: Value) -> None:

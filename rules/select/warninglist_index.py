@@ -21,10 +21,14 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.canonical import Refused, canonical_name
+from inkgate.rules.canonical.classes import CLASSES
 
-_NAME_CLASSES: Final = frozenset(("domain", "hostname", "url", "domain|ip"))
+# A list for one of these holds names, to be compared with an indicator's host.
+_NAME_CLASSES: Final = frozenset(
+    name for name, known in CLASSES.items() if known.forms[0].kind in ("name", "url")
+)
 _MAX_LIST_BYTES: Final = 256 << 20
-_FORMAT: Final = b"2"
+_FORMAT: Final = b"3"
 _BUCKETS: Final = 64
 _BUCKET_SHIFT: Final = 58
 _first = itemgetter(0)

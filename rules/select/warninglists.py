@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from inkgate.config.errors import Unreadable
-from inkgate.rules.canonical import Value
+from inkgate.rules.canonical import ObservedAt, Value, classes_at
 from inkgate.rules.select.warninglist_index import (
     Index,
     compile_lists,
@@ -31,6 +31,9 @@ from inkgate.rules.select.warninglist_index import (
 )
 
 Relation = Literal["is", "covers", "below"]
+
+WITH_SUBDOMAINS: Final = frozenset(classes_at(ObservedAt.HOST_OR_PARENT))
+"""Classes whose rules also match what lies below a name."""
 
 _FEW: Final = 64
 _LARGE: Final = 4 << 20
@@ -138,7 +141,7 @@ class WarningLists:
         for number, covers in self._combination(b"n" + name.encode()):
             if not covers:
                 yield number, "is" if whole else "below"
-            elif indicator_class == "domain":
+            elif indicator_class in WITH_SUBDOMAINS:
                 yield number, "covers"
         while "." in (name := name.partition(".")[2]):
             for number, covers in self._combination(b"n" + name.encode()):

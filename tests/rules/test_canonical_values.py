@@ -14,6 +14,7 @@ from inkgate.rules.canonical import (
     canonical_attribute,
     canonical_name,
     canonical_network,
+    class_of,
     network_of,
     suffixes,
 )
@@ -107,10 +108,8 @@ SOUND = {
 
 
 def sound_part(misp_type: str) -> str:
-    from inkgate.rules.canonical.digests import DIGEST_LENGTHS
-
-    if misp_type in DIGEST_LENGTHS:
-        return "a1" * (DIGEST_LENGTHS[misp_type][0] // 2)
+    if lengths := class_of(misp_type).forms[0].lengths:
+        return "a1" * (lengths[0] // 2)
     if misp_type in ("domain", "hostname"):
         return "listed.example"
     if misp_type in ("ip", "ip-src", "ip-dst"):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from inkgate.rules.canonical import ObservedAt, Refused, class_of
+from inkgate.rules.canonical.classes import CLASSES
 from inkgate.rules.match.logs.entry import MAX_VALUES, Entry
 
 MAX_FIELDS: Final = 256
@@ -61,12 +63,8 @@ _VALUES: Final = {
     "tls.server.hash.sha1": "x509-fingerprint-sha1",
     "tls.server.hash.sha256": "x509-fingerprint-sha256",
 }
-# Names of fields that can only be MISP's types.
-_MISP: Final = re.compile(
-    r"(?:[a-z0-9-]+\|[a-z0-9-]+|sha(?:224|384|512)|imphash|ssdeep|tlsh|email-[a-z]+|[a-z0-9-]+-"
-    r"fingerprint-[a-z0-9]+|jarm-fingerprint|regkey|mutex|AS)",
-    re.ASCII,
-)
+# What an entry has of a file already, whatever the field is called.
+_OF_FILES: Final = frozenset((*_FILENAME, *(place for at in _DIGESTS.values() for place in at)))
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 
@@ -125,8 +123,20 @@ def _values(fields: Fields) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=4096)
 def _kind(place: str) -> str:
-    """The MISP type that a field holds, if it is not one of those with a part of their own."""
-    return _VALUES.get(place) or (place if _MISP.fullmatch(place) else "")
+    """The class of a field's values, if it is not one of those with a part of their own."""
+    name = _VALUES.get(place, place)
+    try:
+        logged = name not in _OF_FILES and ObservedAt.LOG_FIELD in class_of(name).observed_at
+    except Refused:
+        return ""
+    return name if logged else ""
+
+
+@functools.cache
+def _with_name(digest: str) -> tuple[str, ...]:
+    """The classes of a file's name together with this digest."""
+    forms = (*CLASSES["filename"].forms, *CLASSES[digest].forms)
+    return tuple(name for name, known in CLASSES.items() if known.forms == forms)
 
 
 def _files(fields: Fields) -> Iterator[tuple[str, str]]:
@@ -136,10 +146,8 @@ def _files(fields: Fields) -> Iterator[tuple[str, str]]:
     for kind, places in _DIGESTS.items():
         for text in dict.fromkeys(t for place in places for t in _all(fields.get(place))):
             yield kind, text
-            if name:
-                yield f"filename|{kind}", f"{name}|{text}"
-            if name and kind == "md5":
-                yield "malware-sample", f"{name}|{text}"
+            for both in _with_name(kind) if name else ():
+                yield both, f"{name}|{text}"
 
 
 def _first(fields: Fields, names: tuple[str, ...]) -> str:
