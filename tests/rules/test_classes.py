@@ -103,6 +103,8 @@ def test_what_is_computed_of_a_body_is_what_the_class_is_named_after() -> None:
         assert bool(form.algorithm) == any(place in of_bodies for place in known.observed_at)
         if form.algorithm:
             assert form.lengths == (hashlib.new(form.algorithm).digest_size * 2,)
+            named = "md5" if known.name == "malware-sample" else known.name.rpartition("|")[2]
+            assert form.algorithm == re.sub("[-/]", "_", named)
 
 
 def test_unknown_types_are_text_that_only_a_log_can_show() -> None:
