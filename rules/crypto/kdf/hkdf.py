@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.profiles import STRETCHED_BYTES
 
+_SHA256: Final = SHA256()
 _STRETCH: Final = length_prefixed(b"inkgate/v1 stretch")
 
 
@@ -20,4 +21,4 @@ class HkdfKdf:
     def stretch(self, password: bytes, salt: bytes) -> bytes:
         """Derive 32 bytes from a 32-byte password and a 16-byte salt."""
         prk = hmac.digest(salt, password, "sha256")
-        return HKDFExpand(SHA256(), STRETCHED_BYTES, _STRETCH).derive(prk)
+        return HKDFExpand(_SHA256, STRETCHED_BYTES, _STRETCH).derive(prk)

@@ -54,6 +54,15 @@ _DIGESTS: Final = {
     "sha1": ("sha1", "file.hash.sha1", "fileinfo.sha1"),
     "sha256": ("sha256", "file.hash.sha256", "fileinfo.sha256"),
 }
+# The classes of a file's name together with its digest.
+_WITH_NAME: Final = {
+    digest: tuple(
+        name
+        for name, known in CLASSES.items()
+        if known.forms == (*CLASSES["filename"].forms, *CLASSES[digest].forms)
+    )
+    for digest in _DIGESTS
+}
 _VALUES: Final = {
     "ja3": "ja3-fingerprint-md5",
     "tls.client.ja3": "ja3-fingerprint-md5",
@@ -132,13 +141,6 @@ def _kind(place: str) -> str:
     return name if logged else ""
 
 
-@functools.cache
-def _with_name(digest: str) -> tuple[str, ...]:
-    """The classes of a file's name together with this digest."""
-    forms = (*CLASSES["filename"].forms, *CLASSES[digest].forms)
-    return tuple(name for name, known in CLASSES.items() if known.forms == forms)
-
-
 def _files(fields: Fields) -> Iterator[tuple[str, str]]:
     name = _first(fields, _FILENAME)
     if name:
@@ -146,7 +148,7 @@ def _files(fields: Fields) -> Iterator[tuple[str, str]]:
     for kind, places in _DIGESTS.items():
         for text in dict.fromkeys(t for place in places for t in _all(fields.get(place))):
             yield kind, text
-            for both in _with_name(kind) if name else ():
+            for both in _WITH_NAME[kind] if name else ():
                 yield both, f"{name}|{text}"
 
 
