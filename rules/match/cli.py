@@ -13,8 +13,8 @@ import click
 from inkgate.rules.foreign.cli import Settings
 from inkgate.rules.foreign.plan import cores
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.logs.registry import AUTO, open_reader
-from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.log_format import FormatError
+from inkgate.rules.match.logs.registry import AUTO, choices, open_reader
 
 # TYPE=VALUE; everything else names a file.
 _QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)
@@ -86,7 +86,7 @@ _OPTIONS: Final = (
         "log_format",
         default=AUTO,
         metavar="FORMAT",
-        help="json, zeek, squid, common, combined or a logformat of squid.conf [see for itself].",
+        help=f"{choices()} [see for itself].",
     ),
     click.option("--follow", "-f", is_flag=True, help="Go on with lines as they come (tail -F)."),
     click.option(
@@ -113,5 +113,5 @@ def _checked(text: str) -> str:
         try:
             open_reader(text)
         except FormatError as error:
-            raise MatchError(f"--format {text}: {error}; take it from squid.conf") from None
+            raise MatchError(f"--format {text}: {error}; give {choices()}") from None
     return text

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from inkgate.rules.match.logs.entry import MAX_LINE
-from inkgate.rules.match.logs.registry import AUTO, ZEEK, guess
-from inkgate.rules.match.logs.squid_format import FormatError
-from inkgate.rules.match.logs.zeek_log import last_header
+from inkgate.rules.match.logs.log_format import FormatError
+from inkgate.rules.match.logs.registry import AUTO, BLANK, guess, last_header
 
 BLOCK: Final = 1 << 18
 
@@ -25,8 +24,8 @@ class Chunk(NamedTuple):
         first: number of the first line in it, from 1.
         text: the lines, without the last newline.
         size: bytes of the input that are done with it, as progress counts them.
-        format: a log format, by name or in Squid's codes.
-        header: the `#fields` line that counts at the beginning.
+        format: a log format's name, or a description of the lines.
+        header: the header line that holds at the beginning, in formats that have one.
         done: called when all that is in it has been told.
     """
 
@@ -81,8 +80,7 @@ class Chunker:
         """A chunk of whole lines."""
         name = self._named(text)
         header = self._header
-        if name == ZEEK:
-            self._header = last_header(text, header)
+        self._header = last_header(name, text, header)
         made = Chunk(
             self.source, self._line, text, size, name, header.decode("utf-8", "replace"), done
         )
@@ -97,7 +95,7 @@ class Chunker:
             self.format = found
             return found
         if not text.strip():
-            return "squid"
+            return BLANK
         raise FormatError("is in no format known here")
 
 

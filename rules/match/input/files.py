@@ -17,15 +17,13 @@ from typing import BinaryIO, Final, cast
 from inkgate.config.extras import need
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
-from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.log_format import FormatError
+from inkgate.rules.match.logs.registry import choices
 
 STANDARD_INPUT: Final = "-"
 # How long lines that were matched may wait to be shown while no new ones come.
 IDLE_SECONDS: Final = 0.2
 _MAGIC_BYTES: Final = 6
-_REMEDY: Final = (
-    "give --format: json, zeek, squid, common, combined, or the logformat from squid.conf"
-)
 
 Chunks = Iterator[Chunk | None]
 """None now and then while there is nothing to read."""
@@ -93,7 +91,7 @@ def total_size(paths: tuple[str, ...]) -> int | None:
 
 def unreadable(name: str, error: FormatError) -> MatchError:
     """An input whose format cannot be told."""
-    return MatchError(f"{name}: {error}; {_REMEDY}")
+    return MatchError(f"{name}: {error}; give --format: {choices()}")
 
 
 def opener_of(beginning: bytes) -> Callable[[BinaryIO], BinaryIO] | None:

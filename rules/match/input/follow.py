@@ -11,7 +11,7 @@ from typing import BinaryIO
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import BLOCK, Chunker
 from inkgate.rules.match.input.files import IDLE_SECONDS, Chunks, opener_of, unreadable
-from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.log_format import FormatError
 
 
 class Followed:

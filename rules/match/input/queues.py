@@ -15,7 +15,7 @@ from inkgate.rules.match.input.chunks import Chunker
 from inkgate.rules.match.input.files import Chunks, unreadable
 from inkgate.rules.match.input.redis_list import RedisList
 from inkgate.rules.match.input.redis_stream import RedisStream
-from inkgate.rules.match.logs.squid_format import FormatError
+from inkgate.rules.match.logs.log_format import FormatError
 
 PASSWORD_VARIABLE: Final = "INKGATE_REDIS_PASSWORD"  # noqa: S105 (a name)
 _RETRY_SECONDS: Final = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import msgspec
 from inkgate.rules.match.logs.clean_parts import Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
+from inkgate.rules.match.logs.log_format import LogFormat, no_header
 from inkgate.rules.match.logs.reader import Unknown
 from inkgate.rules.match.logs.squid_log import SquidLog
 
@@ -81,3 +83,15 @@ def _text(value: object) -> str:
         return ""
     # Not 1.7e9: it may be a time.
     return str(value) if isinstance(value, int) else f"{value:.6f}"
+
+
+@functools.cache
+def _shared() -> JsonLog:
+    return JsonLog()
+
+
+def _is_line(line: str) -> bool:
+    return line.lstrip().startswith("{") and _shared().entry(line) is not None
+
+
+JSON: Final = LogFormat("json", _is_line, lambda _name, _header: _shared(), no_header)

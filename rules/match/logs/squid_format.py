@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from inkgate.rules.match.logs.log_format import FormatError
+
 # The formats that Squid knows by itself.
 KNOWN: Final = {
     "squid": "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt",
@@ -147,10 +149,6 @@ _FIELDS: Final = {
 
 # What a web server's log in the combined format does not have.
 _SQUIDS_END: Final = r"\ [^:\n]*+:[^\r\n]*+"
-
-
-class FormatError(ValueError):
-    """A format string that cannot be read."""
 
 
 class Fields(NamedTuple):

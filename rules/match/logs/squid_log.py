@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from inkgate.rules.match.logs.clean_parts import HOST_FROM, Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
+from inkgate.rules.match.logs.log_format import LogFormat, no_header
 from inkgate.rules.match.logs.reader import Unknown
 from inkgate.rules.match.logs.squid_format import KNOWN, Cells, cells_of, compile_format
 
@@ -120,3 +122,29 @@ def _uri(shown: dict[str, str]) -> str:
         # A web server's log has the path only.
         return f"//{host}{uri}" if host else ""
     return uri
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(text: str) -> SquidLog:
+    return SquidLog(text)
+
+
+def _open(text: str, _header: str) -> SquidLog:
+    return _compiled(text)
+
+
+def _is_line(name: str, line: str) -> bool:
+    # A comment is no line of a log: Zeek's logs begin with some.
+    return not line.startswith("#") and _compiled(name).entry(line) is not None
+
+
+def _is_common(line: str) -> bool:
+    # The beginning of a combined line can be read as a common one.
+    return _is_line("common", line) and not _is_line("combined", line)
+
+
+SQUID: Final = LogFormat("squid", functools.partial(_is_line, "squid"), _open, no_header)
+COMMON: Final = LogFormat("common", _is_common, _open, no_header)
+COMBINED: Final = LogFormat("combined", functools.partial(_is_line, "combined"), _open, no_header)
+# Nobody's first line says what a logformat is: it must be given.
+LOGFORMAT: Final = LogFormat("a logformat of squid.conf", lambda _line: False, _open, no_header)

@@ -8,6 +8,7 @@ from typing import Final
 from inkgate.rules.match.logs.clean_parts import Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
+from inkgate.rules.match.logs.log_format import LogFormat
 from inkgate.rules.match.logs.reader import Unknown
 
 FIELDS: Final = "#fields\t"
@@ -86,3 +87,10 @@ def _plain(cell: str) -> str:
     if "\\x" not in cell:
         return cell
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)
+
+
+def _is_line(line: str) -> bool:
+    return line.startswith(("#separator", FIELDS))
+
+
+ZEEK: Final = LogFormat("zeek", _is_line, lambda _name, header: ZeekLog(header), last_header)
