@@ -17,16 +17,12 @@ FORMAT: Final = 1
 MAX_SUBSCRIBERS: Final = 1000
 MAX_GROUP_BYTES: Final = 1 << 20
 MAX_TOTAL: Final = (1 << 24) - 1
-"""The largest total of one indicator in one period, in both protocols."""
+"""The largest total of one indicator in one period, in every protocol."""
 MIN_RATIO: Final = 0.01
 """Of epsilon and max_count: with less, noise drowns every count."""
-MIN_HONEST: Final = 0.01
-"""Below this the bound on honest contributors is taken for none, whatever the rounding."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _FIRST_DAY: Final = date(2024, 1, 1)  # a Monday, so that weeks begin on one
-
-Protocol = Literal["masked", "shi"]
 
 
 class NoiseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,10 +58,11 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         name: of the group.
-        protocol: `masked` or `shi`.
+        protocol: the name of one in registry.py.
         subscribers: Ed25519 public keys (raw, hexadecimal) by name.
         aggregator: the public keys of who adds up.
-        threshold: subscribers whose help opens a dropped subscriber's masks (`masked` only).
+        threshold: subscribers whose help opens a dropped subscriber's masks, in protocols
+            that have masks.
         quota_subscribers: publish only what at least so many subscribers contributed to.
         quota_total: publish only totals of at least this.
         max_count: the most that one subscriber counts for one indicator in one period.
@@ -75,7 +72,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     name: str
-    protocol: Protocol
+    protocol: str
     subscribers: dict[str, str]
     aggregator: AggregatorKeys
     threshold: int
@@ -87,7 +84,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     format: Literal[1] = FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse what no group can be.
+        """Refuse what no group can be, whatever its protocol (`description.check_group`).
 
         Raises:
             ValueError: says what; msgspec makes it a validation error.
@@ -111,10 +108,6 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError(f"max_count: {size} subscribers could count more than {MAX_TOTAL}")
         if self.noise is not None and self.noise.epsilon / self.max_count < MIN_RATIO:
             raise ValueError(f"noise: epsilon / max_count is below {MIN_RATIO}; lower max_count")
-        if self.noise is not None and self.honest_contributors < MIN_HONEST:
-            raise ValueError(
-                "noise: a sum may be of colluders only; raise honest or quota_subscribers"
-            )
 
     @property
     def digest(self) -> bytes:
@@ -139,16 +132,6 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 "unknown-sender", f"{name[:64]!r} is no subscriber of group {self.name}", "drop it"
             )
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-
-    @property
-    def honest_contributors(self) -> float:
-        """At least so many honest subscribers are in a sum of a group with noise.
-
-        The aggregator chooses who is in a sum of `masked`, and chooses colluders first.
-        """
-        size = len(self.subscribers)
-        least = size if self.protocol == "shi" else max(self.threshold, self.quota_subscribers)
-        return least - (1 - (self.noise.honest if self.noise else 1)) * size
 
     @property
     def aggregator_identity(self) -> Ed25519PublicKey:
@@ -184,18 +167,6 @@ def default_threshold(subscribers: int) -> int:
     Bonawitz et al. (CCS 2017): floor(2n/3) + 1.
     """
     return 2 * subscribers // 3 + 1
-
-
-def parse_group(data: bytes) -> Group:
-    """Read a description.
-
-    Raises:
-        AggregationError: it is not one (`bad-group`).
-    """
-    try:
-        return msgspec.json.decode(data[: MAX_GROUP_BYTES + 1], type=Group)
-    except msgspec.MsgspecError as error:
-        raise AggregationError("bad-group", str(error), "get it again from who set it up") from None
 
 
 def _check_keys(subscribers: dict[str, str]) -> None:

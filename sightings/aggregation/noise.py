@@ -3,7 +3,7 @@
 With alpha = exp(epsilon / sensitivity), Geom(alpha) gives k the probability
 (alpha - 1) / (alpha + 1) * alpha^-|k|. Each subscriber adds such a number with probability
 beta = min(1, ln(1/delta) / h) and 0 otherwise, where h is the least number of honest subscribers
-in a sum (Group.honest_contributors): with probability 1 - delta at least one of them adds one.
+in a sum (`honest_contributors`): with probability 1 - delta at least one of them adds one.
 The paper has h = honest * n, but there nobody can be left out of a sum.
 
 Numbers are drawn by comparing 64 random bits with a table of the distribution function, so
@@ -18,21 +18,39 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
-from inkgate.sightings.aggregation.group import Group
+from inkgate.sightings.aggregation.group import Group, NoiseSettings
 from inkgate.sightings.aggregation.keystream import words
 from inkgate.sightings.aggregation.optional import need
+from inkgate.sightings.aggregation.registry import protocol_of
 
 _ONE: Final = 1 << 64
 _DIGITS: Final = 60
 _RARE: Final = 0.01
+# Below this the bound on honest contributors is taken for none, whatever the rounding.
+_LEAST_HONEST: Final = 0.01
 _STEPS: Final = 1000
+
+
+def honest_contributors(group: Group, noise: NoiseSettings) -> float:
+    """At least so many honest subscribers are in each sum of a group with noise.
+
+    The aggregator may choose who is in a sum, and then chooses colluders first.
+
+    Raises:
+        ValueError: a sum may have none.
+    """
+    colluders = (1 - noise.honest) * len(group.subscribers)
+    honest = protocol_of(group).least_contributors(group) - colluders
+    if honest < _LEAST_HONEST:
+        raise ValueError("noise: a sum may be of colluders only; raise honest or quota_subscribers")
+    return honest
 
 
 def dilution(group: Group) -> float:
     """The probability beta with which one subscriber adds noise to one count; 0 without noise."""
     if group.noise is None:
         return 0.0
-    return min(1.0, math.log(1 / group.noise.delta) / group.honest_contributors)
+    return min(1.0, math.log(1 / group.noise.delta) / honest_contributors(group, group.noise))
 
 
 def noise_quantile(group: Group) -> int:

@@ -1,4 +1,4 @@
-"""The interface of both protocols: rounds of messages, then totals.
+"""The interface of all protocols: rounds of messages, then totals.
 
 A round begins with what the aggregator sends (nothing in round 0) and consists of one signed
 message a subscriber. All state of a subscriber is its secret and the history of what the
@@ -7,13 +7,15 @@ aggregator sent, so that an answer can be made again after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.group import MAX_TOTAL, Group
+from inkgate.sightings.aggregation.session import Session
 
 LOWEST_TOTAL: Final = -(1 << 14) + 1
 """The least total that is believed; only noise takes one below zero."""
@@ -34,10 +36,6 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 class Contributor(Protocol):
     """A subscriber's side of one aggregation."""
-
-    @property
-    def rounds(self) -> tuple[str, ...]:
-        """The rounds' names, in order."""
 
     def answer(self, history: Sequence[bytes], vector: Sequence[int]) -> bytes:
         """The signed message for the round that the length of the history says.
@@ -82,6 +80,30 @@ class Collector(Protocol):
 
     def totals(self) -> Totals:
         """The result, once the last round is closed."""
+
+
+class AggregationProtocol(NamedTuple):
+    """One protocol, as the table in registry.py has it.
+
+    Attributes:
+        name: as a group's description and `setup --protocol` have it.
+        rounds: the rounds' names, in order; each is the kind of its round's messages.
+        least_contributors: the fewest subscribers that a sum of a group can be of.
+        contributor: makes a subscriber's side from a session, the subscriber's name, its
+            signing key, and its secret: the key from the dealer if there is one, else
+            32 random bytes of this session.
+        collector: makes the aggregator's side from a session and the aggregator's
+            secret: the key from the dealer if there is one, else its X25519 secret.
+        deal: makes the aggregator's key and each subscriber's, by name, for subscribers'
+            names; None if the protocol needs no dealer.
+    """
+
+    name: str
+    rounds: tuple[str, ...]
+    least_contributors: Callable[[Group], int]
+    contributor: Callable[[Session, str, Ed25519PrivateKey, bytes], Contributor]
+    collector: Callable[[Session, bytes], Collector]
+    deal: Callable[[Sequence[str]], tuple[bytes, dict[str, bytes]]] | None
 
 
 def believable(value: int, contributors: int, group: Group) -> int | None:

@@ -17,6 +17,7 @@ from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.misp.connector import Connector
 from inkgate.sightings.aggregation.counts import counts_for_period
+from inkgate.sightings.aggregation.description import check_group
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import (
     FileMailbox,
@@ -35,13 +36,15 @@ from inkgate.sightings.aggregation.group import (
     AggregatorKeys,
     Group,
     NoiseSettings,
-    Protocol,
     default_threshold,
 )
 from inkgate.sightings.aggregation.labels import Labels, label_of
+from inkgate.sightings.aggregation.masked.masks import public_of
+from inkgate.sightings.aggregation.noise import noise_quantile
 from inkgate.sightings.aggregation.protocol import Collector, Totals
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.aggregation.publish.publication import publishable
+from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.settings import AggregationSettings
 from inkgate.sightings.errors import JournalError
@@ -51,6 +54,7 @@ from inkgate.sightings.settings import SightingsSettings
 _TOTALS = "totals.json"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _URLS = ("redis://", "rediss://", "unix://")
+_DEALT = " or ".join(protocol.name for protocol in PROTOCOLS if protocol.deal)
 
 
 class _Party:
@@ -118,7 +122,9 @@ _wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the oth
 @click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
 @click.option("--serial", required=True, type=click.IntRange(0), help="Of their rule set.")
 @click.option("--subscriber", "subscribers", multiple=True, metavar="NAME=KEY", help="See join.")
-@click.option("--protocol", default="masked", type=click.Choice(["masked", "shi"]))
+@click.option(
+    "--protocol", default=PROTOCOLS[0].name, type=click.Choice([p.name for p in PROTOCOLS])
+)
 @click.option("--threshold", type=int, help="Who must help with dropouts [2n/3 + 1].")
 @click.option("--quota-subscribers", default=3, show_default=True, help="Publish from so many on.")
 @click.option("--quota-total", type=int, help="Publish totals from this on [1, or above noise].")
@@ -128,7 +134,9 @@ _wait = click.option("--wait", default=0.0, metavar="SECONDS", help="For the oth
 @click.option("--delta", default=1e-6, show_default=True, help="With --epsilon.")
 @click.option("--honest", default=2 / 3, help="With --epsilon: fraction that does not collude.")
 @click.option("--budget", default=10.0, show_default=True, help="With --epsilon: sum of all.")
-@click.option("--key", type=_FILE, help="The aggregator's key from the dealer (protocol shi).")
+@click.option(
+    "--key", type=_FILE, help=f"The aggregator's key from the dealer (protocol {_DEALT})."
+)
 @click.pass_context
 @needs("aggregation")
 def setup(
@@ -138,7 +146,7 @@ def setup(
     uuids: Path,
     serial: int,
     subscribers: tuple[str, ...],
-    protocol: Protocol,
+    protocol: str,
     key: Path | None,
     **options: Any,
 ) -> None:
@@ -153,7 +161,7 @@ def setup(
     if key is not None:
         _keep_key(party.places.group_folder(name) / "aggregator.key", key)
     elif (
-        group.protocol == "shi"
+        protocol_of(group).deal is not None
         and not (party.places.group_folder(name) / "aggregator.key").exists()
     ):
         _say("have a dealer that is no party run deal, and give setup its key with --key")
@@ -163,23 +171,26 @@ def setup(
     click.echo(f"fingerprint  {group.digest.hex()}")
 
 
-@click.command()
+@click.command(
+    help=f"""Make all keys of a group with protocol {_DEALT} (dealer): one file for each party.
+
+    The dealer knows everything, so it is neither the aggregator nor a subscriber.
+    """
+)
 @click.option("--group", required=True, type=_FILE, help="The description from who set it up.")
 @click.option("--folder", required=True, type=click.Path(path_type=Path), help="For the keys; new.")
 @needs("aggregation")
 def deal(group: Path, folder: Path) -> None:
-    """Make all keys of a group with protocol shi (dealer): one file for each party.
-
-    The dealer knows everything, so it is neither the aggregator nor a subscriber.
-    """
-    from inkgate.sightings.aggregation.shi import scheme  # noqa: PLC0415
-
+    """Make all keys of a group whose protocol has a dealer."""
     described, _ = read_group(group)
-    if described.protocol != "shi":
-        raise AggregationError("bad-group", "only protocol shi has a dealer", "leave deal out")
+    make_keys = protocol_of(described).deal
+    if make_keys is None:
+        raise AggregationError(
+            "bad-group", f"only protocol {_DEALT} has a dealer", "leave deal out"
+        )
     if folder.exists():
         raise AggregationError("bad-group", f"{folder} is there", "deal into a new folder, once")
-    own, keys = scheme.deal(sorted(described.subscribers))
+    own, keys = make_keys(sorted(described.subscribers))
     write_secret(folder / "aggregator.key", own)
     for name, secret in keys.items():
         write_secret(folder / "subscribers" / f"{name}.key", secret)
@@ -189,7 +200,7 @@ def deal(group: Path, folder: Path) -> None:
 @click.command()
 @click.option("--group", type=_FILE, help="The description from who set the group up.")
 @click.option("--fingerprint", metavar="HEX", help="Of it, as told by the other members.")
-@click.option("--key", type=_FILE, help="Key from the dealer (protocol shi).")
+@click.option("--key", type=_FILE, help=f"Key from the dealer (protocol {_DEALT}).")
 @click.pass_context
 def join(
     context: click.Context, group: Path | None, fingerprint: str | None, key: Path | None
@@ -209,9 +220,11 @@ def join(
         raise AggregationError(
             "bad-group", "this subscriber's name and key are not in it", "have it set up again"
         )
-    if described.protocol == "shi":
+    if protocol_of(described).deal is not None:
         if key is None:
-            raise AggregationError("bad-group", "protocol shi needs a key", "give --key")
+            raise AggregationError(
+                "bad-group", f"protocol {described.protocol} needs a key", "give --key"
+            )
         _keep_key(party.places.group_folder(described.name) / "subscriber.key", key)
     party.places.pin(described, encoded)
     click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
@@ -241,7 +254,7 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
     if not record.has_period(session):
         record.open_period(session, party.counts(session))
     key_file = party.places.group_folder(group) / "subscriber.key"
-    key = read_scalar(key_file) if session.group.protocol == "shi" else None
+    key = None if protocol_of(session.group).deal is None else read_scalar(key_file)
     subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)
     done = take_part(subscriber, session, _own_name(party), party.mailbox(), wait)
     answered, rounds = record.answered(session), len(subscriber.rounds(session))
@@ -318,14 +331,11 @@ def publish(
 
 
 def _collector(party: _Party, session: Session) -> Collector:
-    if session.group.protocol == "shi":
-        from inkgate.sightings.aggregation.shi.scheme import ShiCollector  # noqa: PLC0415
-
-        folder = party.places.group_folder(session.group.name)
-        return ShiCollector(session, read_scalar(folder / "aggregator.key"))
-    from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector  # noqa: PLC0415
-
-    return MaskedCollector(session, party.places.sealing_key())
+    protocol = protocol_of(session.group)
+    if protocol.deal is None:
+        return protocol.collector(session, party.places.sealing_key())
+    folder = party.places.group_folder(session.group.name)
+    return protocol.collector(session, read_scalar(folder / "aggregator.key"))
 
 
 def _keep_key(target: Path, source: Path) -> None:
@@ -340,9 +350,6 @@ def _keep_key(target: Path, source: Path) -> None:
 
 
 def _aggregator_keys(party: _Party) -> AggregatorKeys:
-    # Imported here: masks need a library that most commands do not.
-    from inkgate.sightings.aggregation.masked.masks import public_of  # noqa: PLC0415
-
     return AggregatorKeys(
         signing=party.places.identity().public_key().public_bytes_raw().hex(),
         sealing=public_of(party.places.sealing_key()).hex(),
@@ -351,7 +358,7 @@ def _aggregator_keys(party: _Party) -> AggregatorKeys:
 
 def _group(
     name: str,
-    protocol: Protocol,
+    protocol: str,
     keys: dict[str, str],
     aggregator: AggregatorKeys,
     options: dict[str, Any],
@@ -360,14 +367,16 @@ def _group(
     threshold = options.pop("threshold") or default_threshold(len(keys))
     quota = options.pop("quota_total")
     try:
-        group = Group(
-            name=name,
-            protocol=protocol,
-            subscribers=keys,
-            aggregator=aggregator,
-            threshold=threshold,
-            noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
-            **options,
+        group = check_group(
+            Group(
+                name=name,
+                protocol=protocol,
+                subscribers=keys,
+                aggregator=aggregator,
+                threshold=threshold,
+                noise=None if noise["epsilon"] is None else msgspec.convert(noise, NoiseSettings),
+                **options,
+            )
         )
     except ValueError as error:
         raise AggregationError("bad-group", str(error), "correct that option") from None
@@ -375,9 +384,6 @@ def _group(
 
 
 def _with_quota(group: Group, quota: int | None) -> Group:
-    # Imported here: ciphers take a while.
-    from inkgate.sightings.aggregation.noise import noise_quantile  # noqa: PLC0415
-
     least = max(1, noise_quantile(group))
     if quota is not None and group.noise is not None and quota < least:
         raise AggregationError(

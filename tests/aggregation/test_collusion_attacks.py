@@ -59,7 +59,7 @@ def test_shi_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> Non
     victim, other, *colluders = party.names
     point = {n: curve.parse_point(body_of("shi-input", party,
              party.contributor(n).answer([], vectors[n]))[:65]) for n in party.names}  # fmt: skip
-    known = [party.aggregator_key, *(party.shi_keys[n] for n in colluders)]
+    known = [party.aggregator_key, *(party.dealt[n] for n in colluders)]
     key = curve.scalar(sum(int.from_bytes(k) for k in known))
     label = next(iter(party.session.labels))
     own = curve.hash_to_point(party.session.id, label).multiply(key)

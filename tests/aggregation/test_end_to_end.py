@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
+from inkgate.sightings.aggregation.registry import PROTOCOLS
 from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.sighting import Sighting
+from support.aggregation import PROTOCOL_NAMES
 from support.misp import MispServer
 from support.redis_server import RedisServer
 
@@ -106,10 +108,11 @@ class Federation:
         self.dealt = folder / "dealt"
         self.list, self.place = place / "list-7.txt", place
         self.fingerprint = out.split()[-1]
-        if protocol == "shi":
+        has_dealer = next(p for p in PROTOCOLS if p.name == protocol).deal is not None
+        if has_dealer:
             self.deal()
         for name, member in self.members.items():
-            key = ["--key", self.dealt / "subscribers" / f"{name}.key"] if protocol == "shi" else []
+            key = ["--key", self.dealt / "subscribers" / f"{name}.key"] if has_dealer else []
             member.run(
                 "join", "--group", place / "group.json", "--fingerprint", self.fingerprint, *key
             )
@@ -162,7 +165,7 @@ class Federation:
 
 
 @pytest.mark.parametrize("transport", ["files", "redis"])
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_totals_in_misp_are_the_sum(
     tmp_path: Path, protocol: str, transport: str, request: pytest.FixtureRequest
 ) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.description import parse_group
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.group import parse_group
 from inkgate.sightings.aggregation.labels import parse_labels
 from inkgate.sightings.aggregation.wire import join_pairs, seal, split_fields, split_pairs
-from support.aggregation import Party
+from support.aggregation import PROTOCOL_NAMES, Party
 
-PARTIES = {protocol: Party(protocol, 3, 2) for protocol in ("masked", "shi")}
+PARTIES = {protocol: Party(protocol, 3, 2) for protocol in PROTOCOL_NAMES}
 NAMES = st.text("abcdefghij-._0", min_size=1, max_size=8)
 
 
@@ -35,8 +36,7 @@ def test_nothing_but_our_error_escapes(data: bytes) -> None:
         lambda: split_pairs(data, most=5),
         lambda: parse_group(data),
         lambda: parse_labels(data),
-        lambda: PARTIES["masked"].collector().accept(data),
-        lambda: PARTIES["shi"].collector().accept(data),
+        *(partial(party.collector().accept, data) for party in PARTIES.values()),
     ):
         with contextlib.suppress(AggregationError):
             parse()

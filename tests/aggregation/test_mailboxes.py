@@ -111,7 +111,7 @@ def test_rubbish_in_a_box_is_told_and_stops_nothing(mailbox: Mailbox, tmp_path: 
     for n, name in enumerate(party.names):
         record = Record(tmp_path / f"{name}.db")
         record.open_period(party.session, [n, 1])
-        subscriber = Subscriber(name, party.identities[name], record, party.shi_keys[name])
+        subscriber = Subscriber(name, party.identities[name], record, party.dealt.get(name))
         assert take_part(subscriber, party.session, name, mailbox, 0)
     log: list[str] = []
     totals = take(party, mailbox, tmp_path / "state", log).run(0)

@@ -13,6 +13,7 @@ import numpy
 import pytest
 
 from inkgate.sightings.aggregation.contribution import contribution
+from inkgate.sightings.aggregation.description import check_group, parse_group
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.record import Record
 from inkgate.sightings.aggregation.group import (
@@ -25,7 +26,7 @@ from inkgate.sightings.aggregation.noise import dilution, draw_noise, noise_quan
 from inkgate.sightings.aggregation.protocol import Totals
 from inkgate.sightings.aggregation.publish.publication import publishable
 from inkgate.sightings.aggregation.session import Session
-from support.aggregation import Party, labels, total_of
+from support.aggregation import PROTOCOL_NAMES, Party, labels, total_of
 
 DRAWS = 400_000
 
@@ -102,7 +103,7 @@ def test_probabilities_keep_the_ratio_that_privacy_needs(ratio: float) -> None:
     assert abs(sum(mass[: len(mass) // 2]) - sum(mass[len(mass) // 2 + 1 :])) <= 1
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_noisy_totals_are_off_by_the_noise_and_right_on_average(protocol: str) -> None:
     length = 300
     noise = NoiseSettings(epsilon=2.0, delta=0.01)
@@ -120,7 +121,7 @@ def test_noisy_totals_are_off_by_the_noise_and_right_on_average(protocol: str) -
 
 
 @pytest.mark.parametrize("subscribers", [3, 30, 60, 100, 300, 1000])
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_delta_survives_an_aggregator_that_leaves_honest_subscribers_out(
     subscribers: int, protocol: str
 ) -> None:
@@ -128,7 +129,7 @@ def test_delta_survives_an_aggregator_that_leaves_honest_subscribers_out(
     noise = NoiseSettings(epsilon=1.0, delta=1e-6)
     threshold = default_threshold(subscribers)
     group = group_of(subscribers, 1, noise, protocol=protocol, threshold=threshold)
-    smallest = subscribers if protocol == "shi" else max(threshold, 3)
+    smallest = {"shi": subscribers, "masked": max(threshold, 3)}[protocol]
     honest = smallest - math.floor(subscribers * (1 - noise.honest))
     assert honest >= 1
     assert (1 - dilution(group)) ** honest <= noise.delta * (1 + 1e-9)
@@ -155,8 +156,12 @@ def test_group_whose_sum_may_be_of_colluders_only_has_no_noise(
     size: int, threshold: int, honest: float
 ) -> None:
     noise = NoiseSettings(epsilon=1.0, honest=honest)
-    with pytest.raises(ValueError, match="colluders only"):
-        group_of(size, 1, noise, threshold=threshold)
+    group = group_of(size, 1, noise, threshold=threshold)
+    for use in (check_group, lambda group: draw_noise(group, 1), noise_quantile):
+        with pytest.raises(ValueError, match="colluders only"):
+            use(group)
+    with pytest.raises(AggregationError, match=r"^bad-group: .*colluders only"):
+        parse_group(group.encoded)
 
 
 @pytest.mark.parametrize(("size", "sensitivity"), [(5, 10), (30, 1), (100, 5)])

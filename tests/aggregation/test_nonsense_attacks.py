@@ -11,7 +11,7 @@ import pytest
 from inkgate.sightings.aggregation.exchange.record import Record
 from inkgate.sightings.aggregation.group import MAX_TOTAL
 from inkgate.sightings.aggregation.masked import masks
-from inkgate.sightings.aggregation.masked.subscriber import INPUT, KEYS, UNMASK
+from inkgate.sightings.aggregation.masked.subscriber import KEYS, UNMASK
 from inkgate.sightings.aggregation.shi.discrete_log import logarithm
 from inkgate.sightings.aggregation.shi.scheme import curve
 from inkgate.sightings.aggregation.wire import (
@@ -20,8 +20,8 @@ from inkgate.sightings.aggregation.wire import (
     split_fields,
     split_pairs,
 )
-from support.aggregation import Party
-from support.aggregation_course import Course, course, refused, shares_of
+from support.aggregation import PROTOCOL_NAMES, Party
+from support.aggregation_course import Course, refused, shares_of
 
 
 @pytest.mark.parametrize("exponent", [-1, -2, -20_000, -65_536, -65_537, 0x10001 - 2**20])
@@ -30,7 +30,7 @@ def test_logarithm_of_a_negative_point_is_none(exponent: int) -> None:
     assert logarithm(curve.base_times(exponent), MAX_TOTAL) is None
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_liar_is_bounded_by_the_total_only(protocol: str) -> None:
     """As docs/aggregation.md says: any number goes as long as the total stays believable."""
     party = Party(protocol, 5, 2, max_count=100)
@@ -41,7 +41,7 @@ def test_liar_is_bounded_by_the_total_only(protocol: str) -> None:
     assert party.run(vectors).values == [None, None]
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 @pytest.mark.parametrize("count", [-1, -1000, 1001, 2**40])
 def test_own_huge_or_negative_count_is_refused(tmp_path: Path, protocol: str, count: int) -> None:
     party = Party(protocol, 3, 2)
@@ -49,7 +49,7 @@ def test_own_huge_or_negative_count_is_refused(tmp_path: Path, protocol: str, co
         Record(tmp_path / "r.db").open_period(party.session, [1, count])
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 @pytest.mark.parametrize("count", [-10, -(2**40), 2**24, 2**62])
 def test_submitted_huge_or_negative_count_spoils_its_own_total_only(
     protocol: str, count: int
@@ -87,17 +87,17 @@ def test_malformed_points_are_refused(bad: bytes) -> None:
     assert name in collector.expected
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 @pytest.mark.parametrize("change", [-65, -64, -1, 1, 65, 1 << 16])
 def test_wrong_lengths_are_refused(protocol: str, change: int) -> None:
-    run = course(3) if protocol == "masked" else Course(Party("shi", 3, 3), {})
-    if protocol == "masked":
+    party = Party(protocol, 3, 9)
+    run = Course(party, {name: [0] * 9 for name in party.names})
+    # Up to the round whose messages are as long as the list of indicators.
+    for _ in range({"masked": 2, "shi": 0}[protocol]):
         run.round()
-        run.round()
-    collector, party = run.collector, run.party
-    name = party.names[0]
+    collector, name = run.collector, party.names[0]
     body = bytes(collector.most + change)
-    kind = INPUT if protocol == "masked" else "shi-input"
+    kind = party.protocol.rounds[len(run.messages)]
     with refused("wrong-length"):
         collector.accept(seal(kind, party.session, name, body, party.identities[name]))
 

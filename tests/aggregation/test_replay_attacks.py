@@ -19,11 +19,11 @@ from inkgate.sightings.aggregation.wire import (
     seal,
     unseal,
 )
-from support.aggregation import PERIOD, Party, labels
+from support.aggregation import PERIOD, PROTOCOL_NAMES, Party, labels
 from support.aggregation_course import HUGE, body_of, refused
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 class TestMessages:
     def first(self, party: Party, name: str, session: Session | None = None) -> bytes:
         return party.contributor(name, session).answer([], [1] * len(party.session.labels))
@@ -126,10 +126,10 @@ def opened_record(party: Party, path: Path, counts: list[int]) -> tuple[Record, 
     record = Record(path)
     record.open_period(party.session, counts)
     name = party.names[0]
-    return record, Subscriber(name, party.identities[name], record, party.shi_keys[name])
+    return record, Subscriber(name, party.identities[name], record, party.dealt.get(name))
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_retry_sends_the_same_bytes_even_after_a_restart(tmp_path: Path, protocol: str) -> None:
     party = Party(protocol, 3, 2)
     record, subscriber = opened_record(party, tmp_path / "r.db", [1, 2])
@@ -137,12 +137,12 @@ def test_retry_sends_the_same_bytes_even_after_a_restart(tmp_path: Path, protoco
     record.close()
     again = Record(tmp_path / "r.db")
     name = party.names[0]
-    revived = Subscriber(name, party.identities[name], again, party.shi_keys[name])
+    revived = Subscriber(name, party.identities[name], again, party.dealt.get(name))
     assert revived.answer(party.session, 0, b"") == first
     assert (tmp_path / "r.db").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_second_count_for_a_period_is_refused(tmp_path: Path, protocol: str) -> None:
     party = Party(protocol, 3, 2)
     record, subscriber = opened_record(party, tmp_path / "r.db", [1, 2])

@@ -8,7 +8,7 @@ import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.shi.scheme import ShiCollector
-from support.aggregation import Party, total_of
+from support.aggregation import PROTOCOL_NAMES, Party, total_of
 
 TRIALS = 1000
 PARTS = 4
@@ -22,7 +22,7 @@ def random_vectors(party: Party, chance: random.Random) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("protocol", ["masked", "shi"])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_thousand_random_trials(protocol: str, part: int) -> None:
     for trial in range(part, TRIALS, PARTS):
         chance = random.Random(trial)

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from inkgate.sightings.aggregation.group import Group, parse_group
+from inkgate.sightings.aggregation.description import parse_group
+from inkgate.sightings.aggregation.group import Group
 from inkgate.sightings.aggregation.keystream import words
 from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
 from inkgate.sightings.aggregation.masked import masks
@@ -26,6 +27,7 @@ from inkgate.sightings.aggregation.noise import thresholds
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.shi.scheme import ShiCollector, ShiContributor, curve
 from inkgate.sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
+from support.aggregation import PROTOCOL_NAMES
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "aggregation"
 P = 2**256 - 2**32 - 977
@@ -53,7 +55,7 @@ def identity(vector: dict[str, Any], name: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["identity"][name]))
 
 
-@pytest.mark.parametrize("name", ["shi", "masked"])
+@pytest.mark.parametrize("name", PROTOCOL_NAMES)
 def test_group_list_and_session(name: str) -> None:
     vector = load(name)
     session = session_of(vector)

@@ -11,14 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.group import AggregatorKeys, Group, default_threshold
 from inkgate.sightings.aggregation.labels import Labels, label_of
-from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
 from inkgate.sightings.aggregation.masked.masks import public_of
-from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
 from inkgate.sightings.aggregation.protocol import Collector, Contributor, Totals
+from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi.scheme import ShiCollector, ShiContributor, deal
 
 PERIOD = "2026-01-05"
+PROTOCOL_NAMES = [protocol.name for protocol in PROTOCOLS]
 
 
 def identities(count: int) -> dict[str, Ed25519PrivateKey]:
@@ -48,9 +47,12 @@ class Party:
         }  # fmt: skip
         self.signing, self.sealing = Ed25519PrivateKey.generate(), os.urandom(32)
         aggregator = aggregator_keys(self.signing, self.sealing)
-        self.group = Group(protocol=protocol, subscribers=keys, aggregator=aggregator, **settings)  # type: ignore[arg-type]
+        self.group = Group(protocol=protocol, subscribers=keys, aggregator=aggregator, **settings)
         self.session = Session(self.group, period, labels(length))
-        self.aggregator_key, self.shi_keys = deal(sorted(keys))
+        self.protocol = protocol_of(self.group)
+        self.aggregator_key, self.dealt = self.sealing, dict[str, bytes]()
+        if self.protocol.deal is not None:
+            self.aggregator_key, self.dealt = self.protocol.deal(sorted(keys))
         self.secrets = {name: os.urandom(32) for name in keys}
 
     @property
@@ -58,15 +60,11 @@ class Party:
         return sorted(self.identities)
 
     def contributor(self, name: str, session: Session | None = None) -> Contributor:
-        session = session or self.session
-        if self.group.protocol == "shi":
-            return ShiContributor(session, name, self.identities[name], self.shi_keys[name])
-        return MaskedContributor(session, name, self.identities[name], self.secrets[name])
+        key = self.dealt.get(name, self.secrets[name])
+        return self.protocol.contributor(session or self.session, name, self.identities[name], key)
 
     def collector(self) -> Collector:
-        if self.group.protocol == "shi":
-            return ShiCollector(self.session, self.aggregator_key)
-        return MaskedCollector(self.session, self.sealing)
+        return self.protocol.collector(self.session, self.aggregator_key)
 
     def run(
         self,

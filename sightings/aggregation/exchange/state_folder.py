@@ -10,9 +10,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.rules.crypto.keys import KeyFileError, make_signing_key, read_signing_key
+from inkgate.sightings.aggregation.description import parse_group
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import write_whole
-from inkgate.sightings.aggregation.group import MAX_GROUP_BYTES, Group, parse_group
+from inkgate.sightings.aggregation.group import MAX_GROUP_BYTES, Group
 from inkgate.sightings.aggregation.labels import Labels, parse_labels
 
 SCALAR_BYTES: Final = 32

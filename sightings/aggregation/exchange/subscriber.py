@@ -6,12 +6,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.record import Record
-from inkgate.sightings.aggregation.masked.subscriber import ROUNDS as MASKED_ROUNDS
-from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
 from inkgate.sightings.aggregation.protocol import Contributor
+from inkgate.sightings.aggregation.registry import protocol_of
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi.scheme import ROUNDS as SHI_ROUNDS
-from inkgate.sightings.aggregation.shi.scheme import ShiContributor
 
 
 class Subscriber:
@@ -21,20 +18,20 @@ class Subscriber:
         name: in the group.
         identity: its signing key.
         record: what it has said.
-        shi_key: from the dealer; only groups with protocol `shi` need it.
+        dealt_key: from the dealer, for groups whose protocol has one.
     """
 
     def __init__(
-        self, name: str, identity: Ed25519PrivateKey, record: Record, shi_key: bytes | None = None
+        self, name: str, identity: Ed25519PrivateKey, record: Record, dealt_key: bytes | None = None
     ) -> None:
         self._name = name
         self._identity = identity
         self._record = record
-        self._shi_key = shi_key
+        self._dealt_key = dealt_key
 
     def rounds(self, session: Session) -> tuple[str, ...]:
         """The rounds' names."""
-        return SHI_ROUNDS if session.group.protocol == "shi" else MASKED_ROUNDS
+        return protocol_of(session.group).rounds
 
     def answer(self, session: Session, number: int, received: bytes) -> bytes:
         """The message of a round; asking again gives the same bytes (Record.answer).
@@ -60,8 +57,8 @@ class Subscriber:
         return sent
 
     def _contributor(self, session: Session, secret: bytes) -> Contributor:
-        if session.group.protocol == "masked":
-            return MaskedContributor(session, self._name, self._identity, secret)
-        if self._shi_key is None:
+        protocol = protocol_of(session.group)
+        key = secret if protocol.deal is None else self._dealt_key
+        if key is None:
             raise AggregationError("bad-group", "there is no key from the dealer", "run join again")
-        return ShiContributor(session, self._name, self._identity, self._shi_key)
+        return protocol.contributor(session, self._name, self._identity, key)

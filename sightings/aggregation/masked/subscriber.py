@@ -45,8 +45,6 @@ class MaskedContributor:
         secret: 32 random bytes, new for each session.
     """
 
-    rounds = ROUNDS
-
     def __init__(
         self, session: Session, name: str, identity: Ed25519PrivateKey, secret: bytes
     ) -> None:

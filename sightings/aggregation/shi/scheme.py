@@ -50,8 +50,6 @@ class ShiContributor:
         key: from the dealer.
     """
 
-    rounds = ROUNDS
-
     def __init__(
         self, session: Session, name: str, identity: Ed25519PrivateKey, key: bytes
     ) -> None:

@@ -1,0 +1,24 @@
+"""Protocol `shi` as the table of protocols has it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inkgate.sightings.aggregation.group import Group
+from inkgate.sightings.aggregation.protocol import AggregationProtocol
+from inkgate.sightings.aggregation.shi.scheme import ROUNDS, ShiCollector, ShiContributor, deal
+
+
+def _least_contributors(group: Group) -> int:
+    # Nobody can be left out: the keys add up to zero only with everybody's.
+    return len(group.subscribers)
+
+
+SHI: Final = AggregationProtocol(
+    name="shi",
+    rounds=ROUNDS,
+    least_contributors=_least_contributors,
+    contributor=ShiContributor,
+    collector=ShiCollector,
+    deal=deal,
+)
