@@ -10,6 +10,7 @@ from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.settings import RulesSettings
+from inkgate.sightings.journal.backends.registry import backend_of
 from inkgate.sightings.settings import SightingsSettings
 
 
@@ -41,7 +42,7 @@ def load_sections(config: Path, *, secure: bool = False) -> Sections:
     pages = load_section(config, "squid_conf", SquidSettings)
     # The rule set and the recorder would go on without theirs, for the helper's sake.
     load_section(config, "rules", RulesSettings)
-    load_section(config, "sightings", SightingsSettings)
+    backend_of(config, load_section(config, "sightings", SightingsSettings))
     context = tls_context(config, icap) if secure or icap.tls_listen else None
     return Sections(icap, pages, context)
 

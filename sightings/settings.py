@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Meta, Struct
 
-from inkgate.config.settings_file import resolve
-
 Clients = Literal["keep", "truncate", "hash"]
 
-_REDIS: Final = ("redis://", "rediss://")
 _MAX_SOURCE: Final = 255  # MISP's column
 
 
@@ -74,10 +70,10 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Where matches are recorded, what of them, for how long, and who is told.
 
     Attributes:
-        journal: path of the SQLite journal, or URL of a Redis; empty means that nothing
-            is recorded.
-        spool: this proxy's own journal while `journal` is a Redis.
-        collected: the reporter's journal of what all proxies sent, if it is a Redis.
+        journal: path of the SQLite journal, or URL of what several proxies share
+            (journal/backends/registry.py); empty means that nothing is recorded.
+        spool: this proxy's own journal while `journal` is a URL.
+        collected: the reporter's journal of what all proxies sent, if it is one.
         node: this proxy's name in the records; empty means the host's name.
         clients: what is kept of a client's address.
         clients_key_file: key of the hashed addresses.
@@ -105,28 +101,14 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("hard_mib is at least as large as keep_mib")
         if self.keep_days * 24 < self.window_hours:
             raise ValueError("keep_days is at least as long as window_hours")
-        if self.is_shared and _has_password(self.journal):
+        if "://" in self.journal and _has_password(self.journal):
             raise ValueError("journal: no password in the URL; use [sightings.redis] password_file")
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether the journal is a Redis that several proxies share."""
-        return self.journal.startswith(_REDIS)
 
     def node_name(self) -> str:
         """This proxy's name in the records."""
         # What the module socket calls gethostname, without the module; it can have bytes
         # that are no UTF-8.
         return self.node or os.uname().nodename.encode("utf-8", "replace").decode()
-
-    def local_path(self, config: Path) -> Path | None:
-        """The SQLite file that this proxy appends to, or None if it records nothing."""
-        path = self.spool if self.is_shared else self.journal
-        return resolve(config, path) if path else None
-
-    def reported_path(self, config: Path) -> Path | None:
-        """The SQLite file whose records are reported from here."""
-        return resolve(config, self.collected) if self.is_shared else self.local_path(config)
 
 
 def _has_password(url: str) -> bool:

@@ -23,12 +23,13 @@ class SightingsWriter:
 
     def __init__(self, config: Path) -> None:
         # Imported here: a run without --sightings needs none of it.
+        from inkgate.sightings.journal.backends.registry import own_file  # noqa: PLC0415
         from inkgate.sightings.journal.clients import client_reducer  # noqa: PLC0415
         from inkgate.sightings.journal.journal import Journal  # noqa: PLC0415
         from inkgate.sightings.settings import SightingsSettings  # noqa: PLC0415
 
         settings = load_section(config, "sightings", SightingsSettings)
-        path = settings.local_path(config)
+        path = own_file(config, settings)
         if path is None:
             raise MatchError("[sightings] journal is empty, so nothing can be journalled")
         self._node = settings.node_name()

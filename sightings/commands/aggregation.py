@@ -48,6 +48,7 @@ from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.settings import AggregationSettings
 from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.backends.registry import reported_file
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.settings import SightingsSettings
 
@@ -72,7 +73,7 @@ class _Party:
             AggregationError, JournalError: it does not, or is not there: zeros would be wrong.
         """
         settings = load_section(self.config, "sightings", SightingsSettings)
-        path = settings.reported_path(self.config)
+        path = reported_file(self.config, settings)
         if path is None:
             raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
         if not path.is_file():

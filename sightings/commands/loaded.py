@@ -12,6 +12,7 @@ import click
 
 from inkgate.config.settings_file import load_section
 from inkgate.sightings.commands.formatting import cell
+from inkgate.sightings.journal.backends.registry import own_file, reported_file
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.settings import SightingsSettings
@@ -38,7 +39,7 @@ class Loaded:
 
     def journals(self) -> list[Path]:
         """The files there are, with what all proxies sent first."""
-        paths = (self.settings.reported_path(self.config), self.settings.local_path(self.config))
+        paths = (reported_file(self.config, self.settings), own_file(self.config, self.settings))
         return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
 
 

@@ -19,6 +19,8 @@ from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.rules.crypto.keys import make_token
 from inkgate.sightings.commands.formatting import as_told, cell
 from inkgate.sightings.commands.loaded import Loaded, find_incident
+from inkgate.sightings.journal.backends.backend import DRAINED, StoreAwayError, StoreRefusedError
+from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
 from inkgate.sightings.journal.journal import Journal
 
 
@@ -101,10 +103,10 @@ def false_positive(loaded: Loaded, incident: str) -> None:
 
 def _reported(loaded: Loaded, command: str) -> Path:
     """The journal that is reported from here; ends the command if none is."""
-    path = loaded.settings.reported_path(loaded.config)
+    path = reported_file(loaded.config, loaded.settings)
     if path is None:
         raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
-    if loaded.settings.is_shared and not path.exists():
+    if backend_of(loaded.config, loaded.settings).relay and not path.exists():
         _fail(f"nothing is reported from this host; where `report` runs, run {command}", 2)
     return path
 
@@ -181,13 +183,13 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
 def prune(loaded: Loaded) -> None:
     """Remove records by age and size; `report` and `drain` do that, too."""
     from inkgate.sightings.report.outbox import REPORTED  # noqa: PLC0415
-    from inkgate.sightings.report.relay import DRAINED  # noqa: PLC0415
     from inkgate.sightings.report.retention import prune as prune_now  # noqa: PLC0415
 
-    settings = loaded.settings
+    settings, own = loaded.settings, own_file(loaded.config, loaded.settings)
+    is_relayed = backend_of(loaded.config, settings).relay is not None
     for path in loaded.journals():
         position: str | None = REPORTED if settings.misp.url else None
-        if settings.is_shared and path == settings.local_path(loaded.config):
+        if is_relayed and path == own:
             position = DRAINED
         click.echo(f"{path}: removed {prune_now(path, settings, position, _log)}")
 
@@ -204,7 +206,7 @@ def keygen(loaded: Loaded) -> None:
 def _outbox(loaded: Loaded) -> Any:
     from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
 
-    path = loaded.settings.reported_path(loaded.config)
+    path = reported_file(loaded.config, loaded.settings)
     if path is None:
         raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
     return Outbox(path, loaded.settings.window_hours)
@@ -213,13 +215,12 @@ def _outbox(loaded: Loaded) -> Any:
 def _guarded(work: Callable[[], Any]) -> Any:
     """Peers that are away end a command with 1, what needs an operator with 2."""
     from inkgate.sightings.report.misp import Again, NeedsOperator  # noqa: PLC0415
-    from inkgate.sightings.report.redis_stream import StreamAway, StreamRefused  # noqa: PLC0415
 
     try:
         return work()
-    except (Again, StreamAway) as error:
+    except (Again, StoreAwayError) as error:
         _fail(f"{error}; what is left waits for the next run", 1)
-    except (NeedsOperator, StreamRefused) as error:
+    except (NeedsOperator, StoreRefusedError) as error:
         _fail(str(error), 2)
 
 

@@ -13,6 +13,7 @@ from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.rules.crypto.keys import KeyFileError
 from inkgate.rules.lookup.matcher import Match
 from inkgate.sightings.errors import JournalError
+from inkgate.sightings.journal.backends.registry import own_file
 from inkgate.sightings.journal.backlog import Backlog
 from inkgate.sightings.journal.clients import Reducer, client_reducer
 from inkgate.sightings.journal.journal import Journal
@@ -54,11 +55,11 @@ class Recorder:
         self._is_loss_said = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
+            self._path = own_file(config, settings)
         except SettingsError as error:
             log(str(error))
             return
         self._node = settings.node_name()
-        self._path = settings.local_path(config)
         self._reduce = self._reducer(settings, config)
         atexit.register(self.close)
 

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.config.settings_file import SettingsError
+from inkgate.sightings.journal.backends.backend import DRAINED, Step, StoreAwayError
+from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
 from inkgate.sightings.journal.database import create
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.report.misp import Again, MispSightings
 from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, State
-from inkgate.sightings.report.redis_stream import Stream, StreamAway
-from inkgate.sightings.report.relay import DRAINED, Collect, Drain
 from inkgate.sightings.report.retention import prune
 from inkgate.sightings.report.retrying import Patience
 from inkgate.sightings.settings import SightingsSettings
 
 _PRUNE_SECONDS: Final = 3600.0
 _FIRST_PRUNE_SECONDS: Final = 10.0
-_REDIS_FIRST_WAIT: Final = 0.2
-_REDIS_LONGEST_WAIT: Final = 10.0
-_REDIS_ATTEMPTS: Final = 8
+_STORE_FIRST_WAIT: Final = 0.2
+_STORE_LONGEST_WAIT: Final = 10.0
+_STORE_ATTEMPTS: Final = 8
 
 Log = Callable[[str], None]
 
@@ -56,7 +56,7 @@ class Reporter:
     def __init__(
         self, config: Path, settings: SightingsSettings, log: Log, stop: threading.Event
     ) -> None:
-        path = settings.reported_path(config)
+        path = reported_file(config, settings)
         if path is None or not settings.misp.url:
             raise SettingsError(
                 config, "[sightings] has no journal or no MISP", "set journal and misp.url"
@@ -89,12 +89,12 @@ class Reporter:
         """Report all there is, with a few attempts where something is away.
 
         Raises:
-            Again, StreamAway: it stayed away; what is left waits.
-            NeedsOperator, StreamRefused, JournalError: it needs an operator.
+            Again, StoreAwayError: it stayed away; what is left waits.
+            NeedsOperator, StoreRefusedError, JournalError: it needs an operator.
         """
         before = self._outbox.counts()
-        if self._settings.is_shared:
-            self._redis_patience(_REDIS_ATTEMPTS).until_done(self._collecting().step)
+        if collect := self._collecting():
+            self._store_patience(_STORE_ATTEMPTS).until_done(collect)
         while self._outbox.fold():
             pass
         try:
@@ -112,13 +112,12 @@ class Reporter:
         """Report as matches come, until told to stop. Waits for whatever is away.
 
         Raises:
-            NeedsOperator, StreamRefused, JournalError, Unreadable: it needs an operator.
+            NeedsOperator, StoreRefusedError, JournalError, Unreadable: it needs an operator.
         """
         failures: list[BaseException] = []
         work = [self._prune_on]
-        if self._settings.is_shared:
-            collecting = self._collecting()
-            work.append(lambda: self._redis_patience(0).for_ever(collecting.step))
+        if collect := self._collecting():
+            work.append(lambda: self._store_patience(0).for_ever(collect))
         helpers = [self._thread(run, failures) for run in work]
         try:
             self._misp_patience(0).for_ever(self.step)
@@ -173,10 +172,13 @@ class Reporter:
         while not self._stop.wait(_FIRST_PRUNE_SECONDS):
             self._tidy()
 
-    def _collecting(self) -> Collect:
-        return Collect(
-            open_stream(self._config, self._settings), Journal(self._path, is_durable=True)
-        )
+    def _collecting(self) -> Step | None:
+        """What takes other proxies' records in; None if they do not share a journal."""
+        relay = backend_of(self._config, self._settings).relay
+        if relay is None:
+            return None
+        # Whoever hands records over forgets them: a power cut must not take them back.
+        return relay.collect(self._config, self._settings, Journal(self._path, is_durable=True))
 
     def _thread(self, run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
         def guarded() -> None:
@@ -201,8 +203,8 @@ class Reporter:
             log=self._log,
         )
 
-    def _redis_patience(self, attempts: int) -> Patience:
-        return redis_patience(attempts, self._stop, self._log)
+    def _store_patience(self, attempts: int) -> Patience:
+        return store_patience(attempts, self._stop, self._log)
 
 
 def drain(
@@ -213,27 +215,28 @@ def drain(
     *,
     follow: bool,
 ) -> int:
-    """Move this proxy's records to the Redis stream; how many.
+    """Hand this proxy's records over to what several proxies share; how many.
 
     Raises:
-        SettingsError: the journal is no Redis.
-        StreamAway: Redis stayed away; the records stay here.
-        StreamRefused, JournalError: it needs an operator.
+        SettingsError: the journal is not shared.
+        StoreAwayError: what is shared stayed away; the records stay here.
+        StoreRefusedError, JournalError: it needs an operator.
     """
-    path = settings.local_path(config)
-    if path is None or not settings.is_shared:
-        raise SettingsError(config, "[sightings] journal is no Redis", "nothing is to be drained")
-    patience = redis_patience(0 if follow else _REDIS_ATTEMPTS, stop, log)
+    path, backend = own_file(config, settings), backend_of(config, settings)
+    if path is None or backend.relay is None:
+        problem = f"[sightings] journal is {backend.name}"
+        raise SettingsError(config, problem, "nothing is to be drained")
+    patience = store_patience(0 if follow else _STORE_ATTEMPTS, stop, log)
     tidy = _now_and_then(lambda: prune(path, settings, DRAINED, log))
-    with Drain(path, open_stream(config, settings)) as work:
+    with backend.relay.drain(config, settings, path) as hand_over:
         if not follow:
-            done = patience.until_done(work.step)
+            done = patience.until_done(hand_over)
             tidy()
             return done
 
         def step() -> int:
             tidy()
-            return work.step()
+            return hand_over()
 
         patience.for_ever(step)
         return 0
@@ -269,18 +272,12 @@ def only_reporter(journal: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def open_stream(config: Path, settings: SightingsSettings) -> Stream:
-    """The stream that the settings name."""
-    consumer = settings.node_name()
-    return Stream(settings.journal, settings.redis, config.absolute().parent, consumer)
-
-
-def redis_patience(attempts: int, stop: threading.Event, log: Log) -> Patience:
-    """How to wait for Redis."""
+def store_patience(attempts: int, stop: threading.Event, log: Log) -> Patience:
+    """How to wait for what several proxies share."""
     return Patience(
-        StreamAway,
-        first_wait=_REDIS_FIRST_WAIT,
-        longest_wait=_REDIS_LONGEST_WAIT,
+        StoreAwayError,
+        first_wait=_STORE_FIRST_WAIT,
+        longest_wait=_STORE_LONGEST_WAIT,
         attempts=attempts,
         stop=stop,
         log=log,

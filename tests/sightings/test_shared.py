@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from inkgate.config.settings_file import SettingsError, load_section
+from inkgate.sightings.journal.backends.backend import StoreAwayError, StoreRefusedError
+from inkgate.sightings.journal.backends.redis_stream import Stream
+from inkgate.sightings.journal.backends.relay import Collect, Drain
 from inkgate.sightings.journal.database import installation, open_writer
 from inkgate.sightings.journal.journal import Journal
-from inkgate.sightings.report.redis_stream import Stream, StreamAway, StreamRefused
-from inkgate.sightings.report.relay import Collect, Drain
 from inkgate.sightings.report.reporter import Reporter
 from inkgate.sightings.settings import MispSettings, RedisSettings, SightingsSettings
 from support.misp import MispServer
@@ -158,7 +159,7 @@ def test_away_redis_leaves_records_here(tmp_path: Path) -> None:
         link = stream(server, tmp_path)
         path = filled(tmp_path / "1.db", 10)
         server.stop()
-        with pytest.raises(StreamAway):
+        with pytest.raises(StoreAwayError):
             drained(path, link)
         filled(path, 10, first=10)
         server.start()
@@ -223,15 +224,15 @@ def test_tls_and_acl_user(tmp_path: Path) -> None:
         assert drained(path, out) == 10
         into = stream(server, tmp_path, user="reporter", password_file="reporter", **secure)
         assert collected(into, tmp_path / "all.db") == 10
-        with pytest.raises(StreamRefused, match="ACL"):
+        with pytest.raises(StoreRefusedError, match="ACL"):
             collected(out, tmp_path / "other.db")
         (tmp_path / "wrong").write_text("other-password")
         wrong = stream(server, tmp_path, user="proxy", password_file="wrong", **secure)
-        with pytest.raises(StreamRefused) as refused:
+        with pytest.raises(StoreRefusedError) as refused:
             wrong.server()
         assert "other-password" not in str(refused.value)
         stranger = stream(server, tmp_path, user="proxy", password_file="proxy")
-        with pytest.raises(StreamAway):
+        with pytest.raises(StoreAwayError):
             stranger.server()
 
 
@@ -286,7 +287,7 @@ def test_reporters_of_one_stream_name_sightings_alike(server: RedisServer, tmp_p
 
 def test_wrong_installation_in_redis_is_refused(server: RedisServer, tmp_path: Path) -> None:
     server.client().set("inkgate:sightings:installation", "x" * 32)
-    with pytest.raises(StreamRefused, match="delete that key"):
+    with pytest.raises(StoreRefusedError, match="delete that key"):
         collected(stream(server, tmp_path), tmp_path / "all.db")
 
 
@@ -300,8 +301,9 @@ def test_collected_is_on_the_disk_before_it_is_acknowledged(
     settings = msgspec.structs.replace(settings, misp=misp)
     with closing(Reporter(config, settings, print, threading.Event())) as reporter:
         collect = reporter._collecting()
-        collect.step()
-        connection = collect._journal._writer()
+        assert collect is not None
+        collect()
+        connection = collect.__self__._journal._writer()  # type: ignore[attr-defined]
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
@@ -337,7 +339,7 @@ def test_collecting_that_dies_ends_the_reporter(server: RedisServer) -> None:
         stop = threading.Event()
         with closing(Reporter(reporting.config, settings, print, stop)) as reporter:
             broken = Collect(reporter, Journal(reporter.path))  # type: ignore[arg-type]
-            reporter._collecting = lambda: broken  # type: ignore[method-assign]
+            reporter._collecting = lambda: broken.step  # type: ignore[method-assign]
             with pytest.raises(AttributeError):
                 reporter.follow()
 

@@ -17,6 +17,7 @@ import msgspec
 import redis
 
 from inkgate.config.secret import read_secret
+from inkgate.sightings.journal.backends.backend import StoreAwayError, StoreRefusedError
 from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.settings import RedisSettings
 
@@ -29,14 +30,6 @@ _VARIABLE: Final = "INKGATE_REDIS_PASSWORD"
 
 T = TypeVar("T")
 Copy = tuple[str, Sighting]
-
-
-class StreamAway(Exception):  # noqa: N818 (it says what is the matter)
-    """Redis does not answer, or not yet. The text holds no secret."""
-
-
-class StreamRefused(Exception):  # noqa: N818
-    """Redis does not accept the user, or does not let it do this."""
 
 
 class Stream:
@@ -128,13 +121,13 @@ class Stream:
         """The id on which the reporters of this stream agree: the first that was offered.
 
         Raises:
-            StreamAway, StreamRefused: it is not known.
+            StoreAwayError, StoreRefusedError: it is not known.
         """
         key = f"{self._settings.stream}:installation"
         self._call(lambda: self._redis.set(key, offered, nx=True))
         agreed = _text(self._call(lambda: self._redis.get(key)) or b"")
         if not _INSTALLATION.fullmatch(agreed):
-            raise StreamRefused(f"Redis has no installation id under {key}; delete that key")
+            raise StoreRefusedError(f"Redis has no installation id under {key}; delete that key")
         return agreed
 
     def _own_pending(self, count: int) -> list[Any]:
@@ -189,18 +182,20 @@ class Stream:
         try:
             return request()
         except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
-            raise StreamRefused(f"Redis refuses the user ({type(error).__name__})") from None
+            raise StoreRefusedError(f"Redis refuses the user ({type(error).__name__})") from None
         except redis.exceptions.NoPermissionError:
-            raise StreamRefused("Redis's ACL does not let this user do what is needed") from None
+            raise StoreRefusedError(
+                "Redis's ACL does not let this user do what is needed"
+            ) from None
         except redis.ResponseError as error:
             if str(error).startswith("NOGROUP"):
                 self._make_group()
-                raise StreamAway("the consumer group was not there and has been made") from None
-            raise StreamAway(f"Redis answers {str(error).split(' ')[0]}") from None
+                raise StoreAwayError("the consumer group was not there and has been made") from None
+            raise StoreAwayError(f"Redis answers {str(error).split(' ')[0]}") from None
         except redis.RedisError as error:
-            raise StreamAway(f"Redis does not answer ({type(error).__name__})") from None
+            raise StoreAwayError(f"Redis does not answer ({type(error).__name__})") from None
         except OSError as error:
-            raise StreamAway(f"Redis does not answer ({error.strerror})") from None
+            raise StoreAwayError(f"Redis does not answer ({error.strerror})") from None
 
     def prepare(self) -> None:
         """Make the stream and the group if they are not there."""
@@ -217,9 +212,9 @@ class Stream:
             self._redis.xgroup_create(key, group, id="0", mkstream=True)
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
-                raise StreamAway("the consumer group cannot be made") from None
+                raise StoreAwayError("the consumer group cannot be made") from None
         except redis.RedisError as error:
-            raise StreamAway(f"Redis does not answer ({type(error).__name__})") from None
+            raise StoreAwayError(f"Redis does not answer ({type(error).__name__})") from None
 
 
 def _copy(fields: dict[bytes, bytes]) -> Copy | None:

@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from inkgate.sightings.journal.backends.backend import DRAINED
 from inkgate.sightings.journal.database import failing_as_one_line, open_writer, transaction
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.records import upcoming
 
 if TYPE_CHECKING:
-    from inkgate.sightings.report.redis_stream import Stream
-
-DRAINED: Final = "drained"
+    from inkgate.sightings.journal.backends.redis_stream import Stream
 
 _ROWS: Final = 500
 # A Redis that restarts or fails over may forget what it had taken just before: up to a
@@ -49,7 +48,7 @@ class Drain:
 
         Raises:
             JournalError: the file cannot be used.
-            StreamAway, StreamRefused: they stay here.
+            StoreAwayError, StoreRefusedError: they stay here.
         """
         with failing_as_one_line(self._path):
             server = self._stream.server()
@@ -123,7 +122,7 @@ class Collect:
 
         Raises:
             JournalError: the file cannot be used.
-            StreamAway, StreamRefused: the entries stay there.
+            StoreAwayError, StoreRefusedError: the entries stay there.
         """
         if not self._is_prepared:
             self._stream.prepare()
