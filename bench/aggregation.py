@@ -68,11 +68,11 @@ def shi(subscribers: int, indicators: int) -> dict[str, float]:
 
 def decrypt(party: Party, messages: list[bytes], expected: list[int]) -> float:
     """Seconds from messages to totals."""
-    collector, aggregate = party.collector(), Clock()
+    aggregator, aggregate = party.aggregator(), Clock()
     for message in messages:
-        aggregate(collector.accept, message)
-    collector.close()
-    assert aggregate(collector.totals).values == expected
+        aggregate(aggregator.accept, message)
+    aggregator.close()
+    assert aggregate(aggregator.totals).values == expected
     return aggregate.seconds
 
 
@@ -80,7 +80,7 @@ def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, fl
     """Seconds of processor time: the costliest subscriber's share, and the aggregation."""
     party = Party("masked", subscribers, indicators)
     vector = [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)]
-    collector, aggregate = party.collector(), Clock()
+    aggregator, aggregate = party.aggregator(), Clock()
     shares = {name: Clock() for name in party.names}
     histories: dict[str, list[bytes]] = {name: [] for name in party.names}
     gone = set(party.names[: subscribers * percent // 100])
@@ -88,10 +88,10 @@ def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, fl
         for name in histories.keys() - (gone if number >= 2 else set()):
             # Made, taken and forgotten one by one: a hundred inputs would be 800 MB.
             answer = shares[name](party.contributor(name).answer, histories[name], vector)
-            aggregate(collector.accept, answer)
-        sent = aggregate(collector.close)
+            aggregate(aggregator.accept, answer)
+        sent = aggregate(aggregator.close)
         histories = {n: [*h, sent[n]] for n, h in histories.items() if n in sent}
-    totals = aggregate(collector.totals)
+    totals = aggregate(aggregator.totals)
     assert totals.values == [(subscribers - len(gone)) * count for count in vector]
     return {
         "share": max(clock.seconds for clock in shares.values()),

@@ -29,9 +29,16 @@ from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
 from inkgate.rules.foreign.opening import open_foreign
-from inkgate.rules.foreign.plan import Match, Observation, cores, make_plan, statement, try_password
+from inkgate.rules.foreign.plan import (
+    ForeignMatch,
+    Observation,
+    cores,
+    make_plan,
+    statement,
+    try_password,
+)
 from inkgate.rules.foreign.rule import ForeignRules
-from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter, thesis_values
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter, thesis_values
 from inkgate.rules.sources.attribute import Attribute
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -68,7 +75,7 @@ def others(kinds: Sequence[str], count: int) -> Iterator[Observation]:
         yield observation(f"{kind}={value}", "=")
 
 
-def run(rules: ForeignRules, seen: list[Observation], jobs: int) -> tuple[list[Match], Row]:
+def run(rules: ForeignRules, seen: list[Observation], jobs: int) -> tuple[list[ForeignMatch], Row]:
     started = time.perf_counter()
     plan = make_plan(rules, seen)
     for line in statement(plan, jobs):
@@ -144,7 +151,7 @@ def writer_row(rules: ForeignRules, clear: Sequence[Clear], jobs: int) -> Row:
         )
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder) / "set"
-        writer = ThesisWriter(where, TOKEN.encode(), Cost("sha256", 10, 20), ("uuid", "date"))
+        writer = ThesisWriter(where, TOKEN.encode(), Pbkdf2Cost("sha256", 10, 20), ("uuid", "date"))
         for attribute in attributes:
             writer.add(attribute)
         writer.finish()

@@ -27,7 +27,7 @@ from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
-from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.sources.attribute import Attribute
 from support.installation import SETTINGS, Installation, attribute
 
@@ -52,7 +52,9 @@ def indicators(observed: list[str]) -> list[str]:
 def theirs(values: list[str], observed: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "rules"
-        writer = ThesisWriter(folder, TOKEN, Cost("sha256", ITERATIONS, ITERATIONS), ("uuid",))
+        writer = ThesisWriter(
+            folder, TOKEN, Pbkdf2Cost("sha256", ITERATIONS, ITERATIONS), ("uuid",)
+        )
         for number, value in enumerate(values):
             writer.add(Attribute(type="ip-dst", value=value, uuid=f"uuid-{number}"))
         writer.finish()

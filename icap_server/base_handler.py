@@ -18,7 +18,7 @@ from inkgate.icap_server.protocol.chunks import LAST_CHUNK, End, encode_chunk
 from inkgate.icap_server.protocol.errors import ProtocolError, reason_of
 from inkgate.icap_server.protocol.head import Head
 from inkgate.icap_server.protocol.http import HttpRequest
-from inkgate.icap_server.protocol.parser import Message
+from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.service import client_address
 from inkgate.icap_server.state import State
 
@@ -34,7 +34,7 @@ _LINGER_BYTES: Final = 4 << 20
 _REST_SECONDS: Final = 1.0
 _REST_BYTES: Final = 1 << 20
 _NO_REQUEST: Final = HttpRequest("GET", "", "")
-_NO_MESSAGE: Final = Message(Head(b"", "", {}, (), None, False, False), b"", b"")
+_NO_MESSAGE: Final = IcapMessage(Head(b"", "", {}, (), None, False, False), b"", b"")
 
 
 class ServerParts(Protocol):
@@ -54,7 +54,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     server: ServerParts
     request: Connection
-    message: Message
+    message: IcapMessage
     state: State
     http_request: HttpRequest
     icap_headers: dict[bytes, list[bytes]]

@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from inkgate.icap_server.protocol.errors import ProtocolError
-from inkgate.icap_server.protocol.parser import Event, Message, MessageParser
+from inkgate.icap_server.protocol.parser import Event, IcapMessage, MessageParser
 
 _READ_BYTES: Final = 64 * 1024
 _FLUSH_BYTES: Final = 64 * 1024
@@ -38,7 +38,7 @@ class Connection:
         self.socket = connected
         self.peer = peer
         self.parser = MessageParser()
-        self.first: Message | ProtocolError | None = None
+        self.first: IcapMessage | ProtocolError | None = None
         self.unsent = b""
         self.deadline = 0.0
         self.context = context

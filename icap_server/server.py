@@ -29,7 +29,7 @@ from inkgate.icap_server.processes.free_workers import Vacancy
 from inkgate.icap_server.protocol import answers
 from inkgate.icap_server.protocol.common_case import recognise
 from inkgate.icap_server.protocol.errors import ProtocolError
-from inkgate.icap_server.protocol.parser import Message
+from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.service import Service
 from inkgate.icap_server.settings import IcapSettings
 
@@ -242,7 +242,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         except ProtocolError as error:
             connection.first = error
         else:
-            if not isinstance(event, Message):
+            if not isinstance(event, IcapMessage):
                 # Counted from the first byte, so that bytes do not buy time.
                 soon = time.monotonic() + self.settings.header_seconds
                 connection.deadline = min(fresh, soon)

@@ -11,10 +11,10 @@ from inkgate.icap_server.protocol.errors import ProtocolError
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 MAX_FIELDS: Final = 500
 
-Fields = dict[bytes, bytes]
+HeaderFields = dict[bytes, bytes]
 
 
-def parse_fields(lines: list[bytes]) -> Fields:
+def parse_fields(lines: list[bytes]) -> HeaderFields:
     """ICAP's own fields by lower-case name; a repeated one is a comma-separated list.
 
     Raises:
@@ -23,7 +23,7 @@ def parse_fields(lines: list[bytes]) -> Fields:
     """
     if len(lines) > MAX_FIELDS:
         raise ProtocolError(400, "too many header fields")
-    fields: Fields = {}
+    fields: HeaderFields = {}
     for line in lines:
         found = _FIELD.fullmatch(line)
         if found is None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from inkgate.icap_server.protocol.errors import ProtocolError
-from inkgate.icap_server.protocol.fields import Fields, list_of, parse_fields
+from inkgate.icap_server.protocol.fields import HeaderFields, list_of, parse_fields
 
 METHODS: Final = frozenset((b"OPTIONS", b"REQMOD", b"RESPMOD"))
 # What the encapsulated headers may take together; Squid's own limit is 64 KiB a head.
@@ -48,7 +48,7 @@ class Head(NamedTuple):
 
     method: bytes
     service: str
-    fields: Fields
+    fields: HeaderFields
     sections: tuple[Section, ...]
     preview: int | None
     allow_204: bool

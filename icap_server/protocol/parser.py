@@ -16,7 +16,7 @@ _END: Final = b"\r\n\r\n"
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 
 
-class Message(NamedTuple):
+class IcapMessage(NamedTuple):
     """A message up to its body.
 
     Attributes:
@@ -30,7 +30,7 @@ class Message(NamedTuple):
     response: bytes
 
 
-Event = Message | bytes | End
+Event = IcapMessage | bytes | End
 
 
 class MessageParser:
@@ -90,7 +90,7 @@ class MessageParser:
         self._head = head
         return True
 
-    def _message(self) -> Message | None:
+    def _message(self) -> IcapMessage | None:
         head = self._head
         if head is None or len(self.buffer) < head.headers_bytes:
             return None
@@ -99,7 +99,7 @@ class MessageParser:
         self._head = None
         if head.has_body:
             self._chunks = ChunkReader()
-        return Message(head, blocks.get(b"req-hdr", b""), blocks.get(b"res-hdr", b""))
+        return IcapMessage(head, blocks.get(b"req-hdr", b""), blocks.get(b"res-hdr", b""))
 
 
 def _cut(head: Head, data: bytes) -> dict[bytes, bytes]:

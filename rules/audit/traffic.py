@@ -43,7 +43,7 @@ def traffic_of(path: str) -> Traffic:
         if chunk is None:
             continue
         text = chunk.text.decode("utf-8", "surrogateescape")
-        for _, entry in open_reader(chunk.format, chunk.header).unknown(text, Known(1)):
+        for _, entry in open_reader(chunk.format, chunk.header).entries_to_look_up(text, Known(1)):
             if entry is None or not entry.uri:
                 continue
             requests += 1

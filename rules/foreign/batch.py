@@ -11,18 +11,18 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from inkgate.config.processes import end_with_parent
-from inkgate.rules.foreign.plan import Group, Match, Plan, try_password
+from inkgate.rules.foreign.plan import ForeignMatch, Plan, RuleGroup, try_password
 from inkgate.rules.foreign.rule import SealedRule
 
-_CHUNK_SECONDS: Final = 0.25
+_BLOCK_SECONDS: Final = 0.25
 # Below this, starting processes costs more than they save.
 _WORTH_PROCESSES: Final = 2.0
-_AHEAD: Final = 4
+_BLOCKS_PER_PROCESS: Final = 4
 
 Opened = tuple[int, int, str]
 
 
-class Chunk(NamedTuple):
+class TrialBlock(NamedTuple):
     """Some rules of a group, and some passwords to try on each."""
 
     group: int
@@ -36,7 +36,9 @@ class Chunk(NamedTuple):
         return (self.last_rule - self.first_rule) * len(self.passwords)
 
 
-def run_plan(plan: Plan, jobs: int, advance: Callable[[int], None]) -> Generator[Match, None, None]:
+def run_plan(
+    plan: Plan, jobs: int, advance: Callable[[int], None]
+) -> Generator[ForeignMatch, None, None]:
     """All matches.
 
     Args:
@@ -47,10 +49,10 @@ def run_plan(plan: Plan, jobs: int, advance: Callable[[int], None]) -> Generator
     rules = tuple(tuple(group.rules) for group in plan.groups)
     with ExitStack() as stack:
         submit = _submitter(rules, jobs, stack, worth=plan.seconds > _WORTH_PROCESSES)
-        waiting: deque[tuple[Chunk, Future[list[Opened]]]] = deque()
-        for chunk in _chunks(plan.groups):
-            waiting.append((chunk, submit(chunk)))
-            if len(waiting) > jobs * _AHEAD:
+        waiting: deque[tuple[TrialBlock, Future[list[Opened]]]] = deque()
+        for block in _blocks(plan.groups):
+            waiting.append((block, submit(block)))
+            if len(waiting) > jobs * _BLOCKS_PER_PROCESS:
                 yield from _finished(plan, *waiting.popleft(), advance)
         while waiting:
             yield from _finished(plan, *waiting.popleft(), advance)
@@ -61,26 +63,26 @@ def pairs(plan: Plan) -> int:
     return sum(len(group.rules) * len(group.owners) for group in plan.groups)
 
 
-def _chunks(groups: list[Group]) -> Iterator[Chunk]:
+def _blocks(groups: list[RuleGroup]) -> Iterator[TrialBlock]:
     for number, group in enumerate(groups):
-        most = max(1, int(_CHUNK_SECONDS / (group.seconds or 1)))
+        most = max(1, int(_BLOCK_SECONDS / (group.seconds or 1)))
         rules = min(len(group.rules), most)
         width = max(1, most // rules)
         passwords = tuple(group.owners)
         for start in range(0, len(passwords), width):
             for first in range(0, len(group.rules), rules):
                 last = min(first + rules, len(group.rules))
-                yield Chunk(number, first, last, passwords[start : start + width])
+                yield TrialBlock(number, first, last, passwords[start : start + width])
 
 
 def _submitter(
     rules: tuple[tuple[SealedRule, ...], ...], jobs: int, stack: ExitStack, *, worth: bool
-) -> Callable[[Chunk], Future[list[Opened]]]:
+) -> Callable[[TrialBlock], Future[list[Opened]]]:
     if jobs < 2 or not worth:
 
-        def here(chunk: Chunk) -> Future[list[Opened]]:
+        def here(block: TrialBlock) -> Future[list[Opened]]:
             done: Future[list[Opened]] = Future()
-            done.set_result(_try(rules, chunk))
+            done.set_result(_try(rules, block))
             return done
 
         return here
@@ -88,22 +90,22 @@ def _submitter(
         jobs,
         # Not forked: the progress bar's thread may hold any lock at that moment.
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
+        initializer=_start_worker,
         initargs=(rules,),
     )
     stack.callback(pool.shutdown, cancel_futures=True)
-    return lambda chunk: pool.submit(_try_here, chunk)
+    return lambda block: pool.submit(_try_in_worker, block)
 
 
 def _finished(
-    plan: Plan, chunk: Chunk, future: Future[list[Opened]], advance: Callable[[int], None]
-) -> Iterator[Match]:
-    group = plan.groups[chunk.group]
+    plan: Plan, block: TrialBlock, future: Future[list[Opened]], advance: Callable[[int], None]
+) -> Iterator[ForeignMatch]:
+    group = plan.groups[block.group]
     results = future.result()
-    advance(chunk.size)
+    advance(block.size)
     for rule, password, message in results:
-        for owner in group.owners[chunk.passwords[password]]:
-            yield Match(
+        for owner in group.owners[block.passwords[password]]:
+            yield ForeignMatch(
                 plan.observations[owner].query,
                 group.attributes,
                 message,
@@ -112,11 +114,11 @@ def _finished(
             )
 
 
-def _try(rules: tuple[tuple[SealedRule, ...], ...], chunk: Chunk) -> list[Opened]:
+def _try(rules: tuple[tuple[SealedRule, ...], ...], block: TrialBlock) -> list[Opened]:
     found: list[Opened] = []
-    for p, password in enumerate(chunk.passwords):
-        for r in range(chunk.first_rule, chunk.last_rule):
-            message = try_password(rules[chunk.group][r], password)
+    for p, password in enumerate(block.passwords):
+        for r in range(block.first_rule, block.last_rule):
+            message = try_password(rules[block.group][r], password)
             if message is not None:
                 found.append((r, p, message))
     return found
@@ -126,7 +128,7 @@ def _try(rules: tuple[tuple[SealedRule, ...], ...], chunk: Chunk) -> list[Opened
 _rules: tuple[tuple[SealedRule, ...], ...] = ()
 
 
-def _begin(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
+def _start_worker(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
     global _rules  # noqa: PLW0603 (the rules are sent once a process, not once a chunk)
     _rules = rules
     # A terminal's Ctrl-C goes to the whole group; the parent ends us.
@@ -134,5 +136,5 @@ def _begin(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
     end_with_parent()
 
 
-def _try_here(chunk: Chunk) -> list[Opened]:
-    return _try(_rules, chunk)
+def _try_in_worker(block: TrialBlock) -> list[Opened]:
+    return _try(_rules, block)

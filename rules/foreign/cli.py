@@ -20,9 +20,9 @@ from inkgate.rules.foreign.errors import ForeignError, printable
 from inkgate.rules.foreign.export import export_thesis
 from inkgate.rules.foreign.observations import from_arguments, from_file
 from inkgate.rules.foreign.opening import open_foreign
-from inkgate.rules.foreign.plan import Match, Plan, cores, make_plan, statement
+from inkgate.rules.foreign.plan import ForeignMatch, Plan, cores, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
-from inkgate.rules.foreign.thesis_writer import Cost
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
 from inkgate.rules.paths import Places
 from inkgate.rules.settings import RulesSettings
 
@@ -120,7 +120,7 @@ def export_foreign(
 
     Exit status: 0 done, 1 done but a source could not be read, 2 error.
     """
-    cost = Cost(hash_name, iterations, ipiterations or iterations)
+    cost = Pbkdf2Cost(hash_name, iterations, ipiterations or iterations)
     token = read_token(token_file or settings.places.token_file)
     with progress_bar(quiet=False) as bar:
         writer, report, faults = export_thesis(
@@ -186,13 +186,13 @@ def _check_time(plan: Plan, jobs: int, at_most: float) -> None:
         )
 
 
-def _line(match: Match) -> str:
+def _line(match: ForeignMatch) -> str:
     kind = "|".join(match.attributes) or "any"
     message = match.message if match.certain else "may be listed (Bloom filter)"
     return "\t".join(map(printable, (match.query, kind, message)))
 
 
-def _json(match: Match) -> str:
+def _json(match: ForeignMatch) -> str:
     record: dict[str, Any] = {
         "query": match.query.encode(errors="backslashreplace").decode(),
         "class": "|".join(match.attributes),

@@ -10,7 +10,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.progress import Progress
 from inkgate.rules.canonical import Refused
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.paths import Places, only_one
 from inkgate.rules.refresh.reading import configured_false_positives
 from inkgate.rules.select.false_positives import FalsePositives
@@ -33,7 +33,7 @@ def export_thesis(
     where: Places,
     folder: Path,
     token: bytes,
-    cost: Cost,
+    cost: Pbkdf2Cost,
     progress: Progress,
 ) -> tuple[ThesisWriter, Report, list[Unreadable]]:
     """Seal what a refresh would seal, in the thesis's pbkdf2 format.

@@ -30,7 +30,7 @@ class Observation(NamedTuple):
     values: Mapping[str, str]
 
 
-class Match(NamedTuple):
+class ForeignMatch(NamedTuple):
     """What a rule or a filter says about an observation.
 
     Attributes:
@@ -48,7 +48,7 @@ class Match(NamedTuple):
 
 
 @dataclass
-class Group:
+class RuleGroup:
     """Rules with the same attributes and cost, and all passwords to try on each of them.
 
     Attributes:
@@ -82,8 +82,8 @@ class Plan(NamedTuple):
 
     foreign: ForeignRules
     observations: Sequence[Observation]
-    groups: list[Group]
-    listed: list[Match]
+    groups: list[RuleGroup]
+    listed: list[ForeignMatch]
 
     @property
     def derivations(self) -> int:
@@ -111,11 +111,11 @@ def make_plan(foreign: ForeignRules, observations: Sequence[Observation]) -> Pla
             f"{len(observations):,} values",
             "split the rules or the values",
         )
-    listed: list[Match] = []
+    listed: list[ForeignMatch] = []
     for number, (query, values) in enumerate(observations):
         spellings = foreign.spellings(values)
         if not foreign.rules and _is_listed(foreign, spellings):
-            listed.append(Match(query, (), "", certain=False, place="joker"))
+            listed.append(ForeignMatch(query, (), "", certain=False, place="joker"))
         for group in groups:
             if all(name in spellings[0] for name in group.attributes):
                 _add(foreign, group, spellings, number)
@@ -164,16 +164,18 @@ def try_password(rule: SealedRule, password: bytes) -> str | None:
     return None
 
 
-def _groups(rules: Iterable[SealedRule]) -> list[Group]:
-    found: dict[object, Group] = {}
+def _groups(rules: Iterable[SealedRule]) -> list[RuleGroup]:
+    found: dict[object, RuleGroup] = {}
     for rule in rules:
         key = rule.attributes, rule.derivations
-        group = found.get(key) or found.setdefault(key, Group(rule.attributes, rule.derivations))
+        group = found.get(key) or found.setdefault(
+            key, RuleGroup(rule.attributes, rule.derivations)
+        )
         group.rules.append(rule)
     return list(found.values())
 
 
-def _add(foreign: ForeignRules, group: Group, spellings: list[Values], number: int) -> None:
+def _add(foreign: ForeignRules, group: RuleGroup, spellings: list[Values], number: int) -> None:
     for values in spellings:
         password = _joined(foreign, (values[name] for name in group.attributes))
         if foreign.filter is not None and password not in foreign.filter:
@@ -196,7 +198,7 @@ def _joined(foreign: ForeignRules, texts: Iterable[str]) -> bytes:
     return foreign.separator.join(texts).encode(errors="surrogateescape")
 
 
-def _measure(group: Group) -> float:
+def _measure(group: RuleGroup) -> float:
     """Median seconds that one password costs with one rule."""
     rule = group.rules[0]
     times: list[float] = []

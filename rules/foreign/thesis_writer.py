@@ -36,7 +36,7 @@ _MAX_FILES: Final = 500
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-class Cost(NamedTuple):
+class Pbkdf2Cost(NamedTuple):
     """Hash and iterations; addresses have their own."""
 
     hash_name: str = "sha256"
@@ -59,7 +59,9 @@ class ThesisWriter:
         ForeignError: the folder is not empty.
     """
 
-    def __init__(self, folder: Path, token: bytes, cost: Cost, fields: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, token: bytes, cost: Pbkdf2Cost, fields: tuple[str, ...]
+    ) -> None:
         self._folder = folder
         self._cost = cost
         self._fields = fields

@@ -42,7 +42,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
         **more: Any,
     ) -> None:
         # Imported here: the other commands need no Redis and no decompression.
-        from inkgate.rules.match.run import Inputs, Shown, run  # noqa: PLC0415
+        from inkgate.rules.match.run import Inputs, OutputOptions, run  # noqa: PLC0415
 
         paths = tuple(query for query in queries if not _QUERY.fullmatch(query))
         queue = redis_list or redis_stream or ""
@@ -68,7 +68,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
             until_empty,
             orphaned_after,
         )
-        shown = Shown(as_json=more["as_json"], quiet=quiet, sightings=sightings)
+        shown = OutputOptions(as_json=more["as_json"], quiet=quiet, sightings=sightings)
         settings: Settings = click.get_current_context().obj
         found, wrong = run(
             settings.config, settings.rules, inputs, shown, more.get("jobs") or cores()

@@ -9,7 +9,7 @@ from pathlib import Path
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.logs.times import parse_time
-from inkgate.rules.match.worker import Hit
+from inkgate.rules.match.worker import LogHit
 
 
 class SightingsWriter:
@@ -36,7 +36,7 @@ class SightingsWriter:
         self._reduce = client_reducer(settings.clients, resolve(config, settings.clients_key_file))
         self._journal = Journal(path)
 
-    def write(self, hits: Sequence[Hit]) -> None:
+    def write(self, hits: Sequence[LogHit]) -> None:
         """Journal hits in one transaction; the matches of one line are one incident.
 
         Raises:

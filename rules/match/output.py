@@ -12,14 +12,14 @@ import msgspec
 from inkgate.config.table import print_table
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
-from inkgate.rules.match.worker import Hit, Result
+from inkgate.rules.match.worker import ChunkResult, LogHit
 
 # Rules in the table at the end; more are matched and shown line by line all the same.
 _MAX_ROWS: Final = 1000
 _MAX_SHOWN: Final = 2000
 
 
-class Totals:
+class RunTotals:
     """What was read and found.
 
     Attributes:
@@ -35,7 +35,7 @@ class Totals:
         self.read: dict[str, int] = {}
         self.rules: dict[tuple[str, str], _Row] = {}
 
-    def add(self, chunk: Chunk, result: Result) -> None:
+    def add(self, chunk: Chunk, result: ChunkResult) -> None:
         """Count a chunk."""
         self.lines += result.lines
         self.derived += result.derived
@@ -63,7 +63,7 @@ class _Row:
         self.clients: set[str] = set()
         self.first = self.last = ""
 
-    def add(self, hit: Hit) -> None:
+    def add(self, hit: LogHit) -> None:
         self.lines += 1
         self.first = self.first or hit.time
         self.last = hit.time or self.last
@@ -71,7 +71,7 @@ class _Row:
             self.clients.add(hit.client)
 
 
-def json_line(chunk: Chunk, hit: Hit) -> str:
+def json_line(chunk: Chunk, hit: LogHit) -> str:
     """A hit as one JSON object."""
     record: dict[str, Any] = {
         "source": chunk.source,
@@ -86,7 +86,7 @@ def json_line(chunk: Chunk, hit: Hit) -> str:
     return msgspec.json.encode({k: _encodable(v) for k, v in record.items()}).decode()
 
 
-def text_line(chunk: Chunk, hit: Hit) -> str:
+def text_line(chunk: Chunk, hit: LogHit) -> str:
     """A hit as one line of text, with tabs between its parts."""
     return "\t".join(
         map(
@@ -104,14 +104,14 @@ def text_line(chunk: Chunk, hit: Hit) -> str:
     )
 
 
-def attributes(hit: Hit) -> str:
+def attributes(hit: LogHit) -> str:
     """What the rule's message says of MISP's attributes."""
     message = hit.match.message
     text = "; ".join(" ".join(f"{k}={v}" for k, v in a.items()) for a in message.attributes)
     return f"{text}; and {message.more} more" if message.more else text
 
 
-def print_rules(totals: Totals) -> None:
+def print_rules(totals: RunTotals) -> None:
     """The matched rules, for a terminal."""
     rows = [
         (name, str(row.lines), str(len(row.clients)), _iso(row.first), _iso(row.last), text)
@@ -121,7 +121,7 @@ def print_rules(totals: Totals) -> None:
     print_table(columns, [[printable(cell) for cell in row] for row in rows], soft_wrap=True)
 
 
-def say_totals(totals: Totals, seconds: float) -> None:
+def say_totals(totals: RunTotals, seconds: float) -> None:
     """What was read, on standard error."""
     for name, (count, first) in totals.bad.items():
         say(f"{name}: {count:,} lines could not be read, the first is line {first:,}")

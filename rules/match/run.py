@@ -25,8 +25,8 @@ from inkgate.rules.match.input.files import Chunks, file_chunks, total_size
 from inkgate.rules.match.input.follow import followed_chunks
 from inkgate.rules.match.jobs import match_chunks
 from inkgate.rules.match.journal import SightingsWriter
-from inkgate.rules.match.output import Totals, json_line, print_rules, say, say_totals, text_line
-from inkgate.rules.match.worker import Result, Setup
+from inkgate.rules.match.output import RunTotals, json_line, print_rules, say, say_totals, text_line
+from inkgate.rules.match.worker import ChunkResult, Setup
 from inkgate.rules.settings import RulesSettings
 
 _CLEAR_LINE: Final = "\r\x1b[2K"
@@ -55,7 +55,7 @@ class Inputs(NamedTuple):
     orphaned_after: float = 30.0
 
 
-class Shown(NamedTuple):
+class OutputOptions(NamedTuple):
     """What to do with matches."""
 
     as_json: bool
@@ -64,32 +64,32 @@ class Shown(NamedTuple):
 
 
 def run(
-    config: Path, settings: RulesSettings, inputs: Inputs, shown: Shown, jobs: int
+    config: Path, settings: RulesSettings, inputs: Inputs, options: OutputOptions, jobs: int
 ) -> tuple[bool, bool]:
     """Match all inputs. Returns whether anything matched, and whether something was wrong."""
-    totals = Totals()
+    totals = RunTotals()
     faults: list[str] = []
     started = time.monotonic()
     with ExitStack() as stack:
-        stop = stack.enter_context(_Stopping())
+        stop = stack.enter_context(_StopSignals())
         setup = Setup(config, stack.enter_context(_key_folder(config, settings)))
-        writer = SightingsWriter(config) if shown.sightings else None
+        writer = SightingsWriter(config) if options.sightings else None
         if writer is not None:
             stack.callback(writer.close)
-        bar = stack.enter_context(progress_bar(quiet=shown.quiet))
+        bar = stack.enter_context(progress_bar(quiet=options.quiet))
         bar.start("matching", None if inputs.follow or inputs.key else total_size(inputs.paths))
         chunks = _chunks(inputs, stop, faults, stack)
         results = stack.enter_context(closing(match_chunks(chunks, setup, jobs)))
         for chunk, result in results:
-            _tell(chunk, result, shown, writer)
+            _put_out(chunk, result, options, writer)
             totals.add(chunk, result)
-            chunk.done()
+            chunk.acknowledge()
             bar.advance(chunk.size)
-    if sys.stdout.isatty() and not shown.as_json and totals.rules:
+    if sys.stdout.isatty() and not options.as_json and totals.rules:
         print_rules(totals)
     for fault in faults:
         say(fault)
-    if not shown.quiet:
+    if not options.quiet:
         say_totals(totals, time.monotonic() - started)
     unread = list(totals.unread())
     for name in unread:
@@ -97,12 +97,14 @@ def run(
     return totals.hits > 0, bool(faults or unread)
 
 
-def _tell(chunk: Chunk, result: Result, shown: Shown, writer: SightingsWriter | None) -> None:
+def _put_out(
+    chunk: Chunk, result: ChunkResult, options: OutputOptions, writer: SightingsWriter | None
+) -> None:
     # Journalled first: what a queue hands out is acknowledged after both.
     if writer is not None:
         writer.write(result.hits)
     if result.hits:
-        show = json_line if shown.as_json else text_line
+        show = json_line if options.as_json else text_line
         # On a terminal the progress bar stands in this line and draws itself anew below.
         clear = _CLEAR_LINE if sys.stdout.isatty() else ""
         click.echo(clear + "\n".join(show(chunk, hit) for hit in result.hits))
@@ -174,7 +176,7 @@ def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
         yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inkgate-match-")))
 
 
-class _Stopping:
+class _StopSignals:
     """Turns the first SIGINT or SIGTERM into a question that is asked now and then."""
 
     def __init__(self) -> None:

@@ -13,12 +13,12 @@ from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.steps import Stretch, Value
 
-_LOCKS: Final = "deriving.lock"
+_LOCK_FILE: Final = "deriving.lock"
 # Offsets of record locks are signed 64-bit numbers (fcntl(2)).
 _OFFSET_BITS: Final = 62
 
 
-class OnceStretch:
+class SharedStretch:
     """Stretched values from memory, from the key cache, or derived; in that order.
 
     Processes that share a key cache folder share its work: who derives a value holds a
@@ -40,25 +40,25 @@ class OnceStretch:
         self._derive = derive
         self._keys = keys
         self._recent: Recent[Value, bytes] = Recent(limit)
-        self._locks = os.open(folder / _LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock_file = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def __call__(self, kind: str, data: bytes) -> bytes:
         """The 32 stretched bytes of a canonical value."""
         value = (kind, data)
         stretched = self._recent.get(value)
         if stretched is None:
-            stretched = self._saved(value) or self._once(value)
+            stretched = self._saved(value) or self._derive_under_lock(value)
             self._recent.put(value, stretched)
         return stretched
 
     def close(self) -> None:
         """Let go of the files."""
         self._keys.close()
-        os.close(self._locks)
+        os.close(self._lock_file)
 
-    def _once(self, value: Value) -> bytes:
+    def _derive_under_lock(self, value: Value) -> bytes:
         offset = int.from_bytes(self._keys.index(*value)[:8]) >> (64 - _OFFSET_BITS)
-        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, offset)
+        fcntl.lockf(self._lock_file, fcntl.LOCK_EX, 1, offset)
         try:
             stretched = self._saved(value)
             if stretched is None:
@@ -67,7 +67,7 @@ class OnceStretch:
                 self._save(value, stretched)
             return stretched
         finally:
-            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, offset)
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, offset)
 
     def _saved(self, value: Value) -> bytes | None:
         # The cache saves work and decides nothing: without it the value is derived.

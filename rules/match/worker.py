@@ -20,7 +20,7 @@ from inkgate.rules.match.engine import Engine
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.registry import open_reader
-from inkgate.rules.match.shared_stretch import OnceStretch
+from inkgate.rules.match.shared_stretch import SharedStretch
 from inkgate.rules.settings import RulesSettings
 
 _CHECK_SECONDS: Final = 1.0
@@ -40,7 +40,7 @@ class Setup(NamedTuple):
     limit: int = 400_000
 
 
-class Hit(NamedTuple):
+class LogHit(NamedTuple):
     """A line that matches.
 
     Attributes:
@@ -57,7 +57,7 @@ class Hit(NamedTuple):
     match: Match
 
 
-class Result(NamedTuple):
+class ChunkResult(NamedTuple):
     """What a chunk gave.
 
     Attributes:
@@ -65,7 +65,7 @@ class Result(NamedTuple):
         derived: keys that had to be derived.
     """
 
-    hits: tuple[Hit, ...]
+    hits: tuple[LogHit, ...]
     lines: int
     bad: int
     first_bad: int
@@ -85,22 +85,22 @@ class Worker:
         self._root = resolve(setup.config, self._settings.installed)
         self._next_check = 0.0
         self._set_id = ""
-        self._stretch: OnceStretch | None = None
+        self._stretch: SharedStretch | None = None
         self._open()
 
-    def run(self, chunk: Chunk) -> Result:
+    def run(self, chunk: Chunk) -> ChunkResult:
         """All matches in a chunk.
 
         Raises:
             MatchError: the rule set is damaged.
         """
-        self._look()
+        self._follow_generation()
         before = self._derived()
-        hits: list[Hit] = []
+        hits: list[LogHit] = []
         bad, first_bad = 0, -1
         text = chunk.text.decode("utf-8", "surrogateescape")
         reader = open_reader(chunk.format, chunk.header)
-        for line, entry in reader.unknown(text, self._engine.known):
+        for line, entry in reader.entries_to_look_up(text, self._engine.known):
             if entry is None:
                 bad += 1
                 first_bad = line if first_bad < 0 else first_bad
@@ -110,11 +110,11 @@ class Worker:
             except PackError as error:
                 raise MatchError(str(error)) from None
             hits += (
-                Hit(line, entry.time, entry.client, entry.method, entry.shown, match)
+                LogHit(line, entry.time, entry.client, entry.method, entry.shown, match)
                 for match in found
             )
         lines = chunk.text.count(b"\n") + 1
-        return Result(tuple(hits), lines, bad, first_bad, self._derived() - before)
+        return ChunkResult(tuple(hits), lines, bad, first_bad, self._derived() - before)
 
     def close(self) -> None:
         """Let go of all files."""
@@ -125,7 +125,7 @@ class Worker:
     def _derived(self) -> int:
         return self._stretch.derived if self._stretch else 0
 
-    def _look(self) -> None:
+    def _follow_generation(self) -> None:
         """Take a new generation, if there is one that can be used."""
         now = time.monotonic()
         if now < self._next_check:
@@ -140,15 +140,15 @@ class Worker:
     def _open(self) -> None:
         token = read_token(resolve(self._setup.config, self._settings.token_file))
         generation = open_current(self._root, self._settings.caps)
-        matcher = Matcher(generation, token, self._cached(generation.manifest.set_id))
+        matcher = Matcher(generation, token, self._with_cache(generation.manifest.set_id))
         self._generation = generation
         self._engine = Engine(matcher, self._setup.limit)
 
-    def _cached(self, set_id: str) -> Callable[[Stretch], Stretch]:
+    def _with_cache(self, set_id: str) -> Callable[[Stretch], Stretch]:
         def cached(derive: Stretch) -> Stretch:
             if self._stretch is None or self._set_id != set_id:
                 keys = KeyCache(self._setup.keys, set_id)
-                self._stretch = OnceStretch(derive, keys, self._setup.keys, self._setup.limit)
+                self._stretch = SharedStretch(derive, keys, self._setup.keys, self._setup.limit)
                 self._set_id = set_id
             return self._stretch
 

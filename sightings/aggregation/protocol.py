@@ -49,7 +49,7 @@ class Contributor(Protocol):
         """
 
 
-class Collector(Protocol):
+class Aggregator(Protocol):
     """The aggregator's side of one aggregation."""
 
     @property
@@ -102,7 +102,7 @@ class AggregationProtocol(NamedTuple):
     rounds: tuple[str, ...]
     least_contributors: Callable[[Group], int]
     contributor: Callable[[Session, str, Ed25519PrivateKey, bytes], Contributor]
-    collector: Callable[[Session, bytes], Collector]
+    aggregator: Callable[[Session, bytes], Aggregator]
     deal: Callable[[Sequence[str]], tuple[bytes, dict[str, bytes]]] | None
 
 

@@ -41,7 +41,7 @@ from inkgate.sightings.aggregation.group import (
 from inkgate.sightings.aggregation.labels import Labels, label_of
 from inkgate.sightings.aggregation.masked.masks import public_of
 from inkgate.sightings.aggregation.noise import noise_quantile
-from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.protocol import Aggregator, Totals
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.aggregation.publish.publication import publishable
 from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
@@ -241,9 +241,9 @@ def join(
 def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
     """Submit this subscriber's counts of a period, as far as the others are."""
     # Imported here: they are needed by no other command.
-    from inkgate.sightings.aggregation.exchange.record import Record  # noqa: PLC0415
+    from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord  # noqa: PLC0415
+    from inkgate.sightings.aggregation.exchange.participant import Participant  # noqa: PLC0415
     from inkgate.sightings.aggregation.exchange.running import take_part  # noqa: PLC0415
-    from inkgate.sightings.aggregation.exchange.subscriber import Subscriber  # noqa: PLC0415
 
     party = _Party(context)
     session = party.session(group, period, list_file)
@@ -251,12 +251,12 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
         raise AggregationError(
             "wrong-period", f"{period} is not over", f"encrypt it from {session.end} on"
         )
-    record = Record(party.places.record)
+    record = AnswerRecord(party.places.record)
     if not record.has_period(session):
         record.open_period(session, party.counts(session))
     key_file = party.places.group_folder(group) / "subscriber.key"
     key = None if protocol_of(session.group).deal is None else read_scalar(key_file)
-    subscriber = Subscriber(_own_name(party), party.places.identity(), record, key)
+    subscriber = Participant(_own_name(party), party.places.identity(), record, key)
     done = take_part(subscriber, session, _own_name(party), party.mailbox(), wait)
     answered, rounds = record.answered(session), len(subscriber.rounds(session))
     click.echo(f"{answered} of {rounds} rounds answered")
@@ -283,8 +283,8 @@ def aggregate(
     party = _Party(context)
     session = party.session(group, period, list_file)
     folder = party.places.session_folder(session.group, session.id)
-    collector, key = _collector(party, session), party.places.identity()
-    running = Aggregation(session, collector, folder, party.mailbox(), key, _say)
+    aggregator, key = _aggregator(party, session), party.places.identity()
+    running = Aggregation(session, aggregator, folder, party.mailbox(), key, _say)
     totals = running.run(wait)
     write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
     spoilt = sum(value is None for value in totals.values)
@@ -331,12 +331,12 @@ def publish(
     click.echo(f"{known} of {len(found)} totals published")
 
 
-def _collector(party: _Party, session: Session) -> Collector:
+def _aggregator(party: _Party, session: Session) -> Aggregator:
     protocol = protocol_of(session.group)
     if protocol.deal is None:
-        return protocol.collector(session, party.places.sealing_key())
+        return protocol.aggregator(session, party.places.sealing_key())
     folder = party.places.group_folder(session.group.name)
-    return protocol.collector(session, read_scalar(folder / "aggregator.key"))
+    return protocol.aggregator(session, read_scalar(folder / "aggregator.key"))
 
 
 def _keep_key(target: Path, source: Path) -> None:

@@ -34,11 +34,11 @@ def as_match(sighting: Sighting, items: Iterable[Item], misp_url: str) -> dict[s
     return {
         **as_record(sighting),
         "events": [event_link(misp_url, event) for event in events],
-        "told": [as_told(item) for item in items],
+        "told": [as_reported(item) for item in items],
     }
 
 
-def as_told(item: Item) -> dict[str, object]:
+def as_reported(item: Item) -> dict[str, object]:
     """A sighting of the outbox."""
     return {
         "uuid": item.uuid,

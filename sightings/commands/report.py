@@ -17,7 +17,7 @@ import msgspec
 from inkgate.config.command import needs
 from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.rules.crypto.keys import make_token
-from inkgate.sightings.commands.formatting import as_told, cell
+from inkgate.sightings.commands.formatting import as_reported, cell
 from inkgate.sightings.commands.loaded import Loaded, find_incident
 from inkgate.sightings.journal.backends.backend import DRAINED, StoreAwayError, StoreRefusedError
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
@@ -50,7 +50,7 @@ def report(loaded: Loaded, *, follow: bool) -> None:
         if follow:
             _guarded(reporter.follow)
             return
-        told = _guarded(reporter.once)
+        told = _guarded(reporter.report_all)
     click.echo(f"reported {told.reported}, refused {told.refused}, waiting {told.waiting}")
     sys.exit(1 if told.refused or told.waiting else 0)
 
@@ -135,7 +135,7 @@ def _report_now(loaded: Loaded) -> None:
 def refused(loaded: Loaded, *, as_json: bool) -> None:
     """List what MISP did not take, and why."""
     with _outbox(loaded) as outbox:
-        items = [as_told(item) for item in outbox.refused()]
+        items = [as_reported(item) for item in outbox.refused()]
     for item in items:
         click.echo(msgspec.json.encode(item) if as_json else _tabbed(item))
 

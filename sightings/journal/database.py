@@ -106,7 +106,7 @@ def open_writer(
     Raises:
         JournalError: it cannot be opened, or a newer inkgate wrote it.
     """
-    with failing_as_one_line(path), _alone(path.parent):
+    with as_journal_errors(path), _one_opener(path.parent):
         if not path.exists():
             # Made here, not by SQLite: its own files get the mode of this one.
             os.close(create(path))
@@ -144,7 +144,7 @@ def open_reader(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Co
     Raises:
         JournalError: it cannot be opened, or a newer inkgate wrote it.
     """
-    with failing_as_one_line(path):
+    with as_journal_errors(path):
         uri = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
         try:
@@ -190,7 +190,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failing_as_one_line(path: Path) -> Iterator[None]:
+def as_journal_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system say into a JournalError."""
     try:
         yield
@@ -213,7 +213,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _one_opener(folder: Path) -> Iterator[None]:
     """One opener at a time: SQLite waits for no other process while it changes to WAL mode."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -130,20 +130,20 @@ class Journal:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        from inkgate.sightings.journal.database import failing_as_one_line, open_reader  # noqa: PLC0415
+        from inkgate.sightings.journal.database import as_journal_errors, open_reader  # noqa: PLC0415
 
         connection = open_reader(self._path, busy_seconds=self._busy_timeout)
-        with contextlib.closing(connection), failing_as_one_line(self._path):
+        with contextlib.closing(connection), as_journal_errors(self._path):
             yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, alone; closed if anything fails."""
-        from inkgate.sightings.journal.database import failing_as_one_line  # noqa: PLC0415
+        from inkgate.sightings.journal.database import as_journal_errors  # noqa: PLC0415
 
         with self._lock:
             try:
-                with failing_as_one_line(self._path):
+                with as_journal_errors(self._path):
                     yield self._writer()
             except BaseException:
                 self._drop()

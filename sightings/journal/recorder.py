@@ -39,12 +39,12 @@ class Recorder:
     """
 
     def __init__(self, config: Path, log: Callable[[str], None]) -> None:
-        self._tell = log
+        self._log_line = log
         self._node = ""
         self._path: Path | None = None
         self._reduce: Reducer = str
         self._backlog = Backlog(_MOST_WAITING_BYTES)
-        self._wanted = threading.Event()
+        self._has_work = threading.Event()
         self._ended = threading.Event()
         self._writing = threading.Lock()
         self._starting = threading.Lock()
@@ -52,7 +52,7 @@ class Recorder:
         self._journal: Journal | None = None
         self._failing = False
         self._dropped = 0
-        self._is_loss_said = False
+        self._is_loss_logged = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
             self._path = own_file(config, settings)
@@ -72,10 +72,10 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
             self._log(f"an incident could not be journalled ({type(error).__name__})")
             return
-        if not self._wanted.is_set():
-            self._wanted.set()
+        if not self._has_work.is_set():
+            self._has_work.set()
             if self._thread is None:
-                self._start()
+                self._start_thread()
 
     def flush(self) -> None:
         """Write what has been recorded so far."""
@@ -87,7 +87,7 @@ class Recorder:
         """End the thread and write what it has left. Called at the process's end, too."""
         was_ended = self._ended.is_set()
         self._ended.set()
-        self._wanted.set()
+        self._has_work.set()
         with self._starting:
             thread = self._thread
         if thread is not None:
@@ -95,33 +95,33 @@ class Recorder:
             thread.join()
         if not (was_ended and self._failing):
             self.flush()
-        self._is_loss_said = False
-        self._say_dropped()
+        self._is_loss_logged = False
+        self._log_dropped()
 
-    def _start(self) -> None:
+    def _start_thread(self) -> None:
         with self._starting:
             if self._thread is not None or self._ended.is_set():
                 return
-            thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+            thread = threading.Thread(target=self._write_until_closed, name="journal", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
                 # The next match tries again, and the end writes what waits.
-                self._wanted.clear()
+                self._has_work.clear()
                 self._log(f"sightings wait to be journalled: {error}")
             else:
                 self._thread = thread
 
-    def _write_on(self) -> None:
-        while self._wanted.wait() and not self._ended.is_set():
-            self._wanted.clear()
+    def _write_until_closed(self) -> None:
+        while self._has_work.wait() and not self._ended.is_set():
+            self._has_work.clear()
             with self._writing:
                 # What comes while the last one is written goes with the next ones.
                 while self._write_block() and self._backlog.has_full:
                     pass
             if not self._backlog.is_empty:
                 # Whoever recorded it may have found this set.
-                self._wanted.set()
+                self._has_work.set()
             self._ended.wait(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
 
     def _write_block(self) -> bool:
@@ -136,7 +136,7 @@ class Recorder:
             was_failing, self._failing = self._failing, True
             if not was_failing:
                 self._log(f"sightings wait to be journalled: {error}")
-            self._say_dropped()
+            self._log_dropped()
             return False
         except Exception as error:  # noqa: BLE001 (the thread goes on)
             self._log(
@@ -145,26 +145,26 @@ class Recorder:
         was_failing, self._failing = self._failing, False
         if was_failing:
             self._log("the journal can be written again")
-        self._say_dropped()
+        self._log_dropped()
         return True
 
-    def _say_dropped(self) -> None:
+    def _log_dropped(self) -> None:
         """Say at the first loss that there is one, and at the end how large it was."""
         self._dropped += self._backlog.take_dropped()
-        if self._dropped and not self._is_loss_said:
+        if self._dropped and not self._is_loss_logged:
             self._log(
                 f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} "
                 "of the oldest were not journalled"
             )
             self._dropped = 0
-            self._is_loss_said = True
+            self._is_loss_logged = True
         if not self._failing:
-            self._is_loss_said = False
+            self._is_loss_logged = False
 
     def _log(self, line: str) -> None:
         # The log may lie on the disk that is full. Incidents are journalled all the same.
         with contextlib.suppress(OSError, ValueError):
-            self._tell(line)
+            self._log_line(line)
 
     def _open(self) -> Journal:
         if self._journal is None:

@@ -39,7 +39,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-class Record(msgspec.Struct, frozen=True):
+class JournalRecord(msgspec.Struct, frozen=True):
     """A sighting where it lies.
 
     Attributes:
@@ -91,7 +91,7 @@ def unpack(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def upcoming(connection: sqlite3.Connection, after: int, limit: int) -> list[Record]:
+def next_records(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalRecord]:
     """Some records after a position; blocks become records once there are no others."""
     while True:
         found = list(records(connection, after=after, limit=limit))
@@ -124,7 +124,7 @@ def records(
     since: float = 0.0,
     incident: str | None = None,
     limit: int = _ALL,
-) -> Iterator[Record]:
+) -> Iterator[JournalRecord]:
     """Rows in the order of their recording."""
     schema = _schema(connection)
     if schema == 0:  # somebody is just making the file
@@ -199,7 +199,7 @@ def _row(sighting: Sighting, origin: str | None) -> tuple[float | str | None, ..
 
 def _record(
     columns: tuple[int, str | None, float, str, str, str, str, str, str, str, str],
-) -> Record:
+) -> JournalRecord:
     position, origin, moment, incident, name, uuids, client, method, action, node, events = columns
     sighting = Sighting(
         time=moment,
@@ -213,4 +213,4 @@ def _record(
         events=_decode(events),
     )
     # A position can be used again after a power cut, an incident's id can not.
-    return Record(position, origin or f"{incident}:{position}", sighting)
+    return JournalRecord(position, origin or f"{incident}:{position}", sighting)

@@ -27,7 +27,7 @@ from inkgate.misp.errors import (
     RejectedError,
     UnavailableError,
 )
-from inkgate.sightings.report.outbox import SIGHTING, Item, State
+from inkgate.sightings.report.outbox import SIGHTING, Item, ReportState
 from inkgate.sightings.settings import MispSettings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _NO_CALL: Final = (403, 404)
 _UNKNOWN: Final = "MISP does not know the attribute, or does not show it to this key"
 
 Question = Callable[["PyMISP"], Any]
-Fate = tuple[Sequence[Item], State, str]
+Fate = tuple[Sequence[Item], ReportState, str]
 
 
 class Again(Exception):  # noqa: N818 (it says what to do)
@@ -105,7 +105,7 @@ class MispSightings:
             self._before(part)
             try:
                 for settled, state, reason in self._fates(part):
-                    has_taken |= bool(settled) and state is State.REPORTED
+                    has_taken |= bool(settled) and state is ReportState.REPORTED
                     for item in settled:
                         left.pop(item.uuid, None)
                     yield settled, state, reason
@@ -134,9 +134,9 @@ class MispSightings:
 
     def _failed(self, part: Sequence[Item], reason: str) -> Iterator[Fate]:
         worn = [item for item in part if item.failures + 1 >= _MOST_FAILURES]
-        yield worn, State.REFUSED, f"{reason} to this one, and takes others"
+        yield worn, ReportState.REFUSED, f"{reason} to this one, and takes others"
         others = [item for item in part if item.failures + 1 < _MOST_FAILURES]
-        yield others, State.WAITING, reason
+        yield others, ReportState.WAITING, reason
 
     def _save(self, event: str, items: Sequence[Item], *, is_sure: bool = False) -> Iterator[Fate]:
         if not self._has_bulk:
@@ -156,7 +156,7 @@ class MispSightings:
         elif answer.status == _NO_EVENT and not is_sure:
             yield from self._find_events(items)
         elif len(items) == 1:
-            yield items, State.REFUSED, _reason(answer.status, answer.message)
+            yield items, ReportState.REFUSED, _reason(answer.status, answer.message)
         else:
             middle = len(items) // 2
             for half in (items[:middle], items[middle:]):
@@ -164,16 +164,20 @@ class MispSightings:
 
     def _after_saving(self, event: str, items: Sequence[Item], answer: Any) -> Iterator[Fate]:
         if _saved(answer) == len(items):
-            yield items, State.REPORTED, ""
+            yield items, ReportState.REPORTED, ""
             return
         # Some were there already, or are about attributes that MISP does not show.
         stored = self._stored(event, items)
-        yield [item for item in items if item.uuid in stored], State.REPORTED, ""
+        yield [item for item in items if item.uuid in stored], ReportState.REPORTED, ""
         missing = [item for item in items if item.uuid not in stored]
         if not missing:
             return
         shown = self._events_of(missing)
-        yield [item for item in missing if item.attribute not in shown], State.REFUSED, _UNKNOWN
+        yield (
+            [item for item in missing if item.attribute not in shown],
+            ReportState.REFUSED,
+            _UNKNOWN,
+        )
         unclear = [item for item in missing if item.attribute in shown]
         yield from self._failed(unclear, "MISP does not show what it was sent")
 
@@ -206,7 +210,11 @@ class MispSightings:
     def _find_events(self, items: Sequence[Item]) -> Iterator[Fate]:
         """Save what has no event id, or one of another MISP."""
         events = self._events_of(items)
-        yield [item for item in items if item.attribute not in events], State.REFUSED, _UNKNOWN
+        yield (
+            [item for item in items if item.attribute not in events],
+            ReportState.REFUSED,
+            _UNKNOWN,
+        )
         shown = sorted(
             (item for item in items if item.attribute in events),
             key=lambda item: events[item.attribute],
@@ -227,7 +235,7 @@ class MispSightings:
     def _add_each(self, items: Sequence[Item], *, look: bool = False) -> Iterator[Fate]:
         for item in items:
             if (look or item.tries) and self._is_there(item):
-                yield [item], State.REPORTED, ""
+                yield [item], ReportState.REPORTED, ""
                 continue
             yield self._add(item)
 
@@ -237,10 +245,10 @@ class MispSightings:
         if isinstance(answer, NotAllowedError):
             raise NeedsOperator("MISP does not let the owner of this key add sightings")
         if isinstance(answer, RejectedError):
-            return [item], State.REFUSED, _reason(answer.status, answer.message)
+            return [item], ReportState.REFUSED, _reason(answer.status, answer.message)
         if isinstance(answer, dict) and "Sighting" in answer:
-            return [item], State.REPORTED, ""
-        return [item], State.REFUSED, _reason(200, message_of(answer))
+            return [item], ReportState.REPORTED, ""
+        return [item], ReportState.REFUSED, _reason(200, message_of(answer))
 
     def _is_there(self, item: Item) -> bool:
         found = self._checked(

@@ -19,14 +19,14 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from inkgate.sightings.journal.database import (
+    as_journal_errors,
     check_schema,
-    failing_as_one_line,
     installation,
     open_reader,
     open_writer,
     transaction,
 )
-from inkgate.sightings.journal.records import Record, count_after, upcoming
+from inkgate.sightings.journal.records import JournalRecord, count_after, next_records
 from inkgate.sightings.journal.sighting import Sighting
 
 REPORTED: Final = "reported"
@@ -51,7 +51,7 @@ _COLUMNS: Final = (
 )
 
 
-class State(enum.IntEnum):
+class ReportState(enum.IntEnum):
     """What became of a sighting."""
 
     WAITING = 0
@@ -85,7 +85,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
     first: float
     last: float
     count: int
-    state: State
+    state: ReportState
     tries: int
     reason: str
     failures: int
@@ -136,9 +136,9 @@ class Outbox:
         Raises:
             JournalError: the file cannot be used; nothing was taken in.
         """
-        with failing_as_one_line(self._path):
+        with as_journal_errors(self._path):
             after = self.position()
-            found = upcoming(self._connection, after, _FOLD_ROWS)
+            found = next_records(self._connection, after, _FOLD_ROWS)
             if not found:
                 return 0
             items = self._folded(found)
@@ -169,12 +169,12 @@ class Outbox:
         return self._items(
             "state = ? AND (failures = 0 OR abs(? - changed) >= "
             "min(?, ? * (1 << min(2 * failures, 30)))) ORDER BY tries, event, uuid LIMIT ?",
-            State.WAITING, time.time(), longest_wait, first_wait, limit,
+            ReportState.WAITING, time.time(), longest_wait, first_wait, limit,
         )  # fmt: skip
 
     def refused(self) -> list[Item]:
         """What MISP did not take."""
-        return self._items("state = ? ORDER BY changed, uuid", State.REFUSED)
+        return self._items("state = ? ORDER BY changed, uuid", ReportState.REFUSED)
 
     def named(self, name: str) -> list[Item]:
         """The sighting with a UUID, if there is one."""
@@ -185,7 +185,7 @@ class Outbox:
         row = self._connection.execute("SELECT min(first) FROM outbox WHERE state = 0").fetchone()
         return 0 if row[0] is None else max(0, int(now - row[0]))
 
-    def settle(self, uuids: Iterable[str], state: State, reason: str = "") -> None:
+    def settle(self, uuids: Iterable[str], state: ReportState, reason: str = "") -> None:
         """Note what became of sightings."""
         now = time.time()
         self._change(
@@ -219,7 +219,7 @@ class Outbox:
 
         The same incident gives the same false positives, however often it is said.
         """
-        with failing_as_one_line(self._path), transaction(self._connection):
+        with as_journal_errors(self._path), transaction(self._connection):
             naming = _Naming(installation(self._connection), self._window)
             items = [
                 _item(FALSE_POSITIVE, attribute, event, sighting, now, naming)
@@ -228,17 +228,17 @@ class Outbox:
             self._connection.executemany(_ADD.replace("count + excluded.count", "1"), items)
         return [str(item["uuid"]) for item in items]
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[ReportState, int]:
         """How many sightings are in which state."""
         rows = self._connection.execute("SELECT state, count(*) FROM outbox GROUP BY state")
-        return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
+        return dict.fromkeys(ReportState, 0) | {ReportState(state): count for state, count in rows}
 
     def unread(self) -> int:
         """How many records are not folded yet."""
-        with failing_as_one_line(self._path):
+        with as_journal_errors(self._path):
             return count_after(self._connection, self.position())
 
-    def _folded(self, found: Iterable[Record]) -> list[dict[str, object]]:
+    def _folded(self, found: Iterable[JournalRecord]) -> list[dict[str, object]]:
         items: dict[str, dict[str, object]] = {}
         naming = _Naming(installation(self._connection), self._window)
         for record in found:
@@ -252,11 +252,11 @@ class Outbox:
         return list(items.values())
 
     def _items(self, where: str, *values: object) -> list[Item]:
-        with failing_as_one_line(self._path):
+        with as_journal_errors(self._path):
             return _select(self._connection, where, *values)
 
     def _change(self, statement: str, rows: list[tuple[object, ...]]) -> None:
-        with failing_as_one_line(self._path), transaction(self._connection):
+        with as_journal_errors(self._path), transaction(self._connection):
             self._connection.executemany(statement, rows)
 
 
@@ -266,7 +266,7 @@ def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
     Raises:
         JournalError: the file cannot be read.
     """
-    with failing_as_one_line(path), contextlib.closing(open_reader(path)) as connection:
+    with as_journal_errors(path), contextlib.closing(open_reader(path)) as connection:
         if check_schema(connection, path) < _SCHEMA_WITH_NAMES:
             return []
         # What was queued before there were ids of installations keeps its name.
@@ -301,7 +301,7 @@ def _item(
         "first": moment,
         "last": moment,
         "count": 1,
-        "state": State.WAITING if sound else State.REFUSED,
+        "state": ReportState.WAITING if sound else ReportState.REFUSED,
         "reason": "" if sound else "the rule names an attribute that is no UUID",
         "changed": time.time(),
     }

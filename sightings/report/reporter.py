@@ -17,9 +17,9 @@ from inkgate.sightings.journal.backends.registry import backend_of, own_file, re
 from inkgate.sightings.journal.database import create
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.report.misp import Again, MispSightings
-from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, State
+from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, ReportState
 from inkgate.sightings.report.retention import prune
-from inkgate.sightings.report.retrying import Patience
+from inkgate.sightings.report.retrying import RetryPolicy
 from inkgate.sightings.settings import SightingsSettings
 
 _PRUNE_SECONDS: Final = 3600.0
@@ -67,7 +67,7 @@ class Reporter:
         self._stop = stop
         self._path = path
         self._outbox = Outbox(path, settings.window_hours)
-        self._tidy = _now_and_then(self.prune)
+        self._prune_if_due = _at_most_hourly(self.prune)
         folder = config.absolute().parent
         self._misp = MispSightings(
             settings.misp,
@@ -85,7 +85,7 @@ class Reporter:
         """Close the journal."""
         self._outbox.close()
 
-    def once(self) -> Told:
+    def report_all(self) -> Told:
         """Report all there is, with a few attempts where something is away.
 
         Raises:
@@ -94,18 +94,18 @@ class Reporter:
         """
         before = self._outbox.counts()
         if collect := self._collecting():
-            self._store_patience(_STORE_ATTEMPTS).until_done(collect)
+            self._store_retries(_STORE_ATTEMPTS).run_until_idle(collect)
         while self._outbox.fold():
             pass
         try:
-            self._misp_patience(self._settings.misp.attempts).until_done(self._send_all)
+            self._misp_retries(self._settings.misp.attempts).run_until_idle(self._send_all)
             after = self._outbox.counts()
         finally:
             self.prune()
         return Told(
-            after[State.REPORTED] - before[State.REPORTED],
-            after[State.REFUSED] - before[State.REFUSED],
-            after[State.WAITING],
+            after[ReportState.REPORTED] - before[ReportState.REPORTED],
+            after[ReportState.REFUSED] - before[ReportState.REFUSED],
+            after[ReportState.WAITING],
         )
 
     def follow(self) -> None:
@@ -117,10 +117,10 @@ class Reporter:
         failures: list[BaseException] = []
         work = [self._prune_on]
         if collect := self._collecting():
-            work.append(lambda: self._store_patience(0).for_ever(collect))
+            work.append(lambda: self._store_retries(0).run_until_stopped(collect))
         helpers = [self._thread(run, failures) for run in work]
         try:
-            self._misp_patience(0).for_ever(self.step)
+            self._misp_retries(0).run_until_stopped(self.step)
         finally:
             self._stop.set()
             for helper in helpers:
@@ -144,19 +144,19 @@ class Reporter:
             if not items:
                 continue
             names = [item.uuid for item in items]
-            if state is State.WAITING:
+            if state is ReportState.WAITING:
                 self._outbox.put_off(names, reason)
                 self._log(f"{len(items)} sightings wait for another attempt: {reason}")
                 continue
             self._outbox.settle(names, state, reason)
             settled += len(items)
-            if state is State.REFUSED:
+            if state is ReportState.REFUSED:
                 self._log(f"MISP refused {len(items)} sightings: {reason}")
         return settled
 
     def _send_all(self) -> int:
         settled = self.send()
-        if not settled and (waiting := self._outbox.counts()[State.WAITING]):
+        if not settled and (waiting := self._outbox.counts()[ReportState.WAITING]):
             raise Again(f"{waiting} sightings rest after a failure")
         return settled
 
@@ -170,7 +170,7 @@ class Reporter:
 
     def _prune_on(self) -> None:
         while not self._stop.wait(_FIRST_PRUNE_SECONDS):
-            self._tidy()
+            self._prune_if_due()
 
     def _collecting(self) -> Step | None:
         """What takes other proxies' records in; None if they do not share a journal."""
@@ -192,9 +192,9 @@ class Reporter:
         thread.start()
         return thread
 
-    def _misp_patience(self, attempts: int) -> Patience:
+    def _misp_retries(self, attempts: int) -> RetryPolicy:
         misp = self._settings.misp
-        return Patience(
+        return RetryPolicy(
             Again,
             first_wait=misp.first_wait,
             longest_wait=misp.longest_wait,
@@ -203,8 +203,8 @@ class Reporter:
             log=self._log,
         )
 
-    def _store_patience(self, attempts: int) -> Patience:
-        return store_patience(attempts, self._stop, self._log)
+    def _store_retries(self, attempts: int) -> RetryPolicy:
+        return store_retries(attempts, self._stop, self._log)
 
 
 def drain(
@@ -226,23 +226,23 @@ def drain(
     if path is None or backend.relay is None:
         problem = f"[sightings] journal is {backend.name}"
         raise SettingsError(config, problem, "nothing is to be drained")
-    patience = store_patience(0 if follow else _STORE_ATTEMPTS, stop, log)
-    tidy = _now_and_then(lambda: prune(path, settings, DRAINED, log))
+    retries = store_retries(0 if follow else _STORE_ATTEMPTS, stop, log)
+    prune_if_due = _at_most_hourly(lambda: prune(path, settings, DRAINED, log))
     with backend.relay.drain(config, settings, path) as hand_over:
         if not follow:
-            done = patience.until_done(hand_over)
-            tidy()
+            done = retries.run_until_idle(hand_over)
+            prune_if_due()
             return done
 
         def step() -> int:
-            tidy()
+            prune_if_due()
             return hand_over()
 
-        patience.for_ever(step)
+        retries.run_until_stopped(step)
         return 0
 
 
-def _now_and_then(work: Callable[[], object]) -> Callable[[], None]:
+def _at_most_hourly(work: Callable[[], object]) -> Callable[[], None]:
     """A function that does work at its first call, and then once an hour at most."""
     due = 0.0
 
@@ -272,9 +272,9 @@ def only_reporter(journal: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def store_patience(attempts: int, stop: threading.Event, log: Log) -> Patience:
+def store_retries(attempts: int, stop: threading.Event, log: Log) -> RetryPolicy:
     """How to wait for what several proxies share."""
-    return Patience(
+    return RetryPolicy(
         StoreAwayError,
         first_wait=_STORE_FIRST_WAIT,
         longest_wait=_STORE_LONGEST_WAIT,

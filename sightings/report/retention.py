@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from inkgate.sightings.journal.database import failing_as_one_line, open_writer, transaction
+from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
 from inkgate.sightings.journal.records import count_damaged, unpack
-from inkgate.sightings.report.outbox import State
+from inkgate.sightings.report.outbox import ReportState
 from inkgate.sightings.settings import SightingsSettings
 
 _ROWS_AT_ONCE: Final = 500
@@ -27,8 +27,8 @@ _DELETE: Final = """
 _FORGET: Final = f"""
     DELETE FROM outbox WHERE uuid IN (
         SELECT uuid FROM outbox
-        WHERE state = {State.REPORTED} AND last < :before
-            OR state = {State.REFUSED} AND changed < :before
+        WHERE state = {ReportState.REPORTED} AND last < :before
+            OR state = {ReportState.REFUSED} AND changed < :before
         LIMIT :rows)
 """  # noqa: S608 (our own words)
 _FORGET_DAMAGED: Final = """
@@ -57,7 +57,7 @@ def prune(
         return 0
     connection = open_writer(path)
     try:
-        with failing_as_one_line(path):
+        with as_journal_errors(path):
             # What goes makes the room in which blocks become records.
             removed = _prune(connection, settings, position, log)
             while _unpacked_some(connection):
@@ -93,8 +93,8 @@ def _prune(
     for statement in (_FORGET, _FORGET_DAMAGED):
         for _ in _deleted(connection, statement, before=before):
             pass
-    told = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
-    removed += _shrunk(connection, told, settings.keep_mib)
+    reported = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
+    removed += _shrunk(connection, reported, settings.keep_mib)
     # What MISP has or does not want goes before what it has not heard of.
     _shrunk(connection, _deleted(connection, _FORGET, before=_EVERYTHING), settings.hard_mib)
     unsent = _deleted(connection, _DELETE, upto=_EVERYTHING, before=_EVERYTHING)

@@ -8,8 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.sightings.aggregation.exchange.record import Record
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.masked import masks
 from inkgate.sightings.aggregation.masked.subscriber import KEYS
 from inkgate.sightings.aggregation.wire import (
@@ -44,9 +44,9 @@ def test_lying_about_dropouts_a_second_time(tmp_path: Path) -> None:
     """A subscriber signs one set of survivors, and only one."""
     run = course(6)
     victim, name, *_ = run.party.names
-    record = Record(tmp_path / "record.db")
+    record = AnswerRecord(tmp_path / "record.db")
     record.open_period(run.party.session, run.vectors[name])
-    subscriber = Subscriber(name, run.party.identities[name], record)
+    subscriber = Participant(name, run.party.identities[name], record)
     run.recorded[name] = subscriber
     for _ in range(4):
         run.round()

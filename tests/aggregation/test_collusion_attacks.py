@@ -37,7 +37,7 @@ def test_masked_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> 
     for guess in range(8):
         assert combine_shares({**shares, 1: bytes([guess]) * 32, 2: bytes(32)}) != true
     # It does learn the sum of the two, as from any sum.
-    totals = run.collector.totals().values
+    totals = run.aggregator.totals().values
     known = total_of({n: run.vectors[n] for n in colluders})
     both = [t - k for t, k in zip(totals, known, strict=True) if t is not None]
     assert both == total_of({n: run.vectors[n] for n in (victim, other)})
@@ -71,12 +71,12 @@ def test_shi_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> Non
 
 def test_shi_aggregator_cannot_leave_a_subscriber_out() -> None:
     party = Party("shi", 4, 2)
-    collector = party.collector()
+    aggregator = party.aggregator()
     for name in party.names[:3]:
-        collector.accept(party.contributor(name).answer([], [1, 2]))
+        aggregator.accept(party.contributor(name).answer([], [1, 2]))
     with refused("too-few"):
-        collector.close()
-    assert collector.totals().values == [None, None]
+        aggregator.close()
+    assert aggregator.totals().values == [None, None]
 
 
 def same_secret(public: bytes, how: str) -> bytes:
@@ -103,8 +103,8 @@ def cancel_masks(subscribers: int, copies: dict[int, int], how: str, **settings:
         alias = same_secret(body_of(KEYS, party, keys[honest])[32:], how)
         keys[name] = seal(KEYS, session, name, channel + alias, party.identities[name])
     for message in keys.values():
-        run.collector.accept(message)
-    roster = run.collector.close()[victim]
+        run.aggregator.accept(message)
+    roster = run.aggregator.close()[victim]
     sealed = {n: bytes(masks.SEALED_BYTES) for n in names}
     received = [roster, join_pairs(sealed)]
     message = party.contributor(victim).answer(received, run.vectors[victim])
@@ -148,20 +148,20 @@ def test_key_written_in_a_second_way_is_refused() -> None:
     keys = masks.Secrets(party.session.id, bytes(32)).public
     body = keys[:32] + same_secret(keys[32:], "top bit")
     with refused("bad-point"):
-        party.collector().accept(seal(KEYS, party.session, name, body, party.identities[name]))
+        party.aggregator().accept(seal(KEYS, party.session, name, body, party.identities[name]))
 
 
 def test_copy_of_anothers_keys_is_refused_and_the_others_go_on() -> None:
     party = Party("masked", 4, 2)
-    collector = party.collector()
+    aggregator = party.aggregator()
     liar, victim, *_ = party.names
     messages = {n: party.contributor(n).answer([], []) for n in party.names if n != liar}
     for message in messages.values():
-        collector.accept(message)
+        aggregator.accept(message)
     stolen = body_of(KEYS, party, messages[victim])
     with refused("bad-message"):
-        collector.accept(seal(KEYS, party.session, liar, stolen, party.identities[liar]))
-    roster = collector.close()[victim]
+        aggregator.accept(seal(KEYS, party.session, liar, stolen, party.identities[liar]))
+    roster = aggregator.close()[victim]
     assert party.contributor(victim).answer([roster], [])
 
 

@@ -36,7 +36,7 @@ def test_nothing_but_our_error_escapes(data: bytes) -> None:
         lambda: split_pairs(data, most=5),
         lambda: parse_group(data),
         lambda: parse_labels(data),
-        *(partial(party.collector().accept, data) for party in PARTIES.values()),
+        *(partial(party.aggregator().accept, data) for party in PARTIES.values()),
     ):
         with contextlib.suppress(AggregationError):
             parse()
@@ -48,28 +48,28 @@ def test_signed_nonsense_at_every_round(number: int, body: bytes) -> None:
     """A member that signs anything is refused, or taken as what it is, by the aggregator."""
     party = PARTIES["masked"]
     name = party.names[0]
-    collector = party.collector()
+    aggregator = party.aggregator()
     histories: dict[str, list[bytes]] = {n: [] for n in party.names}
     for _ in range(number):
         for member in party.names:
-            collector.accept(party.contributor(member).answer(histories[member], [1, 2]))
-        sent = collector.close()
+            aggregator.accept(party.contributor(member).answer(histories[member], [1, 2]))
+        sent = aggregator.close()
         histories = {m: [*histories[m], sent[m]] for m in party.names}
-    kind = collector.rounds[number]
+    kind = aggregator.rounds[number]
     with contextlib.suppress(AggregationError):
-        collector.accept(seal(kind, party.session, name, body, party.identities[name]))
+        aggregator.accept(seal(kind, party.session, name, body, party.identities[name]))
 
 
 @settings(deadline=None)
 @given(st.integers(1, 4), st.binary(max_size=300))
 def test_nonsense_from_the_aggregator_at_every_round(number: int, nonsense: bytes) -> None:
     party = PARTIES["masked"]
-    collector = party.collector()
+    aggregator = party.aggregator()
     histories: dict[str, list[bytes]] = {n: [] for n in party.names}
     for _ in range(number - 1):
         for member in party.names:
-            collector.accept(party.contributor(member).answer(histories[member], [1, 2]))
-        sent = collector.close()
+            aggregator.accept(party.contributor(member).answer(histories[member], [1, 2]))
+        sent = aggregator.close()
         histories = {m: [*histories[m], sent[m]] for m in party.names}
     name = party.names[0]
     try:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox, down_box, up_box
-from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
-from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.aggregator import MaskedAggregator
 from inkgate.sightings.aggregation.masked.subscriber import INPUT, SHARES
 from inkgate.sightings.aggregation.wire import (
     seal,
@@ -37,9 +37,9 @@ def member(
     """A subscriber over the mailbox in a folder."""
 
     def run(name: str) -> None:
-        record = Record(folder / f"{name}.db")
+        record = AnswerRecord(folder / f"{name}.db")
         record.open_period(party.session, vectors[name])
-        subscriber = Subscriber(name, party.identities[name], record)
+        subscriber = Participant(name, party.identities[name], record)
         take_part(subscriber, party.session, name, FileMailbox(folder / "box"), wait)
         record.close()
 
@@ -53,12 +53,12 @@ def test_reader_of_the_mailbox_learns_no_totals(tmp_path: Path) -> None:
     threads = in_threads(member(party, vectors, tmp_path, 20), party.names)
     mailbox, log = FileMailbox(tmp_path / "box"), []  # type: ignore[var-annotated]
     running = Aggregation(
-        party.session, party.collector(), tmp_path / "state", mailbox, party.signing, log.append
+        party.session, party.aggregator(), tmp_path / "state", mailbox, party.signing, log.append
     )
     assert running.run(20).values == total_of(vectors)  # type: ignore[arg-type]
     for thread in threads:
         thread.join()
-    eavesdropper = MaskedCollector(party.session, os.urandom(32))
+    eavesdropper = MaskedAggregator(party.session, os.urandom(32))
     for number in range(4):
         for _, message in mailbox.get(up_box(party.session, number), most=HUGE):
             eavesdropper.accept(message)
@@ -82,7 +82,7 @@ def test_writer_to_the_mailbox_cannot_play_the_aggregator(tmp_path: Path) -> Non
     vectors = {n: [1, 2] for n in party.names}
     for thread in in_threads(member(party, vectors, tmp_path, 0), party.names):
         thread.join()
-    mailbox, rogue = FileMailbox(tmp_path / "box"), party.collector()
+    mailbox, rogue = FileMailbox(tmp_path / "box"), party.aggregator()
     for _, message in mailbox.get(up_box(party.session, 0), most=HUGE):
         rogue.accept(message)
     victim = party.names[0]

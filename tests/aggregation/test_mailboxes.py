@@ -13,15 +13,15 @@ import pytest
 from inkgate.misp.connector import Connector
 from inkgate.sightings.aggregation.counts import counts_for_period
 from inkgate.sightings.aggregation.errors import AggregationError
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.exchange.mailbox import (
     FileMailbox,
     Mailbox,
     RedisMailbox,
     up_box,
 )
-from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
 from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.journal.journal import Journal
@@ -99,7 +99,9 @@ def test_login_page_does_not_count_as_published(path: str) -> None:
 
 
 def take(party: Party, mailbox: Mailbox, folder: Path, log: list[str]) -> Aggregation:
-    return Aggregation(party.session, party.collector(), folder, mailbox, party.signing, log.append)
+    return Aggregation(
+        party.session, party.aggregator(), folder, mailbox, party.signing, log.append
+    )
 
 
 def test_rubbish_in_a_box_is_told_and_stops_nothing(mailbox: Mailbox, tmp_path: Path) -> None:
@@ -109,9 +111,9 @@ def test_rubbish_in_a_box_is_told_and_stops_nothing(mailbox: Mailbox, tmp_path: 
     mailbox.put(box, "nobody", os.urandom(100))
     mailbox.put(box, "huge", bytes(1 << 20))
     for n, name in enumerate(party.names):
-        record = Record(tmp_path / f"{name}.db")
+        record = AnswerRecord(tmp_path / f"{name}.db")
         record.open_period(party.session, [n, 1])
-        subscriber = Subscriber(name, party.identities[name], record, party.dealt.get(name))
+        subscriber = Participant(name, party.identities[name], record, party.dealt.get(name))
         assert take_part(subscriber, party.session, name, mailbox, 0)
     log: list[str] = []
     totals = take(party, mailbox, tmp_path / "state", log).run(0)

@@ -15,7 +15,7 @@ import pytest
 from inkgate.sightings.aggregation.contribution import contribution
 from inkgate.sightings.aggregation.description import check_group, parse_group
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.group import (
     AggregatorKeys,
     Group,
@@ -177,7 +177,7 @@ def test_noise_alone_seldom_reaches_its_quantile(size: int, sensitivity: int) ->
 def test_budget_is_kept_and_ends(tmp_path: Path) -> None:
     noise = NoiseSettings(epsilon=0.5, budget=1.0)
     party = Party("masked", 3, 2, max_count=5, noise=noise)
-    record = Record(tmp_path / "r.db")
+    record = AnswerRecord(tmp_path / "r.db")
     for n, period in enumerate(["2026-01-05", "2026-01-12"], 1):
         session = Session(party.group, period, labels(2))
         record.open_period(session, [1, 2])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.group import MAX_TOTAL
 from inkgate.sightings.aggregation.masked import masks
 from inkgate.sightings.aggregation.masked.subscriber import KEYS, UNMASK
@@ -46,7 +46,7 @@ def test_liar_is_bounded_by_the_total_only(protocol: str) -> None:
 def test_own_huge_or_negative_count_is_refused(tmp_path: Path, protocol: str, count: int) -> None:
     party = Party(protocol, 3, 2)
     with refused("bad-count"):
-        Record(tmp_path / "r.db").open_period(party.session, [1, count])
+        AnswerRecord(tmp_path / "r.db").open_period(party.session, [1, count])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
@@ -81,10 +81,10 @@ def test_malformed_points_are_refused(bad: bytes) -> None:
     party = Party("shi", 3, 3)
     name = party.names[0]
     body = GOOD + bad + GOOD
-    collector = party.collector()
+    aggregator = party.aggregator()
     with refused("bad-point"):
-        collector.accept(seal("shi-input", party.session, name, body, party.identities[name]))
-    assert name in collector.expected
+        aggregator.accept(seal("shi-input", party.session, name, body, party.identities[name]))
+    assert name in aggregator.expected
 
 
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
@@ -95,11 +95,11 @@ def test_wrong_lengths_are_refused(protocol: str, change: int) -> None:
     # Up to the round whose messages are as long as the list of indicators.
     for _ in range({"masked": 2, "shi": 0}[protocol]):
         run.round()
-    collector, name = run.collector, party.names[0]
-    body = bytes(collector.most + change)
+    aggregator, name = run.aggregator, party.names[0]
+    body = bytes(aggregator.most + change)
     kind = party.protocol.rounds[len(run.messages)]
     with refused("wrong-length"):
-        collector.accept(seal(kind, party.session, name, body, party.identities[name]))
+        aggregator.accept(seal(kind, party.session, name, body, party.identities[name]))
 
 
 @pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31)])
@@ -109,7 +109,7 @@ def test_keys_of_low_order_are_refused(key: bytes) -> None:
     good = masks.Secrets(party.session.id, bytes(32)).public[:32]
     for body in (key + good, good + key):
         with refused("bad-point"):
-            party.collector().accept(seal(KEYS, party.session, name, body, party.identities[name]))
+            party.aggregator().accept(seal(KEYS, party.session, name, body, party.identities[name]))
 
 
 def lie_about_shares(party: Party, liars: list[str]) -> list[int | None]:

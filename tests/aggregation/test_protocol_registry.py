@@ -29,8 +29,8 @@ EACH = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: proto
 @EACH
 def test_both_sides_have_the_rounds_of_the_table(protocol: AggregationProtocol) -> None:
     party = Party(protocol.name, 3, 1)
-    collector = party.collector()
-    assert tuple(collector.rounds) == protocol.rounds
+    aggregator = party.aggregator()
+    assert tuple(aggregator.rounds) == protocol.rounds
     kinds = [kind for other in PROTOCOLS for kind in other.rounds]
     assert len(set(kinds)) == len(kinds), "a message of one protocol must be none of another"
 
@@ -92,7 +92,7 @@ def test_an_entry_without_the_aggregators_side_fails_mypy(tmp_path: Path) -> Non
         "    SHI,\n    AggregationProtocol(name='dummy', rounds=SHI.rounds, deal=SHI.deal,\n"
         "    least_contributors=SHI.least_contributors, contributor=SHI.contributor),\n",
     )
-    assert any('Missing positional argument "collector"' in line for line in copy.mypy(REGISTRY))
+    assert any('Missing positional argument "aggregator"' in line for line in copy.mypy(REGISTRY))
 
 
 def test_an_entry_with_other_rounds_than_its_aggregator_fails(tmp_path: Path) -> None:

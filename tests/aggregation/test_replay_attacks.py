@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.record import Record
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.labels import Labels
 from inkgate.sightings.aggregation.masked.subscriber import SURVIVORS
 from inkgate.sightings.aggregation.session import Session
@@ -32,20 +32,20 @@ class TestMessages:
         party = Party(protocol, 3, 2)
         old = Session(party.group, "2025-12-29", party.session.labels)
         with refused("wrong-period"):
-            party.collector().accept(self.first(party, party.names[0], old))
+            party.aggregator().accept(self.first(party, party.names[0], old))
 
     def test_replay_in_the_same_round_counts_once(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
-        collector = party.collector()
+        aggregator = party.aggregator()
         message = self.first(party, party.names[0])
-        assert collector.accept(message) == collector.accept(message)
-        assert len(collector.expected) == 2
+        assert aggregator.accept(message) == aggregator.accept(message)
+        assert len(aggregator.expected) == 2
 
     def test_replay_in_another_group(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
         twin = Party(protocol, 3, 2)
         with refused("wrong-group"):
-            party.collector().accept(self.first(twin, party.names[0]))
+            party.aggregator().accept(self.first(twin, party.names[0]))
 
     @pytest.mark.parametrize("other", [labels(2, serial=6), labels(3), Labels(7, [b"x" * 16])])
     def test_wrong_rule_set_serial_or_list(self, protocol: str, other: Labels) -> None:
@@ -53,43 +53,43 @@ class TestMessages:
         session = Session(party.group, PERIOD, other)
         message = party.contributor(party.names[0], session).answer([], [1] * len(other))
         with refused("wrong-list"):
-            party.collector().accept(message)
+            party.aggregator().accept(message)
 
     def test_message_under_another_name(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
         a, b = (n.encode() for n in party.names[:2])
         message = self.first(party, party.names[0])
         with refused("bad-signature"):
-            party.collector().accept(message.replace(a, b))
+            party.aggregator().accept(message.replace(a, b))
 
     def test_every_flipped_bit_is_refused(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
-        collector = party.collector()
+        aggregator = party.aggregator()
         message = self.first(party, party.names[0])
         for at in range(0, 8 * len(message), 7):
             broken = bytearray(message)
             broken[at // 8] ^= 1 << at % 8
             with pytest.raises(AggregationError):
-                collector.accept(bytes(broken))
+                aggregator.accept(bytes(broken))
         for end in range(0, len(message), 13):
             with pytest.raises(AggregationError):
-                collector.accept(message[:end])
-        assert len(collector.expected) == 3
+                aggregator.accept(message[:end])
+        assert len(aggregator.expected) == 3
 
     def test_message_of_another_round(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
         message = seal(SURVIVORS, party.session, party.names[0], b"", party.identities["org-000"])
         with refused("wrong-round"):
-            party.collector().accept(message)
+            party.aggregator().accept(message)
 
     def test_second_different_message_in_one_round(self, protocol: str) -> None:
         party = Party(protocol, 3, 2)
-        collector = party.collector()
-        collector.accept(self.first(party, party.names[0]))
+        aggregator = party.aggregator()
+        aggregator.accept(self.first(party, party.names[0]))
         party.secrets[party.names[0]] = os.urandom(32)
         second = party.contributor(party.names[0]).answer([], [2, 2])
         with refused("second-count"):
-            collector.accept(second)
+            aggregator.accept(second)
 
 
 def test_swapped_identifiers() -> None:
@@ -122,11 +122,11 @@ def test_swapped_periods() -> None:
     assert party.run({n: [1, 1] for n in party.names}, tamper=other_period).values == [None, None]
 
 
-def opened_record(party: Party, path: Path, counts: list[int]) -> tuple[Record, Subscriber]:
-    record = Record(path)
+def opened_record(party: Party, path: Path, counts: list[int]) -> tuple[AnswerRecord, Participant]:
+    record = AnswerRecord(path)
     record.open_period(party.session, counts)
     name = party.names[0]
-    return record, Subscriber(name, party.identities[name], record, party.dealt.get(name))
+    return record, Participant(name, party.identities[name], record, party.dealt.get(name))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
@@ -135,9 +135,9 @@ def test_retry_sends_the_same_bytes_even_after_a_restart(tmp_path: Path, protoco
     record, subscriber = opened_record(party, tmp_path / "r.db", [1, 2])
     first = subscriber.answer(party.session, 0, b"")
     record.close()
-    again = Record(tmp_path / "r.db")
+    again = AnswerRecord(tmp_path / "r.db")
     name = party.names[0]
-    revived = Subscriber(name, party.identities[name], again, party.dealt.get(name))
+    revived = Participant(name, party.identities[name], again, party.dealt.get(name))
     assert revived.answer(party.session, 0, b"") == first
     assert (tmp_path / "r.db").stat().st_mode & 0o777 == 0o600
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.shi.scheme import ShiCollector
+from inkgate.sightings.aggregation.shi.scheme import ShiAggregator
 from support.aggregation import PROTOCOL_NAMES, Party, total_of
 
 TRIALS = 1000
@@ -80,4 +80,4 @@ def test_the_largest_total_is_found_and_one_more_is_not() -> None:
     vectors = {name: [5_592_405, 0, 5_592_405] for name in party.names}
     vectors[party.names[0]][2] += 1  # more than an honest subscriber counts
     assert party.run(vectors).values == [16_777_215, 0, None]
-    assert isinstance(party.collector(), ShiCollector)
+    assert isinstance(party.aggregator(), ShiAggregator)

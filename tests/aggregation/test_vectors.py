@@ -20,12 +20,12 @@ from inkgate.sightings.aggregation.group import Group
 from inkgate.sightings.aggregation.keystream import words
 from inkgate.sightings.aggregation.labels import Labels, label_of, parse_labels
 from inkgate.sightings.aggregation.masked import masks
-from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.aggregator import MaskedAggregator
 from inkgate.sightings.aggregation.masked.secret_sharing import combine_shares
 from inkgate.sightings.aggregation.masked.subscriber import MaskedContributor
 from inkgate.sightings.aggregation.noise import thresholds
 from inkgate.sightings.aggregation.session import Session
-from inkgate.sightings.aggregation.shi.scheme import ShiCollector, ShiContributor, curve
+from inkgate.sightings.aggregation.shi.scheme import ShiAggregator, ShiContributor, curve
 from inkgate.sightings.aggregation.wire import join_pairs, split_pairs, unseal, unseal_down
 from support.aggregation import PROTOCOL_NAMES
 
@@ -80,14 +80,14 @@ def test_group_list_and_session(name: str) -> None:
 def test_shi_messages_and_totals() -> None:
     vector = load("shi")
     session = session_of(vector)
-    collector = ShiCollector(session, bytes.fromhex(vector["aggregator_key"]))
+    aggregator = ShiAggregator(session, bytes.fromhex(vector["aggregator_key"]))
     for name, message in vector["messages"].items():
         key = bytes.fromhex(vector["subscriber_keys"][name])
         contributor = ShiContributor(session, name, identity(vector, name), key)
         assert contributor.answer([], vector["counts_in_list_order"][name]).hex() == message
-        collector.accept(bytes.fromhex(message))
-    collector.close()
-    assert collector.totals().values == vector["totals"]
+        aggregator.accept(bytes.fromhex(message))
+    aggregator.close()
+    assert aggregator.totals().values == vector["totals"]
     for label, point in zip(session.labels, vector["points"], strict=True):
         assert curve.encode_point(curve.hash_to_point(session.id, label)).hex() == point
 
@@ -202,31 +202,31 @@ def test_masked_messages_and_totals() -> None:
     session = session_of(vector)
     kinds = ["keys", "input", "survivors", "unmask"]
     received = {n: [bytes.fromhex(r) for r in rows] for n, rows in vector["received"].items()}
-    collector = MaskedCollector(session, bytes.fromhex(vector["aggregator_sealing"]))
+    aggregator = MaskedAggregator(session, bytes.fromhex(vector["aggregator_sealing"]))
     for number, kind in zip((0, 2, 3, 4), kinds, strict=True):
         if number == 2:
-            accept_sealed(collector, vector, session)
+            accept_sealed(aggregator, vector, session)
         for name, message in vector["messages"][kind].items():
             contributor = MaskedContributor(
                 session, name, identity(vector, name), bytes.fromhex(vector["secret"][name])
             )
             history, counts = received[name][:number], vector["counts_in_list_order"][name]
             assert contributor.answer(history, counts).hex() == message
-            collector.accept(bytes.fromhex(message))
-        sent = collector.close()
+            aggregator.accept(bytes.fromhex(message))
+        sent = aggregator.close()
         if number != 4:
             assert sent == {n: rows[number] for n, rows in received.items()}
-    assert collector.totals().values == vector["totals"]
+    assert aggregator.totals().values == vector["totals"]
 
 
-def accept_sealed(collector: MaskedCollector, vector: dict[str, Any], session: Session) -> None:
+def accept_sealed(aggregator: MaskedAggregator, vector: dict[str, Any], session: Session) -> None:
     """Round 1 is random in life, so its messages are sealed from the recorded shares."""
     from inkgate.sightings.aggregation.wire import seal
 
     for name, row in vector["sealed"].items():
         body = join_pairs({v: bytes.fromhex(s) for v, s in row.items()})
-        collector.accept(seal("shares", session, name, body, identity(vector, name)))
-    sent = collector.close()
+        aggregator.accept(seal("shares", session, name, body, identity(vector, name)))
+    sent = aggregator.close()
     for name, rows in vector["received"].items():
         assert sent[name].hex() == rows[1]
 

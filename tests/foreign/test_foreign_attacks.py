@@ -21,7 +21,7 @@ from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
-from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.install.install import open_current
 from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import TOKEN, paper_rule, thesis_folder
@@ -241,7 +241,7 @@ def test_path_tricks_in_file_names_and_types(tmp_path: Path) -> None:
 
 
 def test_a_type_with_a_path_in_it_is_not_written(tmp_path: Path) -> None:
-    writer = ThesisWriter(tmp_path / "out", TOKEN.encode(), Cost("sha256", 1, 1), ("uuid",))
+    writer = ThesisWriter(tmp_path / "out", TOKEN.encode(), Pbkdf2Cost("sha256", 1, 1), ("uuid",))
     for kind in ("../x", "a/b", "..", "joker", "a.b", "a_b", "a\tb", "x\n"):
         writer.add(Attribute(type=kind, value="value", uuid="u"))
     writer.finish()
@@ -254,7 +254,7 @@ def test_a_folder_with_links_in_it_is_not_written_into(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "domain.tsv").symlink_to(tmp_path / "victim")
     with pytest.raises(ForeignError, match="is not empty"):
-        ThesisWriter(tmp_path / "out", TOKEN.encode(), Cost(), ("uuid",))
+        ThesisWriter(tmp_path / "out", TOKEN.encode(), Pbkdf2Cost(), ("uuid",))
     assert not (tmp_path / "victim").exists()
 
 

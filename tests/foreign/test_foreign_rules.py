@@ -16,10 +16,10 @@ from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.bloom_filter import read_bloom_filter
 from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
-from inkgate.rules.foreign.plan import Match, make_plan, statement
+from inkgate.rules.foreign.plan import ForeignMatch, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.spelling import thesis_value
-from inkgate.rules.foreign.thesis_writer import Cost, ThesisWriter
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import (
     ENTRIES,
@@ -53,7 +53,7 @@ def opened(where: Path, token: str = TOKEN) -> ForeignRules:
     return open_foreign(where, token.encode, Caps())
 
 
-def matches(rules: ForeignRules, queries: Iterable[str], jobs: int = 1) -> list[Match]:
+def matches(rules: ForeignRules, queries: Iterable[str], jobs: int = 1) -> list[ForeignMatch]:
     return list(run_plan(make_plan(rules, list(from_arguments(queries))), jobs, lambda _: None))
 
 
@@ -215,7 +215,7 @@ def test_what_we_write_for_the_thesis_is_what_its_format_says(tmp_path: Path) ->
     from support.foreign_rules import aes_ctr, thesis_key
 
     writer = ThesisWriter(
-        tmp_path / "set", TOKEN.encode(), Cost("sha512", 3, 5), ("uuid", "event_id", "date")
+        tmp_path / "set", TOKEN.encode(), Pbkdf2Cost("sha512", 3, 5), ("uuid", "event_id", "date")
     )
     for kind, value in (("domain|ip", "Pair.example|192.0.2.7"), ("domain", "listed.example")):
         writer.add(Attribute(type=kind, value=value, uuid="u,1", event_id="7", date="2026-01-02"))
@@ -245,7 +245,7 @@ def test_what_we_write_for_the_thesis_is_what_its_format_says(tmp_path: Path) ->
 
 
 def test_a_round_trip_through_the_thesis_format(tmp_path: Path) -> None:
-    writer = ThesisWriter(tmp_path / "set", TOKEN.encode(), Cost("sha256", 2, 3), ("uuid",))
+    writer = ThesisWriter(tmp_path / "set", TOKEN.encode(), Pbkdf2Cost("sha256", 2, 3), ("uuid",))
     values = {
         "domain": "listed.example",
         "url": "hxxp://www.files[.]example/a/index.php?",

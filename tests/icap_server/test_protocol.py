@@ -12,7 +12,7 @@ from inkgate.icap_server.protocol.chunks import End, encode_chunk
 from inkgate.icap_server.protocol.common_case import Common, host_of, recognise
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import parse_request, parse_response
-from inkgate.icap_server.protocol.parser import Event, Message, MessageParser
+from inkgate.icap_server.protocol.parser import Event, IcapMessage, MessageParser
 from support.icap import chunked, http_request, options, reqmod, respmod
 
 POST = http_request("http://fine.example/form", "POST")
@@ -78,7 +78,7 @@ def test_hundred_thousand_fuzzed_messages_give_the_same_however_they_are_cut() -
         whole = events(data, [])
         assert events(data, [choose.randrange(len(data) + 1)]) == whole
         for event in whole:
-            assert isinstance(event, str | bytes | Message | End)
+            assert isinstance(event, str | bytes | IcapMessage | End)
 
 
 def read_alike(data: bytes, common: Common) -> None:
@@ -86,7 +86,7 @@ def read_alike(data: bytes, common: Common) -> None:
     parser = MessageParser()
     parser.feed(data[: common.end])
     message = parser.next()
-    assert isinstance(message, Message)
+    assert isinstance(message, IcapMessage)
     head = message.head
     assert (head.method, head.service, head.close) == (b"REQMOD", "reqmod", False)
     if head.has_body:

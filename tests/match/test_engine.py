@@ -105,18 +105,18 @@ def test_what_a_clean_line_needs_no_reading_of(matcher: Matcher) -> None:
     log = SquidLog("squid")
     clean = access_line("http://clean.test/x")
     text = "\n".join([clean] * 3)
-    seen = [entry for _, entry in log.unknown(text, engine.known) if entry]
+    seen = [entry for _, entry in log.entries_to_look_up(text, engine.known) if entry]
     assert len(seen) == 3
     assert all(engine.matches(entry) == () for entry in seen)
-    assert list(log.unknown(text, engine.known)) == []
+    assert list(log.entries_to_look_up(text, engine.known)) == []
     assert engine.known.pairs
     other = text + "\n" + access_line("http://clean.test/x", server="198.51.100.66")
-    assert [number for number, _ in log.unknown(other, engine.known)] == [3]
+    assert [number for number, _ in log.entries_to_look_up(other, engine.known)] == [3]
     pair = text.replace("clean.test", "pair.example")
     # The same server, clean with one name, says nothing of another.
     pair = pair.replace("192.0.2.80", "198.51.100.68")
     engine.matches(Entry(uri="http://clean.test/", server="198.51.100.68", method="GET"))
-    seen = [entry for _, entry in log.unknown(pair, engine.known) if entry]
+    seen = [entry for _, entry in log.entries_to_look_up(pair, engine.known) if entry]
     found = [match.indicator_class for entry in seen for match in engine.matches(entry)]
     assert found.count("domain|ip") == 3
 
@@ -137,8 +137,8 @@ def test_splitting_and_matching_find_the_same_lines(matcher: Matcher) -> None:
         (known.agents, ""),
     ):
         cache.put(key, True)
-    by_split = dict(split.unknown(text, known))
-    assert by_split == dict(matched.unknown(text, known)) | {
+    by_split = dict(split.entries_to_look_up(text, known))
+    assert by_split == dict(matched.entries_to_look_up(text, known)) | {
         number: by_split[number] for number in by_split if lines[number] == "garbage"
     }
     assert len(by_split) < len(lines) - 1

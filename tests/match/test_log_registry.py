@@ -63,7 +63,9 @@ def test_any_cut_into_chunks_reads_the_same_requests(entry: LogFormat) -> None:
         for start in range(0, len(text), size):
             for chunk in chunker.feed(text[start : start + size]):
                 reader = open_reader(chunk.format, chunk.header)
-                read += (found for _, found in reader.unknown(chunk.text.decode(), Known(9)))
+                read += (
+                    found for _, found in reader.entries_to_look_up(chunk.text.decode(), Known(9))
+                )
         hosts = [found.uri.split("/")[2] if found else None for found in read]
         assert hosts == ["a.example", "b.example"] * 3, size
 

@@ -17,7 +17,7 @@ from inkgate.config.settings_file import SettingsError, load_section
 from inkgate.sightings.journal.database import SCHEMA, installation, open_writer
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.records import unpack
-from inkgate.sightings.report.outbox import REPORTED, Outbox, State, read_items
+from inkgate.sightings.report.outbox import REPORTED, Outbox, ReportState, read_items
 from inkgate.sightings.report.retention import prune, used_bytes
 from inkgate.sightings.settings import SightingsSettings
 from support.reporting import DAY, sighting
@@ -61,7 +61,7 @@ def test_old_journal_is_migrated_while_an_old_writer_goes_on(tmp_path: Path) -> 
         assert old.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
     with Outbox(path, 24) as outbox:
         assert [outbox.fold() for _ in range(3)] == [2, 1, 0]
-        assert outbox.counts()[State.REFUSED] == 3  # u1, u2, u3 are no UUIDs
+        assert outbox.counts()[ReportState.REFUSED] == 3  # u1, u2, u3 are no UUIDs
 
 
 def test_migration_killed_at_any_point_is_taken_up_again(tmp_path: Path) -> None:
@@ -194,13 +194,13 @@ def test_refused_sightings_go_by_the_age_of_their_refusal(tmp_path: Path) -> Non
     filled(path, [50, 50, 1])
     with Outbox(path, 24) as outbox:
         outbox.fold()
-        assert outbox.counts()[State.REFUSED] > 0
+        assert outbox.counts()[ReportState.REFUSED] > 0
         aged(path, 29)
         prune(path, settings(), REPORTED, print)
-        assert outbox.counts()[State.REFUSED] > 0
+        assert outbox.counts()[ReportState.REFUSED] > 0
         aged(path, 2)
         prune(path, settings(), REPORTED, print)
-        assert outbox.counts()[State.REFUSED] == 0
+        assert outbox.counts()[ReportState.REFUSED] == 0
 
 
 def test_large_outbox_evicts_no_unreported_record(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from inkgate.sightings.aggregation.group import AggregatorKeys, Group, default_threshold
 from inkgate.sightings.aggregation.labels import Labels, label_of
 from inkgate.sightings.aggregation.masked.masks import public_of
-from inkgate.sightings.aggregation.protocol import Collector, Contributor, Totals
+from inkgate.sightings.aggregation.protocol import Aggregator, Contributor, Totals
 from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
 from inkgate.sightings.aggregation.session import Session
 
@@ -63,8 +63,8 @@ class Party:
         key = self.dealt.get(name, self.secrets[name])
         return self.protocol.contributor(session or self.session, name, self.identities[name], key)
 
-    def collector(self) -> Collector:
-        return self.protocol.collector(self.session, self.aggregator_key)
+    def aggregator(self) -> Aggregator:
+        return self.protocol.aggregator(self.session, self.aggregator_key)
 
     def run(
         self,
@@ -73,17 +73,17 @@ class Party:
         tamper: Callable[[int, str, bytes], bytes] = lambda _round, _name, message: message,
     ) -> Totals:
         """A whole aggregation; `drops` says who is not heard from a round on."""
-        collector = self.collector()
+        aggregator = self.aggregator()
         histories: dict[str, list[bytes]] = {name: [] for name in self.names}
         gone: set[str] = set()
-        for number in range(len(collector.rounds)):
+        for number in range(len(aggregator.rounds)):
             gone |= (drops or {}).get(number, set())
             for name in histories.keys() - gone:
                 answer = self.contributor(name).answer(histories[name], vectors[name])
-                collector.accept(tamper(number, name, answer))
-            sent = collector.close()
+                aggregator.accept(tamper(number, name, answer))
+            sent = aggregator.close()
             histories = {n: [*h, sent[n]] for n, h in histories.items() if n in sent}
-        return collector.totals()
+        return aggregator.totals()
 
 
 def total_of(vectors: dict[str, Sequence[int]], without: Sequence[str] = ()) -> list[int]:

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.keystream import add_stream
 from inkgate.sightings.aggregation.masked import masks
 from inkgate.sightings.aggregation.masked.secret_sharing import combine_shares
@@ -41,8 +41,8 @@ class Course:
         self.party, self.vectors = party, vectors
         self.messages: list[dict[str, bytes]] = []
         self.sent: list[dict[str, bytes]] = []
-        self.collector = party.collector()
-        self.recorded: dict[str, Subscriber] = {}
+        self.aggregator = party.aggregator()
+        self.recorded: dict[str, Participant] = {}
 
     def answer(self, name: str, number: int, *histories: bytes) -> bytes:
         if name in self.recorded:
@@ -56,8 +56,8 @@ class Course:
         there = self.sent[-1].keys() if self.sent else self.party.names
         self.messages.append({n: self.answer(n, number) for n in there if n not in drops})
         for message in self.messages[-1].values():
-            self.collector.accept(message)
-        self.sent.append(self.collector.close())
+            self.aggregator.accept(message)
+        self.sent.append(self.aggregator.close())
 
     def opened(self, holder: str, owner: str) -> bytes:
         """What a colluding holder knows of an owner's secrets."""

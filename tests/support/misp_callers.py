@@ -13,7 +13,7 @@ from inkgate.rules.sources.misp_api import MispApi, MispWebSettings
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
 from inkgate.sightings.report.misp import Again, MispSightings, NeedsOperator
-from inkgate.sightings.report.outbox import Item, State
+from inkgate.sightings.report.outbox import Item, ReportState
 from inkgate.sightings.settings import MispSettings
 from support.aggregation import Party
 from support.misp import Misp, MispServer
@@ -62,9 +62,9 @@ class Callers:
         settings = MispSettings(url=url, key_file=KEY_FILE, ca_file=ca_file, timeout=self._timeout)
         name = str(uuid.uuid4())
         about = (name, 0, self._attribute.uuid, str(self._attribute.event.id), "proxy1")
-        item = Item(*about, MORNING, MORNING, 1, State.WAITING, 0, "", 0)
+        item = Item(*about, MORNING, MORNING, 1, ReportState.WAITING, 0, "", 0)
         fates = MispSightings(settings, self._folder, 24, lambda _: None).send([item])
-        assert [state for items, state, _ in fates if items] == [State.REPORTED]
+        assert [state for items, state, _ in fates if items] == [ReportState.REPORTED]
         assert name in self._misp.sightings
 
     def aggregation(self, url: str, ca_file: str = "") -> None:

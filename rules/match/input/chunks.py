@@ -12,7 +12,7 @@ from inkgate.rules.match.logs.registry import AUTO, BLANK, guess, last_header
 BLOCK: Final = 1 << 18
 
 
-def nothing() -> None:
+def no_acknowledgement() -> None:
     """Nobody waits to hear of it."""
 
 
@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
     size: int
     format: str
     header: str = ""
-    done: Callable[[], None] = nothing
+    acknowledge: Callable[[], None] = no_acknowledgement
 
 
 class Chunker:
@@ -76,13 +76,21 @@ class Chunker:
         if rest:
             yield self.chunk(rest, 0)
 
-    def chunk(self, text: bytes, size: int, done: Callable[[], None] = nothing) -> Chunk:
+    def chunk(
+        self, text: bytes, size: int, acknowledge: Callable[[], None] = no_acknowledgement
+    ) -> Chunk:
         """A chunk of whole lines."""
         name = self._named(text)
         header = self._header
         self._header = last_header(name, text, header)
         made = Chunk(
-            self.source, self._line, text, size, name, header.decode("utf-8", "replace"), done
+            self.source,
+            self._line,
+            text,
+            size,
+            name,
+            header.decode("utf-8", "replace"),
+            acknowledge,
         )
         self._line += text.count(b"\n") + 1
         return made

@@ -104,11 +104,11 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     opener = opener_of(file.read(_MAGIC_BYTES))
     file.seek(0)
     plain = opener(file) if opener else file
-    told = 0
+    counted = 0
     while block := plain.read(BLOCK):
-        place = file.tell()
-        yield block, place - told
-        told = place
+        position = file.tell()
+        yield block, position - counted
+        counted = position
 
 
 def _standard_input() -> Iterator[tuple[bytes, int] | None]:
@@ -116,7 +116,7 @@ def _standard_input() -> Iterator[tuple[bytes, int] | None]:
     beginning = os.read(fd, BLOCK)
     opener = opener_of(beginning)
     if opener is not None:
-        with opener(cast("BinaryIO", _Rest(beginning, fd))) as plain:
+        with opener(cast("BinaryIO", _Resumed(beginning, fd))) as plain:
             while block := plain.read(BLOCK):
                 yield block, len(block)
         return
@@ -128,7 +128,7 @@ def _standard_input() -> Iterator[tuple[bytes, int] | None]:
         block = os.read(fd, BLOCK)
 
 
-class _Rest(io.RawIOBase):
+class _Resumed(io.RawIOBase):
     """A stream whose beginning was read already."""
 
     def __init__(self, beginning: bytes, fd: int) -> None:

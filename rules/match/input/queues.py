@@ -92,7 +92,7 @@ def queued_chunks(
     away = False
     while not stop():
         try:
-            lines, done = queue.take()
+            lines, acknowledge = queue.take()
         except redis.RedisError as error:
             if not away:
                 log(f"{source}: {_short(error)}; waiting for it")
@@ -109,7 +109,7 @@ def queued_chunks(
         # A line of a queue may hold newlines; it is one line all the same.
         text = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines)
         try:
-            yield chunker.chunk(text, len(lines), done)
+            yield chunker.chunk(text, len(lines), acknowledge)
         except FormatError as error:
             raise unreadable(source, error) from None
 

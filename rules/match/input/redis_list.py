@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import redis
 
-from inkgate.rules.match.input.chunks import nothing
+from inkgate.rules.match.input.chunks import no_acknowledgement
 
 BATCH: Final = 1000
 _BLOCK_SECONDS: Final = 0.5
 # So often within `orphaned_after` a consumer says that it is alive.
-_BEATS: Final = 5
+_HEARTBEATS: Final = 5
 
 # Takes up to a batch from the list, if this consumer is one that is known to be alive.
 _TAKE: Final = """
@@ -36,13 +36,13 @@ end
 return taken
 """
 # Removes what has been matched. A consumer that was given up owns nothing any more.
-_DONE: Final = """
+_REMOVE: Final = """
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return 0 end
 redis.call('LTRIM', KEYS[1], ARGV[2], -1)
 return 1
 """
 # Puts a consumer's lines back where they came from, in their order.
-_BACK: Final = """
+_PUT_BACK: Final = """
 if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[4]) == 1 then return -1 end
 local count = 0
 while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do count = count + 1 end
@@ -69,53 +69,55 @@ class RedisList:
         orphaned_after: float,
     ) -> None:
         self._alive_ms = int(orphaned_after * 1000)
-        self._beat_seconds = orphaned_after / _BEATS
+        self._heartbeat_seconds = orphaned_after / _HEARTBEATS
         self._redis: Any = client
         self._key = key
         self._log = log
         self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         self._consumers = f"{key}:inkgate:consumers"
-        self._term = 0
-        self._unsure = False
+        self._membership = 0
+        self._is_outcome_unknown = False
         self._next_recovery = 0.0
         self._ended = threading.Event()
         self._take = client.register_script(_TAKE)
-        self._done = client.register_script(_DONE)
-        self._back = client.register_script(_BACK)
+        self._remove = client.register_script(_REMOVE)
+        self._put_back_script = client.register_script(_PUT_BACK)
         self._join()
-        self._heart = threading.Thread(target=self._beat, name="heart", daemon=True)
-        self._heart.start()
+        self._heartbeats = threading.Thread(target=self._send_heartbeats, name="heart", daemon=True)
+        self._heartbeats.start()
 
     def take(self) -> tuple[list[bytes], Callable[[], None]]:
         """Some lines, and what to call when they are done; none after a short wait."""
-        if self._unsure:
+        if self._is_outcome_unknown:
             self._rejoin()
         self._recover()
-        term = self._term
+        membership = self._membership
         taken = self._take(
-            keys=(self._key, self._own(self.name), self._consumers), args=(self.name, BATCH)
+            keys=(self._key, self._taken_key(self.name), self._consumers), args=(self.name, BATCH)
         )
         if taken == -1:
             # Others took this process for dead, and have its lines.
             self._rejoin()
-            return [], nothing
+            return [], no_acknowledgement
         if not taken:
             self._wait()
-            return [], nothing
-        return taken, lambda: self._finish(term, len(taken))
+            return [], no_acknowledgement
+        return taken, lambda: self._finish(membership, len(taken))
 
     def others_hold_some(self) -> bool:
         """Whether other consumers have lines that are not done: they may die."""
         names = (member.decode() for member in self._redis.smembers(self._consumers))
-        return any(name != self.name and self._redis.exists(self._own(name)) for name in names)
+        return any(
+            name != self.name and self._redis.exists(self._taken_key(name)) for name in names
+        )
 
     def close(self) -> None:
         """Put back what is not done, and leave."""
         self._ended.set()
-        self._heart.join()
+        self._heartbeats.join()
         with contextlib.suppress(redis.RedisError):
             self._put_back(self.name, "own")
-            self._redis.delete(self._alive(self.name))
+            self._redis.delete(self._alive_key(self.name))
 
     def _wait(self) -> None:
         # Not BLMOVE: it would move a line also for a consumer that was given up, and nobody
@@ -124,50 +126,52 @@ class RedisList:
         while time.monotonic() < end and not self._redis.exists(self._key):
             time.sleep(0.02)
 
-    def _finish(self, term: int, count: int) -> None:
-        if term != self._term:
+    def _finish(self, membership: int, count: int) -> None:
+        if membership != self._membership:
             return
         try:
-            self._done(keys=(self._own(self.name), self._consumers), args=(self.name, count))
+            self._remove(
+                keys=(self._taken_key(self.name), self._consumers), args=(self.name, count)
+            )
         except redis.RedisError:
             # Whether they were removed cannot be told: all is put back and done again.
-            self._unsure = True
+            self._is_outcome_unknown = True
 
     def _rejoin(self) -> None:
         self._put_back(self.name, "own")
         self._join()
-        self._unsure = False
+        self._is_outcome_unknown = False
 
     def _join(self) -> None:
-        self._term += 1
+        self._membership += 1
         pipeline = self._redis.pipeline()
-        pipeline.set(self._alive(self.name), 1, px=self._alive_ms)
+        pipeline.set(self._alive_key(self.name), 1, px=self._alive_ms)
         pipeline.sadd(self._consumers, self.name)
         pipeline.execute()
 
-    def _beat(self) -> None:
-        while not self._ended.wait(self._beat_seconds):
+    def _send_heartbeats(self) -> None:
+        while not self._ended.wait(self._heartbeat_seconds):
             with contextlib.suppress(redis.RedisError):
-                self._redis.set(self._alive(self.name), 1, px=self._alive_ms)
+                self._redis.set(self._alive_key(self.name), 1, px=self._alive_ms)
 
     def _recover(self) -> None:
         now = time.monotonic()
         if now < self._next_recovery:
             return
-        self._next_recovery = now + self._beat_seconds
+        self._next_recovery = now + self._heartbeat_seconds
         for member in self._redis.smembers(self._consumers):
             name = member.decode()
-            if name != self.name and not self._redis.exists(self._alive(name)):
+            if name != self.name and not self._redis.exists(self._alive_key(name)):
                 count = self._put_back(name, "dead")
                 if count > 0:
                     self._log(f"{count:,} lines of a consumer that ended are taken again")
 
     def _put_back(self, name: str, why: str) -> int:
-        keys = (self._key, self._own(name), self._consumers, self._alive(name))
-        return int(self._back(keys=keys, args=(name, why)))
+        keys = (self._key, self._taken_key(name), self._consumers, self._alive_key(name))
+        return int(self._put_back_script(keys=keys, args=(name, why)))
 
-    def _own(self, name: str) -> str:
+    def _taken_key(self, name: str) -> str:
         return f"{self._key}:inkgate:taken:{name}"
 
-    def _alive(self, name: str) -> str:
+    def _alive_key(self, name: str) -> str:
         return f"{self._key}:inkgate:alive:{name}"

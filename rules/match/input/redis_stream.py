@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from inkgate.rules.match.input.chunks import nothing
+from inkgate.rules.match.input.chunks import no_acknowledgement
 
 BATCH: Final = 1000
 GROUP: Final = "inkgate"
@@ -60,13 +60,13 @@ class RedisStream:
         """Some lines, and what to call when they are done; none after a short wait."""
         entries = self._claimed() or self._new()
         if not entries:
-            return [], nothing
+            return [], no_acknowledgement
         ids = [name for name, _ in entries]
         # An entry that was deleted while it was pending has no fields.
         lines = [line_of(fields) for _, fields in entries if fields]
         if not lines:
             self._acknowledge(ids)
-            return [], nothing
+            return [], no_acknowledgement
         return lines, lambda: self._acknowledge(ids)
 
     def others_hold_some(self) -> bool:

@@ -17,7 +17,7 @@ from inkgate.rules.match.logs.entry import MAX_VALUES, Entry
 
 MAX_FIELDS: Final = 256
 
-Fields = Mapping[str, str | list[str]]
+LogFields = Mapping[str, str | list[str]]
 
 _TIME: Final = ("ts", "@timestamp", "timestamp", "time")
 _CLIENT: Final = ("id.orig_h", "source.ip", "client.ip", "src_ip", "ip-src", "client", "clientip")
@@ -77,7 +77,7 @@ _OF_FILES: Final = frozenset((*_FILENAME, *(place for at in _DIGESTS.values() fo
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 
-def entry_of(fields: Fields) -> Entry:
+def entry_of(fields: LogFields) -> Entry:
     """What named fields show. Never raises."""
     answers = [text for name in _ADDRESSES for text in _all(fields.get(name))]
     return Entry(
@@ -98,7 +98,7 @@ def entry_of(fields: Fields) -> Entry:
     )
 
 
-def _uri(fields: Fields) -> str:
+def _uri(fields: LogFields) -> str:
     uri = _first(fields, _URI)
     host = _first(fields, _HOST)
     if uri.startswith("/") and not uri.startswith("//"):
@@ -122,18 +122,18 @@ def _is_name(text: str) -> bool:
     return "." in text and " " not in text
 
 
-def _values(fields: Fields) -> Iterator[tuple[str, str]]:
+def _values(fields: LogFields) -> Iterator[tuple[str, str]]:
     yield from _files(fields)
-    for place in fields:
-        kind = _kind(place)
-        for text in _all(fields.get(place)) if kind else ():
+    for field_name in fields:
+        kind = _kind(field_name)
+        for text in _all(fields.get(field_name)) if kind else ():
             yield kind, text
 
 
 @functools.lru_cache(maxsize=4096)
-def _kind(place: str) -> str:
+def _kind(field_name: str) -> str:
     """The class of a field's values, if it is not one of those with a part of their own."""
-    name = _VALUES.get(place, place)
+    name = _VALUES.get(field_name, field_name)
     try:
         logged = name not in _OF_FILES and ObservedAt.LOG_FIELD in class_of(name).observed_at
     except Refused:
@@ -141,18 +141,20 @@ def _kind(place: str) -> str:
     return name if logged else ""
 
 
-def _files(fields: Fields) -> Iterator[tuple[str, str]]:
+def _files(fields: LogFields) -> Iterator[tuple[str, str]]:
     name = _first(fields, _FILENAME)
     if name:
         yield "filename", name
-    for kind, places in _DIGESTS.items():
-        for text in dict.fromkeys(t for place in places for t in _all(fields.get(place))):
+    for kind, field_names in _DIGESTS.items():
+        for text in dict.fromkeys(
+            t for field_name in field_names for t in _all(fields.get(field_name))
+        ):
             yield kind, text
             for both in _WITH_NAME[kind] if name else ():
                 yield both, f"{name}|{text}"
 
 
-def _first(fields: Fields, names: tuple[str, ...]) -> str:
+def _first(fields: LogFields, names: tuple[str, ...]) -> str:
     for name in names:
         for text in _all(fields.get(name)):
             return text

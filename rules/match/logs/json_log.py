@@ -12,7 +12,7 @@ from inkgate.rules.match.logs.clean_parts import Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
-from inkgate.rules.match.logs.reader import Unknown
+from inkgate.rules.match.logs.reader import NumberedEntries
 from inkgate.rules.match.logs.squid_log import SquidLog
 
 _MAX_DEPTH: Final = 4
@@ -40,7 +40,7 @@ class JsonLog:
         # First: `host` beside a message is the machine that sent it.
         return self._inside(fields) or entry_of(fields)
 
-    def unknown(self, text: str, known: Known) -> Unknown:  # noqa: ARG002 (see `Reader`)
+    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
         """Entries of all lines."""
         for number, line in enumerate(text.split("\n")):
             if line and not line.isspace():

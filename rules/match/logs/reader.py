@@ -8,7 +8,7 @@ from typing import Protocol
 from inkgate.rules.match.logs.clean_parts import Known
 from inkgate.rules.match.logs.entry import Entry
 
-Unknown = Iterator[tuple[int, Entry | None]]
+NumberedEntries = Iterator[tuple[int, Entry | None]]
 """Line numbers from 0, and entries; None for a line that cannot be read."""
 
 
@@ -18,5 +18,5 @@ class Reader(Protocol):
     def entry(self, line: str) -> Entry | None:
         """What one line shows; None if it is not of this format. Never raises."""
 
-    def unknown(self, text: str, known: Known) -> Unknown:
+    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:
         """Entries of all lines but those that are known to be clean. Never raises."""

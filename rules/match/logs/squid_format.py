@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from inkgate.rules.match.logs.log_format import FormatError
 
 # The formats that Squid knows by itself.
-KNOWN: Final = {
+BUILT_IN_FORMATS: Final = {
     "squid": "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt",
     "common": '%>a - %[un [%tl] "%rm %ru HTTP/%rv" %>Hs %<st %Ss:%Sh',
     "combined": (
@@ -151,7 +151,7 @@ _FIELDS: Final = {
 _SQUIDS_END: Final = r"\ [^:\n]*+:[^\r\n]*+"
 
 
-class Fields(NamedTuple):
+class CompiledFormat(NamedTuple):
     """A compiled format.
 
     Attributes:
@@ -181,7 +181,7 @@ class _Piece(NamedTuple):
     quote: str
 
 
-def compile_format(text: str) -> Fields:
+def compile_format(text: str) -> CompiledFormat:
     """Compile a logformat, or one that Squid knows by itself.
 
     Raises:
@@ -190,9 +190,9 @@ def compile_format(text: str) -> Fields:
     """
     if len(text) > MAX_FORMAT:
         raise FormatError(f"is longer than {MAX_FORMAT:,} characters")
-    pieces = _pieces(KNOWN.get(text, text))
+    pieces = _pieces(BUILT_IN_FORMATS.get(text, text))
     names: list[str] = []
-    found = [_regex(pieces, place, names) for place in range(len(pieces))]
+    found = [_regex(pieces, position, names) for position in range(len(pieces))]
     if not {"client", "key", "host", "server", "sni", "agent"} & set(names):
         raise FormatError("shows no address, name or URL (for instance %>a, %ru, %<a)")
     body = "".join(found)
@@ -201,7 +201,7 @@ def compile_format(text: str) -> Fields:
     # Nothing in it is ever tried in two ways (possessive quantifiers), so hostile lines
     # cost no more than others.
     pattern = re.compile(rf"^(?:{body}\r?$|(?P<bad>.*+)$)", re.MULTILINE)
-    return Fields(pattern, tuple(names))
+    return CompiledFormat(pattern, tuple(names))
 
 
 def cells_of(text: str) -> Cells | None:
@@ -232,21 +232,23 @@ _WITH_SPACES: Final = frozenset(
 
 def _pieces(text: str) -> list[_Piece]:
     pieces: list[_Piece] = []
-    literal, place = "", 0
-    while place < len(text):
-        if text[place] != "%":
-            literal += text[place]
-            place += 1
+    literal, position = "", 0
+    while position < len(text):
+        if text[position] != "%":
+            literal += text[position]
+            position += 1
             continue
-        found = _CODE.match(text, place)
+        found = _CODE.match(text, position)
         if found is None:
-            raise FormatError(f"has a % without a code at character {place + 1}")
+            raise FormatError(f"has a % without a code at character {position + 1}")
         if found["code"] == "%":
-            literal, place = literal + "%", found.end()
+            literal, position = literal + "%", found.end()
             continue
         code = _known_code(found["code"])
-        place = found.end() if len(code) == len(found["code"]) else found.start("code") + len(code)
-        after = (found["after"] or "") if place == found.end() else ""
+        position = (
+            found.end() if len(code) == len(found["code"]) else found.start("code") + len(code)
+        )
+        after = (found["after"] or "") if position == found.end() else ""
         argument = ((found["before"] or "") + after).strip("{}")
         pieces.append(_Piece(literal, code, argument, bool(found["width"]), found["quote"] or ""))
         literal = ""
@@ -261,15 +263,15 @@ def _known_code(text: str) -> str:
     raise FormatError(f"has the code %{text}, which is none of Squid's")
 
 
-def _regex(pieces: list[_Piece], place: int, names: list[str]) -> str:
-    piece = pieces[place]
+def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
+    piece = pieces[position]
     # A width pads with spaces before a value.
     before = re.escape(piece.literal) + (r"\ *+" if piece.width else "")
     if not piece.code:
         return before
-    following = pieces[place + 1].literal
-    if not following and pieces[place + 1].code:
-        raise FormatError(f"has nothing between %{piece.code} and %{pieces[place + 1].code}")
+    following = pieces[position + 1].literal
+    if not following and pieces[position + 1].code:
+        raise FormatError(f"has nothing between %{piece.code} and %{pieces[position + 1].code}")
     name = _name(piece)
     value = _DIGITS if piece.code in ("ts", "tu") else _value(following[:1])
     if name == "uri" and "key" not in names:

@@ -8,8 +8,8 @@ from typing import Final
 from inkgate.rules.match.logs.clean_parts import HOST_FROM, Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
-from inkgate.rules.match.logs.reader import Unknown
-from inkgate.rules.match.logs.squid_format import KNOWN, Cells, cells_of, compile_format
+from inkgate.rules.match.logs.reader import NumberedEntries
+from inkgate.rules.match.logs.squid_format import BUILT_IN_FORMATS, Cells, cells_of, compile_format
 
 _ABSENT: Final = "-"
 # `error:invalid-request` and its like stand where a request's URI could not be read.
@@ -29,22 +29,22 @@ class SquidLog:
     def __init__(self, text: str) -> None:
         fields = compile_format(text)
         self._pattern = fields.pattern
-        self._places = {name: place for place, name in enumerate(fields.names)}
+        self._positions = {name: position for position, name in enumerate(fields.names)}
         self._bad = len(fields.names)
-        self._cells = cells_of(KNOWN.get(text, text))
+        self._cells = cells_of(BUILT_IN_FORMATS.get(text, text))
 
     def entry(self, line: str) -> Entry | None:
         """What one line shows."""
         found = self._pattern.match(line[:MAX_LINE])
         return None if found is None else self._entry(found.groups(""))
 
-    def unknown(self, text: str, known: Known) -> Unknown:
+    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:
         """Entries of all lines but those that are known to be clean."""
         if self._cells is not None:
             return self._split(text, known, self._cells)
         return self._search(text, known)
 
-    def _split(self, text: str, known: Known, cells: Cells) -> Unknown:
+    def _split(self, text: str, known: Known, cells: Cells) -> NumberedEntries:
         count, at_uri, at_server, at_client = cells
         hosts, servers, clients = known.hosts.young, known.servers.young, known.clients.young
         pairs = known.pairs
@@ -66,13 +66,13 @@ class SquidLog:
             if found is not None:
                 yield from self._read(number, found.groups(""))
 
-    def _search(self, text: str, known: Known) -> Unknown:
+    def _search(self, text: str, known: Known) -> NumberedEntries:
         key, server, agent, client = (
-            self._places.get(name, self._bad) for name in ("key", "server", "agent", "client")
+            self._positions.get(name, self._bad) for name in ("key", "server", "agent", "client")
         )
         hosts, servers = known.hosts.young, known.servers.young
         agents, clients, pairs = known.agents.young, known.clients.young, known.pairs
-        if "key" not in self._places or {"sni", "host"} & set(self._places):
+        if "key" not in self._positions or {"sni", "host"} & set(self._positions):
             hosts = {}
         for number, groups in enumerate(self._pattern.findall(text)):
             if (
@@ -84,7 +84,7 @@ class SquidLog:
                 continue
             yield from self._read(number, groups)
 
-    def _read(self, number: int, groups: tuple[str, ...]) -> Unknown:
+    def _read(self, number: int, groups: tuple[str, ...]) -> NumberedEntries:
         entry = self._entry(groups)
         # An empty line is not one that cannot be read.
         if entry is not None or groups[self._bad]:
@@ -93,7 +93,7 @@ class SquidLog:
     def _entry(self, groups: tuple[str, ...]) -> Entry | None:
         if groups[self._bad] or not any(groups):
             return None
-        get = {name: groups[place] for name, place in self._places.items()}
+        get = {name: groups[position] for name, position in self._positions.items()}
         shown = {name: "" if text == _ABSENT else text for name, text in get.items()}
         time = shown.get("time") or shown.get("local", "")
         if fraction := shown.get("fraction"):

@@ -9,7 +9,7 @@ from inkgate.rules.match.logs.clean_parts import Known
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
 from inkgate.rules.match.logs.log_format import LogFormat
-from inkgate.rules.match.logs.reader import Unknown
+from inkgate.rules.match.logs.reader import NumberedEntries
 
 FIELDS: Final = "#fields\t"
 _ABSENT: Final = frozenset(("-", "(empty)"))
@@ -42,7 +42,7 @@ class ZeekLog:
             return Entry()
         return self._entry(line)
 
-    def unknown(self, text: str, known: Known) -> Unknown:  # noqa: ARG002 (see `Reader`)
+    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
         """Entries of all lines."""
         for number, line in enumerate(text.split("\n")):
             if line:

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import Mailbox, down_box, up_box, write_whole
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
-from inkgate.sightings.aggregation.protocol import Collector, Totals
+from inkgate.sightings.aggregation.exchange.participant import Participant
+from inkgate.sightings.aggregation.protocol import Aggregator, Totals
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.wire import MAX_FRAME, seal_down, unseal_down
 
@@ -24,7 +24,7 @@ _CLOSED: Final = "closed"
 
 
 def take_part(
-    subscriber: Subscriber, session: Session, name: str, mailbox: Mailbox, wait: float
+    subscriber: Participant, session: Session, name: str, mailbox: Mailbox, wait: float
 ) -> bool:
     """Answer all rounds that can be answered; returns whether the last one was.
 
@@ -64,14 +64,14 @@ class Aggregation:
     def __init__(
         self,
         session: Session,
-        collector: Collector,
+        aggregator: Aggregator,
         folder: Path,
         mailbox: Mailbox,
         key: Ed25519PrivateKey,
         log: Callable[[str], None],
     ) -> None:
         self._session = session
-        self._collector = collector
+        self._aggregator = aggregator
         self._folder = folder
         self._mailbox = mailbox
         self._key = key
@@ -86,38 +86,38 @@ class Aggregation:
         Raises:
             AggregationError: too few subscribers were heard; may be run again.
         """
-        for number in range(len(self._collector.rounds)):
+        for number in range(len(self._aggregator.rounds)):
             folder = self._folder / str(number)
             folder.mkdir(parents=True, exist_ok=True)
             self._gather(number, folder, wait)
-            send = self._collector.close()
+            send = self._aggregator.close()
             write_whole(folder / _CLOSED, b"", 0o600)
             for name, body in send.items():
                 self._send(number + 1, name, body)
-        return self._collector.totals()
+        return self._aggregator.totals()
 
     def _send(self, number: int, name: str, body: bytes) -> None:
-        kind = self._collector.rounds[number]
+        kind = self._aggregator.rounds[number]
         message = seal_down(kind, self._session, name, body, self._key)
         self._mailbox.put(down_box(self._session, number, name), name, message)
 
     def _gather(self, number: int, folder: Path, wait: float) -> None:
         for path in sorted(folder.glob("*.msg")):
-            self._collector.accept(path.read_bytes())
+            self._aggregator.accept(path.read_bytes())
         if (folder / _CLOSED).exists():
             return
         refused: set[bytes] = set()
         deadline = time.monotonic() + wait
-        while self._collector.expected:
+        while self._aggregator.expected:
             self._take(number, folder, refused)
-            if not self._collector.expected or time.monotonic() >= deadline:
+            if not self._aggregator.expected or time.monotonic() >= deadline:
                 return
             time.sleep(_PAUSE)
 
     def _take(self, number: int, folder: Path, refused: set[bytes]) -> None:
         members = frozenset(self._session.group.subscribers)
-        there = members - self._collector.expected
-        most = self._collector.most + MAX_FRAME
+        there = members - self._aggregator.expected
+        most = self._aggregator.most + MAX_FRAME
         for name, message in self._mailbox.get(
             up_box(self._session, number), most=most, skip=there
         ):
@@ -125,7 +125,7 @@ class Aggregation:
             if digest in refused:
                 continue
             try:
-                sender = self._collector.accept(message)
+                sender = self._aggregator.accept(message)
             except AggregationError as error:
                 self._log(f"refused a message of {name[:64]!r}: {error}")
                 refused.add(digest)

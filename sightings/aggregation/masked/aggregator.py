@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.sightings.aggregation.accepted import AcceptedMessages
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.group import MAX_SUBSCRIBERS
 from inkgate.sightings.aggregation.keystream import add_stream
@@ -18,7 +19,6 @@ from inkgate.sightings.aggregation.masked.secret_sharing import SECRET_BYTES
 from inkgate.sightings.aggregation.masked.subscriber import INPUT, KEYS, ROUNDS, SHARES, SURVIVORS
 from inkgate.sightings.aggregation.optional import need
 from inkgate.sightings.aggregation.protocol import Totals, believable, too_few
-from inkgate.sightings.aggregation.seen import Seen
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.wire import (
     join_names,
@@ -32,7 +32,7 @@ _PER_FRAME: Final = masks.SEALED_BYTES  # around them, when they are sealed
 _PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs
 
 
-class MaskedCollector:
+class MaskedAggregator:
     """Runs the rounds and takes the masks off the sum.
 
     Args:
@@ -46,7 +46,7 @@ class MaskedCollector:
         self._session = session
         self._key = key
         self._round = 0
-        self._seen = Seen()
+        self._accepted = AcceptedMessages()
         self._allowed = sorted(session.group.subscribers)
         self._keys: dict[str, bytes] = {}
         self._messages: dict[str, bytes] = {}
@@ -58,24 +58,24 @@ class MaskedCollector:
 
     @property
     def expected(self) -> frozenset[str]:
-        """Who may still be heard (protocol.Collector)."""
-        return frozenset(self._allowed).difference(self._seen.names())
+        """Who may still be heard (protocol.Aggregator)."""
+        return frozenset(self._allowed).difference(self._accepted.names())
 
     @property
     def most(self) -> int:
-        """Bytes of a body (protocol.Collector)."""
+        """Bytes of a body (protocol.Aggregator)."""
         if ROUNDS[self._round] == INPUT:
             return masks.KEY_BYTES + 8 * len(self._session.labels)
         return _PER_FRAME + (_PER_NAME + masks.SEALED_BYTES) * len(self._session.group.subscribers)
 
     def accept(self, message: bytes) -> str:
-        """Take one subscriber's message (protocol.Collector)."""
+        """Take one subscriber's message (protocol.Aggregator)."""
         sender, body = unseal(ROUNDS[self._round], self._session, message, most=self.most)
         if sender not in self._allowed:
             raise AggregationError("unknown-sender", f"{sender} dropped out before", "drop it")
-        if self._seen.is_new(sender, body):
+        if self._accepted.is_new(sender, body):
             self._take(sender, body, message)
-            self._seen.add(sender, body)
+            self._accepted.add(sender, body)
         return sender
 
     def _take(self, sender: str, body: bytes, message: bytes) -> None:
@@ -134,8 +134,8 @@ class MaskedCollector:
             self._shares.setdefault(name, {})[holder] = share
 
     def close(self) -> dict[str, bytes]:
-        """End the round (protocol.Collector)."""
-        there = self._seen.names()
+        """End the round (protocol.Aggregator)."""
+        there = self._accepted.names()
         group = self._session.group
         needed = group.threshold
         if self._round < 3:
@@ -144,7 +144,7 @@ class MaskedCollector:
             raise too_few(len(there), needed, f"took part in round {self._round}")
         send = self._broadcast(there)
         self._round += 1
-        self._allowed, self._seen = there, Seen()
+        self._allowed, self._accepted = there, AcceptedMessages()
         return send
 
     def _broadcast(self, there: list[str]) -> dict[str, bytes]:
@@ -161,7 +161,7 @@ class MaskedCollector:
                 return {}
 
     def totals(self) -> Totals:
-        """Take the masks off (protocol.Collector)."""
+        """Take the masks off (protocol.Aggregator)."""
         numpy = need("numpy")
         total = self._sum.copy()
         for name in sorted(self._sealed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inkgate.sightings.aggregation.group import Group
-from inkgate.sightings.aggregation.masked.aggregator import MaskedCollector
+from inkgate.sightings.aggregation.masked.aggregator import MaskedAggregator
 from inkgate.sightings.aggregation.masked.subscriber import ROUNDS, MaskedContributor
 from inkgate.sightings.aggregation.protocol import AggregationProtocol
 
@@ -20,6 +20,6 @@ MASKED: Final = AggregationProtocol(
     rounds=ROUNDS,
     least_contributors=_least_contributors,
     contributor=MaskedContributor,
-    collector=MaskedCollector,
+    aggregator=MaskedAggregator,
     deal=None,
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from inkgate.sightings.aggregation.group import Group
 from inkgate.sightings.aggregation.protocol import AggregationProtocol
-from inkgate.sightings.aggregation.shi.scheme import ROUNDS, ShiCollector, ShiContributor, deal
+from inkgate.sightings.aggregation.shi.scheme import ROUNDS, ShiAggregator, ShiContributor, deal
 
 
 def _least_contributors(group: Group) -> int:
@@ -19,6 +19,6 @@ SHI: Final = AggregationProtocol(
     rounds=ROUNDS,
     least_contributors=_least_contributors,
     contributor=ShiContributor,
-    collector=ShiCollector,
+    aggregator=ShiAggregator,
     deal=deal,
 )

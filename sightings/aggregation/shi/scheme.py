@@ -14,10 +14,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from inkgate.sightings.aggregation.accepted import AcceptedMessages
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.group import MAX_TOTAL
 from inkgate.sightings.aggregation.protocol import LOWEST_TOTAL, Totals, believable, too_few
-from inkgate.sightings.aggregation.seen import Seen
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.shi import curve
 from inkgate.sightings.aggregation.shi.discrete_log import logarithm
@@ -71,7 +71,7 @@ class ShiContributor:
         return seal(ROUNDS[0], session, self._name, body, self._identity)
 
 
-class ShiCollector:
+class ShiAggregator:
     """AggregateDecrypt.
 
     Args:
@@ -84,41 +84,41 @@ class ShiCollector:
     def __init__(self, session: Session, key: bytes) -> None:
         self._session = session
         self._key = key
-        self._seen = Seen()
+        self._accepted = AcceptedMessages()
         self._sums = PointSums(len(session.labels), curve.base_times(_SHIFT))
 
     @property
     def expected(self) -> frozenset[str]:
-        """Who has not sent (protocol.Collector)."""
-        return frozenset(self._session.group.subscribers).difference(self._seen.names())
+        """Who has not sent (protocol.Aggregator)."""
+        return frozenset(self._session.group.subscribers).difference(self._accepted.names())
 
     @property
     def most(self) -> int:
-        """Bytes of a body (protocol.Collector)."""
+        """Bytes of a body (protocol.Aggregator)."""
         return curve.POINT_BYTES * len(self._session.labels)
 
     def accept(self, message: bytes) -> str:
-        """Take one subscriber's message (protocol.Collector)."""
+        """Take one subscriber's message (protocol.Aggregator)."""
         sender, body = unseal(ROUNDS[0], self._session, message, most=self.most)
-        if not self._seen.is_new(sender, body):
+        if not self._accepted.is_new(sender, body):
             return sender
         if len(body) != self.most:
             raise AggregationError(
                 "wrong-length", f"{sender} did not send one point an indicator", "drop it"
             )
         self._sums.add(body)
-        self._seen.add(sender, body)
+        self._accepted.add(sender, body)
         return sender
 
     def close(self) -> dict[str, bytes]:
-        """Check that all have sent (protocol.Collector)."""
+        """Check that all have sent (protocol.Aggregator)."""
         need = len(self._session.group.subscribers)
         if self.expected:
             raise too_few(need - len(self.expected), need, "have sent (all must)")
         return {}
 
     def totals(self) -> Totals:
-        """Decrypt (protocol.Collector)."""
+        """Decrypt (protocol.Aggregator)."""
         group, labels = self._session.group, self._session.labels
         count = len(group.subscribers)
         values = (self._decrypt(self._sums.sum(n), label) for n, label in enumerate(labels))

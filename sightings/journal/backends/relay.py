@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from inkgate.sightings.journal.backends.backend import DRAINED
-from inkgate.sightings.journal.database import failing_as_one_line, open_writer, transaction
+from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
 from inkgate.sightings.journal.journal import Journal
-from inkgate.sightings.journal.records import upcoming
+from inkgate.sightings.journal.records import next_records
 
 if TYPE_CHECKING:
     from inkgate.sightings.journal.backends.redis_stream import Stream
@@ -50,10 +50,10 @@ class Drain:
             JournalError: the file cannot be used.
             StoreAwayError, StoreRefusedError: they stay here.
         """
-        with failing_as_one_line(self._path):
+        with as_journal_errors(self._path):
             server = self._stream.server()
             self._rewind_if_new(server)
-            found = upcoming(self._connection, self._position(), _ROWS)
+            found = next_records(self._connection, self._position(), _ROWS)
             if not found:
                 return 0
             self._stream.add([(record.origin, record.sighting) for record in found])

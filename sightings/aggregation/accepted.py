@@ -7,7 +7,7 @@ import hashlib
 from inkgate.sightings.aggregation.errors import AggregationError
 
 
-class Seen:
+class AcceptedMessages:
     """Digests of the messages of one round, by sender."""
 
     def __init__(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.record import Record
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.protocol import Contributor
 from inkgate.sightings.aggregation.registry import protocol_of
 from inkgate.sightings.aggregation.session import Session
 
 
-class Subscriber:
+class Participant:
     """Answers the rounds of sessions, each once.
 
     Args:
@@ -22,7 +22,11 @@ class Subscriber:
     """
 
     def __init__(
-        self, name: str, identity: Ed25519PrivateKey, record: Record, dealt_key: bytes | None = None
+        self,
+        name: str,
+        identity: Ed25519PrivateKey,
+        record: AnswerRecord,
+        dealt_key: bytes | None = None,
     ) -> None:
         self._name = name
         self._identity = identity

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS answers (
 _WORD: Final = 8
 
 
-class Record:
+class AnswerRecord:
     """The record of one subscriber, for all its groups.
 
     Args:
