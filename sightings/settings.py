@@ -67,7 +67,7 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where matches are recorded, what of them, for how long, and who is told.
+    """Where matches are recorded, which parts of them, for how long, and where they are reported.
 
     Attributes:
         journal: path of the SQLite journal, or URL of what several proxies share
@@ -106,13 +106,13 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def node_name(self) -> str:
         """This proxy's name in the records."""
-        # What the module socket calls gethostname, without the module; it can have bytes
-        # that are no UTF-8.
+        # What the module socket calls gethostname, without importing that module. The name
+        # of a host may contain bytes that are not UTF-8.
         return self.node or os.uname().nodename.encode("utf-8", "replace").decode()
 
 
 def _has_password(url: str) -> bool:
     parts = urlsplit(url)
-    # redis-py takes arguments of its connections from the query.
+    # redis-py also reads connection parameters from the query of the URL.
     named = any("password" in key.lower() for key, _ in parse_qsl(parts.query, True))
     return named or parts.password is not None

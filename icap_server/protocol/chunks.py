@@ -10,7 +10,7 @@ from inkgate.icap_server.protocol.errors import ProtocolError
 MAX_LINE_BYTES: Final = 1024
 MAX_TRAILER_BYTES: Final = 16 * 1024
 LAST_CHUNK: Final = b"0\r\n\r\n"
-# 2^60 - 1 at most: no size is ever allocated, only counted down.
+# Sizes up to 2^60 - 1. A size is only counted down; no memory is allocated for it.
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*((?:;[^\r\n\0]*)?)")
 _IEOF: Final = re.compile(rb";[ \t]*ieof[ \t]*(?:;|$)", re.IGNORECASE)
 
@@ -94,7 +94,8 @@ class ChunkReader:
         return _AGAIN
 
 
-# A step that got somewhere without anything to show. Compared by identity.
+# Returned by a step that has consumed input and has no piece of the body to return.
+# Compared by identity.
 _AGAIN: Final = bytes(bytearray(b"again"))
 
 

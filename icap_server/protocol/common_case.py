@@ -1,8 +1,8 @@
-"""The message that nearly every request of a proxy is, recognised without taking it apart.
+"""The most frequent message, recognised by one pattern instead of the full parser.
 
-A REQMOD whose HTTP request comes whole, with no body or with an empty preview of one,
-from a client that takes 204. Whatever else it may be, it is left to `MessageParser`;
-what is recognised here, that one would read in the same way (a test holds them to it).
+It is a REQMOD whose HTTP request is complete, has no body or an empty preview of one, and
+comes from a client that accepts 204. All other messages are left to `MessageParser`, which
+would read a recognised message in the same way (a test compares the two).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-# Fields that change how a message is framed are only known in their places, so no line
-# fits in two ways and the pattern never tries twice.
+# Any header lines except those that decide how a message is framed. These have places of
+# their own in the pattern below, so each line fits in one way only and the pattern never
+# backtracks.
 _LINES: Final = (
     rb"((?:(?!(?i:encapsulated|connection|transfer-encoding)[ \t:])"
     rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)"
@@ -26,23 +27,25 @@ _COMMON: Final = re.compile(
 )
 _OPTION: Final = re.compile(rb"\r\n(allow|preview):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
 _AGENT: Final = b"\r\nuser-agent:"
-# Every line that the parser takes for a User-Agent, however it is spelled.
+# All spellings of a User-Agent line that the full parser accepts.
 _ANY_AGENT: Final = re.compile(rb"\r\n\s*user-agent\s*:", re.IGNORECASE)
 _AGENT_NAME: Final = b"user-agent"
 _ALLOWED: Final = re.compile(rb"(?:[^,]*,)*[ \t]*204[ \t]*(?:,.*)?")
 _HOST: Final = re.compile(
-    # With an empty authority the host is what stands after any number of slashes.
+    # At least one character of a host is required behind `//`: in `http:///a` the host
+    # would be the text after the slashes.
     rb"(?!CONNECT )[!-~]+ [A-Za-z]+://[A-Za-z0-9_\[][!-.0-~\x80-\xff]*(?=/| HTTP/)"
     rb"(?=[^\r\n]* HTTP/[^ \r\n]*\r\n)"
 )
-# A head has one empty line, at its end; how a lenient reader sees one.
+# A head must have exactly one empty line, at its end. A lenient reader also takes these
+# two sequences for an empty line.
 _EMPTY_LINE: Final = b"\n\r\n"
 _BARE_EMPTY_LINE: Final = b"\n\n"
 _CR: Final = 13
-# More are repeated ones.
+# There are two options (Allow, Preview); more lines mean that one is repeated.
 _MOST_OPTIONS: Final = 2
 _PREVIEWED: Final = b"0\r\n\r\n"
-# Beyond this a host's spelling is not worth remembering.
+# Longer keys are not remembered as clean.
 _MAX_KEY: Final = 300
 
 
@@ -78,7 +81,8 @@ def recognise(data: bytes, *, agents: bool = True) -> Common | None:
         return None
     allow, preview = _options(tuple(options))
     if body == b"null":
-        # 204 needs leave, or a preview (Squid announces one of a body that is not there).
+        # The client must accept 204: by Allow, or by a Preview, which Squid also sends
+        # without a body.
         if not allow and not preview:
             return None
     elif not preview or not data.startswith(_PREVIEWED, end):
@@ -98,11 +102,11 @@ def recognise(data: bytes, *, agents: bool = True) -> Common | None:
 
 
 def _user_agent(data: bytes, start: int, end: int) -> bytes | None:
-    """The User-Agent header's value, empty without one; None if that is not plain to see."""
+    """The User-Agent header's value, empty without one; None if the pattern cannot tell."""
     head = data[start:end]
     lower = head.lower()
     at = lower.find(_AGENT)
-    # Nearly every request names it once; only others are worth a closer look.
+    # Nearly every request has exactly one User-Agent. The slower search is only for others.
     if lower.count(_AGENT_NAME) != (at >= 0) and len(_ANY_AGENT.findall(head)) != (at >= 0):
         return None
     if at < 0:
@@ -115,7 +119,7 @@ def _user_agent(data: bytes, start: int, end: int) -> bytes | None:
 def _options(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bool, bool]:
     """Whether 204 is allowed and whether there is a preview of nothing; both at most once.
 
-    Remembered, because a client says the same with every message.
+    Cached, because a client sends the same options with every message.
     """
     found = [(name.lower(), value.strip(b" \t")) for name, value in fields]
     options = dict(found)
@@ -125,7 +129,7 @@ def _options(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bool, bool]:
 
 
 def host_of(data: bytes | bytearray, start: int, end: int) -> bytes | None:
-    """What of a request line decides the host, None if that is not plain to see.
+    """The part of a request line that decides the host; None if the pattern cannot tell.
 
     Two requests with the same have the same host, port and kind of method. A tunnel has
     none: the name that is inside it may come with the message as well.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-# RFC 3507, section 4.3.3: these have a text of their own in ICAP.
+# Texts of status codes that RFC 3507 (section 4.3.3) defines; all others are HTTP's.
 _REASONS: Final = {
     100: "Continue",
     204: "No Modifications",

@@ -10,14 +10,15 @@ from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.fields import HeaderFields, list_of, parse_fields
 
 METHODS: Final = frozenset((b"OPTIONS", b"REQMOD", b"RESPMOD"))
-# What the encapsulated headers may take together; Squid's own limit is 64 KiB a head.
+# The size limit of all encapsulated headers together. Squid's limit for one head is
+# 64 KiB.
 MAX_HEADERS_BYTES: Final = 256 * 1024
 _VERSION: Final = re.compile(rb"ICAP/[0-9]{1,5}\.[0-9]{1,5}")
 _URI: Final = re.compile(rb"(?:icaps?://[^/?#\s]*|)(/[^?#\s]*|)(?:\?\S*)?|\*", re.IGNORECASE)
 _SECTION: Final = re.compile(rb"([a-z]+-[a-z]+)[ \t]*=[ \t]*([0-9]{1,9})")
 _NUMBER: Final = re.compile(rb"[0-9]{1,9}")
-# Which sections a method's message may have, in order (section 4.4.1); the last is a
-# body, and always there.
+# The sections that a message of each method may have, in this order (section 4.4.1). The
+# last one is the body and must be present.
 _LAYOUT: Final = {
     b"OPTIONS": (b"opt-body",),
     b"REQMOD": (b"req-hdr", b"req-body"),
@@ -129,7 +130,7 @@ def _check_layout(method: bytes, sections: list[Section]) -> None:
     offsets = [section.offset for section in sections]
     if names[-1] not in (body, _NULL) or names[:-1] != [n for n in layout if n in names]:
         raise ProtocolError(400, "Encapsulated names sections that this method has not")
-    # Each header section holds at least its first line, so offsets grow.
+    # No header section is empty, so each offset is larger than the one before.
     if offsets[0] != 0 or any(a >= b for a, b in pairwise(offsets)):
         raise ProtocolError(400, "Encapsulated has offsets out of order")
     if offsets[-1] > MAX_HEADERS_BYTES:

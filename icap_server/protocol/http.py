@@ -1,4 +1,4 @@
-"""What we read in the HTTP messages that ICAP encapsulates."""
+"""The parts of encapsulated HTTP messages that a verdict needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse_request(block: bytes) -> HttpRequest:
     words = block.partition(b"\r\n")[0].split(b" ")
     if len(words) < 3 or not words[0] or not words[1] or not words[-1].startswith(b"HTTP/"):
         raise ProtocolError(400, "not an HTTP request line")
-    # A URI with spaces in it is not sound, but a proxy may pass it on.
+    # A URI must not contain spaces, but a proxy may forward one that does.
     target = b" ".join(words[1:-1])
     host = agent = b""
     for name, value in http_fields(block):
@@ -56,7 +56,7 @@ def parse_request(block: bytes) -> HttpRequest:
             agent = agent or value
     method = _text(words[0])
     if method != "CONNECT" and target.startswith(b"/"):
-        # Origin form, as proxies send it that intercept (RFC 7230, section 5.3.1).
+        # The path only (origin form, RFC 7230, section 5.3.1): intercepting proxies send this.
         target = b"http://" + host + target
     return HttpRequest(method, _text(target), _text(agent))
 

@@ -12,7 +12,8 @@ from inkgate.icap_server.protocol.head import Head, parse_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _END: Final = b"\r\n\r\n"
-# What ends a head for a reader that does not insist on CRLF (RFC 7230, section 3.5).
+# The end of a head for a lenient reader, which also accepts LF without CR (RFC 7230,
+# section 3.5).
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 
 

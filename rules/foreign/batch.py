@@ -1,4 +1,4 @@
-"""Running a plan on all cores. Matches come in the plan's order, whatever core is first."""
+"""A plan run on all cores. Matches come in the order of the plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inkgate.rules.foreign.plan import ForeignMatch, Plan, RuleGroup, try_passwo
 from inkgate.rules.foreign.rule import SealedRule
 
 _BLOCK_SECONDS: Final = 0.25
-# Below this, starting processes costs more than they save.
+# In seconds. For less work, starting processes takes longer than it saves.
 _WORTH_PROCESSES: Final = 2.0
 _BLOCKS_PER_PROCESS: Final = 4
 
@@ -43,7 +43,7 @@ def run_plan(
 
     Args:
         jobs: processes; small batches need none.
-        advance: told how many pairs of rule and value are done.
+        advance: called with the number of pairs of rule and value that are done.
     """
     yield from plan.listed
     rules = tuple(tuple(group.rules) for group in plan.groups)
@@ -88,7 +88,8 @@ def _submitter(
         return here
     pool = ProcessPoolExecutor(
         jobs,
-        # Not forked: the progress bar's thread may hold any lock at that moment.
+        # Not by fork: the progress bar's thread may hold a lock, which stays locked for
+        # ever in a forked process.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(rules,),
@@ -124,14 +125,15 @@ def _try(rules: tuple[tuple[SealedRule, ...], ...], block: TrialBlock) -> list[O
     return found
 
 
-# What a worker process was given at its start.
+# The rules of this worker process, given when it starts.
 _rules: tuple[tuple[SealedRule, ...], ...] = ()
 
 
 def _start_worker(rules: tuple[tuple[SealedRule, ...], ...]) -> None:
-    global _rules  # noqa: PLW0603 (the rules are sent once a process, not once a chunk)
+    global _rules  # noqa: PLW0603 (the rules are sent once per process, not once per block)
     _rules = rules
-    # A terminal's Ctrl-C goes to the whole group; the parent ends us.
+    # Ctrl-C in a terminal sends SIGINT to all processes of the command. The parent
+    # process decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 

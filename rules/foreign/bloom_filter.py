@@ -22,7 +22,8 @@ MAX_BYTES: Final = 1 << 28
 MAX_SLICES: Final = 128
 _HEADER: Final = struct.Struct("<dQQQQ")
 _AGAIN: Final = "ask for the rules again"
-# By the bits that the slices need in all: the narrowest digest that has them.
+# Hash functions by the number of bits that all slices need together: the shortest
+# digest that has so many bits is used.
 _DIGESTS: Final = ((384, "sha512"), (256, "sha384"), (160, "sha256"), (128, "sha1"), (-1, "md5"))
 
 
@@ -97,7 +98,7 @@ def read_bloom_filter(path: Path) -> BloomFilter:
     rate, slices, slice_bits, capacity, count = _HEADER.unpack_from(data)
     if not 0 < rate < 1 or not 1 <= slices <= MAX_SLICES or slice_bits < 1:
         raise ForeignError(path, None, "is not a Bloom filter of pybloom", _AGAIN)
-    # Python's integers do not overflow: a header that claims 2^60 bits fails here.
+    # Python's integers do not overflow, so a header that claims 2^60 bits is refused here.
     if (slices * slice_bits + 7) // 8 != len(data) - _HEADER.size:
         raise ForeignError(
             path, None, f"claims {slices * slice_bits:,} bits and has not as many", _AGAIN

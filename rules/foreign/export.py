@@ -107,5 +107,5 @@ def _is_kept(attribute: Attribute, screen: FalsePositives, report: Report) -> bo
 
 
 def _fields(settings: RulesSettings) -> tuple[str, ...]:
-    # What only inkgate knows has no place in a list that is told apart by position.
+    # The thesis tells fields apart by their position, and has no position for these two.
     return tuple(name for name in settings.message if name not in ("source", "warninglist"))

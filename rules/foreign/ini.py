@@ -35,7 +35,7 @@ class Ini:
         try:
             self._parser.read_string(self._text)
         except configparser.Error as error:
-            # The parser's own text quotes the line, which may hold a secret.
+            # The parser's error text quotes the line, and the line may contain a secret.
             line = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), (0,))
             number = line if isinstance(line, int) else line[0]
             raise ForeignError(path, number or None, "is not an INI line", _AGAIN) from None

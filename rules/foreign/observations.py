@@ -27,7 +27,7 @@ def observation(text: str, mark: str) -> Observation:
     if not found:
         raise ValueError("is not a type and a value")
     names = misp_type.split("|")
-    # A file name may hold a `|`, so the parts after the first are cut from the end.
+    # A file name may contain `|`, so the value is split from its end.
     texts = value.strip().rsplit("|", len(names) - 1)
     if not all(names) or len(texts) != len(names) or not all(texts):
         raise ValueError(f"not {len(names)} values joined by '|'")

@@ -53,7 +53,8 @@ def _rule(path: Path, caps: Caps) -> SealedRule:
     attributes = tuple(ini.text("ioc", "attributes").split(SEPARATOR))
     if len(attributes) > MAX_ATTRIBUTES or not all(attributes):
         raise ini.wrong("attributes", "are impossible")
-    # The check comes first in the same field, unlike in the thesis's rules.
+    # In these rules the check block is the beginning of the ciphertext; in the thesis's rules
+    # it has a field of its own.
     ciphertext = ini.decoded("ioc", "ciphertext", least=BLOCK)
     return SealedRule(
         attributes=attributes,
@@ -74,5 +75,5 @@ def _derivation(ini: Ini, section: str, caps: Caps) -> KeyDerivation:
         iterations = ini.number(section, "iterations", caps.pbkdf2_iterations, CAP)
         if iterations > 1:
             return Pbkdf2Key(hash_name, iterations, length, b"")
-    # One iteration means HKDF there, whatever the section is called.
+    # The paper's tool uses HKDF for one iteration, also in a section [pbkdf2].
     return HkdfKey(hash_name, length)

@@ -1,4 +1,4 @@
-"""What a batch has to derive, before anything is derived: the honest cost.
+"""The cost of a batch, computed before anything is derived.
 
 Each rule has its own salt, so every distinct value costs one derivation PER RULE.
 """
@@ -31,7 +31,7 @@ class Observation(NamedTuple):
 
 
 class ForeignMatch(NamedTuple):
-    """What a rule or a filter says about an observation.
+    """A rule or a Bloom filter that matches an observation.
 
     Attributes:
         attributes: the types that matched; empty for a Bloom filter, which knows no types.
@@ -52,7 +52,7 @@ class RuleGroup:
     """Rules with the same attributes and cost, and all passwords to try on each of them.
 
     Attributes:
-        owners: for each password, the numbers of the observations that it stands for.
+        owners: for each password, the numbers of the observations that it is made of.
     """
 
     attributes: tuple[str, ...]
@@ -77,7 +77,7 @@ class Plan(NamedTuple):
     """A batch.
 
     Attributes:
-        listed: what a Bloom filter without rules says at once.
+        listed: matches of a Bloom filter that comes without rules; they need no derivation.
     """
 
     foreign: ForeignRules

@@ -19,7 +19,7 @@ MAX_SALT: Final = 1024
 MAX_ATTRIBUTES: Final = 8
 
 Values = Mapping[str, str]
-# The ways in which a tool would have written what was observed.
+# All spellings that a tool may have used for the observed values.
 Spellings = Callable[[Values], list[Values]]
 
 
@@ -48,8 +48,8 @@ class SealedRule:
         attributes: what must have been observed, in this order.
         nonce: 16 bytes, the counter's first value.
         check: 16 zero bytes, encrypted.
-        place: where it stands, as in `domain.tsv:7`.
-        info: what else enters the derivation.
+        place: file and line of the rule, for instance `domain.tsv:7`.
+        info: a further input of the derivation.
     """
 
     attributes: tuple[str, ...]
@@ -82,7 +82,7 @@ class ForeignRules:
 
 
 def opened(rule: SealedRule, key: bytes) -> bytes | None:
-    """The message, or None: the key is not this rule's."""
+    """The message, or None if the key is not the key of this rule."""
     stream = Cipher(AES(key), CTR(rule.nonce)).decryptor()
     if stream.update(rule.check) != bytes(BLOCK):
         return None

@@ -17,7 +17,7 @@ from inkgate.rules.foreign.rule import Values
 
 _URLS: Final = frozenset(("url", "uri", "link"))
 _DIGESTS: Final = re.compile(r"md5|sha\d+(?:/\d+)?|imphash|pehash|authentihash")
-# The two last names are one entry there: a comma is missing between them.
+# In the thesis's code a comma is missing between the last two names, so they are one.
 _INDEX_PAGES: Final = tuple(
     re.compile(page + "$")
     for page in (
@@ -32,9 +32,10 @@ _SCHEME: Final = re.compile(r"^https?://(www.)?")
 
 
 def thesis_spellings(values: Values) -> list[Values]:
-    """What the thesis's code makes of an observation, and the same with capitals undone.
+    """The observed values as the thesis's code writes them, and the same in lower case.
 
-    It leaves names and digests as MISP or a log file has them, which is in lower case.
+    The thesis's code does not change the case of names and digests; MISP and log files
+    usually have them in lower case.
     """
     first = {name: thesis_value(name, value) for name, value in values.items()}
     second = {name: _lowered(name, value) for name, value in first.items()}
@@ -62,7 +63,7 @@ def thesis_value(name: str, value: str) -> str:
 
 def thesis_url(url: str) -> str:
     """url-normalize, then fragment, index page, scheme and a leading `www.` cut off."""
-    # Imported here: it is slow to start, and only URLs need it.
+    # Imported here: the import is slow, and only URLs need it.
     from url_normalize import url_normalize  # noqa: PLC0415
 
     normal = _tolerant(lambda: url_normalize(url))
@@ -75,7 +76,7 @@ def thesis_url(url: str) -> str:
 
 
 def _tolerant(normalise: Callable[[], str | None]) -> str | None:
-    # The value is hostile: whatever the library does not digest stays as it is.
+    # The value comes from outside: if the library fails on it, it stays as it is.
     with contextlib.suppress(Exception):
         return normalise()
     return None

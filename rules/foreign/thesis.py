@@ -43,7 +43,7 @@ def _sha(name: str) -> ReadFormat:
     return lambda _metadata, token, _caps: sha_format(name, token)
 
 
-# By the module's name in the metadata.
+# Formats by the module name that the metadata have.
 _FORMATS: Final[dict[str, ReadFormat]] = {
     "pbkdf2": pbkdf2_format,
     "bcrypt": bcrypt_format,
@@ -77,7 +77,7 @@ def read_thesis_folder(folder: Path, token: bytes, caps: Caps) -> ForeignRules:
         rules=rules,
         spellings=thesis_spellings,
         filter=TokenFilter(read_bloom_filter(folder / JOKER), token) if has_filter else None,
-        # The thesis's code writes a joker.tsv without rules beside its filter.
+        # Beside its Bloom filter the thesis's code writes a file joker.tsv without rules.
         ignored=tuple(printable(n) for n in names if not n.endswith(".tsv")),
     )
 

@@ -29,7 +29,8 @@ from inkgate.rules.sources.attribute import Attribute
 
 _SALT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
 KEY_BYTES: Final = 32
-# Its matcher takes the types from the file's name: up to the first dot, cut at `_`.
+# The thesis's matcher reads the types from the file name: the part before the first dot,
+# split at `_`.
 _TYPE: Final = re.compile(r"[A-Za-z0-9 -]+(?:\|[A-Za-z0-9 -]+)*", re.ASCII)
 _URLS: Final = frozenset(("url", "uri", "link"))
 _MAX_FILES: Final = 500
@@ -142,7 +143,7 @@ def thesis_values(attribute: Attribute) -> Iterator[tuple[str, str]]:
     value = canonical_attribute(attribute.type, attribute.value)
     names = attribute.type.split("|")
     if len(names) != len(value.parts):
-        # One type there, though its value has two parts: malware-sample.
+        # The value of malware-sample has two parts, but for the thesis it is one type.
         yield attribute.type, "|".join(value.parts)
         return
     for name, part in zip(names, value.parts, strict=True):
@@ -152,7 +153,7 @@ def thesis_values(attribute: Attribute) -> Iterator[tuple[str, str]]:
 
 def _field(attribute: Attribute, name: str) -> str:
     text = str(getattr(attribute, name))
-    # Written as 20260101 there, and commas separate the fields.
+    # The thesis writes dates as 20260101, and separates fields with commas.
     return text.replace("-", "") if name == "date" else text.replace(",", " ")
 
 

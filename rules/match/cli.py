@@ -16,9 +16,9 @@ from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.logs.log_format import FormatError
 from inkgate.rules.match.logs.registry import AUTO, choices, open_reader
 
-# TYPE=VALUE; everything else names a file.
+# TYPE=VALUE. Every other argument is the name of a file.
 _QUERY: Final = re.compile(r"[A-Za-z0-9|_ -]+(?:/[A-Za-z0-9|_ -]+)*=.*", re.DOTALL)
-# Options that go with other tools' rules only.
+# Options that are only for rules of other tools.
 _FOREIGN: Final = ("foreign", "token_file", "values")
 _REDIS: Final = "redis://127.0.0.1:6379/0"
 
@@ -41,7 +41,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
         quiet: bool,
         **more: Any,
     ) -> None:
-        # Imported here: the other commands need no Redis and no decompression.
+        # Imported here: the other commands do not need Redis and decompression.
         from inkgate.rules.match.run import Inputs, OutputOptions, run  # noqa: PLC0415
 
         paths = tuple(query for query in queries if not _QUERY.fullmatch(query))

@@ -66,7 +66,7 @@ class Engine:
         key = host_key(entry.uri)
         if found.clean_host:
             known.keep_host(entry.method, key)
-        # Host, port and address together decide all that a server can match.
+        # Which rules a server's address matches depends only on host, port and address.
         if found.clean_server or not entry.server or (known.pairs and not found.matches):
             known.keep_server(entry.server, key)
         if found.clean_agent:

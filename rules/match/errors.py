@@ -1,4 +1,4 @@
-"""What stops a run, or one of its inputs."""
+"""The error that ends a run, or the reading of one input."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from inkgate.config.errors import InkgateError
 
 
 class MatchError(InkgateError):
-    """An input that cannot be read, or work that cannot be done: says which, and a remedy."""
+    """An input cannot be read, or the run cannot go on. The text names the cause and a remedy."""

@@ -1,4 +1,4 @@
-"""Chunks on all cores. Results come in the order of the chunks, whatever core is first."""
+"""Chunks matched on all cores. Results come in the order of the chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk, no_acknowledgement
 from inkgate.rules.match.worker import ChunkResult, Setup, Worker
 
-# Chunks under way for each process: no core waits, and memory stays bounded.
+# Chunks that are given out ahead for each process: no process waits for its next
+# chunk, and memory stays bounded.
 _CHUNKS_PER_PROCESS: Final = 3
 
 Submit = Callable[[Chunk], "Future[ChunkResult]"]
@@ -69,11 +70,13 @@ def _in_this_process(setup: Setup, stack: ExitStack) -> Submit:
 
 
 def _in_processes(setup: Setup, jobs: int, stack: ExitStack) -> Submit:
-    # Opened here first: what is wrong with the rule set is said as it is.
+    # The rule set is opened once in this process first: an error in a worker process would
+    # only say that the process ended, not why.
     Worker(setup).close()
     pool = ProcessPoolExecutor(
         jobs,
-        # Not forked: the progress bar's thread may hold any lock at that moment.
+        # Not by fork: the progress bar's thread may hold a lock, which stays locked for
+        # ever in a forked process.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(setup,),
@@ -83,17 +86,18 @@ def _in_processes(setup: Setup, jobs: int, stack: ExitStack) -> Submit:
 
 
 def _without_callback(chunk: Chunk) -> Chunk:
-    # What it calls when it is done belongs to the parent.
+    # A function cannot be sent to another process. This process calls it.
     return chunk._replace(acknowledge=no_acknowledgement)
 
 
-# What a process was given at its start.
+# The worker of this process, made when the process starts.
 _worker: Worker | None = None
 
 
 def _start_worker(setup: Setup) -> None:
-    global _worker  # noqa: PLW0603 (opened once a process, not once a chunk)
-    # A terminal's Ctrl-C goes to the whole group; the parent ends us.
+    global _worker  # noqa: PLW0603 (made once per process, not once per chunk)
+    # Ctrl-C in a terminal sends SIGINT to all processes of the command. The parent
+    # process decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
@@ -101,5 +105,5 @@ def _start_worker(setup: Setup) -> None:
 
 
 def _match_chunk(chunk: Chunk) -> ChunkResult:
-    assert _worker is not None  # noqa: S101 (as `_begin` says)
+    assert _worker is not None  # noqa: S101 (`_start_worker` has run before)
     return _worker.run(chunk)

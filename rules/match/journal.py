@@ -22,7 +22,7 @@ class SightingsWriter:
     """
 
     def __init__(self, config: Path) -> None:
-        # Imported here: a run without --sightings needs none of it.
+        # Imported here: a run without --sightings does not need these modules.
         from inkgate.sightings.journal.backends.registry import own_file  # noqa: PLC0415
         from inkgate.sightings.journal.clients import client_reducer  # noqa: PLC0415
         from inkgate.sightings.journal.journal import Journal  # noqa: PLC0415

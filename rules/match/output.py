@@ -1,4 +1,4 @@
-"""What a run shows: lines for people, JSON for machines, and at the end what it all was."""
+"""The output of a run: lines for people or JSON for machines, then a summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
 from inkgate.rules.match.worker import ChunkResult, LogHit
 
-# Rules in the table at the end; more are matched and shown line by line all the same.
+# The table at the end has at most so many rules. The lines above it show all matches.
 _MAX_ROWS: Final = 1000
 _MAX_SHOWN: Final = 2000
 
@@ -105,7 +105,7 @@ def text_line(chunk: Chunk, hit: LogHit) -> str:
 
 
 def attributes(hit: LogHit) -> str:
-    """What the rule's message says of MISP's attributes."""
+    """The MISP attributes in the message of the rule, as text."""
     message = hit.match.message
     text = "; ".join(" ".join(f"{k}={v}" for k, v in a.items()) for a in message.attributes)
     return f"{text}; and {message.more} more" if message.more else text

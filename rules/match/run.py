@@ -1,4 +1,4 @@
-"""A run: inputs, processes, output and journal put together."""
+"""A run of `match`: its inputs, processes, output and journal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
         format: of all of them.
         redis: a Redis's URL.
         key: of a list there (or of a stream); empty to read files.
-        until_empty: end when the queue is empty, and nobody else has any of it.
+        until_empty: end when the queue is empty, and no other consumer has lines of it.
         orphaned_after: seconds after which a silent consumer's lines are taken again.
     """
 
@@ -56,7 +56,7 @@ class Inputs(NamedTuple):
 
 
 class OutputOptions(NamedTuple):
-    """What to do with matches."""
+    """How matches are output, and whether they are journalled."""
 
     as_json: bool
     quiet: bool
@@ -100,12 +100,14 @@ def run(
 def _put_out(
     chunk: Chunk, result: ChunkResult, options: OutputOptions, writer: SightingsWriter | None
 ) -> None:
-    # Journalled first: what a queue hands out is acknowledged after both.
+    # The journal is written first. A queue's lines are acknowledged after journal and
+    # output.
     if writer is not None:
         writer.write(result.hits)
     if result.hits:
         show = json_line if options.as_json else text_line
-        # On a terminal the progress bar stands in this line and draws itself anew below.
+        # On a terminal the progress bar is in this line. It is cleared, and drawn again
+        # below the matches.
         clear = _CLEAR_LINE if sys.stdout.isatty() else ""
         click.echo(clear + "\n".join(show(chunk, hit) for hit in result.hits))
 
@@ -152,16 +154,16 @@ def _files(
                 if stop():
                     return
         except MatchError as error:
-            # The other files are matched all the same, as grep does.
+            # As with grep, the other files are still read.
             faults.append(str(error))
 
 
 @contextlib.contextmanager
 def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
-    """A folder for this run's key cache: kept for the next run if it can be.
+    """A folder for this run's key cache; it is kept for the next run if its place is writable.
 
-    It is not the helper's (docs/decisions/0061): a million names of an old log would
-    push out those that Squid asks for now.
+    It is not the folder of the helper (docs/decisions/0061): a million names of an old
+    log would replace the names that Squid asks for now.
     """
     helpers = resolve(config, settings.key_cache)
     kept = helpers.with_name(f"{helpers.name}{_SUFFIX}")
@@ -177,7 +179,7 @@ def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
 
 
 class _StopSignals:
-    """Turns the first SIGINT or SIGTERM into a question that is asked now and then."""
+    """Remembers the first SIGINT or SIGTERM; the run asks for it after each chunk."""
 
     def __init__(self) -> None:
         self._asked = False

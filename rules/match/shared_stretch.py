@@ -1,4 +1,4 @@
-"""Derivations that many processes need, each made by one of them."""
+"""Derivations shared by processes: each value is derived once, by one of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.steps import Stretch, Value
 
 _LOCK_FILE: Final = "deriving.lock"
-# Offsets of record locks are signed 64-bit numbers (fcntl(2)).
+# The offset of a record lock is a signed 64-bit number (fcntl(2)).
 _OFFSET_BITS: Final = 62
 
 
 class SharedStretch:
     """Stretched values from memory, from the key cache, or derived; in that order.
 
-    Processes that share a key cache folder share its work: who derives a value holds a
-    lock on the byte of a file that the value's index names, and whoever wants the same
-    value waits there and then finds it. The system lets go of a dead process's locks.
+    Processes with the same key cache folder share the work. A process that derives a
+    value locks one byte of a file; the value's index in the key cache says which byte.
+    Another process that needs the same value waits for this lock, and then finds the
+    value in the key cache. When a process dies, the system releases its locks.
 
     Args:
         derive: the KDF.
@@ -70,7 +71,7 @@ class SharedStretch:
             fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, offset)
 
     def _saved(self, value: Value) -> bytes | None:
-        # The cache saves work and decides nothing: without it the value is derived.
+        # The key cache only saves work. If it cannot be read, the value is derived.
         try:
             return self._keys.get(*value)
         except lmdb.Error:

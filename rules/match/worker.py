@@ -1,4 +1,4 @@
-"""What one process does: lines to matches, with the generation and the keys opened once."""
+"""The work of one process: from lines to matches. Rules and keys are opened once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHECK_SECONDS: Final = 1.0
 
 
 class Setup(NamedTuple):
-    """What a process is told at its start.
+    """The parameters of a worker process.
 
     Attributes:
         config: the settings file.
@@ -58,7 +58,7 @@ class LogHit(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """What a chunk gave.
+    """The matches of a chunk, and its counts.
 
     Attributes:
         bad: lines that could not be read; `first_bad` is the first one's number, from 0.
@@ -117,7 +117,7 @@ class Worker:
         return ChunkResult(tuple(hits), lines, bad, first_bad, self._derived() - before)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         self._generation.close()
         if self._stretch is not None:
             self._stretch.close()

@@ -1,4 +1,4 @@
-"""What an aggregator has taken in one round: one message a subscriber, never two."""
+"""The messages that an aggregator has accepted in one round: one from each subscriber."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class AcceptedMessages:
         self._digests: dict[str, bytes] = {}
 
     def is_new(self, sender: str, body: bytes) -> bool:
-        """False if the very same was taken before.
+        """Whether a message is new; False if the same one was accepted before.
 
         Raises:
-            AggregationError: the sender said something else before (`second-count`).
+            AggregationError: another message of this sender was accepted before (`second-count`).
         """
         known = self._digests.get(sender)
         if known is None:
@@ -29,9 +29,9 @@ class AcceptedMessages:
         return False
 
     def add(self, sender: str, body: bytes) -> None:
-        """Remember what was taken."""
+        """Remember an accepted message."""
         self._digests[sender] = hashlib.sha256(body).digest()
 
     def names(self) -> list[str]:
-        """Who was taken, in order."""
+        """The senders, in order."""
         return sorted(self._digests)

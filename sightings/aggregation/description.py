@@ -14,7 +14,7 @@ def check_group(group: Group) -> Group:
     """The group, unless its protocol is not known or its noise would hide nothing.
 
     Raises:
-        ValueError: says what is wrong.
+        ValueError: the text names the fault.
     """
     protocol_of(group)
     if group.noise is not None:

@@ -1,4 +1,4 @@
-"""Who adds up what with whom: the description that every member pins before taking part."""
+"""The description of a group: its members and rules, which every member pins before taking part."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MAX_GROUP_BYTES: Final = 1 << 20
 MAX_TOTAL: Final = (1 << 24) - 1
 """The largest total of one indicator in one period, in every protocol."""
 MIN_RATIO: Final = 0.01
-"""Of epsilon and max_count: with less, noise drowns every count."""
+"""The least epsilon / max_count: with less, the noise is far larger than any count."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_FIRST_DAY: Final = date(2024, 1, 1)  # a Monday, so that weeks begin on one
+_FIRST_DAY: Final = date(2024, 1, 1)  # a Monday: periods of 7 days begin on Mondays
 
 
 class NoiseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,7 +60,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         name: of the group.
         protocol: the name of one in registry.py.
         subscribers: Ed25519 public keys (raw, hexadecimal) by name.
-        aggregator: the public keys of who adds up.
+        aggregator: the aggregator's public keys.
         threshold: subscribers whose help opens a dropped subscriber's masks, in protocols
             that have masks.
         quota_subscribers: publish only what at least so many subscribers contributed to.
@@ -87,7 +87,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Refuse what no group can be, whatever its protocol (`description.check_group`).
 
         Raises:
-            ValueError: says what; msgspec makes it a validation error.
+            ValueError: the text names the fault; msgspec makes it a validation error.
         """
         for name in (self.name, *self.subscribers):
             if not _NAME.fullmatch(name):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from inkgate.sightings.aggregation.optional import need
 
-_CHUNK: Final = 1 << 15  # words: a chunk and its sum stay in the cache
+_CHUNK: Final = 1 << 15  # in words: small enough for the processor's cache
 _ZEROS: Final = bytes(8 * _CHUNK)
 _START: Final = bytes(16)
 

@@ -1,9 +1,9 @@
 """The list of indicators that a period counts, in an order that all parties share.
 
 Rule sets of two organisations have different tokens and salts, so nothing in them can be
-compared. What they share is MISP's attribute UUID. The list holds a hash of each UUID: a
-proxy finds the UUIDs that it has seen in it, and who has no access to MISP learns from it
-only how many indicators there are.
+compared. What they share is MISP's attribute UUID. The list contains a hash of each UUID: a
+proxy finds in it the UUIDs that it has seen. Without access to MISP, the list tells only how
+many indicators there are.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Labels:
             try:
                 position = self.position(label_of(name))
             except ValueError:
-                continue  # an attribute without a UUID, from a plain list
+                continue  # attributes of plain lists have no UUID
             if position is not None:
                 vector[position] += count
         return vector

@@ -4,7 +4,7 @@ With alpha = exp(epsilon / sensitivity), Geom(alpha) gives k the probability
 (alpha - 1) / (alpha + 1) * alpha^-|k|. Each subscriber adds such a number with probability
 beta = min(1, ln(1/delta) / h) and 0 otherwise, where h is the least number of honest subscribers
 in a sum (`honest_contributors`): with probability 1 - delta at least one of them adds one.
-The paper has h = honest * n, but there nobody can be left out of a sum.
+The paper has h = honest * n, since its sums always include all subscribers.
 
 Numbers are drawn by comparing 64 random bits with a table of the distribution function, so
 there is no floating-point arithmetic whose rounding an observer could use (Mironov, CCS 2012).
@@ -26,7 +26,7 @@ from inkgate.sightings.aggregation.registry import protocol_of
 _ONE: Final = 1 << 64
 _DIGITS: Final = 60
 _RARE: Final = 0.01
-# Below this the bound on honest contributors is taken for none, whatever the rounding.
+# A smaller bound on honest contributors counts as none: it may be a rounding error.
 _LEAST_HONEST: Final = 0.01
 _STEPS: Final = 1000
 

@@ -13,7 +13,7 @@ from inkgate.sightings.aggregation.masked.protocol import MASKED
 from inkgate.sightings.aggregation.protocol import AggregationProtocol
 from inkgate.sightings.aggregation.shi.protocol import SHI
 
-# The first one is what `setup` takes when nobody names one.
+# The first one is the default of `setup`.
 PROTOCOLS: Final[tuple[AggregationProtocol, ...]] = (
     MASKED,
     SHI,

@@ -97,7 +97,7 @@ def seal(kind: str, session: Session, sender: str, body: bytes, key: Ed25519Priv
 
 
 def unseal(kind: str, session: Session, message: bytes, *, most: int) -> tuple[str, bytes]:
-    """Sender and body of a message that is what it should be.
+    """Check a message; returns its sender and its body.
 
     Args:
         kind: the round's name.
@@ -106,7 +106,7 @@ def unseal(kind: str, session: Session, message: bytes, *, most: int) -> tuple[s
         most: bytes that the body may have.
 
     Raises:
-        AggregationError: whatever is wrong with it.
+        AggregationError: a check failed; the refusal names which.
     """
     if len(message) > most + MAX_FRAME:
         raise AggregationError(
@@ -140,10 +140,10 @@ def seal_down(
 
 
 def unseal_down(kind: str, session: Session, recipient: str, message: bytes, *, most: int) -> bytes:
-    """Body of what the aggregator, and nobody else, sent this subscriber.
+    """Check that a message is from the aggregator to this subscriber; returns its body.
 
     Raises:
-        AggregationError: whatever is wrong with it.
+        AggregationError: a check failed; the refusal names which.
     """
     if len(message) > most + MAX_FRAME:
         raise AggregationError("wrong-length", "a message is longer than allowed", "drop it")

@@ -240,7 +240,7 @@ def join(
 @needs("aggregation")
 def encrypt(context: click.Context, group: str, period: str, list_file: Path, wait: float) -> None:
     """Submit this subscriber's counts of a period, as far as the others are."""
-    # Imported here: they are needed by no other command.
+    # Imported here: only this command needs them.
     from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord  # noqa: PLC0415
     from inkgate.sightings.aggregation.exchange.participant import Participant  # noqa: PLC0415
     from inkgate.sightings.aggregation.exchange.running import take_part  # noqa: PLC0415

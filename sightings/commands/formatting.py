@@ -1,4 +1,4 @@
-"""What is shown of records: one line, one JSON object, or all that a help desk needs."""
+"""Records as text: one line, one JSON object, or all details for the help desk."""
 
 from __future__ import annotations
 

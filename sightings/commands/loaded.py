@@ -45,7 +45,8 @@ class Loaded:
 
 def find_incident(loaded: Loaded, incident: str) -> tuple[Path, list[Sighting]]:
     """The journal that has an incident, and its sightings; ends the command if none has."""
-    # As it was read out on the telephone: Crockford's base 32 takes I and L for 1, O for 0.
+    # The id may have been read out on the telephone. In Crockford's base 32, I and L mean 1,
+    # and O means 0.
     spelt = incident.strip().upper()
     if not spelt.startswith("IG-"):
         spelt = f"IG-{spelt}"

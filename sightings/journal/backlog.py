@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """First in, first out; the first ones go if there are too many. For many threads.
+    """First in, first out. If there are too many, the oldest are dropped. For many threads.
 
     Args:
-        most: bytes that may wait; beyond that the oldest block goes.
+        most: bytes that may wait; above that the oldest block is dropped.
     """
 
     def __init__(self, most: int) -> None:
@@ -30,7 +30,7 @@ class Backlog:
 
     @property
     def has_full(self) -> bool:
-        """Whether a block waits that takes no more."""
+        """Whether a full block waits."""
         return bool(self._full)
 
     @property
@@ -50,7 +50,7 @@ class Backlog:
         Raises:
             UnicodeEncodeError: UTF-8 cannot hold one of its texts; it was not taken.
         """
-        # Reduced to what a journal holds before it is packed: a message may say more.
+        # Only these parts of a rule's message are journalled; a message may have more.
         rules = [(name, m.action, m.uuids(), m.event_ids()) for name, m in matches]
         with self._lock:
             block = self._growing
@@ -59,20 +59,20 @@ class Backlog:
                 self._close_block()
 
     def take(self) -> Block | None:
-        """The oldest incidents, which wait no longer; None if there are none."""
+        """Take the oldest block out of the backlog; None if there is none."""
         with self._lock:
             if not self._full:
                 self._close_block()
             return self._full.popleft() if self._full else None
 
     def put_back(self, block: Block) -> None:
-        """Let what `take` gave wait on, before all others."""
+        """Put a block that `take` returned back, before all others."""
         with self._lock:
             self._full.appendleft(block)
             self._drop()
 
     def take_dropped(self) -> int:
-        """How many incidents have gone since this was last asked."""
+        """How many incidents were dropped since the last call."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             return dropped

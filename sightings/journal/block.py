@@ -2,7 +2,7 @@
 
 MessagePack: an array (always "array 32") of incidents, each an array of its time, id,
 client, method and rules; each rule an array of its class, action, attributes' UUIDs and
-events' ids. Rows of a table would cost whoever answers requests several times as much
+events' ids. Rows of a table would take several times as much of the helper's time
 (docs/decisions/0052).
 """
 
@@ -18,7 +18,7 @@ import msgspec
 
 from inkgate.sightings.journal.sighting import Sighting
 
-# Class, action, attributes, events: see `Sighting`.
+# Class, action, attributes, events, as in `Sighting`.
 Rule = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 _Incident = tuple[float, str, str, str, tuple[Rule, ...]]
 
@@ -53,7 +53,7 @@ class Block:
 
     @property
     def is_full(self) -> bool:
-        """Whether the next incident belongs into another one."""
+        """Whether the next incident needs a new block."""
         return self.incidents >= _MOST_INCIDENTS or len(self._data) >= _MOST_BYTES
 
     def add(
@@ -67,7 +67,7 @@ class Block:
         try:
             self._append((time, incident, client, method, rules))
         except UnicodeEncodeError:
-            # Bytes of a request that no decoder took become `?`.
+            # The client chooses these two texts. Bytes that are not UTF-8 become `?`.
             texts = (text.encode("utf-8", "replace").decode() for text in (client, method))
             self._append((time, incident, *texts, rules))
         self.incidents += 1

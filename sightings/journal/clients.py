@@ -1,4 +1,4 @@
-"""What is kept of a client's address: all of it, its network, or a keyed hash."""
+"""The part of a client's address that is journalled: all, its network, or a keyed hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from inkgate.rules.crypto.keys import read_token
 from inkgate.sightings.settings import Clients
 
-# What a provider gives to one customer, roughly: a /48 holds one site (RFC 6177).
+# Roughly the network of one customer of a provider; in IPv6 one site (RFC 6177).
 _V4_BITS: Final = 24
 _V6_BITS: Final = 48
 _HASH_HEX: Final = 24
@@ -34,7 +34,7 @@ def client_reducer(how: Clients, key_file: Path) -> Reducer:
 
 
 def truncated(client: str) -> str:
-    """The address's network: /24 of IPv4, /48 of IPv6; nothing of what is no address."""
+    """The address's network: /24 of IPv4, /48 of IPv6; empty if it is not an address."""
     address = _parse(client)
     if address is None:
         return ""

@@ -1,7 +1,7 @@
 """The SQLite files of sightings: opening, schema, migration, transactions.
 
-The records, the outbox and the positions up to which records were handed on lie in one
-file, so that one transaction moves both, and a power cut takes both back together.
+Records, outbox and positions (up to which records were handed on) are in one file. So one
+transaction changes all of them, and after a power cut they still fit together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inkgate.sightings.errors import JournalError
 SCHEMA: Final = 4
 BUSY_SECONDS: Final = 5.0
 
-# What leads from a schema to the next one.
+# The SQL statements from each schema to the next one.
 _STEPS: Final = (
     """
     CREATE TABLE sightings (
@@ -35,10 +35,11 @@ _STEPS: Final = (
     ) STRICT;
     CREATE INDEX sightings_incident ON sightings (incident);
     """,
-    # An index of random incident ids dirtied one page for each record, which was most of
-    # what a commit cost; a help desk's question can wait for a scan.
-    # origin: which record of which proxy this is a copy of. Records made here have none,
-    # and then the index costs nothing.
+    # The index of incidents is dropped: incident ids are random, so each record changed
+    # another page of the index, which was most of the cost of a commit. Looking up an
+    # incident scans the table instead.
+    # Column origin: the record of another proxy that this one is a copy of. A proxy's own
+    # records have no origin and are not in the index.
     """
     DROP INDEX sightings_incident;
     ALTER TABLE sightings ADD COLUMN events TEXT NOT NULL DEFAULT '[]';
@@ -69,7 +70,8 @@ _STEPS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX outbox_state ON outbox (state, event);
     """,
-    # installation: goes into the UUIDs of sightings, so that nobody else makes the same.
+    # The id of this installation is part of each sighting's UUID, so that two installations
+    # never make the same UUID.
     """
     ALTER TABLE outbox ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE state (
@@ -108,15 +110,15 @@ def open_writer(
     """
     with as_journal_errors(path), _one_opener(path.parent):
         if not path.exists():
-            # Made here, not by SQLite: its own files get the mode of this one.
+            # Created here with its mode: SQLite gives the files beside it the same mode.
             os.close(create(path))
         connection = sqlite3.connect(
             path, timeout=busy_seconds, check_same_thread=False, isolation_level=None
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            # In WAL mode NORMAL survives the end of any process; a power cut may take
-            # the last records with it, and waiting for the disk would hold up answers.
+            # In WAL mode with NORMAL no record is lost when a process ends. A power cut may
+            # lose the last records. FULL waits for the disk at each commit.
             connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             _migrate(connection, check_schema(connection, path))
         except BaseException:
@@ -128,8 +130,8 @@ def open_writer(
 def create(path: Path) -> int:
     """Open a file for writing and make it if it is not there, mode 0640; its descriptor.
 
-    Made by root it belongs to the folder's owner: an operator's first look at the
-    journal must not shut out Squid's user.
+    If root creates it, it gets the folder's owner: otherwise Squid's user could not write
+    to a journal that an operator was the first to open.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     if os.geteuid() == 0 and os.fstat(fd).st_size == 0:
@@ -177,12 +179,13 @@ def installation(connection: sqlite3.Connection) -> str:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. Takes the write lock at once, so it never fails half-way for want of it."""
+    """All or nothing. Takes the write lock at the beginning, so that no statement in the
+    middle fails because another process has the lock."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
-        # A statement that failed may have rolled back by itself.
+        # SQLite may have rolled back already when the statement failed.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -191,11 +194,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_journal_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say into a JournalError."""
+    """Turn errors of SQLite and of the system into a JournalError."""
     try:
         yield
     except UnicodeEncodeError:
-        # Says something about what was to be written and nothing about the file.
+        # This error is about the text to be written, not about the file.
         raise
     except (sqlite3.Error, OSError, ValueError) as error:
         raise JournalError(
@@ -206,7 +209,8 @@ def as_journal_errors(path: Path) -> Iterator[None]:
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     for step in range(version, SCHEMA):
-        # One transaction a step, the number included: a kill leaves the old or the new.
+        # Each step and its schema number are one transaction: if the process is killed,
+        # the file has the old schema or the new one.
         connection.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
         )
@@ -214,7 +218,8 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 @contextlib.contextmanager
 def _one_opener(folder: Path) -> Iterator[None]:
-    """One opener at a time: SQLite waits for no other process while it changes to WAL mode."""
+    """Only one process opens a file at a time: SQLite does not wait for a lock while it changes
+    a file to WAL mode."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-# Crockford's base 32: no I, L, O, U, so nothing is misheard or misread.
+# Crockford's base 32. It has no I, L, O and U, which are easily confused on the telephone.
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CHARACTERS: Final = 10
 

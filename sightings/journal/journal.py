@@ -1,7 +1,7 @@
 """The journal of matches: SQLite in WAL mode, one record a matched rule.
 
-It lies on the proxy, so it holds neither URLs nor indicators: MISP's attribute
-UUIDs say the rest to whoever may ask MISP.
+The file is on the proxy, so it contains neither URLs nor indicators, only the UUIDs of
+MISP's attributes. Who has access to MISP can look these up there.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class Journal:
             JournalError: they were not recorded.
         """
         with self._writing() as connection:
-            # Imported here: most helpers run long before their first match.
+            # Imported here: most helpers run for a long time before their first match.
             from inkgate.sightings.journal.records import insert_block  # noqa: PLC0415
 
             insert_block(connection, node, block.packed())
 
     def adopt(self, copies: Sequence[tuple[str, Sighting]]) -> None:
-        """Record copies of other journals' records, by origin; those already here stay.
+        """Record copies of records of other journals. Origins that are here already are left out.
 
         Raises:
             JournalError: they were not recorded.
@@ -109,7 +109,10 @@ class Journal:
             return count_damaged(connection)
 
     def join(self, agree: Callable[[str], str]) -> None:
-        """Take the installation's id that others agree on, who are told this file's.
+        """Agree with other reporters on one installation id, and keep it.
+
+        Args:
+            agree: offers this file's id to the others; returns the one that all use.
 
         Raises:
             JournalError: the file cannot be used.

@@ -19,19 +19,20 @@ from inkgate.sightings.journal.clients import Reducer, client_reducer
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.settings import SightingsSettings
 
-# A match that comes alone is committed at once; the next ones within this time share
-# the following commit. It is shorter than the way of a page to its reader.
+# A single match is committed at once. Matches that follow within this time are committed
+# together. A user does not notice so short a time.
 _GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _MOST_WAITING_BYTES: Final = 8 << 20
 
 
 class Recorder:
-    """Writes matches to the journal; a journal that fails is said and does not unblock.
+    """Writes matches to the journal. If the journal fails, this is logged, and requests are
+    blocked as before.
 
-    One thread commits what has come together, so that whoever answers a request waits
-    for no disk, and a burst costs few commits. A process that forks makes its Recorder
-    after that: threads and SQLite's connections belong to one process.
+    A thread of its own commits, so that no answer waits for the disk, and the matches of a
+    burst share few commits. A process that forks must make its Recorder after the fork:
+    threads and SQLite's connections belong to one process.
 
     Args:
         config: the settings file.
@@ -69,7 +70,7 @@ class Recorder:
             return
         try:
             self._backlog.add(incident, self._reduce(client), method, matches)
-        except Exception as error:  # noqa: BLE001 (whoever answers a request must go on)
+        except Exception as error:  # noqa: BLE001 (the request must be answered whatever happens here)
             self._log(f"an incident could not be journalled ({type(error).__name__})")
             return
         if not self._has_work.is_set():
@@ -84,14 +85,14 @@ class Recorder:
                 pass
 
     def close(self) -> None:
-        """End the thread and write what it has left. Called at the process's end, too."""
+        """End the thread and write what still waits. Also called when the process ends."""
         was_ended = self._ended.is_set()
         self._ended.set()
         self._has_work.set()
         with self._starting:
             thread = self._thread
         if thread is not None:
-            # So that the interpreter does not end under it.
+            # The thread must end before the interpreter does.
             thread.join()
         if not (was_ended and self._failing):
             self.flush()
@@ -106,7 +107,7 @@ class Recorder:
             try:
                 thread.start()
             except RuntimeError as error:
-                # The next match tries again, and the end writes what waits.
+                # The next match tries to start the thread again, and `close` writes what waits.
                 self._has_work.clear()
                 self._log(f"sightings wait to be journalled: {error}")
             else:
@@ -116,11 +117,12 @@ class Recorder:
         while self._has_work.wait() and not self._ended.is_set():
             self._has_work.clear()
             with self._writing:
-                # What comes while the last one is written goes with the next ones.
+                # Only full blocks: incidents that came while the last block was written are
+                # written together, after the pause.
                 while self._write_block() and self._backlog.has_full:
                     pass
             if not self._backlog.is_empty:
-                # Whoever recorded it may have found this set.
+                # Incidents that came while this was set did not set it again.
                 self._has_work.set()
             self._ended.wait(_RETRY_SECONDS if self._failing else _GATHER_SECONDS)
 
@@ -149,7 +151,7 @@ class Recorder:
         return True
 
     def _log_dropped(self) -> None:
-        """Say at the first loss that there is one, and at the end how large it was."""
+        """Log the first loss at once, and the number of all lost incidents at the end."""
         self._dropped += self._backlog.take_dropped()
         if self._dropped and not self._is_loss_logged:
             self._log(
@@ -162,7 +164,7 @@ class Recorder:
             self._is_loss_logged = False
 
     def _log(self, line: str) -> None:
-        # The log may lie on the disk that is full. Incidents are journalled all the same.
+        # The log may be on a full disk. That must not stop the journal.
         with contextlib.suppress(OSError, ValueError):
             self._log_line(line)
 
@@ -176,6 +178,6 @@ class Recorder:
         try:
             return client_reducer(settings.clients, resolve(config, settings.clients_key_file))
         except KeyFileError as error:
-            # Whoever asked for hashes does not want addresses.
+            # An operator who asked for hashes does not want plain addresses in the journal.
             self._log(f"clients are not journalled: {error}")
             return lambda _client: ""

@@ -1,7 +1,7 @@
 """The records in a journal's file, whatever its schema, and the blocks before them.
 
-Whoever answers requests writes blocks; whoever works on the records turns the blocks
-into rows first, which gives each its position.
+Helper and ICAP server write blocks. The commands that work on records first turn the
+blocks into rows; so each record gets its position.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _ALL: Final = -1
 _SCHEMA_WITH_BLOCKS: Final = 4
 _ANY_BLOCK: Final = "SELECT 1 FROM blocks WHERE NOT is_damaged LIMIT 1"
 _BLOCKS: Final = "SELECT id, node, data FROM blocks WHERE NOT is_damaged ORDER BY id"
-# Of blocks that become rows in one transaction: whoever writes the next one waits for it.
+# Limits of one transaction that turns blocks into rows: the helper waits for its end before
+# it can write the next block.
 _MOST_BLOCKS: Final = 500
 _MOST_BYTES: Final = 1 << 18
 _encode: Final = msgspec.json.Encoder().encode
@@ -69,14 +70,14 @@ def insert_block(connection: sqlite3.Connection, node: str, data: bytes) -> None
 
 
 def unpack(connection: sqlite3.Connection) -> bool:
-    """Turn the oldest blocks into rows, so many as do not hold up those who write.
+    """Turn the oldest blocks into rows, in a transaction so short that writers hardly wait.
 
-    Damaged ones are put aside, to be told by `prune` and `status`.
+    Damaged blocks are marked; `prune` and `status` report them.
 
     Returns:
         Whether there were blocks.
     """
-    # Asked without the lock first: there is nearly always nothing to do.
+    # Checked without the write lock first: nearly always there are no blocks.
     if not connection.execute(_ANY_BLOCK).fetchone():
         return False
     with transaction(connection):
@@ -127,7 +128,7 @@ def records(
 ) -> Iterator[JournalRecord]:
     """Rows in the order of their recording."""
     schema = _schema(connection)
-    if schema == 0:  # somebody is just making the file
+    if schema == 0:  # another process is creating the file
         return
     select = _SELECT_1 if schema == 1 else _SELECT
     for found in connection.execute(select, (after, since, incident, incident, limit)):
@@ -151,7 +152,8 @@ def sightings(
 
 @contextlib.contextmanager
 def _one_view(connection: sqlite3.Connection) -> Iterator[None]:
-    """Rows and blocks at one moment, or what moves between two looks would be missed."""
+    """One snapshot of rows and blocks: a block that becomes rows between two queries would be
+    missed, or counted twice."""
     connection.execute("BEGIN")
     try:
         yield
@@ -212,5 +214,5 @@ def _record(
         node=node,
         events=_decode(events),
     )
-    # A position can be used again after a power cut, an incident's id can not.
+    # After a power cut a position may be used a second time, an incident's id never.
     return JournalRecord(position, origin or f"{incident}:{position}", sighting)

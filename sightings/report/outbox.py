@@ -1,8 +1,10 @@
-"""What is to be told to MISP: one sighting per attribute, node and window, and its fate.
+"""The sightings to report to MISP, one per attribute, node and window, and their states.
 
-Records are folded into the outbox in the transaction that moves the position up to
-which they were read, so a kill at any point neither loses nor counts one twice. A
-sighting's UUID follows from what it is about: sent again, it is the same sighting.
+Folding: records of the same attribute, node and window become one sighting. The same
+transaction changes the outbox and the position up to which records were read, so no record
+is lost or counted twice if the process is killed. A sighting's UUID is derived from
+installation, attribute, node and window (of a false positive: its incident). If it is sent
+again, it is the same sighting for MISP.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ FALSE_POSITIVE: Final = 1
 
 _NAMESPACE: Final = uuid.UUID("7a9d6f0e-4a0c-5d0b-9d6e-0c5f6d1b2a3c")
 _FOLD_ROWS: Final = 2000
-# The first one with an installation's id.
+# The first schema with an installation id.
 _SCHEMA_WITH_NAMES: Final = 3
 _HOUR: Final = 3600
 _ADD: Final = """
@@ -73,8 +75,8 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
         count: how many records it stands for.
         state: what became of it.
         tries: requests whose outcome is not known.
-        reason: why MISP refused it, or failed at it last.
-        failures: how often MISP failed at it and took others.
+        reason: why MISP refused it, or the last failure.
+        failures: how often MISP failed at it while it accepted others.
     """
 
     uuid: str
@@ -98,7 +100,7 @@ class _Naming(NamedTuple):
     window: int
 
     def name(self, kind: int, attribute: str, sighting: Sighting) -> str:
-        """Version 5 (RFC 9562) of what a sighting is about, and of who tells it."""
+        """A UUID of version 5 (RFC 9562), from the installation and what the sighting is about."""
         start = int(sighting.time // self.window) * self.window
         about = sighting.incident if kind == FALSE_POSITIVE else f"{start}+{self.window}"
         what = f"{kind}\0{attribute}\0{sighting.node}\0{about}"
@@ -142,10 +144,10 @@ class Outbox:
             if not found:
                 return 0
             items = self._folded(found)
-            # Folding is done before the lock is taken: whoever records must not wait.
+            # Computed before the write lock is taken: the helper must not wait for it.
             with transaction(self._connection):
                 if self.position() != after:
-                    return len(found)  # somebody else was faster
+                    return len(found)  # another process has folded these records
                 self._connection.executemany(_ADD, items)
                 self._connection.execute(
                     "INSERT OR REPLACE INTO positions (name, id) VALUES (?, ?)",
@@ -194,7 +196,7 @@ class Outbox:
         )
 
     def put_off(self, uuids: Iterable[str], reason: str) -> None:
-        """Note that MISP failed at sightings and took others."""
+        """Count a failure of MISP at these sightings while it accepted others."""
         now = time.time()
         self._change(
             "UPDATE outbox SET failures = failures + 1, reason = ?, changed = ? WHERE uuid = ?",
@@ -202,7 +204,7 @@ class Outbox:
         )
 
     def try_again(self, uuids: Iterable[str]) -> None:
-        """Count a request whose outcome is not known, before it is made."""
+        """Count an attempt, before the request is sent: its outcome may stay unknown."""
         self._change(
             "UPDATE outbox SET tries = tries + 1 WHERE uuid = ?", [(name,) for name in uuids]
         )
@@ -261,7 +263,7 @@ class Outbox:
 
 
 def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
-    """What a record became part of, and what was said about its incident.
+    """The sightings in the outbox that a record is part of, and false positives of its incident.
 
     Raises:
         JournalError: the file cannot be read.
@@ -269,7 +271,7 @@ def read_items(path: Path, window_hours: int, sighting: Sighting) -> list[Item]:
     with as_journal_errors(path), contextlib.closing(open_reader(path)) as connection:
         if check_schema(connection, path) < _SCHEMA_WITH_NAMES:
             return []
-        # What was queued before there were ids of installations keeps its name.
+        # Sightings queued by a version without installation ids keep their UUIDs.
         namings = [_Naming(i, window_hours * _HOUR) for i in (installation(connection), "")]
         names = [
             naming.name(kind, attribute, sighting)

@@ -86,11 +86,11 @@ class Reporter:
         self._outbox.close()
 
     def report_all(self) -> Told:
-        """Report all there is, with a few attempts where something is away.
+        """Report all that waits, with a few attempts if a server does not answer.
 
         Raises:
-            Again, StoreAwayError: it stayed away; what is left waits.
-            NeedsOperator, StoreRefusedError, JournalError: it needs an operator.
+            Again, StoreAwayError: a server did not answer; the rest waits.
+            NeedsOperator, StoreRefusedError, JournalError: an operator must act.
         """
         before = self._outbox.counts()
         if collect := self._collecting():
@@ -109,10 +109,10 @@ class Reporter:
         )
 
     def follow(self) -> None:
-        """Report as matches come, until told to stop. Waits for whatever is away.
+        """Report matches as they come, until `stop` is set. Waits for servers that do not answer.
 
         Raises:
-            NeedsOperator, StoreRefusedError, JournalError, Unreadable: it needs an operator.
+            NeedsOperator, StoreRefusedError, JournalError, Unreadable: an operator must act.
         """
         failures: list[BaseException] = []
         work = [self._prune_on]
@@ -173,11 +173,12 @@ class Reporter:
             self._prune_if_due()
 
     def _collecting(self) -> Step | None:
-        """What takes other proxies' records in; None if they do not share a journal."""
+        """The step that takes in the records of all proxies; None if the journal is not shared."""
         relay = backend_of(self._config, self._settings).relay
         if relay is None:
             return None
-        # Whoever hands records over forgets them: a power cut must not take them back.
+        # Durable: entries that are acknowledged are removed from the store, so a power cut
+        # here must not lose them.
         return relay.collect(self._config, self._settings, Journal(self._path, is_durable=True))
 
     def _thread(self, run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
@@ -215,12 +216,12 @@ def drain(
     *,
     follow: bool,
 ) -> int:
-    """Hand this proxy's records over to what several proxies share; how many.
+    """Hand this proxy's records over to the store that proxies share; returns how many.
 
     Raises:
         SettingsError: the journal is not shared.
-        StoreAwayError: what is shared stayed away; the records stay here.
-        StoreRefusedError, JournalError: it needs an operator.
+        StoreAwayError: the store did not answer; the records stay here.
+        StoreRefusedError, JournalError: an operator must act.
     """
     path, backend = own_file(config, settings), backend_of(config, settings)
     if path is None or backend.relay is None:
@@ -257,8 +258,8 @@ def _at_most_hourly(work: Callable[[], object]) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def only_reporter(journal: Path) -> Iterator[bool]:
-    """Whether nobody else reports this journal; nobody will, in the `with`."""
-    # A file of its own: closing a second descriptor of a database drops SQLite's locks.
+    """Whether no other process reports this journal; in the `with` no other process can."""
+    # Not the database itself: closing a second descriptor of it releases SQLite's locks.
     lock = journal.with_name(f"{journal.name}.reporter")
     fd = create(lock)
     try:
@@ -273,7 +274,7 @@ def only_reporter(journal: Path) -> Iterator[bool]:
 
 
 def store_retries(attempts: int, stop: threading.Event, log: Log) -> RetryPolicy:
-    """How to wait for what several proxies share."""
+    """The retries of requests to the store that proxies share."""
     return RetryPolicy(
         StoreAwayError,
         first_wait=_STORE_FIRST_WAIT,

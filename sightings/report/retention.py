@@ -17,7 +17,7 @@ _ROWS_AT_ONCE: Final = 500
 _PAUSE_SECONDS: Final = 0.005
 _DAY: Final = 86_400
 _MIB: Final = 1 << 20
-# The last record stays whatever its age: SQLite would use its number again.
+# The last record stays whatever its age: otherwise SQLite would give its id again.
 _DELETE: Final = """
     DELETE FROM sightings WHERE id IN (
         SELECT id FROM sightings
@@ -47,7 +47,7 @@ def prune(
         path: the journal.
         settings: `keep_days`, `keep_mib`, `hard_mib`.
         position: the name of the position that records must have passed; None if they
-            are handed on to nobody.
+            are not handed on.
         log: takes one line.
 
     Raises:
@@ -58,7 +58,8 @@ def prune(
     connection = open_writer(path)
     try:
         with as_journal_errors(path):
-            # What goes makes the room in which blocks become records.
+            # Old records are removed first: this makes room in the file for the rows that
+            # blocks become.
             removed = _prune(connection, settings, position, log)
             while _unpacked_some(connection):
                 time.sleep(_PAUSE_SECONDS)
@@ -95,7 +96,8 @@ def _prune(
             pass
     reported = _deleted(connection, _DELETE, upto=upto, before=_EVERYTHING)
     removed += _shrunk(connection, reported, settings.keep_mib)
-    # What MISP has or does not want goes before what it has not heard of.
+    # Sightings that MISP has taken or refused are removed before records that were never
+    # reported.
     _shrunk(connection, _deleted(connection, _FORGET, before=_EVERYTHING), settings.hard_mib)
     unsent = _deleted(connection, _DELETE, upto=_EVERYTHING, before=_EVERYTHING)
     lost = _shrunk(connection, unsent, settings.hard_mib)
@@ -108,7 +110,8 @@ def _prune(
 
 
 def _unpacked_some(connection: sqlite3.Connection) -> bool:
-    # On a disk that is nearly full the log must not grow: what it has goes into the file.
+    # On a disk that is nearly full the WAL must not grow: its pages are moved into the file
+    # first.
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     return unpack(connection)
 
@@ -140,5 +143,5 @@ def _deleted(connection: sqlite3.Connection, statement: str, **values: float) ->
         if count <= 0:
             return
         yield count
-        # Whoever records a match gets the lock in between.
+        # Between two transactions the helper can take the write lock.
         time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Doing a step again and again, with growing waits while the other side is away."""
+"""Retries: a step is repeated, with growing pauses while a server does not answer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _IDLE_SECONDS: Final = 1.0
 
 
 class RetryPolicy:
-    """How to wait for a peer that is away. Times in seconds.
+    """How a step is repeated when a server does not answer. Times in seconds.
 
     Args:
-        again: the exception that says that it is.
-        first_wait, longest_wait: waits are random below a limit that doubles.
-        attempts: how often to try at most; 0 for ever.
-        stop: set by whoever wants us to end.
+        retry_on: the exception that means "try again".
+        first_wait: upper limit of the first pause; the limit doubles with each attempt.
+        longest_wait: the largest limit. Pauses are random below the limit.
+        attempts: number of attempts at most; 0 for no limit.
+        stop: when it is set, no further attempt is made.
         log: takes one line without secrets.
     """
 
@@ -48,10 +49,10 @@ class RetryPolicy:
         self._log = log
 
     def run(self, step: Callable[[], int]) -> int:
-        """Do a step, again if need be.
+        """Do a step, and repeat it after an exception of the type `retry_on`.
 
         Raises:
-            the `again` exception: the last attempt's.
+            the `retry_on` exception: that of the last attempt.
         """
         retrying = Retrying(
             retry=retry_if_exception_type(self._retry_on),
@@ -66,14 +67,14 @@ class RetryPolicy:
             raise error.last_attempt.exception() or error from None
 
     def run_until_idle(self, step: Callable[[], int]) -> int:
-        """Do a step until it finds nothing more to do; how much it did in all."""
+        """Repeat a step until there is no more work; returns how much it did in all."""
         done = 0
         while not self._stop.is_set() and (some := self.run(step)):
             done += some
         return done
 
     def run_until_stopped(self, step: Callable[[], int]) -> None:
-        """Do a step until told to stop, with a pause whenever there is nothing to do."""
+        """Repeat a step until `stop` is set, with a pause when there is no work."""
         while not self._stop.is_set():
             try:
                 if not self.run(step):

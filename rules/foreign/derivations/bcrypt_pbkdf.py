@@ -35,7 +35,7 @@ class BcryptKey:
 
     def key(self, password: bytes, rule: SealedRule) -> bytes:
         """See `KeyDerivation`."""
-        # Here: a set of another format does not need it.
+        # Imported here: rule sets of other formats do not need it.
         derived: bytes = need("match", "bcrypt", _PURPOSE).kdf(
             hashlib.sha256(password + self.token).digest(),
             rule.salt,

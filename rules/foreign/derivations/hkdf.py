@@ -13,7 +13,7 @@ from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 _HASHES = {
     algorithm.name: algorithm
     for algorithm in (
-        hashes.SHA1(),  # noqa: S303 (others chose it; as HMAC it is not broken)
+        hashes.SHA1(),  # noqa: S303 (chosen by the other tool; SHA-1 in HMAC is not broken)
         hashes.SHA224(),
         hashes.SHA256(),
         hashes.SHA384(),
@@ -43,7 +43,7 @@ class HkdfKey:
 
 @dataclass(frozen=True)
 class HkdfFormat:
-    """The metadata say no more than the name."""
+    """One derivation for all rules; the metadata have no parameters."""
 
     only: HkdfKey
 

@@ -9,8 +9,9 @@ from typing import Final
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
 NAMES: Final = ("sha256", "sha384", "sha512")
-# The thesis's own code fails for the longer hashes, which are no AES keys. Should
-# somebody have mended it, AES-256 leaves one obvious way (docs/decisions/0016).
+# The digests of SHA-384 and SHA-512 are too long for an AES key, and the thesis's code
+# fails with them. The first 32 bytes are the most likely correction of that fault
+# (docs/decisions/0016).
 _AES_256: Final = 32
 
 
@@ -32,7 +33,7 @@ class ShaKey:
 
 @dataclass(frozen=True)
 class ShaFormat:
-    """The metadata say the hash only."""
+    """One hash for all rules; the metadata have no further parameters."""
 
     only: ShaKey
 

@@ -13,7 +13,7 @@ BLOCK: Final = 1 << 18
 
 
 def no_acknowledgement() -> None:
-    """Nobody waits to hear of it."""
+    """For chunks whose source needs no acknowledgement."""
 
 
 class Chunk(NamedTuple):
@@ -23,10 +23,10 @@ class Chunk(NamedTuple):
         source: the file's name, or the queue's.
         first: number of the first line in it, from 1.
         text: the lines, without the last newline.
-        size: bytes of the input that are done with it, as progress counts them.
+        size: how far the progress bar advances with it, in bytes of the input.
         format: a log format's name, or a description of the lines.
         header: the header line that holds at the beginning, in formats that have one.
-        done: called when all that is in it has been told.
+        acknowledge: called when all matches in it have been written.
     """
 
     source: str
@@ -60,11 +60,11 @@ class Chunker:
             size: what progress counts for it, if not its length.
 
         Raises:
-            FormatError: its format cannot be told.
+            FormatError: its format is not recognised.
         """
         head, newline, tail = data.rpartition(b"\n")
         if not newline:
-            # Of a line beyond the limit only its beginning is kept.
+            # Only the beginning of a line that is too long is kept.
             self._rest = (self._rest + data)[: MAX_LINE + 1]
             return
         text, self._rest = self._rest + head, tail[: MAX_LINE + 1]

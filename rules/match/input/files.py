@@ -21,12 +21,12 @@ from inkgate.rules.match.logs.log_format import FormatError
 from inkgate.rules.match.logs.registry import choices
 
 STANDARD_INPUT: Final = "-"
-# How long lines that were matched may wait to be shown while no new ones come.
+# While no new lines come, matches are shown at the latest after this time.
 IDLE_SECONDS: Final = 0.2
 _MAGIC_BYTES: Final = 6
 
 Chunks = Iterator[Chunk | None]
-"""None now and then while there is nothing to read."""
+"""Chunks; None from time to time while there is nothing to read."""
 
 
 def _zstd(raw: BinaryIO) -> BinaryIO:
@@ -55,8 +55,8 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
     """A file's lines, from its beginning to its end.
 
     Raises:
-        MatchError: it cannot be read (any further), or its format cannot be told. What
-            was read before counts.
+        MatchError: it cannot be read to its end, or its format is not recognised. The
+            chunks before are valid.
     """
     name = "standard input" if path == STANDARD_INPUT else path
     chunker = Chunker(name, format)
@@ -90,7 +90,7 @@ def total_size(paths: tuple[str, ...]) -> int | None:
 
 
 def unreadable(name: str, error: FormatError) -> MatchError:
-    """An input whose format cannot be told."""
+    """The error for an input whose format is not recognised."""
     return MatchError(f"{name}: {error}; give --format: {choices()}")
 
 
@@ -129,7 +129,7 @@ def _standard_input() -> Iterator[tuple[bytes, int] | None]:
 
 
 class _Resumed(io.RawIOBase):
-    """A stream whose beginning was read already."""
+    """A stream, put together from its beginning, which was read already, and the rest."""
 
     def __init__(self, beginning: bytes, fd: int) -> None:
         self._beginning = beginning

@@ -36,18 +36,18 @@ class Followed:
         """
         if self._file is None and not self._open():
             return b""
-        assert self._file is not None  # noqa: S101 (as `_open` says)
+        assert self._file is not None  # noqa: S101 (`_open` has set it)
         if block := self._file.read(BLOCK):
             return block
         if os.fstat(self._file.fileno()).st_size < self._file.tell():
             self._file.seek(0)
         elif self._is_replaced():
-            # Whoever renamed it may still have written in between.
+            # More lines may have been written between the last read and the renaming.
             if block := self._file.read(BLOCK):
                 return block
             self.close()
             if self._open():
-                # Two files, two lines: a last one without its newline is over now.
+                # The last line of the old file ends here, even without a newline.
                 return b"\n" + self._file.read(BLOCK)
             return b"\n"
         return self._file.read(BLOCK)
@@ -74,7 +74,7 @@ class Followed:
         return True
 
     def _is_replaced(self) -> bool:
-        assert self._file is not None  # noqa: S101 (as `read` says)
+        assert self._file is not None  # noqa: S101 (`read` has checked it)
         mine = os.fstat(self._file.fileno())
         try:
             named = os.stat(self.path)  # noqa: PTH116 (beside fstat)
@@ -84,7 +84,7 @@ class Followed:
 
 
 def followed_chunks(paths: tuple[str, ...], format: str, stop: Callable[[], bool]) -> Chunks:  # noqa: A002
-    """Lines of files as they come, from the files' beginnings, until `stop` says so.
+    """Lines of files as they come, from the files' beginnings, until `stop` returns True.
 
     Raises:
         MatchError: a file may not be read, is compressed, or has no known format.

@@ -1,4 +1,4 @@
-"""Lines from a Redis, as chunks; a Redis that is away is waited for."""
+"""Lines from a Redis, as chunks. If the Redis does not answer, it is tried again."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Queue(Protocol):
     """Where lines come from, a batch at a time."""
 
     def take(self) -> tuple[list[bytes], Callable[[], None]]:
-        """Some lines, and what to call when they are done; none after a short wait."""
+        """Some lines, and what to call when they are matched; no lines after a short wait."""
 
     def others_hold_some(self) -> bool:
-        """Whether other consumers have lines that are not done: they may die."""
+        """Whether other consumers have lines that are not matched yet: they may fail to."""
 
     def close(self) -> None:
         """Leave."""
@@ -83,10 +83,10 @@ def queued_chunks(
     until_empty: bool,
     log: Callable[[str], None],
 ) -> Chunks:
-    """Lines as they come, until `stop` says so, or until there are none.
+    """Lines as they come, until `stop` returns True, or until there are none.
 
     Raises:
-        MatchError: the lines' format cannot be told.
+        MatchError: the format of the lines is not recognised.
     """
     chunker = Chunker(source, format)
     away = False
@@ -106,7 +106,7 @@ def queued_chunks(
                 return
             yield None
             continue
-        # A line of a queue may hold newlines; it is one line all the same.
+        # An entry of a queue is one line, also if it contains newlines.
         text = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines)
         try:
             yield chunker.chunk(text, len(lines), acknowledge)

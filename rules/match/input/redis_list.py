@@ -1,8 +1,9 @@
 """A Redis list as Logstash fills it: lines are taken so that none is lost in a crash.
 
-Lines go from the list to one of this consumer's own (LMOVE, redis.io commands) and
-are removed there when their matches have been told. Who dies leaves its list behind;
-the others put it back (at least once, never lost).
+A consumer moves lines from the shared list to a list of its own (LMOVE, redis.io
+commands) and removes them there when their matches have been written. If a consumer dies,
+the other consumers put the lines of its list back into the shared list. So each line is
+matched at least once.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from inkgate.rules.match.input.chunks import no_acknowledgement
 
 BATCH: Final = 1000
 _BLOCK_SECONDS: Final = 0.5
-# So often within `orphaned_after` a consumer says that it is alive.
+# Heartbeats of a consumer within the time `orphaned_after`.
 _HEARTBEATS: Final = 5
 
-# Takes up to a batch from the list, if this consumer is one that is known to be alive.
+# Takes up to a batch of lines from the list, if this consumer is still a member.
 _TAKE: Final = """
 if redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 0 then return -1 end
 local taken = {}
@@ -35,13 +36,14 @@ for i = 1, tonumber(ARGV[2]) do
 end
 return taken
 """
-# Removes what has been matched. A consumer that was given up owns nothing any more.
+# Removes lines that have been matched. A consumer that the others took for dead is no
+# member any more, and its lines belong to others.
 _REMOVE: Final = """
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return 0 end
 redis.call('LTRIM', KEYS[1], ARGV[2], -1)
 return 1
 """
-# Puts a consumer's lines back where they came from, in their order.
+# Puts all lines of a consumer back into the shared list, in their order.
 _PUT_BACK: Final = """
 if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[4]) == 1 then return -1 end
 local count = 0
@@ -58,7 +60,7 @@ class RedisList:
         client: a connection whose answers are bytes.
         key: the list's.
         log: takes one line.
-        orphaned_after: seconds after which a consumer that says nothing is dead.
+        orphaned_after: seconds without a heartbeat after which a consumer counts as dead.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class RedisList:
         self._heartbeats.start()
 
     def take(self) -> tuple[list[bytes], Callable[[], None]]:
-        """Some lines, and what to call when they are done; none after a short wait."""
+        """Some lines, and what to call when they are matched; no lines after a short wait."""
         if self._is_outcome_unknown:
             self._rejoin()
         self._recover()
@@ -96,7 +98,7 @@ class RedisList:
             keys=(self._key, self._taken_key(self.name), self._consumers), args=(self.name, BATCH)
         )
         if taken == -1:
-            # Others took this process for dead, and have its lines.
+            # Other consumers took this process for dead, and have its lines.
             self._rejoin()
             return [], no_acknowledgement
         if not taken:
@@ -105,14 +107,14 @@ class RedisList:
         return taken, lambda: self._finish(membership, len(taken))
 
     def others_hold_some(self) -> bool:
-        """Whether other consumers have lines that are not done: they may die."""
+        """Whether other consumers have lines that are not matched yet: they may fail to."""
         names = (member.decode() for member in self._redis.smembers(self._consumers))
         return any(
             name != self.name and self._redis.exists(self._taken_key(name)) for name in names
         )
 
     def close(self) -> None:
-        """Put back what is not done, and leave."""
+        """Put back the lines that are not matched, and leave."""
         self._ended.set()
         self._heartbeats.join()
         with contextlib.suppress(redis.RedisError):
@@ -120,8 +122,8 @@ class RedisList:
             self._redis.delete(self._alive_key(self.name))
 
     def _wait(self) -> None:
-        # Not BLMOVE: it would move a line also for a consumer that was given up, and nobody
-        # looks for that one's lines any more.
+        # Not BLMOVE: it would also move a line for a consumer that the others took for
+        # dead, and no consumer looks into that one's list again.
         end = time.monotonic() + _BLOCK_SECONDS
         while time.monotonic() < end and not self._redis.exists(self._key):
             time.sleep(0.02)
@@ -134,7 +136,8 @@ class RedisList:
                 keys=(self._taken_key(self.name), self._consumers), args=(self.name, count)
             )
         except redis.RedisError:
-            # Whether they were removed cannot be told: all is put back and done again.
+            # It is not known whether the lines were removed. All are put back and matched
+            # again.
             self._is_outcome_unknown = True
 
     def _rejoin(self) -> None:

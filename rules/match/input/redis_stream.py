@@ -1,4 +1,4 @@
-"""A Redis stream and a consumer group: entries are acknowledged when their matches are told."""
+"""A Redis stream with a consumer group. Matched entries are acknowledged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class RedisStream:
         client: a connection whose answers are bytes.
         key: the stream's.
         log: takes one line.
-        orphaned_after: seconds for which another consumer may have an entry undone.
+        orphaned_after: seconds after which an entry is taken over from another consumer that
+            has not acknowledged it.
         group: the consumer group.
     """
 
@@ -57,12 +58,12 @@ class RedisStream:
                 raise
 
     def take(self) -> tuple[list[bytes], Callable[[], None]]:
-        """Some lines, and what to call when they are done; none after a short wait."""
+        """Some lines, and what to call when they are matched; no lines after a short wait."""
         entries = self._claimed() or self._new()
         if not entries:
             return [], no_acknowledgement
         ids = [name for name, _ in entries]
-        # An entry that was deleted while it was pending has no fields.
+        # Entries that were deleted while they were pending have no fields.
         lines = [line_of(fields) for _, fields in entries if fields]
         if not lines:
             self._acknowledge(ids)
@@ -70,11 +71,11 @@ class RedisStream:
         return lines, lambda: self._acknowledge(ids)
 
     def others_hold_some(self) -> bool:
-        """Whether other consumers have entries that are not done: they may die."""
+        """Whether other consumers have entries that are not matched yet: they may fail to."""
         return bool(self._redis.xpending(self._key, self._group)["pending"])
 
     def close(self) -> None:
-        """Leave the group, unless something is still pending for others to claim."""
+        """Leave the group, unless entries are still pending: the others must claim them first."""
         with contextlib.suppress(redis.RedisError):
             consumers = self._redis.xinfo_consumers(self._key, self._group)
             mine = [c for c in consumers if c["name"] == self.name.encode()]
@@ -96,14 +97,15 @@ class RedisStream:
         )
         entries: list[_Entry] = answer[1]
         if entries:
-            # There may be more: asked again at once.
+            # There may be more. The next call asks at once.
             self._log(f"{len(entries):,} entries of a consumer that ended are taken over")
         else:
             self._next_claim = now + min(_CLAIM_SECONDS, self._claim_ms / 1000)
         return entries
 
     def _acknowledge(self, ids: list[bytes]) -> None:
-        # What cannot be acknowledged now stays pending and is claimed again.
+        # Entries that cannot be acknowledged now stay pending, and are claimed and matched
+        # again later.
         with contextlib.suppress(redis.RedisError):
             self._redis.xack(self._key, self._group, *ids)
 

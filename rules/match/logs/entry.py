@@ -13,10 +13,10 @@ class Entry(NamedTuple):
 
     Attributes:
         time: as it was logged; see `times.parse_time`.
-        client: address of who asked: class `ip-src`.
+        client: the client's address: class `ip-src`.
         method: HTTP method; `CONNECT` for a tunnel.
         uri: absolute URI, or `host:port` of a tunnel.
-        server: address of who was asked: class `ip-dst`.
+        server: the server's address: class `ip-dst`.
         port: of the server.
         user_agent: the User-Agent header.
         names: other host names: TLS SNI, DNS queries.
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What of it tells a reader most."""
+        """The part that a reader recognises best: URL, name, address or value."""
         first = self.values[0][1] if self.values else ""
         return self.uri or (self.names[0] if self.names else "") or self.server or first
 

@@ -72,8 +72,8 @@ _VALUES: Final = {
     "tls.server.hash.sha1": "x509-fingerprint-sha1",
     "tls.server.hash.sha256": "x509-fingerprint-sha256",
 }
-# What an entry has of a file already, whatever the field is called.
-_OF_FILES: Final = frozenset((*_FILENAME, *(place for at in _DIGESTS.values() for place in at)))
+# What an entry already has of a file, whatever the field is called.
+_OF_FILES: Final = frozenset((*_FILENAME, *(name for names in _DIGESTS.values() for name in names)))
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 
@@ -90,7 +90,7 @@ def entry_of(fields: LogFields) -> Entry:
         user_agent=_first(fields, _AGENT),
         names=_distinct(
             *(text for name in _NAMES for text in _all(fields.get(name))),
-            # A CNAME is an answer that is a name.
+            # An answer that is a name is a CNAME.
             *(text for text in answers if not _ADDRESS.fullmatch(text) and _is_name(text)),
         ),
         addresses=_distinct(*(text for text in answers if _ADDRESS.fullmatch(text))),
@@ -102,7 +102,7 @@ def _uri(fields: LogFields) -> str:
     uri = _first(fields, _URI)
     host = _first(fields, _HOST)
     if uri.startswith("/") and not uri.startswith("//"):
-        # Zeek and Suricata split what the client sent: a path, and a Host header.
+        # Zeek and Suricata log the path and the Host header in two fields.
         return _with_port(host, _first(fields, _PORT)) + uri if host else ""
     if uri:
         return uri
@@ -132,7 +132,7 @@ def _values(fields: LogFields) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=4096)
 def _kind(field_name: str) -> str:
-    """The class of a field's values, if it is not one of those with a part of their own."""
+    """The class of a field's values; empty for fields that `entry_of` reads itself."""
     name = _VALUES.get(field_name, field_name)
     try:
         logged = name not in _OF_FILES and ObservedAt.LOG_FIELD in class_of(name).observed_at

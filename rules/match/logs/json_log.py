@@ -17,7 +17,8 @@ from inkgate.rules.match.logs.squid_log import SquidLog
 
 _MAX_DEPTH: Final = 4
 _MAX_LIST: Final = 64
-# A line of another log inside: what Logstash sends when nothing has taken it apart.
+# Fields that hold a whole line of another log: Logstash sends lines like this if no
+# filter has split them.
 _WRAPPED: Final = ("message", "event.original")
 
 
@@ -37,7 +38,8 @@ class JsonLog:
         if not isinstance(record, dict):
             return None
         fields = dict(_flat(record))
-        # First: `host` beside a message is the machine that sent it.
+        # The line inside comes first: the field `host` beside a `message` names the machine that
+        # sent the message, not the host of a request.
         return self._inside(fields) or entry_of(fields)
 
     def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
@@ -81,7 +83,7 @@ def _text(value: object) -> str:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    # Not 1.7e9: it may be a time.
+    # Written without an exponent: the number may be a time.
     return str(value) if isinstance(value, int) else f"{value:.6f}"
 
 

@@ -9,7 +9,7 @@ from inkgate.rules.match.logs.reader import Reader
 
 
 class FormatError(ValueError):
-    """A format that cannot be told, or a description of one that cannot be read."""
+    """The format of a log is not recognised, or its description cannot be read."""
 
 
 class LogFormat(NamedTuple):

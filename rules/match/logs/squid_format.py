@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from inkgate.rules.match.logs.log_format import FormatError
 
-# The formats that Squid knows by itself.
+# The formats that are built into Squid.
 BUILT_IN_FORMATS: Final = {
     "squid": "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt",
     "common": '%>a - %[un [%tl] "%rm %ru HTTP/%rv" %>Hs %<st %Ss:%Sh',
@@ -23,7 +23,8 @@ _CODE: Final = re.compile(
     r"(?P<code>(?:[a-z_]+::)?[<>]?[A-Za-z][A-Za-z_]*|%|>|<)(?P<after>\{[^}]*\})?",
     re.ASCII,
 )
-# Codes of two letters are not separated from what follows, so the longest known one counts.
+# All codes of Squid. Text may follow a code without a separator (`%>ams`), so the
+# longest code that fits is taken.
 _CODES: Final = frozenset(
     (
         ">a",
@@ -147,7 +148,7 @@ _FIELDS: Final = {
 }
 
 
-# What a web server's log in the combined format does not have.
+# The end of a line that only Squid writes; web servers leave it out.
 _SQUIDS_END: Final = r"\ [^:\n]*+:[^\r\n]*+"
 
 
@@ -198,8 +199,8 @@ def compile_format(text: str) -> CompiledFormat:
     body = "".join(found)
     if text in ("combined", "common"):
         body = body.removesuffix(_SQUIDS_END) + f"(?:{_SQUIDS_END})?"
-    # Nothing in it is ever tried in two ways (possessive quantifiers), so hostile lines
-    # cost no more than others.
+    # All quantifiers are possessive: the pattern never backtracks, so a hostile line costs
+    # no more time than any other line.
     pattern = re.compile(rf"^(?:{body}\r?$|(?P<bad>.*+)$)", re.MULTILINE)
     return CompiledFormat(pattern, tuple(names))
 
@@ -265,7 +266,7 @@ def _known_code(text: str) -> str:
 
 def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
     piece = pieces[position]
-    # A width pads with spaces before a value.
+    # A code with a width may have spaces before its value.
     before = re.escape(piece.literal) + (r"\ *+" if piece.width else "")
     if not piece.code:
         return before
@@ -275,7 +276,7 @@ def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
     name = _name(piece)
     value = _DIGITS if piece.code in ("ts", "tu") else _value(following[:1])
     if name == "uri" and "key" not in names:
-        # The part that decides the host, and the rest (helper/clean.py has the same cut).
+        # Two groups: the part of the URI that decides the host, and the rest.
         names += ["key", "rest"]
         stop = re.escape(following[:1] or "\r")
         return before + rf"(?P<key>[^{stop}\n]{{0,8}}+[^/{stop}\n]*+)(?P<rest>{value})"

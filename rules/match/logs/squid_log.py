@@ -12,7 +12,8 @@ from inkgate.rules.match.logs.reader import NumberedEntries
 from inkgate.rules.match.logs.squid_format import BUILT_IN_FORMATS, Cells, cells_of, compile_format
 
 _ABSENT: Final = "-"
-# `error:invalid-request` and its like stand where a request's URI could not be read.
+# Squid writes `error:invalid-request` and similar words instead of a URI that it could
+# not read.
 _ERROR: Final = "error:"
 
 
@@ -50,7 +51,7 @@ class SquidLog:
         pairs = known.pairs
         for number, line in enumerate(text.split("\n")):
             parts = line.split()
-            # The one test that most lines of a log need.
+            # For most lines of a log this test is all: every part is known to be clean.
             if len(parts) == count:
                 uri = parts[at_uri]
                 end = uri.find("/", HOST_FROM)
@@ -86,7 +87,7 @@ class SquidLog:
 
     def _read(self, number: int, groups: tuple[str, ...]) -> NumberedEntries:
         entry = self._entry(groups)
-        # An empty line is not one that cannot be read.
+        # Empty lines are skipped, not counted as unreadable.
         if entry is not None or groups[self._bad]:
             yield number, entry
 
@@ -119,7 +120,7 @@ def _uri(shown: dict[str, str]) -> str:
     if not uri:
         return f"//{host}/" if host else ""
     if uri.startswith("/"):
-        # A web server's log has the path only.
+        # The log of a web server has only the path.
         return f"//{host}{uri}" if host else ""
     return uri
 
@@ -134,17 +135,17 @@ def _open(text: str, _header: str) -> SquidLog:
 
 
 def _is_line(name: str, line: str) -> bool:
-    # A comment is no line of a log: Zeek's logs begin with some.
+    # Lines that begin with `#` are comments, for instance at the beginning of Zeek's logs.
     return not line.startswith("#") and _compiled(name).entry(line) is not None
 
 
 def _is_common(line: str) -> bool:
-    # The beginning of a combined line can be read as a common one.
+    # A combined line begins like a common line, so both patterns fit it.
     return _is_line("common", line) and not _is_line("combined", line)
 
 
 SQUID: Final = LogFormat("squid", functools.partial(_is_line, "squid"), _open, no_header)
 COMMON: Final = LogFormat("common", _is_common, _open, no_header)
 COMBINED: Final = LogFormat("combined", functools.partial(_is_line, "combined"), _open, no_header)
-# Nobody's first line says what a logformat is: it must be given.
+# A logformat cannot be recognised by a line. The operator must give it.
 LOGFORMAT: Final = LogFormat("a logformat of squid.conf", lambda _line: False, _open, no_header)

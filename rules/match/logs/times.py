@@ -9,16 +9,17 @@ from typing import Final
 
 _EPOCH: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?", re.ASCII)
 _MAX_TEXT: Final = 64
-# Whatever is later (the year 5138) was counted in milliseconds.
+# A number of seconds above this would be after the year 5138, so it is taken as
+# milliseconds.
 _MILLISECONDS: Final = 1e11
-# strftime(3) formats: Squid's and Apache's %tl, Squid's %tg.
+# Formats of strftime(3): those of Squid's and Apache's %tl, and of Squid's %tg.
 _FORMATS: Final = ("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S")
 
 
 def parse_time(text: str) -> float | None:
     """Seconds since 1970 of an epoch time, ISO 8601 or `10/Oct/2026:13:55:36 -0700`.
 
-    A time without a zone is UTC. None if it is nothing of these.
+    A time without a zone is UTC. None if it is none of these.
     """
     text = text.strip(' []"')
     if len(text) > _MAX_TEXT:

@@ -14,7 +14,7 @@ from inkgate.rules.match.logs.reader import NumberedEntries
 FIELDS: Final = "#fields\t"
 _ABSENT: Final = frozenset(("-", "(empty)"))
 _ESCAPE: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
-# `set` and `vector` columns; their separator is a comma unless someone changed it.
+# Columns of Zeek's types `set` and `vector`. Their separator is a comma by default.
 _SETS: Final = frozenset(
     ("answers", "tx_hosts", "rx_hosts", "analyzers", "cert_chain_fps", "resp_fuids")
 )

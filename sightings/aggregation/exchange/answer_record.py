@@ -1,8 +1,8 @@
-"""A subscriber's durable record: what it has said, so that it never says anything else.
+"""A subscriber's durable record of its answers: it never gives two different ones.
 
-Two different answers for one period would tell their difference, so every answer is on disk
-before it leaves, and asking again gives the same bytes. When a period is over, or a later one
-begins, its secrets and counts are erased.
+The difference of two answers for one period could tell the counts. So each answer is on disk
+before it is sent, and a second request gets the same bytes. When a period is over, or a later
+one begins, its secrets and counts are erased.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class AnswerRecord:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-        # An answer that left must be found again after a power cut.
+        # After a power cut, every answer that was sent must still be in the record.
         self._connection.execute("PRAGMA synchronous = FULL")
-        # Erased counts must not stay in free pages.
+        # Erased counts must not remain in the free pages of the file.
         self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.executescript(_CREATE)
 

@@ -1,8 +1,8 @@
 """How messages travel: through files in a folder, or through Redis streams.
 
-A mailbox is not trusted with anything: messages are signed by who sends them, counts in them are
-encrypted or masked, and what opens the sum is sealed to the aggregator. Whoever reads it learns
-who takes part; whoever may write to it can hold an aggregation up, no more.
+Nothing depends on trust in a mailbox: messages are signed by their senders, counts are
+encrypted or masked, and the shares that open the sum are encrypted to the aggregator. Who can
+read a mailbox learns who takes part. Who can write to it can delay an aggregation, no more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGESTS: Final = "digests"
 
 
 class Mailbox(Protocol):
-    """Boxes that messages are put into and got from; nothing is ever taken out."""
+    """Boxes of messages: messages are added and read, and never removed."""
 
     def put(self, box: str, name: str, message: bytes) -> None:
         """Put a message into a box under a name; one that is there is not put again."""
@@ -60,7 +60,7 @@ class FileMailbox:
         self._root = root
 
     def put(self, box: str, name: str, message: bytes) -> None:
-        """Write the file, then give it its name: nobody reads half of it."""
+        """Write a temporary file, then rename it: readers never see an incomplete file."""
         folder = self._root / box
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / (name + _SUFFIX), message, 0o644)
@@ -89,7 +89,7 @@ class RedisMailbox:
     """
 
     def __init__(self, url: str, user: str | None = None, password: str | None = None) -> None:
-        # Imported here: who uses files needs no Redis.
+        # Imported here: mailboxes in a folder do not need Redis.
         import redis  # noqa: PLC0415
 
         self._read: dict[str, str] = {}

@@ -17,7 +17,7 @@ class Participant:
     Args:
         name: in the group.
         identity: its signing key.
-        record: what it has said.
+        record: the answers that it has given.
         dealt_key: from the dealer, for groups whose protocol has one.
     """
 

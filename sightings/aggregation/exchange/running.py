@@ -54,7 +54,7 @@ class Aggregation:
 
     Args:
         session: the aggregation.
-        collector: its protocol, fresh.
+        aggregator: the aggregator's side of its protocol, new.
         folder: where accepted messages are kept, so that a restart changes nothing.
         mailbox: where the subscribers' messages are.
         key: what the aggregator signs with.
@@ -81,7 +81,7 @@ class Aggregation:
         """Run all rounds that are left.
 
         Args:
-            wait: seconds for each round; who is not heard by then has dropped out.
+            wait: seconds for each round. Subscribers that have not sent by then have dropped out.
 
         Raises:
             AggregationError: too few subscribers were heard; may be run again.

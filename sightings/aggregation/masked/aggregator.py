@@ -28,8 +28,8 @@ from inkgate.sightings.aggregation.wire import (
     unseal,
 )
 
-_PER_FRAME: Final = masks.SEALED_BYTES  # around them, when they are sealed
-_PER_NAME: Final = 128  # bytes that a name and its value take at most in a list of pairs
+_PER_FRAME: Final = masks.SEALED_BYTES  # bytes that sealing adds to a list of pairs
+_PER_NAME: Final = 128  # the most bytes of a name and its value in a list of pairs
 
 
 class MaskedAggregator:
@@ -58,7 +58,7 @@ class MaskedAggregator:
 
     @property
     def expected(self) -> frozenset[str]:
-        """Who may still be heard (protocol.Aggregator)."""
+        """Subscribers that may still send (protocol.Aggregator)."""
         return frozenset(self._allowed).difference(self._accepted.names())
 
     @property
@@ -99,7 +99,8 @@ class MaskedAggregator:
         new = {body[: masks.KEY_BYTES], body[masks.KEY_BYTES :]}
         for key in new:
             masks.check_public(key)
-        # Subscribers refuse a roster with a key in it twice, and would blame the aggregator.
+        # Subscribers refuse a roster that has a key twice, and would take the aggregator for
+        # dishonest.
         known = {
             k[at : at + masks.KEY_BYTES] for k in self._keys.values() for at in (0, masks.KEY_BYTES)
         }
@@ -185,7 +186,7 @@ class MaskedAggregator:
         keys = {other: both[masks.KEY_BYTES :] for other, both in self._keys.items()}
         for other in self._survivors:
             mask = masks.pair_mask(self._session.id, key, name, other, keys)
-            # The survivor `other` subtracted it if `name` comes before it: put it back.
+            # `other` subtracted the mask if `name` comes before it: then the mask is added here.
             add_stream(total, mask, negative=name > other)
 
     def _open(self, name: str, is_right: Callable[[bytes], bool]) -> bytes:

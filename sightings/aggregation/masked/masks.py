@@ -17,7 +17,7 @@ from inkgate.sightings.aggregation.errors import AggregationError
 
 KEY_BYTES: Final = 32
 SEALED_BYTES: Final = 2 * KEY_BYTES + 16
-_NONCE: Final = bytes(12)  # each key seals one message
+_NONCE: Final = bytes(12)  # constant, since each key encrypts one message only
 _PRIME: Final = 2**255 - 19
 
 

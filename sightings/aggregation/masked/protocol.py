@@ -11,7 +11,7 @@ from inkgate.sightings.aggregation.protocol import AggregationProtocol
 
 
 def _least_contributors(group: Group) -> int:
-    # The aggregator chooses who is in a sum, as long as these are.
+    # Subscribers may drop out, or the aggregator may leave them out, down to this number.
     return max(group.threshold, group.quota_subscribers)
 
 

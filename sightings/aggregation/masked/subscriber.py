@@ -1,9 +1,10 @@
 """Protocol `masked`, a subscriber's side: Bonawitz et al., "Practical Secure Aggregation for
 Privacy-Preserving Machine Learning", CCS 2017, with what an active aggregator needs.
 
-Round 0 advertises keys, 1 shares their secrets, 2 sends the masked input, 3 signs who is in the
-sum, 4 hands out shares: of the self mask for who is in the sum, of the mask key for who is not,
-never both for one subscriber, and sealed to the aggregator: whoever has the shares has the sum.
+Round 0 advertises keys, 1 shares their secrets, 2 sends the masked input, 3 signs the set of
+subscribers in the sum, 4 hands out shares: of the self mask for a subscriber in the sum, of the
+mask key for one that dropped out, never both for one subscriber. The shares are encrypted to the
+aggregator, since they open the sum.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class MaskedContributor:
         return sealed
 
     def _survivors(self, history: Sequence[bytes]) -> list[str]:
-        """Who is in the sum, as the aggregator says."""
+        """The subscribers in the sum, as the aggregator has announced them."""
         sealed = self._sealed(history, self._roster(history[0]))
         names = decode_names(split_fields(history[2], most=MAX_SUBSCRIBERS))
         self._check_set(names, sealed)

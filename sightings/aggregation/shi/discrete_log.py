@@ -12,7 +12,9 @@ from typing import Final
 from inkgate.sightings.aggregation.shi.curve import Point, add_points, base_times
 
 _BABY: Final = 1 << 16
-_NAME_BYTES: Final = 17  # y's parity, which tells a point from its negative, and half of x
+_NAME_BYTES: Final = (
+    17  # the parity of y, which distinguishes a point from its negative, and half of x
+)
 
 
 @cache

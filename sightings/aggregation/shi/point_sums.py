@@ -27,7 +27,7 @@ class PointSums:
         self._binding = binding()
         ffi = self._binding.ffi
         self._length = length
-        # A row for each position: its sum so far, then the batch.
+        # One row for each position: the sum so far, then the points of the batch.
         self._width = 1 + _BATCH
         self._points = ffi.new("secp256k1_pubkey[]", length * self._width)
         self._pointers = ffi.new(

@@ -10,7 +10,7 @@ from inkgate.sightings.aggregation.shi.scheme import ROUNDS, ShiAggregator, ShiC
 
 
 def _least_contributors(group: Group) -> int:
-    # Nobody can be left out: the keys add up to zero only with everybody's.
+    # Every subscriber is in every sum: only all keys together add up to zero.
     return len(group.subscribers)
 
 

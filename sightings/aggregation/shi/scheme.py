@@ -25,13 +25,15 @@ from inkgate.sightings.aggregation.shi.point_sums import PointSums
 from inkgate.sightings.aggregation.wire import seal, unseal
 
 ROUNDS: Final = ("shi-input",)
-_SHIFT: Final = 1 - LOWEST_TOTAL  # makes every exponent positive: the identity has no encoding
+_SHIFT: Final = (
+    1 - LOWEST_TOTAL
+)  # added to every exponent: the identity, of exponent 0, has no encoding
 
 
 def deal(subscribers: Sequence[str]) -> tuple[bytes, dict[str, bytes]]:
     """Setup: the aggregator's key, and a key for each subscriber; they sum to zero.
 
-    Whoever runs this must forget all of them: it is the trusted dealer.
+    Only the trusted dealer runs this, and must delete all keys after handing them out.
     """
     keys = {name: 1 + secrets.randbelow(curve.ORDER - 1) for name in subscribers}
     own = -sum(keys.values()) % curve.ORDER
@@ -63,7 +65,7 @@ class ShiContributor:
         session, key = self._session, self._key
         body = b"".join(
             curve.encode_point(
-                # Adding 0 costs the same as any other count.
+                # Adding 0 takes as long as adding any other count, so the time tells nothing.
                 curve.hash_to_point(session.id, label).multiply(key).add(curve.scalar(count))
             )
             for label, count in zip(session.labels, vector, strict=True)
@@ -89,7 +91,7 @@ class ShiAggregator:
 
     @property
     def expected(self) -> frozenset[str]:
-        """Who has not sent (protocol.Aggregator)."""
+        """Subscribers that have not sent yet (protocol.Aggregator)."""
         return frozenset(self._session.group.subscribers).difference(self._accepted.names())
 
     @property

@@ -1,8 +1,8 @@
 """A back-end of the journal as the table in registry.py has it.
 
-Whatever `journal` names, a proxy appends to a SQLite file of its own: whoever answers a
-request waits for no server. A back-end says which file that is, which file is reported,
-and what moves records from the one to the other.
+With every back-end a proxy appends to a SQLite file of its own, so that no answer waits
+for a server. A back-end defines which file that is, which file is reported, and how
+records get from the one to the other.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Raises `StoreAwayError`, `StoreRefusedError` or `JournalError`; what is not done
 
 
 class StoreAwayError(Exception):
-    """What proxies share does not answer, or not yet. The text holds no secret."""
+    """The store that proxies share does not answer. The text contains no secret."""
 
 
 class StoreRefusedError(Exception):
-    """What proxies share does not accept the user, or does not let it do this."""
+    """The store that proxies share refuses the user or the command."""
 
 
 class Relay(NamedTuple):
-    """What moves records through something that several proxies share.
+    """How records get through a store that several proxies share.
 
     Attributes:
         drain: from a proxy's own file; takes the settings file, its section and that

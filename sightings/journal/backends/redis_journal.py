@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def _drain(config: Path, settings: SightingsSettings, own: Path) -> Iterator[Step]:
-    # Imported here, as below: a proxy that records needs neither SQLite yet nor Redis.
+    # Imported here, as below: the helper and the ICAP server import this table, and need
+    # neither Redis nor, before the first match, SQLite.
     from inkgate.sightings.journal.backends.relay import Drain  # noqa: PLC0415
 
     with Drain(own, _stream(config, settings)) as drain:

@@ -1,8 +1,9 @@
 """A Redis stream between several proxies and their reporters.
 
-Entries are read by a consumer group, acknowledged once they are in the reporter's own
-journal, and trimmed once every group has acknowledged them. Whoever dies in between
-leaves entries that are pending, which it reads again or another reporter takes over.
+A consumer group reads the entries. A reporter acknowledges an entry when it is in the
+reporter's own journal, and an entry is removed when every group has acknowledged it. If a
+reporter dies before that, its entries stay pending: it reads them again after a restart,
+or another reporter takes them over.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Stream:
         encoder = msgspec.json.Encoder()
 
         def append() -> None:
-            # Not a transaction: an entry that is appended twice is recognised by its origin.
+            # No transaction is needed: an entry that is appended twice is recognised by its
+            # origin.
             with self._redis.pipeline(transaction=False) as pipe:
                 for origin, sighting in copies:
                     fields: dict[Any, Any] = {"origin": origin, "record": encoder.encode(sighting)}
@@ -91,8 +93,8 @@ class Stream:
     def take(self, count: int) -> list[tuple[bytes, Copy | None]]:
         """Entries that this reporter has to journal, with their ids; None where unreadable.
 
-        First those that it had taken before and not acknowledged, then others' stale
-        ones, then new ones.
+        First the entries that it took before and has not acknowledged, then those that
+        other reporters have not acknowledged for too long, then new ones.
         """
         entries = self._own_pending(count) or self._stale(count) or self._new(count)
         return [(name, _copy(fields)) for name, fields in entries]
@@ -104,7 +106,7 @@ class Stream:
         self._trim()
 
     def put_aside(self, names: Sequence[bytes]) -> None:
-        """Keep copies of entries that nobody can read, under another key."""
+        """Copy unreadable entries to another key, to be looked at by an operator."""
         key = self._settings.stream
 
         def copy() -> None:
@@ -135,7 +137,7 @@ class Stream:
             return []
         entries = self._read(self._pending_from, count)
         self._pending_from = entries[-1][0] if entries else None
-        # An entry that was removed meanwhile comes without its fields.
+        # Entries that were removed in the meantime have no fields.
         return [entry for entry in entries if entry[1]] or (self._own_pending(count))
 
     def _stale(self, count: int) -> list[Any]:
@@ -157,14 +159,14 @@ class Stream:
             lambda: self._redis.xreadgroup(group, self._consumer, {key: after}, count=count)
         )
         streams = list(answer.values()) if isinstance(answer, dict) else [s[1] for s in answer]
-        # With RESP3 the entries of a stream come in one more list.
+        # With RESP3 the list of a stream's entries is inside one more list.
         return [entry for entries in streams for entry in _flat(entries)]
 
     def _trim(self) -> None:
         """Remove what every group has acknowledged."""
         key = self._settings.stream
         groups: Any = self._call(lambda: self._redis.xinfo_groups(key))
-        if not groups:  # removed meanwhile; the next request makes ours again
+        if not groups:  # the group was removed; the next read creates it again
             return
         oldest = min(map(self._oldest_needed, groups))
         self._call(lambda: self._redis.xtrim(key, minid=_name(oldest), approximate=False))
@@ -208,7 +210,7 @@ class Stream:
         key, group = self._settings.stream, self._settings.group
         self._pending_from = _FIRST
         try:
-            # From the beginning: what is there was not reported by anybody.
+            # A new group reads from the beginning: no reporter of it has seen these entries.
             self._redis.xgroup_create(key, group, id="0", mkstream=True)
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):

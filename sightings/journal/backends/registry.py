@@ -20,7 +20,7 @@ BACKENDS: Final[tuple[JournalBackend, ...]] = (
     REDIS_STREAM,
 )
 
-# None is for whatever is no URL.
+# The key None stands for paths.
 _BY_SCHEME: Final[dict[str | None, JournalBackend]] = {
     scheme: backend for backend in BACKENDS for scheme in backend.schemes or (None,)
 }

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from inkgate.sightings.journal.backends.redis_stream import Stream
 
 _ROWS: Final = 500
-# A Redis that restarts or fails over may forget what it had taken just before: up to a
-# second or two with appendonly and everysec, the replica's lag with a failover.
+# A server that restarts or fails over may lose the entries that it accepted last: with
+# Redis's appendonly and everysec those of one or two seconds, with a failover those that
+# the replica did not have yet.
 _RESEND_SECONDS: Final = 60.0
 
 
@@ -74,7 +75,7 @@ class Drain:
                 "INSERT OR REPLACE INTO handed_over (id, time, server) VALUES (?, ?, ?)",
                 (position, now, server),
             )
-            # The newest of the old ones stays: it says where a rewind would end.
+            # The newest of the old rows stays: a rewind goes back to its position.
             self._connection.execute(
                 "DELETE FROM handed_over WHERE id < "
                 "(SELECT max(id) FROM handed_over WHERE time < ?)",
@@ -126,7 +127,8 @@ class Collect:
         """
         if not self._is_prepared:
             self._stream.prepare()
-            # Before anything is folded: reporters that share a stream name sightings alike.
+            # Before the first record is folded into the outbox: reporters that share a stream
+            # must give the same sighting the same UUID.
             self._journal.join(self._stream.installation)
             self._is_prepared = True
         entries = self._stream.take(_ROWS)
