@@ -7,9 +7,13 @@ import itertools
 import os
 import random
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
-import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
@@ -19,7 +23,9 @@ from inkgate.helper.clean import host_key
 from inkgate.helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.target import parse_target
+from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
+from support.waiting import wait_until
 
 ANSWER = re.compile(
     rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"
@@ -27,12 +33,14 @@ ANSWER = re.compile(
 )
 
 
-def start(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
+def start(
+    installation: Installation, *options: str, stderr: IO[str] | int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [BIN / "inkgate-helper", "--config", installation.config, *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         # What a helper that dies of a signal was doing goes to its standard error.
         env={**os.environ, "PYTHONFAULTHANDLER": "1"},
     )
@@ -88,15 +96,73 @@ def test_verdicts(listed: Installation) -> None:
     assert len(answers) == 10
 
 
-def test_sighting_is_in_the_journal_before_the_answer(listed: Installation) -> None:
-    helper = start(listed)
+def match(helper: subprocess.Popen[bytes]) -> str:
+    """Ask for a listed URL; the incident of the answer."""
     assert helper.stdin
     assert helper.stdout
     helper.stdin.write(line(1, "http://listed.example/"))
     helper.stdin.flush()
-    incident = helper.stdout.readline().split(b"log=")[1].strip().decode()
-    assert incident in listed.run("inkgate-sightings", "list").stdout
+    return helper.stdout.readline().split(b"log=")[1].strip().decode()
+
+
+@contextlib.contextmanager
+def locked(journal: Path) -> Iterator[None]:
+    """Nothing can be written to a journal until the end of this."""
+    with contextlib.closing(sqlite3.connect(journal, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_match_is_journalled_after_its_answer_and_needs_no_other_request(
+    listed: Installation,
+) -> None:
+    helper = start(listed)
+    assert len(listed.sightings(match(helper))) == 1
+    with locked(listed.folder / "run" / "sightings.db"):
+        # Answered although the journal cannot be written: an answer does not wait for it.
+        incident = match(helper)
+        assert incident not in listed.run("inkgate-sightings", "list").stdout
+    assert len(listed.sightings(incident)) == 1
+    assert helper.poll() is None
     helper.communicate()
+
+
+@pytest.mark.parametrize(
+    ("how", "lost"), [("end of input", 0), (signal.SIGTERM, 0), (signal.SIGKILL, 1)]
+)
+def test_only_a_kill_loses_matches_and_only_those_not_yet_committed(
+    listed: Installation, how: signal.Signals | str, lost: int
+) -> None:
+    helper = start(listed)
+    first = match(helper)
+    assert len(listed.sightings(first)) == 1
+    with locked(listed.folder / "run" / "sightings.db"):
+        second = match(helper)
+        if how == signal.SIGKILL:
+            helper.kill()
+            helper.wait()
+    if isinstance(how, signal.Signals):
+        helper.send_signal(how)
+    helper.communicate(timeout=60)
+    said = listed.run("inkgate-sightings", "list").stdout
+    assert [incident in said for incident in (first, second)] == [True, not lost]
+
+
+def test_what_a_kill_loses_is_the_newest(listed: Installation) -> None:
+    helper = start(listed)
+    assert helper.stdin
+    assert helper.stdout
+    answered = [match(helper)]
+    assert len(listed.sightings(answered[0])) == 1
+    count = 1000
+    helper.stdin.write(b"".join(line(n, "http://listed.example/") for n in range(count)))
+    helper.stdin.flush()
+    answered += [helper.stdout.readline().split(b"log=")[1].strip().decode() for _ in range(count)]
+    helper.kill()
+    helper.communicate()
+    kept = [s.incident for s in Journal(listed.folder / "run" / "sightings.db").read()]
+    assert kept
+    assert kept == answered[: len(kept)]
 
 
 @pytest.mark.parametrize(("fail", "answer"), [("open", b"ERR"), ("closed", b"BH")])
@@ -116,12 +182,23 @@ def test_what_cannot_be_read_follows_fail(
     assert answers[b"1"].startswith(answer)
 
 
+def publish_damaged(installation: Installation) -> None:
+    """Make a generation the current one that has been damaged before."""
+    current = installation.places.installed / "current"
+    generation = current.resolve()
+    damaged = shutil.copytree(generation, generation.with_name("0000000099-damaged"))
+    (damaged / "manifest.json").write_text("{")
+    link = current.with_name("new")
+    link.symlink_to(damaged)
+    link.replace(current)
+
+
 def test_new_generation_is_noticed_and_old_one_kept_when_it_is_damaged(
     listed: Installation,
 ) -> None:
-    helper = start(listed)
-    assert helper.stdin
-    assert helper.stdout
+    log = listed.folder / "helper.log"
+    with log.open("w") as file:
+        helper = start(listed, stderr=file)
 
     def verdict(url: str) -> bytes:
         assert helper.stdin
@@ -133,12 +210,9 @@ def test_new_generation_is_noticed_and_old_one_kept_when_it_is_damaged(
     assert verdict("http://added.example/") == b"ERR"
     listed.add("more", attribute("domain", "added.example"))
     listed.refresh()
-    time.sleep(1)
-    assert verdict("http://added.example/") == b"OK"
-    listed.add("yet-more", attribute("domain", "third.example"))
-    listed.refresh()
-    (listed.folder / "rules" / "current" / "manifest.json").write_text("{")
-    time.sleep(1)
+    wait_until(lambda: verdict("http://added.example/") == b"OK", "the new generation")
+    publish_damaged(listed)
+    wait_until(lambda: "manifest" in log.read_text(), "a line about the damaged generation")
     assert verdict("http://added.example/") == b"OK"
     helper.communicate()
 
@@ -169,7 +243,7 @@ def test_everything_pending_is_answered_at_the_end(listed: Installation, how: st
 @pytest.mark.parametrize("squid_is", ["closing", "gone"])
 def test_no_thread_is_left_when_the_interpreter_ends(listed: Installation, squid_is: str) -> None:
     code = (
-        "import sys, threading, helper.__main__ as m\n"
+        "import sys, threading, inkgate.helper.__main__ as m\n"
         "m.main(sys.argv[1:])\n"
         "print([t.name for t in threading.enumerate()], file=sys.stderr)\n"
     )
@@ -198,7 +272,7 @@ def test_no_thread_is_left_when_the_interpreter_ends(listed: Installation, squid
 
 def test_stray_output_does_not_reach_squid(listed: Installation) -> None:
     code = (
-        "import os, sys, helper.__main__ as m\n"
+        "import os, sys, inkgate.helper.__main__ as m\n"
         "m._take_stdout(); print('stray'); os.write(1, b'stray'); sys.stdout.flush()\n"
     )
     done = subprocess.run([BIN / "python", "-c", code], capture_output=True, timeout=20, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as LibraryArgon2i
 
 from inkgate.rules.crypto.derive import derive_set_key, expand
 from inkgate.rules.crypto.kdf.registry import kdf_of
-from inkgate.rules.crypto.profiles import PROFILES, Argon2id, Pbkdf2
+from inkgate.rules.crypto.profiles import PROFILES, Argon2id, Pbkdf2, Profile
 
 
 @pytest.mark.parametrize(
@@ -133,3 +134,25 @@ def test_hkdf_profile_is_hkdf_of_the_password() -> None:
     prk = hmac.new(b"s" * 16, b"p" * 32, hashlib.sha256).digest()
     expected = hmac.new(prk, info + b"\x01", hashlib.sha256).digest()
     assert kdf_of(PROFILES["hkdf"]).stretch(b"p" * 32, b"s" * 16) == expected
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [Argon2id(memory_kib=65_536, iterations=8), Pbkdf2(hash="sha512", iterations=500_000)],
+    ids=["argon2id", "pbkdf2"],
+)
+def test_derivation_leaves_the_interpreter_to_other_threads(profile: Profile) -> None:
+    ended = threading.Event()
+
+    def derive() -> None:
+        kdf_of(profile).stretch(bytes(32), bytes(16))
+        ended.set()
+
+    thread = threading.Thread(target=derive)
+    thread.start()
+    turns = 0
+    while not ended.wait(0.001):
+        turns += 1
+    thread.join()
+    # A derivation that kept the interpreter's lock would leave one turn before and one after.
+    assert turns > 10

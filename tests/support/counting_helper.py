@@ -1,10 +1,12 @@
 """inkgate-helper that leaves one byte in a file for each derivation that it makes.
 
-The derivations are the real ones. Run as `python counting_helper.py FILE [OPTION]...`.
+The derivations are the real ones; while another process has the file locked, none begins.
+Run as `python counting_helper.py FILE [OPTION]...`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 
@@ -17,6 +19,8 @@ def count_into(path: str) -> None:
     stretch = Deriver.stretch
 
     def counted(self: Deriver, kind: str, data: bytes) -> bytes:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        fcntl.flock(fd, fcntl.LOCK_UN)
         os.write(fd, b".")
         return stretch(self, kind, data)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from http.client import HTTPConnection
-from pathlib import Path
 
 from inkgate.squid_conf.origin import start_origin
 from support.installation import Installation
-from support.squid import Reply, free_port
+from support.squid import Reply, free_port, wait_until_listening
 
 _TO_ORIGIN = """\
 cache_peer 127.0.0.1 parent {port} 0 no-query no-digest originserver name=everything
@@ -42,7 +39,7 @@ class SquidForEverything:
         )
         squid = shutil.which("squid", path="/usr/sbin:/usr/bin") or "squid"
         self._process = subprocess.Popen([squid, "-N", "-f", conf, "-n", f"e{self.port}"])
-        self._wait()
+        wait_until_listening(self._process, self.port, self.folder / "cache.log")
 
     def get(self, url: str) -> Reply:
         """Ask for a URL as a client of a proxy does."""
@@ -59,14 +56,3 @@ class SquidForEverything:
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(20)
-
-    def _wait(self) -> None:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError(Path(self.folder / "cache.log").read_text())

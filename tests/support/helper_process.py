@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
+import select
 import subprocess
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.installation import BIN, Installation
+from support.waiting import wait_until
 
 _NUMBERS = itertools.count()
+_PATIENCE_SECONDS = 60
 
 
 def request(number: int, url: str, server: str = "-", agent: str = "-") -> bytes:
@@ -21,6 +27,8 @@ class HelperProcess:
 
     def __init__(self, installation: Installation, *options: str) -> None:
         self._log = installation.folder / f"derivations-{next(_NUMBERS)}"
+        self._log.touch()
+        self._unread = b""
         self.process = subprocess.Popen(
             [
                 BIN / "python",
@@ -38,7 +46,14 @@ class HelperProcess:
     @property
     def derivations(self) -> int:
         """How many it has made so far."""
-        return self._log.stat().st_size if self._log.exists() else 0
+        return self._log.stat().st_size
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No derivation begins before the end of this, however quick the machine is."""
+        with self._log.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def send(self, *lines: bytes) -> None:
         assert self.process.stdin
@@ -48,7 +63,14 @@ class HelperProcess:
     def read(self) -> bytes:
         """The next answer, without its newline."""
         assert self.process.stdout
-        return self.process.stdout.readline().rstrip(b"\n")
+        fd = self.process.stdout.fileno()
+        while b"\n" not in self._unread:
+            assert select.select([fd], [], [], _PATIENCE_SECONDS)[0], "no answer comes"
+            data = os.read(fd, 1 << 16)
+            assert data, "the helper has ended"
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
     def ask(self, *urls: str) -> list[bytes]:
         """The verdicts for some URLs, all sent at once, in their order."""
@@ -57,14 +79,20 @@ class HelperProcess:
         verdicts = {int(answer[0]): answer[1] for answer in answers}
         return [verdicts[n] for n in range(len(urls))]
 
-    def wait_for(self, url: str, verdict: bytes, seconds: float = 15) -> None:
+    def wait_for(self, url: str, verdict: bytes) -> None:
         """Ask until the verdict is this one."""
-        end = time.monotonic() + seconds
-        while self.ask(url) != [verdict]:
-            assert time.monotonic() < end, f"{url} is not {verdict.decode()}"
-            time.sleep(0.05)
+        wait_until(lambda: self.ask(url) == [verdict], f"{verdict.decode()} for {url}")
+
+    def end(self) -> tuple[bytes, str]:
+        """End its input; the answers that nobody has read, and its standard error."""
+        out, said = self.process.communicate(timeout=_PATIENCE_SECONDS)
+        return self._unread + out, said.decode()
 
     def close(self) -> str:
         """End its input, and return what it said on standard error."""
-        _, said = self.process.communicate(timeout=60)
-        return said.decode()
+        return self.end()[1]
+
+    def kill(self) -> None:
+        """End it at once, whatever it has left to do."""
+        self.process.kill()
+        self.process.communicate()

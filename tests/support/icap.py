@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from support.installation import BIN, Installation
 from support.squid import free_port
+from support.waiting import wait_until
+
+REST_OF_BODY = b"cde\r\n0\r\n\r\n"
 
 
 class Answer(NamedTuple):
@@ -40,13 +42,13 @@ class Icap:
             self.process = subprocess.Popen(
                 [BIN / "inkgate-icap", "--config", installation.config], stderr=log
             )
-        self._wait()
+        wait_until(self._answers, f"inkgate-icap on port {self.port}")
 
     @property
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def connect(self, seconds: float = 10) -> socket.socket:
+    def connect(self, seconds: float = 30) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), seconds)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
@@ -74,16 +76,26 @@ class Icap:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
-    def _wait(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end and self.process.poll() is None:
-            with suppress(OSError), self.connect(5) as client:
-                client.sendall(options("reqmod"))
-                # One worker may answer before all of them do.
-                if client.recv(1) and "listening on" in self.log:
-                    return
-            time.sleep(0.05)
-        raise AssertionError(f"inkgate-icap did not start: {self.log}")
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"inkgate-icap did not start: {self.log}"
+        with suppress(OSError), self.connect(5) as client:
+            client.sendall(options("reqmod"))
+            # One worker may answer before all of them do.
+            return bool(client.recv(1)) and "listening on" in self.log
+        return False
+
+
+def occupy(server: Icap, stack: ExitStack) -> socket.socket:
+    """A connection that a handler has, so that it cannot be sent away.
+
+    Its answer has begun, and waits for `REST_OF_BODY`.
+    """
+    client = stack.enter_context(server.connect())
+    request = http_request("http://fine.example/form", "POST")
+    client.sendall(reqmod(request, b"5\r\nab", allow=""))
+    begun = client.recv(16, socket.MSG_PEEK)
+    assert begun == b"ICAP/1.0 200 OK\r", begun
+    return client
 
 
 def http_request(uri: str = "http://fine.example/", method: str = "GET", **fields: str) -> bytes:

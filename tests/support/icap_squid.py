@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import threading
-import time
-from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +21,8 @@ from inkgate.squid_conf.minimal import minimal
 from support.authority import Authority
 from support.icap import Icap
 from support.installation import Installation
-from support.squid import Reply, free_port
+from support.logs import wait_for_line
+from support.squid import Reply, free_port, wait_until_listening
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
 NAMES = ("files.example", "listed.example", "plain.example", "opened.example")
@@ -178,15 +175,7 @@ class IcapSquid:
         assert SQUID
         name = f"inkgate{self.port}"
         self.process = subprocess.Popen([SQUID, "-N", "-f", conf, "-n", name])
-        self._wait()
-
-    def _wait(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end and self.process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "cache.log").read_text()[-2000:])
+        wait_until_listening(self.process, self.port, self.folder / "cache.log")
 
     def open(self, url: str, method: str = "GET", body: Any = None, **fields: str) -> Any:
         """A response whose body has not been read, and its connection."""
@@ -221,15 +210,8 @@ class IcapSquid:
         finally:
             connection.close()
 
-    def access_log(self, text: str, seconds: float = 5) -> str:
-        end = time.monotonic() + seconds
-        path = self.folder / "access.log"
-        while time.monotonic() < end:
-            for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
-                if re.search(text, line):
-                    return line
-            time.sleep(0.05)
-        raise AssertionError(f"{text} is not in access.log")
+    def access_log(self, text: str) -> str:
+        return wait_for_line(self.folder / "access.log", text)
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from inkgate.rules.paths import Places, places
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.settings import RulesSettings
+from support.waiting import wait_until
 
 BIN = Path(sys.prefix).resolve() / "bin"
 
@@ -140,13 +140,14 @@ class Installation:
         It is written after the answer: a new file, on a disk that others keep busy, takes
         its time.
         """
-        end = time.monotonic() + 20
-        while True:
+
+        def listed() -> str:
             done = self.run("inkgate-sightings", "list", "--json", "--incident", incident)
             assert done.returncode == 0, done.stderr
-            if done.stdout or time.monotonic() > end:
-                return [json.loads(line) for line in done.stdout.splitlines()]
-            time.sleep(0.05)
+            return done.stdout
+
+        lines = wait_until(listed, f"{incident} in the journal").splitlines()
+        return [json.loads(line) for line in lines]
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

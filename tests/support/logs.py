@@ -1,9 +1,11 @@
-"""Lines of logs, and waiting for what comes of them."""
+"""Lines of logs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import re
+from pathlib import Path
+
+from support.waiting import wait_until
 
 
 def access_line(
@@ -21,9 +23,11 @@ def access_line(
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
+def wait_for_line(log: Path, pattern: str) -> str:
+    """The first line of a file in which a regular expression is found, once it is written."""
+
+    def found() -> str | None:
+        lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        return next((line for line in lines if re.search(pattern, line)), None)
+
+    return str(wait_until(found, f"a line with {pattern!r} in {log}"))

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pymysql
 
 from support.squid import free_port
+from support.waiting import wait_until
 
 USER = "inkgate"
 PASSWORD = "correct-horse-battery-staple-7"
@@ -147,7 +147,7 @@ class MariaDb:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._wait()
+        wait_until(self._takes_connections, f"MariaDB; {self.log}")
         self.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb3 COLLATE utf8mb3_bin")
         for name, columns in TABLES.items():
             self.execute(f"CREATE TABLE {DATABASE}.{name} ({columns}) ENGINE=InnoDB")
@@ -174,16 +174,13 @@ class MariaDb:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _wait(self, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                self.connect().close()
-            except pymysql.OperationalError:
-                time.sleep(0.05)
-            else:
-                return
-        raise AssertionError(f"MariaDB did not start: {self.log.read_text()}")
+    def _takes_connections(self) -> bool:
+        assert self.process.poll() is None, f"MariaDB did not start: {self.log.read_text()}"
+        try:
+            self.connect().close()
+        except pymysql.OperationalError:
+            return False
+        return True
 
     def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
         """A connection of the server's administrator, over the socket."""

@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Self
 
 import redis
 
 from support.squid import free_port
+from support.waiting import wait_until
 
 
 class RedisServer:
@@ -52,12 +52,14 @@ class RedisServer:
         self.process = subprocess.Popen(
             ["/usr/bin/redis-server", self.conf], stdout=subprocess.DEVNULL
         )
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            if log.exists() and "Ready to accept connections" in log.read_text():
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"redis-server did not start: {log.read_text()}")
+
+        def is_ready() -> bool:
+            said = log.read_text() if log.exists() else ""
+            assert self.process
+            assert self.process.poll() is None, f"redis-server did not start: {said}"
+            return "Ready to accept connections" in said
+
+        wait_until(is_ready, f"redis-server on port {self.port}")
 
     def stop(self) -> None:
         """SIGTERM: it writes all to disk and ends."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
 import subprocess
-import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
 from support.installation import BIN, Installation
+from support.logs import wait_for_line
+from support.waiting import wait_until
 
 INCIDENT = re.compile(r"IG-[0-9A-HJKMNP-TV-Z]{10}")
 
@@ -30,6 +32,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_until_listening(squid: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a Squid takes connections; what its cache.log says if it does not."""
+
+    def is_listening() -> bool:
+        assert squid.poll() is None, log.read_text()[-2000:]
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    wait_until(is_listening, f"Squid on port {port}")
 
 
 class Squid:
@@ -100,16 +114,9 @@ class Squid:
                     data += piece
         return Reply(status, data.partition(b"\r\n\r\n")[2].decode("utf-8", "replace"))
 
-    def access_log(self, text: str, seconds: float = 5) -> str:
+    def access_log(self, text: str) -> str:
         """The first line of access.log with a text in it; Squid writes it a little later."""
-        end = time.monotonic() + seconds
-        path = Path(self.folder / "access.log")
-        while time.monotonic() < end:
-            for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
-                if text in line:
-                    return line
-            time.sleep(0.05)
-        raise AssertionError(f"{text} is not in access.log")
+        return wait_for_line(self.folder / "access.log", re.escape(text))
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
