@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import random
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +22,9 @@ GET = http_request("http://fine.example/a")
 RANGE = http_request("http://fine.example/a", Range="bytes=0-")
 STREAM = http_response(Content_Type="text/event-stream")
 BAD_SERVER = "X-Server-IP: 198.51.100.66\r\n"
-SETTINGS = "hold_kib = 64\nhold_seconds = 3\nbody_seconds = 3\nbody_mib = 4\n"
+# What a fault would let come only after these times does not come within PATIENCE.
+SETTINGS = "hold_kib = 64\nhold_seconds = 120\nbody_seconds = 120\nbody_mib = 4\n"
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def read_until(client: socket.socket, mark: bytes, seconds: float = 2) -> bytes:
-    client.settimeout(seconds)
+def read_until(client: socket.socket, mark: bytes) -> bytes:
+    client.settimeout(PATIENCE_SECONDS)
     data = b""
     while mark not in data:
         piece = client.recv(65_536)
@@ -85,11 +86,9 @@ BLOCKED = {
 def test_fault_page_waits_for_a_body_that_pauses(icap: Icap, message: bytes) -> None:
     with icap.connect() as client:
         client.sendall(message + b"5\r\nhello\r\n")
-        started = time.monotonic()
+        client.settimeout(PATIENCE_SECONDS)
         assert read_answer(client).http_status == 403
-        assert time.monotonic() - started < 2
         # Soon after, the rest is no longer waited for.
-        client.settimeout(2.5)
         assert client.recv(1) == b""
 
 
@@ -161,7 +160,7 @@ def test_body_over_the_limit_goes_on_and_is_no_longer_held(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(respmod(GET, http_response(600 << 20), b""))
         for at in range(0, len(body), 1 << 19):
-            client.settimeout(10)
+            client.settimeout(PATIENCE_SECONDS)
             client.sendall(chunk(body[at : at + (1 << 19)]))
             read_for(client, 0.1)
         client.sendall(chunk(b"the last so far"))
@@ -207,12 +206,11 @@ def test_attack_gzip_that_browsers_show_and_strict_tools_refuse(icap: Icap, sent
 def test_fault_event_stream_stalls_until_enough_of_it_has_come(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(respmod(GET, STREAM, b""))
-        assert STREAM in read_until(client, b"\r\n\r\n" + STREAM, 2)
+        assert STREAM in read_until(client, b"\r\n\r\n" + STREAM)
         for number in range(3):
             event = b"data: %d\n\n" % number
             client.sendall(chunk(event))
-            assert read_until(client, event, 2) == chunk(event)
-            time.sleep(0.1)
+            assert read_until(client, event) == chunk(event)
         client.sendall(b"0\r\n\r\n")
         read_until(client, b"0\r\n\r\n")
         client.sendall(reqmod(http_request()))
@@ -228,13 +226,23 @@ def test_event_stream_with_a_preview_goes_on_after_100(icap: Icap) -> None:
         read_until(client, b"data: b")
 
 
-def test_event_stream_may_be_silent_for_longer_than_a_body(icap: Icap) -> None:
-    with icap.connect() as client:
-        client.sendall(respmod(GET, STREAM, chunk(b"data: a\n\n")))
-        read_until(client, b"data: a")
-        time.sleep(3.5)
-        client.sendall(chunk(b"data: b\n\n"))
-        read_until(client, b"data: b")
+def test_event_stream_may_be_silent_for_longer_than_a_body() -> None:
+    installation = Installation()
+    installation.add("listed", attribute("sha256", hashlib.sha256(SHORT).hexdigest()))
+    installation.refresh()
+    server = Icap(installation, "body_seconds = 0.5\n")
+    try:
+        with server.connect() as client, server.connect() as other:
+            client.sendall(respmod(GET, STREAM, chunk(b"data: a\n\n")))
+            read_until(client, b"data: a")
+            # Silent from a later moment on, and given up.
+            other.sendall(respmod(GET, http_response(), b"5\r\nab"))
+            assert not read_answer(other).ended
+            client.sendall(chunk(b"data: b\n\n"))
+            read_until(client, b"data: b")
+    finally:
+        server.close()
+        installation.close()
 
 
 def test_attack_listed_file_as_an_event_stream_lacks_its_last_piece(icap: Icap) -> None:
@@ -242,7 +250,7 @@ def test_attack_listed_file_as_an_event_stream_lacks_its_last_piece(icap: Icap) 
         client.sendall(respmod(GET, STREAM, chunk(EVENTS[:9])))
         data = read_until(client, EVENTS[:9])
         client.sendall(chunk(EVENTS[9:]) + b"0\r\n\r\n")
-        client.settimeout(2)
+        client.settimeout(PATIENCE_SECONDS)
         while piece := client.recv(65_536):
             data += piece
     assert data.endswith(chunk(EVENTS[:9]))
@@ -259,8 +267,14 @@ def test_attack_listed_file_as_an_event_stream_lacks_its_last_piece(icap: Icap) 
 def test_attack_file_that_is_called_a_stream_is_held(icap: Icap, head: bytes) -> None:
     with icap.connect() as client:
         client.sendall(respmod(GET, head, chunk(SHORT)))
-        with pytest.raises(TimeoutError):
-            read_until(client, b"ICAP", 0.5)
+        with icap.connect() as other:
+            # A real stream goes on, although it came later.
+            other.sendall(respmod(GET, STREAM, chunk(b"data: a\n\n")))
+            read_until(other, b"data: a")
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+        client.settimeout(PATIENCE_SECONDS)
         client.sendall(b"0\r\n\r\n")
         assert read_answer(client).http_status == 403
 
@@ -287,7 +301,7 @@ def test_fault_preview_longer_than_what_is_held_begins_an_answer(icap: Icap, siz
         data = read_until(client, b"\r\n\r\n")
         assert data.startswith(b"ICAP/1.0 100 Continue\r\n\r\n")
         client.sendall(chunked(body[size:]) + reqmod(http_request()))
-        data += read_until(client, b"ICAP/1.0 204", 10)
+        data += read_until(client, b"ICAP/1.0 204")
     assert data.count(b"ICAP/1.0 100") == 1
     assert body[size:] in data
     assert body[:30_000] in data
