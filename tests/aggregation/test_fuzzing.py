@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inkgate.rules.canonical.fields import length_prefixed
@@ -42,7 +42,6 @@ def test_nothing_but_our_error_escapes(data: bytes) -> None:
             parse()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4), st.binary(max_size=300))
 def test_signed_nonsense_at_every_round(number: int, body: bytes) -> None:
     """A member that signs anything is refused, or taken as what it is, by the aggregator."""
@@ -60,7 +59,6 @@ def test_signed_nonsense_at_every_round(number: int, body: bytes) -> None:
         aggregator.accept(seal(kind, party.session, name, body, party.identities[name]))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.binary(max_size=300))
 def test_nonsense_from_the_aggregator_at_every_round(number: int, nonsense: bytes) -> None:
     party = PARTIES["masked"]

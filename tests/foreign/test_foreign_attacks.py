@@ -187,7 +187,7 @@ def test_metadata_that_are_not_metadata(tmp_path: Path, text: str) -> None:
     assert refused(folder).startswith(f"{folder / 'metadata'}")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=200), st.sampled_from(["metadata", "joker", "domain.tsv"]))
 def test_any_bytes_are_refused_in_one_way(tmp_path: Path, data: bytes, name: str) -> None:
     folder = tmp_path / "set"
@@ -203,7 +203,7 @@ def test_any_bytes_are_refused_in_one_way(tmp_path: Path, data: bytes, name: str
         (folder / name).write_bytes(before)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_any_bytes_in_a_rule_of_the_paper_are_refused_in_one_way(
     tmp_path: Path, data: bytes

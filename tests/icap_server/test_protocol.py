@@ -125,7 +125,7 @@ AGENTS = st.builds(
 
 
 @given(st.lists(AGENTS, max_size=4))
-@settings(deadline=None, max_examples=3000)
+@settings(max_examples=3000)
 def test_attack_user_agents_are_never_read_in_two_ways(lines: list[str]) -> None:
     head = "\r\n".join(["GET http://fine.example/ HTTP/1.1", *lines, "", ""]).encode()
     data = reqmod(head, preview=0)
@@ -193,7 +193,6 @@ def test_no_head_makes_the_pattern_slow(fields: str) -> None:
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 60))
-@settings(deadline=None)
 def test_chunks_come_back_as_they_were(pieces: list[bytes], size: int) -> None:
     data = reqmod(POST, b"".join(map(encode_chunk, pieces)) + b"0\r\n\r\n")
     _, *rest = events(data, list(range(size, len(data), size)))

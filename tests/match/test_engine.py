@@ -72,7 +72,7 @@ ENTRIES = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ENTRIES)
 def test_hostile_entries_neither_raise_nor_change_with_what_is_known(
     matcher: Matcher, entry: Entry

@@ -76,7 +76,7 @@ def test_what_is_no_event_is_unreadable(tmp_path: Path, content: bytes) -> None:
         list(read_file(path))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=80), st.sampled_from([".json", ".csv"]))
 def test_only_unreadable_is_raised(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"source{suffix}"
@@ -88,7 +88,7 @@ def test_only_unreadable_is_raised(tmp_path: Path, content: bytes, suffix: str) 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=20)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
 def test_csv_round_trip(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     out = io.StringIO()
