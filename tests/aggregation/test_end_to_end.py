@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -25,6 +24,7 @@ from inkgate.sightings.journal.sighting import Sighting
 from support.aggregation import PROTOCOL_NAMES
 from support.misp import MispServer
 from support.redis_server import RedisServer
+from support.waiting import wait_until
 
 BIN = Path(sys.prefix).resolve() / "bin"
 PERIOD = "2026-01-05"
@@ -139,6 +139,10 @@ class Federation:
             _, err = process.communicate(timeout=90)
             assert process.returncode == 0, err
 
+    def closed_rounds(self) -> int:
+        """How many rounds the aggregator has closed, whether or not all were told of it."""
+        return len(list((self.aggregator.folder / "state").rglob("closed")))
+
     def publish(self) -> str:
         return self.aggregator.run(
             "publish", "isac", "--period", PERIOD, "--list", self.list, "--uuids", self.uuids
@@ -243,9 +247,11 @@ def test_aggregator_that_is_killed_goes_on(tmp_path: Path) -> None:
     federation = Federation(tmp_path, str(tmp_path / "box"), "masked")
     try:
         members = [m.start(*federation.about("encrypt")) for m in federation.members.values()]
-        for _ in range(4):
+        for rounds in range(1, 5):
             aggregator = federation.aggregator.start(*federation.about("aggregate"))
-            time.sleep(0.9)
+            wait_until(
+                lambda rounds=rounds: federation.closed_rounds() >= rounds, f"{rounds} rounds"
+            )
             aggregator.kill()
             aggregator.communicate()
         federation.aggregator.run(*federation.about("aggregate"))

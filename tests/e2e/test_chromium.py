@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.squid import INCIDENT
+from support.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")
 CERTUTIL = shutil.which("certutil")
@@ -77,8 +77,9 @@ def test_blocked_page_is_seen_for_an_https_url_listed_by_path(tmp_path: Path) ->
     try:
         host = f"https://opened.example:{server.secure.port}"
         installation.add("path", attribute("url", f"{host}/bad/file.exe"))
+        before = server.icap.istag()
         installation.refresh()
-        time.sleep(1)
+        wait_until(lambda: server.icap.istag() != before, "the new rules")
         trust(tmp_path, server.authority)
         assert "This page is not blocked." in browse(
             tmp_path, server.port, f"{host}/good", "--dump-dom"

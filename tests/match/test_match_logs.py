@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import pytest
 import zstandard
 
 from support.installation import BIN, Installation, attribute
-from support.logs import access_line, wait_for
+from support.logs import access_line
+from support.waiting import wait_until
 
 LISTED = (
     ("http://www.listed.example/x", "198.51.100.1", "domain"),
@@ -270,7 +271,19 @@ class Following:
         return self.text.count("\n")
 
     def wait(self, count: int) -> None:
-        wait_for(lambda: self.lines() >= count, 20)
+        wait_until(lambda: self.lines() >= count, f"{count} matches")
+
+    def wait_at(self, path: Path, offset: int) -> None:
+        """Wait until it has read a file up to an offset."""
+        wait_until(lambda: self._offset(path) == offset, f"{path} read up to {offset}")
+
+    def _offset(self, path: Path) -> int | None:
+        for fd in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if fd.samefile(path):
+                    words = (fd.parents[1] / "fdinfo" / fd.name).read_text().split()
+                    return int(words[words.index("pos:") + 1])
+        return None
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -284,36 +297,38 @@ def bad(number: int) -> str:
 
 
 def test_follow_over_rename_and_truncation(listed: Installation) -> None:
-    path = listed.folder / "access.log"
-    following = Following(listed, str(path))
+    path, other = listed.folder / "access.log", listed.folder / "other.log"
+    other.write_text(bad(0))
+    following = Following(listed, str(path), str(other))
     try:
-        time.sleep(0.5)
-        path.write_text(bad(1))
+        # The first of the two was looked for before, and was not there.
         following.wait(1)
+        path.write_text(bad(1))
+        following.wait(2)
         with path.open("a") as file:
             # A line in two pieces is one line.
             file.write(bad(2)[:20])
             file.flush()
-            time.sleep(0.5)
+            following.wait_at(path, path.stat().st_size)
             file.write(bad(2)[20:])
-        following.wait(2)
+        following.wait(3)
         path.rename(path.with_suffix(".1"))
         with path.with_suffix(".1").open("a") as file:
             file.write(bad(3))
         path.write_text(bad(4))
-        following.wait(4)
+        following.wait(5)
         with path.open("r+") as file:
             file.truncate(0)
-        time.sleep(0.6)
+        following.wait_at(path, 0)
         with path.open("a") as file:
             file.write(bad(5))
-        following.wait(5)
+        following.wait(6)
         assert following.end() == 0
     finally:
         following.process.kill()
         following.process.communicate()
     seen = [json.loads(line)["observed"] for line in following.text.splitlines()]
-    assert seen == [f"http://listed.example/{n}" for n in range(1, 6)]
+    assert seen == [f"http://listed.example/{n}" for n in range(6)]
 
 
 def test_follow_takes_new_rules(listed: Installation, tmp_path: Path) -> None:
@@ -324,10 +339,13 @@ def test_follow_takes_new_rules(listed: Installation, tmp_path: Path) -> None:
         following.wait(1)
         listed.add("later", attribute("domain", "later.example"))
         listed.refresh()
-        time.sleep(1.2)
-        with path.open("a") as file:
-            file.write(access_line("http://later.example/") + "\n")
-        following.wait(2)
+
+        def matches_later() -> bool:
+            with path.open("a") as file:
+                file.write(access_line("http://later.example/") + "\n")
+            return following.lines() > 1
+
+        wait_until(matches_later, "a match in the new rules")
         assert following.end() == 0
     finally:
         following.process.kill()

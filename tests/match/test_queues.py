@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import pytest
 from inkgate.rules.match.input.redis_list import RedisList
 from inkgate.rules.match.input.redis_stream import RedisStream
 from support.installation import BIN, Installation, attribute
-from support.logs import access_line, wait_for
+from support.logs import access_line
 from support.redis_server import RedisServer
+from support.waiting import wait_until
 
 KEY = "logstash"
 ORPHANED = 1.5
@@ -45,7 +45,8 @@ class Consumer:
 
     def __init__(self, installation: Installation, server: RedisServer, *arguments: str) -> None:
         self.output = installation.folder / f"out-{random.getrandbits(64):x}.json"
-        with self.output.open("wb") as out:
+        self.log = self.output.with_suffix(".log")
+        with self.output.open("wb") as out, self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
                     *(BIN / "inkgate-rules", "--config", installation.config),
@@ -53,8 +54,7 @@ class Consumer:
                     *("--orphaned-after", str(ORPHANED), *arguments),
                 ],
                 stdout=out,
-                stderr=subprocess.PIPE,
-                text=True,
+                stderr=log,
             )
 
     def seen(self) -> list[str]:
@@ -64,13 +64,13 @@ class Consumer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
     def end(self, sign: signal.Signals | None = None) -> str:
         if sign is not None:
             self.process.send_signal(sign)
-        _, errors = self.process.communicate(timeout=120)
-        return errors
+        self.process.wait(timeout=120)
+        return self.log.read_text()
 
 
 def queue_lines(server: RedisServer, key: str, count: int) -> None:
@@ -94,14 +94,19 @@ def test_consumers_killed_at_random_lose_nothing(
     listed: Installation, server: RedisServer, option: str
 ) -> None:
     # More than six consumers can do before they are killed: the last one finds work.
-    count = 80_000
+    count = 40_000
     key = "stream" if option == "--redis-stream" else KEY
     queue_lines(server, key, count)
     seen: list[str] = []
     for _ in range(3):
         consumers = [Consumer(listed, server, option, key) for _ in range(2)]
-        wait_for(lambda consumers=consumers: any(c.output.stat().st_size for c in consumers), 60)
-        time.sleep(random.random() * 0.2)
+        enough = random.randint(1, 400_000)
+        wait_until(
+            lambda consumers=consumers, enough=enough: (
+                sum(c.output.stat().st_size for c in consumers) >= enough
+            ),
+            f"{enough} bytes of matches",
+        )
         for consumer in consumers:
             consumer.kill()
             seen += consumer.seen()
@@ -121,7 +126,7 @@ def test_sigterm_finishes_and_leaves_nothing_behind(
     key = "stream" if option == "--redis-stream" else KEY
     queue_lines(server, key, 2500)
     consumer = Consumer(listed, server, option, key)
-    wait_for(lambda: len(consumer.seen()) == 2500, 60)
+    wait_until(lambda: len(consumer.seen()) == 2500, "2500 matches")
     consumer.end(signal.SIGTERM)
     assert consumer.process.returncode == 0
     client = server.client()
@@ -188,12 +193,12 @@ def test_redis_away_is_waited_for(listed: Installation) -> None:
         consumer = Consumer(listed, server, "--redis-list", KEY)
         try:
             queue_lines(server, KEY, 100)
-            wait_for(lambda: len(consumer.seen()) == 100, 60)
+            wait_until(lambda: len(consumer.seen()) == 100, "100 matches")
             server.stop()
-            time.sleep(1.5)
+            server.stand_in(3)
             server.start()
             queue_lines(server, KEY, 100)
-            wait_for(lambda: len(consumer.seen()) >= 200, 60)
+            wait_until(lambda: len(consumer.seen()) >= 200, "200 matches")
             errors = consumer.end(signal.SIGTERM)
         finally:
             consumer.process.kill()

@@ -6,12 +6,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from support.installation import BIN, Installation, attribute
+from support.measured import measure
+from support.waiting import wait_for_work
 
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 POINTS = 50
@@ -121,16 +122,13 @@ def test_refresh_on_all_cores_killed_at_random_moments(installation: Installatio
     """Large enough for worker processes; they end with their parent, and its work is kept."""
     size = 1200
     write_version(installation, 0, size)
-    installation.refresh()
+    command = [BIN / "inkgate-rules", "--config", installation.config, "refresh"]
+    whole = measure(command).cpu_seconds
     chance = random.Random(7)
     for version in range(1, 7):
         write_version(installation, version, size)
-        process = subprocess.Popen(
-            [BIN / "inkgate-rules", "--config", installation.config, "refresh"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(chance.uniform(0.2, 2.0))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_work(process, chance.uniform(0.1, 1) * whole)
         process.kill()
         process.wait()
         assert answering(installation, range(version + 1), size) in (version - 1, version)

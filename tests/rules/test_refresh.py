@@ -6,7 +6,6 @@ import base64
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,8 @@ from inkgate.rules.install.install import install_pack, open_current, verify_pac
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.pack.manifest import sign_manifest
 from support.installation import BIN, Installation, attribute
+from support.measured import measure
+from support.waiting import wait_for_work
 
 
 def uuids(installation: Installation, query: str) -> list[str]:
@@ -380,14 +381,15 @@ def test_attack_roll_back(listed: Installation) -> None:
 
 def test_killed_refresh_leaves_one_whole_set(listed: Installation) -> None:
     """kill -9 at many moments: the old set or the new one answers, and the next run heals."""
+    command = [BIN / "inkgate-rules", "--config", listed.config, "refresh", "-q"]
+    listed.add("whole", *(attribute("domain", f"x-{i}.example") for i in range(60)))
+    whole = measure(command).cpu_seconds
     for number in range(12):
         listed.add(
             f"n{number}", *(attribute("domain", f"x{number}-{i}.example") for i in range(60))
         )
-        process = subprocess.Popen(
-            [BIN / "inkgate-rules", "--config", listed.config, "refresh", "-q"]
-        )
-        time.sleep(0.12 + number * 0.02)
+        process = subprocess.Popen(command)
+        wait_for_work(process, whole * (number + 1) / 13)
         process.send_signal(signal.SIGKILL)
         process.wait()
         matcher = listed.matcher()

@@ -26,6 +26,7 @@ from inkgate.rules.lookup.matcher import Match
 from inkgate.sightings.journal.clients import client_reducer, hashed, truncated
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.recorder import Recorder
+from support.waiting import wait_until
 
 UUID = "0b7f6a1e-0000-4000-8000-000000000000"
 Address = IPv4Address | IPv6Address
@@ -83,13 +84,6 @@ def configured(tmp_path: Path, lines: str) -> Path:
     return config
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def failing(folder: Path, log: Callable[[str], None]) -> Recorder:
     """A recorder whose journal's folder, `later`, is not there yet."""
     config = configured(folder, "")
@@ -104,11 +98,14 @@ def named(path: Path) -> list[str]:
 def test_recorded_is_in_the_file_before_a_page_is_read(tmp_path: Path) -> None:
     recorder = Recorder(configured(tmp_path, 'node = "n"'), print)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
-    eventually(lambda: bool(list(Journal(tmp_path / "j.db").read())))
-    for n in range(2, 50):
+    wait_until(lambda: named(tmp_path / "j.db"), "the first record")
+    with closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
+        # Whoever waited for the file would do so for five seconds.
+        other.execute("BEGIN IMMEDIATE")
         before = time.monotonic()
-        recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH, MATCH])
-        assert time.monotonic() - before < 0.5
+        for n in range(2, 50):
+            recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH, MATCH])
+        assert time.monotonic() - before < 4
     recorder.flush()
     sightings = list(Journal(tmp_path / "j.db").read())
     assert len(sightings) == 1 + 48 * 2
@@ -144,10 +141,10 @@ def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: P
     said: list[str] = []
     recorder = failing(tmp_path, said.append)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
-    eventually(lambda: bool(said))
+    wait_until(lambda: said, "a line about the journal")
     assert "later/j.db" in said[0]
     (tmp_path / "later").mkdir()
-    eventually(lambda: len(said) == 2)
+    wait_until(lambda: len(said) == 2, "a line about the journal that can be written again")
     assert [s.incident for s in Journal(tmp_path / "later/j.db").read()] == ["IG-1"]
 
 
@@ -155,32 +152,38 @@ def test_what_was_recorded_while_the_journal_failed_waits_for_no_other(tmp_path:
     said: list[str] = []
     recorder = failing(tmp_path, said.append)
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
-    eventually(lambda: bool(said))
+    wait_until(lambda: said, "a line about the journal")
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
     (tmp_path / "later").mkdir()
-    eventually(lambda: len(list(Journal(tmp_path / "later/j.db").read())) == 2)
+    wait_until(lambda: len(named(tmp_path / "later/j.db")) == 2, "both records")
 
 
 def test_burst_is_journalled_to_its_end(tmp_path: Path) -> None:
     recorder = Recorder(configured(tmp_path, ""), print)
     recorder.record("192.0.2.1", "GET", "IG-0", [MATCH])
-    eventually(lambda: named(tmp_path / "j.db") == ["IG-0"])
+    wait_until(lambda: named(tmp_path / "j.db") == ["IG-0"], "the first record")
     # While the next ones are gathered: more than a block, and no whole number of them.
     for n in range(1, 2_500):
         recorder.record("192.0.2.1", "GET", f"IG-{n}", [MATCH])
-    eventually(lambda: len(named(tmp_path / "j.db")) == 2_500)
+    wait_until(lambda: len(named(tmp_path / "j.db")) == 2_500, "all records")
 
 
 def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
+    said: list[str] = []
     with Path("/dev/full").open("w") as full:
-        recorder = failing(tmp_path, lambda line: print(line, file=full, flush=True))
+
+        def log(line: str) -> None:
+            said.append(line)
+            print(line, file=full, flush=True)
+
+        recorder = failing(tmp_path, log)
         recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
         recorder.record("192.0.2.1", "GET", "IG-2", [None])  # type: ignore[list-item]
-        time.sleep(0.2)
+        wait_until(lambda: any("wait to be" in line for line in said), "the journal's line")
         (tmp_path / "later").mkdir()
-        eventually(lambda: named(tmp_path / "later/j.db") == ["IG-1"])
+        wait_until(lambda: named(tmp_path / "later/j.db") == ["IG-1"], "the first record")
         recorder.record("192.0.2.1", "GET", "IG-3", [MATCH])
-        eventually(lambda: named(tmp_path / "later/j.db") == ["IG-1", "IG-3"])
+        wait_until(lambda: named(tmp_path / "later/j.db") == ["IG-1", "IG-3"], "the last record")
         with contextlib.suppress(OSError):
             full.close()
 
@@ -215,7 +218,7 @@ def test_unencodable_text_stops_no_journal(tmp_path: Path) -> None:
     recorder = Recorder(configured(tmp_path, ""), said.append)
     recorder.record("192.0.2.1", "G\udcff", "IG-1", [MATCH])
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
-    eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 2)
+    wait_until(lambda: len(named(tmp_path / "j.db")) == 2, "both records")
     assert [s.method for s in Journal(tmp_path / "j.db").read()] == ["G?", "GET"]
     assert not said
 
@@ -233,7 +236,7 @@ def test_thread_that_cannot_be_started_is_tried_again(
         assert named(tmp_path / "j.db") == ["IG-1"]
         recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
     recorder.record("192.0.2.1", "GET", "IG-3", [MATCH])
-    eventually(lambda: named(tmp_path / "j.db") == ["IG-1", "IG-2", "IG-3"])
+    wait_until(lambda: named(tmp_path / "j.db") == ["IG-1", "IG-2", "IG-3"], "all records")
 
 
 def no_thread(_: threading.Thread) -> None:
@@ -259,7 +262,7 @@ def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
     for outage in (1, 2):
         for n in range(150_000):
             recorder.record("", "GET", f"IG-{outage}-{n}", [MATCH])
-        eventually(lambda: any("not journalled" in line for line in said))
+        wait_until(lambda: any("not journalled" in line for line in said), "a line about the loss")
         folder.mkdir()
         recorder.flush()
         said.clear()
@@ -278,7 +281,7 @@ def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: P
     recorder = Recorder(configured(tmp_path, ""), said.append)
     recorder.record("192.0.2.1", "GET", "IG-1", [None])  # type: ignore[list-item]
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
-    eventually(lambda: len(list(Journal(tmp_path / "j.db").read())) == 1)
+    wait_until(lambda: named(tmp_path / "j.db"), "the other record")
     assert said == ["an incident could not be journalled (TypeError)"]
 
 

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -88,10 +87,10 @@ def test_writers_in_several_processes(tmp_path: Path) -> None:
 
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     process = writer(tmp_path / "j.db", "x", 1_000_000)
-    time.sleep(0.5)
+    assert process.stdout
+    acknowledged = [process.stdout.readline().strip() for _ in range(100)]
     process.kill()
-    acknowledged = process.communicate()[0].split()
-    assert acknowledged
+    acknowledged += process.communicate()[0].split()
     found = {s.incident for s in Journal(tmp_path / "j.db").read()}
     assert {f"x-{n}" for n in acknowledged} <= found
 

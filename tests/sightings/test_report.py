@@ -187,7 +187,7 @@ def test_kills_faults_and_writers_lose_and_double_nothing() -> None:
     with MispServer(populated(20, 10), faults) as server, Reporting(server) as reporting:
         journals = [(reporting.journal.path, "proxy1")] * 4
         writers = Writers(server.misp, reporting.folder, journals, 750)
-        killed = Killed(reporting.command("report", "--follow"), 5, seed=7, longest=0.7)
+        killed = Killed(reporting.command("report", "--follow"), server, 5, seed=7)
         killed.wait()
         writers.wait()
         reporting.run("report")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -64,22 +65,39 @@ def test_old_journal_is_migrated_while_an_old_writer_goes_on(tmp_path: Path) -> 
         assert outbox.counts()[ReportState.REFUSED] == 3  # u1, u2, u3 are no UUIDs
 
 
-def test_migration_killed_at_any_point_is_taken_up_again(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path;"
-        "from inkgate.sightings.journal.database import open_writer;"
-        "print(flush=True); open_writer(Path(sys.argv[1]))"
-    )
-    for n in range(8):
-        path = old_journal(tmp_path / f"{n}.db")
-        process = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
-        assert process.stdout
-        process.stdout.readline()
-        time.sleep(n * 0.0007)
-        process.kill()
-        process.communicate()
+MIGRATION = """
+import os, sqlite3, sys
+from pathlib import Path
+from inkgate.sightings.journal.database import open_writer
+left = int(sys.argv[2])
+def die_in_time(statement):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), 9)
+connect = sqlite3.connect
+def connect_and_watch(*arguments, **options):
+    connection = connect(*arguments, **options)
+    connection.set_trace_callback(die_in_time)
+    return connection
+sqlite3.connect = connect_and_watch
+open_writer(Path(sys.argv[1]))
+"""
+
+
+def test_migration_killed_before_any_statement_is_taken_up_again(tmp_path: Path) -> None:
+    statements = 0
+    status = None
+    while status != 0:
+        statements += 1
+        path = old_journal(tmp_path / f"{statements}.db")
+        command = [sys.executable, "-c", MIGRATION, path, str(statements)]
+        status = subprocess.run(command, check=False, timeout=60).returncode
+        assert status in (0, -signal.SIGKILL)
         Journal(path).append([sighting(["u"], incident="B")])
         assert [s.incident for s in Journal(path).read()] == ["A", "B"]
+    # BEGIN, three steps of the schema and COMMIT at the least.
+    assert statements > 10
 
 
 def settings(**more: int) -> SightingsSettings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +31,7 @@ from support.reporting import (
     sighting,
     truth,
 )
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -254,11 +254,14 @@ def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
             drain = subprocess.Popen(
                 reporting.command("drain", "--follow"), stderr=subprocess.DEVNULL
             )
-            killed = Killed(reporting.command("report", "--follow"), 5, seed=11, longest=0.7)
+            killed = Killed(reporting.command("report", "--follow"), server, 5, seed=11)
             for how in (redis.stop, redis.kill):
-                time.sleep(0.7)
+                enough = len(server.requests) + 3
+                wait_until(
+                    lambda enough=enough: len(server.requests) >= enough, f"request {enough}"
+                )
                 how()
-                time.sleep(0.3)
+                redis.stand_in(3)
                 redis.start()
             killed.wait()
             writers.wait()

@@ -59,6 +59,10 @@ class Icap:
             client.sendall(data)
             return read_answer(client)
 
+    def istag(self) -> str:
+        """What tells one set of rules in use from another."""
+        return self.ask(options("reqmod")).fields["istag"]
+
     def workers(self) -> list[int]:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]

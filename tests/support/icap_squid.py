@@ -147,6 +147,9 @@ class IcapSquid:
             name_header=icap.name_header,
             log=log,
         )
+        # Squid bug 5405: an upload may break off when as much as its buffer holds, 512 KB by
+        # default, has come before the ICAP server took any. A busy machine makes it likely.
+        lines += "client_request_buffer_max_size 2 MB\n"
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(NAMES)}\n")
         (self.folder / "opened").write_text("opened.example\n")
         certificates = self.folder / "certificates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -72,6 +73,13 @@ class RedisServer:
         assert self.process
         self.process.kill()
         self.process.wait(20)
+
+    def stand_in(self, connections: int) -> None:
+        """While it is stopped: drop so many connections that clients make to its port."""
+        with socket.create_server(("127.0.0.1", self.port)) as listening:
+            listening.settimeout(60)
+            for _ in range(connections):
+                listening.accept()[0].close()
 
     def client(self, **more: Any) -> redis.Redis:
         """A client of this server."""

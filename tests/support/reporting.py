@@ -23,6 +23,7 @@ from inkgate.sightings.journal.sighting import Sighting
 from support.installation import BIN
 from support.misp import Faults, Misp, MispServer, Role
 from support.misp.server import Answer
+from support.waiting import wait_until
 
 DAY = 86_400
 # Midnight, so that what is about days is easy to say; not long ago, so that all is kept.
@@ -184,15 +185,23 @@ class Writers:
 
 
 class Killed:
-    """A command that is killed (-9) at random and started again, so many times."""
+    """A reporter that is killed (-9) in the middle of its work and started again.
 
-    def __init__(self, command: list[str | Path], kills: int, seed: int, longest: float) -> None:
+    Args:
+        command: the reporter's.
+        server: the MISP that it tells; a kill comes after some requests to it.
+        kills: how many times.
+        seed: of the numbers of requests.
+    """
+
+    def __init__(
+        self, command: list[str | Path], server: MispServer, kills: int, seed: int
+    ) -> None:
         self.kills = 0
-        self.ended_early = 0
         self._command = command
+        self._server = server
         self._wanted = kills
         self._random = random.Random(seed)
-        self._longest = longest
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -202,9 +211,12 @@ class Killed:
 
     def _run(self) -> None:
         while self.kills < self._wanted:
+            enough = len(self._server.requests) + self._random.randint(1, 4)
             process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL, env={**os.environ})
-            time.sleep(0.35 + self._random.uniform(0, self._longest))
-            self.ended_early += process.poll() is not None
+            wait_until(
+                lambda enough=enough: len(self._server.requests) >= enough,
+                f"request {enough} of a reporter",
+            )
             process.send_signal(signal.SIGKILL)
             process.wait()
             self.kills += 1

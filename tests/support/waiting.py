@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -39,17 +40,17 @@ def wait_until(
     return seen
 
 
-def wait_until_it_worked(
-    process: subprocess.Popen[bytes], cpu_seconds: float, at_most: float = 20.0
+def wait_for_work(
+    process: subprocess.Popen[bytes], cpu_seconds: float, at_most: float = _PATIENCE_SECONDS
 ) -> None:
-    """Wait until a process and its children have used so much processor time, or have ended.
+    """Wait until a process has used so much processor time, or has ended.
 
-    For a kill at a random moment of a process's work. After a wall time, an idle machine
-    would have it killed later in its work than a busy one, which may not have started it.
+    For a kill at some moment of a process's work. After a wall time, a busy machine may not
+    have begun with what an idle one has ended.
 
     Args:
-        cpu_seconds: user and system time since the process's start.
-        at_most: the longest wait in seconds, for a process that waits for others.
+        cpu_seconds: user and system time of the process and all that it started.
+        at_most: the longest wait in seconds, for a process that waits for something itself.
     """
     end = time.monotonic() + at_most
     while process.poll() is None and time.monotonic() < end:
@@ -59,11 +60,10 @@ def wait_until_it_worked(
 
 
 def _cpu_seconds(pid: int) -> float:
+    """What a process, its children and those that have ended have used."""
     used = 0.0
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
-            used += sum(process.cpu_times()[:2])
-    except psutil.NoSuchProcess:
-        pass
+            used += sum(process.cpu_times()[:4])
     return used

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -333,7 +333,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = served.faults.choose()
         if fault == "hang":
-            time.sleep(served.faults.hang_seconds)
+            self._hang(served.faults.hang_seconds)
         if fault in ("hang", "drop"):
             self.close_connection = True
             return
@@ -359,10 +359,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = served.answer(path, self.headers.get("Authorization", ""), body)
         if fault == "late":
-            time.sleep(served.faults.hang_seconds)
+            self._hang(served.faults.hang_seconds)
             self.close_connection = True
             return
         self._send(answer, cut=fault == "cut", broken=fault == "not-json")
+
+    def _hang(self, seconds: float) -> None:
+        """Say nothing until the client gives up, or for so long."""
+        select.select([self.connection], [], [], seconds)
 
     def _send(
         self,
