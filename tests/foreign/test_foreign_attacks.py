@@ -153,9 +153,9 @@ def test_a_row_cut_off_or_without_header_or_endless(tmp_path: Path) -> None:
 def test_a_metadata_file_of_1_gb(tmp_path: Path) -> None:
     folder = thesis_folder(tmp_path / "set", "pbkdf2")
     os.truncate(folder / "metadata", 1 << 30)
-    started = time.monotonic()
+    started = time.process_time()
     assert "metadata: is larger than 65,536 bytes" in refused(folder)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 0.3
 
 
 def test_a_bloom_filter_of_1_gb(tmp_path: Path) -> None:
