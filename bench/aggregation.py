@@ -8,34 +8,23 @@ Prints tables, writes bench/results/aggregation.json and, with --plot FILE, a pl
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
 import matplotlib as mpl
 from matplotlib import pyplot
 
+from harness.arguments import Arguments
+from harness.machine import describe, result_path, save
 from inkgate.sightings.aggregation.shi.curve import base_times
 from inkgate.sightings.aggregation.shi.discrete_log import logarithm
 from support.aggregation import Party
 
 mpl.use("Agg")
-
-SHI_SUBSCRIBERS = (10, 50, 100, 200)
-SHI_INDICATORS = 1000
-MASKED_SUBSCRIBERS = (10, 25, 50, 100)
-MASKED_INDICATORS = 1_000_000
-RUNS = 3
 
 
 class Clock:
@@ -51,14 +40,14 @@ class Clock:
         return result
 
 
-def shi(subscribers: int, indicators: int) -> dict[str, float]:
+def shi(subscribers: int, indicators: int, runs: int) -> dict[str, float]:
     """Milliseconds an indicator."""
     party = Party("shi", subscribers, indicators)
     vectors = {n: [random.choice((0, 0, 0, 1, 20)) for _ in range(indicators)] for n in party.names}
     encrypt = Clock()
     messages = [encrypt(party.contributor(n).answer, [], vectors[n]) for n in party.names]
     expected = [sum(column) for column in zip(*vectors.values(), strict=True)]
-    seconds = [decrypt(party, messages, expected) for _ in range(RUNS)]
+    seconds = [decrypt(party, messages, expected) for _ in range(runs)]
     scale = 1000 / indicators
     return {
         "encrypt": scale * encrypt.seconds / subscribers,
@@ -100,11 +89,11 @@ def masked(subscribers: int, indicators: int, percent: int = 10) -> dict[str, fl
     }
 
 
-def plot(results: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
+def plot(results: dict[str, dict[int, dict[str, float]]], indicators: int, path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     titles = {
         "shi": ("shi", "ms an indicator, one core"),
-        "masked": ("masked, 1,000,000 indicators", "s, one core"),
+        "masked": (f"masked, {indicators:,} indicators", "s, one core"),
     }
     for axis, (name, (title, unit)) in zip(axes, titles.items(), strict=True):
         table = results[name]
@@ -118,25 +107,31 @@ def plot(results: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    results_folder = Path(__file__).parent / "results"
-    parser.add_argument(
-        "--plot",
-        metavar="FILE",
-        type=Path,
-        default=results_folder / "aggregation.png",
-        help="where the plot (PNG) goes",
+    parser = Arguments(
+        __doc__,
+        shi_subscribers=[10],
+        shi_indicators=100,
+        masked_subscribers=[10],
+        indicators=20_000,
+        runs=1,
     )
-    parser.add_argument("--indicators", type=int, default=MASKED_INDICATORS)
-    options = parser.parse_args()
+    numbers = {"type": int, "nargs": "+", "metavar": "N"}
+    parser.add_argument("--shi-subscribers", default=[10, 50, 100, 200], **numbers)
+    parser.add_argument("--shi-indicators", type=int, default=1000)
+    parser.add_argument("--masked-subscribers", default=[10, 25, 50, 100], **numbers)
+    parser.add_argument("--indicators", type=int, default=1_000_000, help="of `masked`")
+    parser.add_argument("--runs", type=int, default=3, help="of each decryption of `shi`")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="where the plot (PNG) goes")
+    options = parser.read()
+    machine = describe()
     started = time.process_time()
     logarithm(base_times(1), 1)
     print(f"table of logarithms: {time.process_time() - started:.2f} s, once a process\n")
     results: dict[str, dict[int, dict[str, float]]] = {
-        "shi": {n: shi(n, SHI_INDICATORS) for n in SHI_SUBSCRIBERS},
-        "masked": {n: masked(n, options.indicators) for n in MASKED_SUBSCRIBERS},
+        "shi": {n: shi(n, options.shi_indicators, options.runs) for n in options.shi_subscribers},
+        "masked": {n: masked(n, options.indicators) for n in options.masked_subscribers},
         "masked, 30 % drop out": {
-            n: masked(n, options.indicators, 30) for n in MASKED_SUBSCRIBERS[-1:]
+            n: masked(n, options.indicators, 30) for n in options.masked_subscribers[-1:]
         },
     }
     for name, table in results.items():
@@ -146,11 +141,8 @@ def main() -> None:
         for n, row in table.items():
             print(f"{n:>8}" + "".join(f"{row[column]:>14.3f}" for column in columns))
         print()
-    results_folder.mkdir(exist_ok=True)
-    path = results_folder / "aggregation.json"
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    path.write_text(json.dumps({"machine": machine, **results}, indent=1))
-    plot(results, options.plot)
+    save("aggregation", machine, options, results=results)
+    plot(results, options.indicators, options.plot or result_path("aggregation.png", options))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ are as full but hold no name that others share a suffix with.
 
 from __future__ import annotations
 
-import argparse
 import lzma
 import random
 import re
@@ -19,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness import rule_sets
+from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from support.helper_process import HelperProcess
 from support.installation import Installation, attribute
@@ -91,14 +91,12 @@ def measure(installation: Installation, names: list[str]) -> Iterator[tuple[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(__doc__, count=500, rules=10_000)
     parser.add_argument("--names", type=Path, help="one benign name a line")
     parser.add_argument("--indicators", type=Path, help="one domain or URL a line")
     parser.add_argument("--count", type=int, default=20_000, help="names to ask for")
     parser.add_argument("--rules", type=int, default=200_000)
-    options = parser.parse_args()
+    options = parser.read()
     machine = describe()
     names = (
         domains(read_lines(options.names))[: options.count]
@@ -119,7 +117,7 @@ def main() -> None:
             for what, counts in found.items()
         ],
     )
-    save("derivations", machine, rules=options.rules, found=found)
+    save("derivations", machine, options, found=found)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every value that went into foreign rule sets is found, others are not: on given data.
+"""Every value that went into foreign rule sets is found, and no other.
 
     bench/foreign_rules.py --thesis FOLDER --paper FOLDER [--others 10000]
 
@@ -6,7 +6,8 @@ The thesis's folder holds rule sets, NAME, and what went in, NAME.clear.tsv (typ
 value, attribute UUID), sealed with the token given. The paper's holds *.rule; what
 went in is given with --paper-value. For the pbkdf2 set it also checks our writer:
 what it would seal must open the rules that the thesis's code made, and a set that
-it wrote from the same values must be found entirely. Prints a table and writes
+it wrote from the same values must be found entirely. Without either folder both are
+made up, from the formats' descriptions. Prints a table and writes
 bench/results/foreign_rules.json. Ends with status 1 if anything is missed or wrong.
 """
 
@@ -14,10 +15,7 @@ from __future__ import annotations
 
 import argparse
 import collections
-import json
 import math
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -25,6 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.arguments import Arguments
+from harness.machine import describe, save
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
@@ -40,6 +40,8 @@ from inkgate.rules.foreign.plan import (
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter, thesis_values
 from inkgate.rules.sources.attribute import Attribute
+from support.foreign_rules import METADATA, paper_rule, thesis_folder
+from support.foreign_rules import TOKEN as THEIR_TOKEN
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PAPER = (
@@ -172,11 +174,53 @@ def read_clear(path: Path) -> list[Clear]:
     return [(kind, value, uuid) for kind, value, uuid in rows]
 
 
+def listed(kind: str, number: int) -> str:
+    """A value that no `other` is."""
+    names = {"domain": f"listed{number}.example", "filename": f"listed{number}.bin"}
+    return names.get(kind) or f"{number + 2**100:032x}"
+
+
+def make_up(folder: Path, count: int) -> None:
+    """Sets of all of the thesis's modules, and the paper's, with so many values of each type."""
+    clear = [
+        (kind, "|".join(listed(part, n) for part in kind.split("|")), f"uuid-{kind}-{n}")
+        for kind in ("domain", "md5", "filename|md5")
+        for n in range(count)
+    ]
+    entries = [
+        (kind.replace("|", "||"), value.replace("|", "||"), f"{uuid},7,20260101")
+        for kind, value, uuid in clear
+    ]
+    text = "".join("\t".join(row) + "\n" for row in clear)
+    for name in METADATA:
+        thesis_folder(folder / name, name, entries)
+        (folder / f"{name}.clear.tsv").write_text(text)
+    paper = folder / "paper"
+    paper.mkdir()
+    for number, value in enumerate(PAPER):
+        types, _, values = value.partition("=")
+        joined = (text.replace("|", ",") for text in (types, values))
+        paper_rule(paper / f"{number}.rule", "pbkdf2", *joined, "made up")
+
+
 def main() -> None:
     options = arguments()
-    if not (options.thesis or options.paper):
-        print("nothing to match: give --thesis FOLDER or --paper FOLDER")
-        return
+    machine = describe()
+    if options.thesis or options.paper:
+        rows, writer = tried(options)
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            made = Path(name)
+            make_up(made, options.values)
+            here = {"thesis": made, "paper": made / "paper", "token": THEIR_TOKEN}
+            rows, writer = tried(argparse.Namespace(**{**vars(options), **here}))
+    report(rows, writer)
+    save("foreign_rules", machine, options, sets=rows, writer=writer)
+    wrong = [r for r in rows if r["found"] < r["clear"] or (r["rules"] and r["others_found"])]
+    sys.exit(1 if wrong or any(n != writer["clear"] for n in writer.values()) else 0)
+
+
+def tried(options: argparse.Namespace) -> tuple[list[Row], Row]:
     rows: list[Row] = []
     writer: Row = {}
     for metadata in sorted(options.thesis.glob("*/metadata")) if options.thesis else ():
@@ -196,13 +240,11 @@ def main() -> None:
         paper = [(*v.split("=", 1), "") for v in options.paper_value or PAPER]
         rules = open_foreign(options.paper, bytes, Caps())
         rows.append(trial("paper", rules, paper, options.others, options.jobs))
-    report(rows, writer)
-    wrong = [r for r in rows if r["found"] < r["clear"] or (r["rules"] and r["others_found"])]
-    sys.exit(1 if wrong or any(n != writer["clear"] for n in writer.values()) else 0)
+    return rows, writer
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Arguments(__doc__, values=2, others=200, bcrypt_others=10)
     parser.add_argument("--thesis", type=Path)
     parser.add_argument("--paper", type=Path)
     parser.add_argument("--paper-value", action="append", help="TYPE=VALUE that went in")
@@ -210,8 +252,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--token", default=TOKEN)
     parser.add_argument("--others", type=int, default=10_000)
     parser.add_argument("--bcrypt-others", type=int, default=10_000, help="it is that slow")
+    parser.add_argument("--values", type=int, default=20, help="of each type, in what is made up")
     parser.add_argument("--jobs", type=int, default=cores())
-    return parser.parse_args()
+    return parser.read()
 
 
 def report(rows: list[Row], writer: Row) -> None:
@@ -228,10 +271,6 @@ def report(rows: list[Row], writer: Row) -> None:
             print(f"{row['set']} filter: {row['filter']}")
     if writer:
         print(f"writer: {writer}")
-    path = Path(__file__).parent / "results" / "foreign_rules.json"
-    path.parent.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    path.write_text(json.dumps({"machine": machine, "sets": rows, "writer": writer}, indent=1))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import rule_sets
+from harness.arguments import Arguments
 from harness.machine import describe, median, save, table
 from harness.pipe import Command, Helper, our_line, squidguard, squidguard_line
 from support.installation import BIN, Installation
 
-HOSTS = 20_000
 BATCHES = (1, 16, 256)
 # Part of the requests that ask for a host never seen, and lines for a run of one second
 # or so with batches of 1, 16 and 256.
@@ -31,43 +31,43 @@ SHARES = {
     "half cold": (0.5, (1_000, 2_000, 4_096)),
     "all cold": (1.0, (500, 1_000, 2_048)),
 }
-# Two equal processes differ by some hundredths for as long as they live.
-STARTS = 3
 STORM = 200
-PROBES = 2_000
 
 Line = Callable[[int, bytes], bytes]
 Rates = dict[str, dict[int, dict[str, list[float]]]]
 _new = itertools.count()
 
 
-def hosts(share: float, count: int) -> Iterator[bytes]:
-    """Host names, of which a share was never used before."""
+def hosts(share: float, count: int, known: int) -> Iterator[bytes]:
+    """Host names, of which a share was never used before; the others are so many known ones."""
     for number in range(count):
         if int((number + 1) * share) > int(number * share):
             yield b"new%d.example" % next(_new)
         else:
             # A step that shares no factor with the number of hosts: all are used.
-            yield b"host%d.example" % (number * 7919 % HOSTS)
+            yield b"host%d.example" % (number * 7919 % known)
 
 
-def start(command: Command, line: Line) -> Helper:
-    """Start a helper and show it all hosts."""
+def start(command: Command, line: Line, known: int) -> Helper:
+    """Start a helper and show it all known hosts."""
     helper = Helper(command)
-    helper.exchange([line(n, b"host%d.example" % n) for n in range(HOSTS)], 256)
+    helper.exchange([line(n, b"host%d.example" % n) for n in range(known)], 256)
     return helper
 
 
-def rates(contenders: dict[str, tuple[Command, Line]], runs: int) -> Rates:
+def rates(contenders: dict[str, tuple[Command, Line]], options: argparse.Namespace) -> Rates:
     """Lines a second by kind of stream, batch size and contender."""
     results: Rates = {}
-    for _ in range(STARTS):
-        helpers = {name: (start(*what), what[1]) for name, what in contenders.items()}
+    known = options.hosts
+    for _ in range(options.starts):
+        helpers = {name: (start(*what, known), what[1]) for name, what in contenders.items()}
         for kind, (share, counts) in SHARES.items():
             for batch, count in zip(BATCHES, counts, strict=True):
                 found = results.setdefault(kind, {}).setdefault(batch, {n: [] for n in helpers})
-                for _ in range(runs):
-                    for name, rate in in_turns(helpers, list(hosts(share, count)), batch):
+                lines = max(1, round(count * options.length))
+                for _ in range(options.runs):
+                    stream = list(hosts(share, lines, known))
+                    for name, rate in in_turns(helpers, stream, batch):
                         found[name].append(rate)
         for helper, _ in helpers.values():
             helper.close()
@@ -84,28 +84,30 @@ def in_turns(
         yield name, len(stream) / helper.exchange(lines, batch)
 
 
-def waits(command: Command, runs: int) -> dict[str, list[dict[str, float]]]:
+def waits(command: Command, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Seconds that single warm requests wait, without and with a storm of new hosts."""
-    helper = start(command, our_line)
+    helper = start(command, our_line, options.hosts)
     results: dict[str, list[dict[str, float]]] = {"calm": [], "storm": []}
-    for _ in range(runs):
-        results["calm"].append(quantiles(probe(helper, storm=0)))
-        results["storm"].append(quantiles(probe(helper, storm=STORM)))
+    for _ in range(options.runs):
+        for name, storm in (("calm", 0), ("storm", STORM)):
+            found = probe(helper, options.probes, options.hosts, storm)
+            results[name].append(quantiles(found))
     helper.close()
     return results
 
 
-def probe(helper: Helper, storm: int) -> list[float]:
+def probe(helper: Helper, count: int, known: int, storm: int) -> list[float]:
     """Ask for warm hosts, one every 0.3 ms or so, while `storm` new hosts are under way."""
     found = []
     cold = 0
-    for number in range(PROBES):
+    for number in range(count):
         if cold < storm // 2:
-            lines = [our_line(10**6 + n, host) for n, host in enumerate(hosts(1, storm - cold))]
+            new = hosts(1, storm - cold, known)
+            lines = [our_line(10**6 + n, host) for n, host in enumerate(new)]
             helper.send(b"".join(lines))
             cold = storm
         time.sleep(0.0003)
-        line = our_line(number, b"host%d.example" % (number * 7919 % HOSTS))
+        line = our_line(number, b"host%d.example" % (number * 7919 % known))
         started = time.perf_counter()
         helper.send(line)
         answered = False
@@ -130,24 +132,29 @@ def quantiles(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Arguments(__doc__, rules=20_000, starts=1, runs=1, hosts=300, length=0.02, probes=100)
     parser.add_argument("--rules", type=int, default=1_000_000)
+    # Two equal processes differ by some hundredths for as long as they live.
+    parser.add_argument("--starts", type=int, default=3, help="of each helper")
     parser.add_argument("--runs", type=int, default=5, help="of each start")
-    options = parser.parse_args()
+    parser.add_argument("--hosts", type=int, default=20_000, help="that are known")
+    parser.add_argument("--length", type=float, default=1, help="of a run, in seconds or so")
+    parser.add_argument("--probes", type=int, default=2_000, help="requests one by one")
+    options = parser.read()
     machine = describe()
     installation = rule_sets.make(options.rules)
     contenders: dict[str, tuple[Command, Line]] = {"inkgate": (command(installation), our_line)}
     with tempfile.TemporaryDirectory() as folder:
         if peer := their_command(Path(folder), options.rules):
             contenders["squidGuard"] = (peer, squidguard_line)
-        measured = rates(contenders, options.runs)
-    waited = waits(command(installation), options.runs)
+        measured = rates(contenders, options)
+    waited = waits(command(installation), options)
     installation.close()
     report(measured, waited)
     save(
         "helper_pipe",
         machine,
-        rules=options.rules,
+        options,
         lines_per_second=measured,
         wait_ms=waited,
     )
@@ -163,12 +170,14 @@ def their_command(folder: Path, rules: int) -> Command | None:
 
 
 def report(measured: Rates, waited: dict[str, list[dict[str, float]]]) -> None:
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    names: list[str] = []
     for kind, batches in measured.items():
         for batch, found in batches.items():
+            names = list(found)
             medians = [median(runs) for runs in found.values()]
             rows.append((kind, batch, *medians, medians[0] / medians[-1]))
-    table(("stream", "batch", "inkgate", "squidGuard", "ratio"), rows)
+    table(("stream", "batch", *names, "ratio"), rows)
     rows = [
         (name, *(median([run[q] for run in runs]) for q in ("p50", "p99", "p99.9")))
         for name, runs in waited.items()

@@ -4,22 +4,17 @@ Both have the same list, the same connections and the same messages (requests wi
 body for hosts that are not listed, warm), in turns. c-icap keeps its list in clear in
 memory; inkgate keeps encrypted rules. Prints a table, also of transactions through a
 real Squid that answers from its memory, and writes bench/results/icap_reqmod.json.
-
-    icap_reqmod.py [RULES]     rules in the list, by default 1,000,000
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import json
-import os
-import platform
 import select
 import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,8 +22,8 @@ from typing import NamedTuple
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from harness.arguments import Arguments
+from harness.machine import describe, save
 from inkgate.squid_conf.check import SQUID_USER
 from support.icap import Icap, http_request, reqmod
 from support.icap_squid import SQUID, Origin
@@ -36,9 +31,6 @@ from support.installation import Installation, attribute
 from support.squid import free_port
 
 HOSTS = 2000
-MESSAGES = 60_000
-THROUGH_SQUID = 8_000
-RUNS = 3
 CONNECTIONS = (1, 16)
 
 
@@ -88,8 +80,8 @@ def cpu_seconds(pid: int) -> float:
     return sum(sum(one.cpu_times()[:2]) for one in (parent, *parent.children(recursive=True)))
 
 
-def measure(port: int, pid: int, messages: list[bytes], connections: int) -> Measured:
-    count = MESSAGES // (4 if connections == 1 else 1)
+def measure(port: int, pid: int, messages: list[bytes], connections: int, most: int) -> Measured:
+    count = most // (4 if connections == 1 else 1)
     exchange(port, messages, connections, HOSTS * 2)
     cpu = cpu_seconds(pid)
     started = time.perf_counter()
@@ -139,7 +131,7 @@ class CIcap:
         self.process.wait()
 
 
-def through_squid(service: str, origin: Origin) -> Measured:
+def through_squid(service: str, origin: Origin, count: int) -> Measured:
     """Requests a second of a Squid that asks a service and answers from memory."""
     folder = Path(tempfile.mkdtemp(prefix="inkgate-icap-bench-"))
     folder.chmod(0o777)
@@ -164,14 +156,14 @@ def through_squid(service: str, origin: Origin) -> Measured:
             b"GET http://host%d.example/x HTTP/1.1\r\nHost: host%d.example\r\n\r\n" % (n, n)
             for n in range(200)
         ]
-        http_exchange(port, requests, 16, 1000)
+        http_exchange(port, requests, 16, min(count, 1000))
         cpu = cpu_seconds(squid.pid)
         started = time.perf_counter()
-        latencies = http_exchange(port, requests, 16, THROUGH_SQUID)
+        latencies = http_exchange(port, requests, 16, count)
         seconds = time.perf_counter() - started
         spent = cpu_seconds(squid.pid) - cpu
         p99 = statistics.quantiles(latencies, n=100)[98] * 1000
-        return Measured(THROUGH_SQUID / seconds, THROUGH_SQUID / spent, p99)
+        return Measured(count / seconds, count / spent, p99)
     finally:
         squid.terminate()
         squid.wait()
@@ -211,7 +203,20 @@ def http_exchange(port: int, messages: list[bytes], connections: int, count: int
 
 
 def main() -> None:
-    rules = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    parser = Arguments(__doc__, rules=1_000, messages=2_000, through_squid=500, runs=1)
+    parser.add_argument("--rules", type=int, default=1_000_000)
+    parser.add_argument("--messages", type=int, default=60_000, help="of a run")
+    parser.add_argument("--through-squid", type=int, default=8_000, help="requests of a run")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.read()
+    machine = describe()
+    results = measured(options)
+    report(results)
+    save("icap_reqmod", machine, options, runs=results)
+
+
+def measured(options: argparse.Namespace) -> dict[str, dict[str, list[Measured]]]:
+    rules = options.rules
     domains = [f"listed{n}.example" for n in range(rules)]
     installation = Installation()
     installation.add("listed", *(attribute("domain", name) for name in domains))
@@ -225,31 +230,32 @@ def main() -> None:
     peer = CIcap(folder, domains)
     origin = Origin()
     try:
-        for _ in range(RUNS):
+        for _ in range(options.runs):
             for connections in CONNECTIONS:
                 row = results.setdefault(f"REQMOD, {connections} connections", {})
                 for who, port, pid, what in (
                     ("inkgate", ours.port, ours.process.pid, messages),
                     ("c-icap", peer.port, peer.process.pid, theirs),
                 ):
-                    measured = measure(port, pid, what, connections)
-                    row.setdefault(who, []).append(measured)
+                    run = measure(port, pid, what, connections, options.messages)
+                    row.setdefault(who, []).append(run)
             row = results.setdefault("through Squid, 16 connections", {})
             for who, service in (
                 ("inkgate", f"icap://127.0.0.1:{ours.port}/reqmod"),
                 ("c-icap", f"icap://127.0.0.1:{peer.port}/url_check_module"),
             ):
-                row.setdefault(who, []).append(through_squid(service, origin))
+                run = through_squid(service, origin, options.through_squid)
+                row.setdefault(who, []).append(run)
     finally:
         ours.close()
         peer.close()
         origin.close()
         installation.close()
         shutil.rmtree(folder, ignore_errors=True)
-    report(results, rules)
+    return results
 
 
-def report(results: dict[str, dict[str, list[Measured]]], rules: int) -> None:
+def report(results: dict[str, dict[str, list[Measured]]]) -> None:
     print(f"{'':32}{'server':>10}{'per second':>13}{'per core-s':>13}{'p99 ms':>9}   medians")
     for what, row in results.items():
         for who, runs in row.items():
@@ -262,10 +268,6 @@ def report(results: dict[str, dict[str, list[Measured]]], rules: int) -> None:
             / statistics.median(run[0] for run in row["c-icap"]),
         ]
         print(f"{'':32}{'ratio':>10}{ratio[1]:>13.2f}{ratio[0]:>13.2f}")
-    path = Path(__file__).parent / "results" / "icap_reqmod.json"
-    path.parent.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    path.write_text(json.dumps({"machine": machine, "rules": rules, "runs": results}, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ other work on the machine changes less.
 
 from __future__ import annotations
 
-import argparse
 import json
 import lzma
 import os
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from support.installation import BIN, SETTINGS, Installation, attribute
 
@@ -73,11 +73,11 @@ def write_log(path: Path, names: list[str], lines: int) -> list[int]:
     return sorted(planted)
 
 
-def installed(profiles: str) -> Installation:
+def installed(profiles: str, bulk: int) -> Installation:
     made = Installation(SETTINGS.replace(_PROFILES, f"profiles = {profiles}" if profiles else ""))
     made.add("listed", *(attribute("domain", f"listed{n}.test") for n in range(100)))
     made.add("more", attribute("url", "http://files.test/bad"), attribute("ip-dst", "192.0.2.66"))
-    made.add("bulk", *(attribute("domain", f"bulk{n}.test") for n in range(20_000)))
+    made.add("bulk", *(attribute("domain", f"bulk{n}.test") for n in range(bulk)))
     made.refresh()
     return made
 
@@ -130,18 +130,17 @@ def match(made: Installation, log: Path, jobs: int, planted: list[int]) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(__doc__, count=300, lines=20_000, bulk=500)
     parser.add_argument("--names", type=Path, help="one benign name a line, the busiest first")
     parser.add_argument("--count", type=int, default=5_000, help="how many of the names")
     parser.add_argument("--lines", type=int, default=500_000)
+    parser.add_argument("--bulk", type=int, default=20_000, help="rules that match nothing")
     parser.add_argument("--profiles", default="", help="of inkgate.toml; the defaults without")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
-    options = parser.parse_args()
+    options = parser.read()
     machine = describe()
     names = names_of(options.names, options.count)
-    made = installed(options.profiles)
+    made = installed(options.profiles, options.bulk)
     folder = Path(tempfile.mkdtemp(prefix="inkgate-bench-"))
     rows: list[dict[str, Any]] = []
     try:
@@ -168,7 +167,7 @@ def main() -> None:
         times = {row["jobs"]: row["seconds"] for row in rows if row["keys"] == what}
         if {1, 2} <= times.keys():
             print(f"{what}: two processes are {times[1] / times[2]:.2f} times as fast as one")
-    save("match_log", machine, lines=options.lines, names=len(names), rows=rows)
+    save("match_log", machine, options, names=len(names), rows=rows)
     sys.exit(1 if any(row["missed"] or row["wrong"] for row in rows) else 0)
 
 

@@ -6,7 +6,6 @@ be in the output. Once as a list, once as a stream.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 import redis
 
+from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from support.installation import BIN, Installation, attribute
 from support.logs import access_line
@@ -58,7 +58,9 @@ def numbers(out: Path) -> list[int]:
     return [int(json.loads(line)["observed"].rpartition("/")[2]) for line in lines]
 
 
-def trial(made: Installation, server: RedisServer, option: str, lines: int) -> dict[str, Any]:
+def trial(
+    made: Installation, server: RedisServer, option: str, lines: int, most_kills: int
+) -> dict[str, Any]:
     key = option.removeprefix("--")
     fill(server.client(), key, option, lines)
     chance = random.Random(2017)
@@ -67,7 +69,7 @@ def trial(made: Installation, server: RedisServer, option: str, lines: int) -> d
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
-        while kills < 12:
+        while kills < most_kills:
             while len(running) < 3:
                 out = Path(folder) / f"{kills}-{len(running)}-{time.monotonic_ns()}"
                 running.append((consumer(made, server, out, option, key), out))
@@ -95,23 +97,22 @@ def trial(made: Installation, server: RedisServer, option: str, lines: int) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(__doc__, lines=10_000, kills=3)
     parser.add_argument("--lines", type=int, default=100_000)
-    options = parser.parse_args()
+    parser.add_argument("--kills", type=int, default=12)
+    options = parser.read()
     machine = describe()
     made = Installation()
     made.add("listed", attribute("domain", "listed.example"))
     made.refresh()
     with RedisServer() as server:
         rows = [
-            trial(made, server, option, options.lines)
+            trial(made, server, option, options.lines, options.kills)
             for option in ("--redis-list", "--redis-stream")
         ]
     made.close()
     table(list(rows[0]), [list(row.values()) for row in rows])
-    save("match_queue", machine, rows=rows)
+    save("match_queue", machine, options, rows=rows)
     sys.exit(1 if any(row["lost"] for row in rows) else 0)
 
 

@@ -1,8 +1,6 @@
 """Reading and sealing a MISP's database: rate, time by stage, memory.
 
-    bench/mysql_refresh.py [ATTRIBUTES]
-
-Starts a MariaDB of its own with MISP's tables and 200,000 made-up attributes, and runs
+Starts a MariaDB of its own with MISP's tables and made-up attributes, and runs
 `inkgate-rules refresh` with the hkdf profile for every kind: the first time (which
 compiles the warninglists, too), from nothing, and without changes. Prints a table and
 writes bench/results/mysql_refresh.json. The database is not counted.
@@ -10,9 +8,6 @@ writes bench/results/mysql_refresh.json. The database is not counted.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import random
 import re
 import shutil
@@ -20,19 +15,16 @@ import sys
 import uuid
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from harness.arguments import Arguments
+from harness.machine import describe, save
 from inkgate.rules.crypto.profiles import DEFAULT_PROFILES
 from support.installation import BIN, Installation
 from support.mariadb import PASSWORD, USER, MariaDb
 from support.measured import Cost, measure
 
-ATTRIBUTES = 200_000
 PER_EVENT = 100
 BATCH = 5000
-FROM_NOTHING = 3
 # The made-up indicators are all reserved names and addresses, which these lists would
 # drop or mark. They are asked like all others.
 RESERVED = ("rfc3849", "rfc5735", "rfc6761")
@@ -183,7 +175,11 @@ STAGES = ("reading", "sealing", "publishing", "installing")
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else ATTRIBUTES
+    parser = Arguments(__doc__, attributes=2_000, runs=1)
+    parser.add_argument("--attributes", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=3, help="from nothing")
+    options = parser.read()
+    machine = describe()
     server = MariaDb()
     installation = Installation(
         SETTINGS.format(
@@ -195,29 +191,20 @@ def main() -> None:
     )
     try:
         (installation.folder / "mysql.password").write_text(PASSWORD)
-        fill(server, count)
+        fill(server, options.attributes)
         print(
             f"{'':24} {'wall s':>7} {'CPU s':>7} {'per sec':>9} {'tree MiB':>8} {'one MiB':>8} "
             f"{'load':>5}"
         )
         results = [measured(installation, "the very first time")]
-        for _ in range(FROM_NOTHING):
+        for _ in range(options.runs):
             forget(installation)
             results.append(measured(installation, "from nothing"))
         results.append(measured(installation, "nothing changed"))
     finally:
         installation.close()
         server.close()
-    write(results)
-
-
-def write(results: list[dict[str, object]]) -> None:
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    target = folder / "mysql_refresh.json"
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    target.write_text(json.dumps({**machine, "runs": results}, indent=2) + "\n")
-    print(f"written: {target}")
+    print(f"written: {save('mysql_refresh', machine, options, runs=results)}")
 
 
 if __name__ == "__main__":

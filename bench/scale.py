@@ -10,7 +10,6 @@ alone, each for a tag that was never looked for (so in pages not yet mapped).
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import random
@@ -21,6 +20,7 @@ from typing import TypedDict
 import psutil
 
 from harness import rule_sets
+from harness.arguments import Arguments
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
 from inkgate.rules.canonical import Host
@@ -90,11 +90,11 @@ def start_up(installation: Installation) -> float:
     return taken
 
 
-def memory(installation: Installation) -> list[float]:
-    """PSS in MiB of the last of 1, 2, 3 children that have all answered 20,000 hosts."""
+def memory(installation: Installation, hosts: int) -> list[float]:
+    """PSS in MiB of the last of 1, 2, 3 children that have all answered so many hosts."""
     children: list[Helper] = []
     found = []
-    lines = [our_line(n, b"host%d.example" % n) for n in range(20_000)]
+    lines = [our_line(n, b"host%d.example" % n) for n in range(hosts)]
     for _ in range(_CHILDREN):
         helper = Helper([BIN / "inkgate-helper", "--config", installation.config])
         helper.exchange(lines, 256)
@@ -107,7 +107,7 @@ def memory(installation: Installation) -> list[float]:
     return [found[0], *(b - a for a, b in itertools.pairwise(found))]
 
 
-def measure(rules: int, runs: int) -> Found:
+def measure(rules: int, runs: int, hosts: int) -> Found:
     started = time.perf_counter()
     installation = rule_sets.make(rules)
     made = time.perf_counter() - started
@@ -118,7 +118,7 @@ def measure(rules: int, runs: int) -> Found:
             "mib_on_disk": sum(p.stat().st_size for p in folder.iterdir()) / 2**20,
             "lookup_us": lookup_cost(installation, runs),
             "start_ms": [start_up(installation) for _ in range(runs)],
-            "children_pss_mib": memory(installation),
+            "children_pss_mib": memory(installation, hosts),
         }
     finally:
         installation.close()
@@ -151,18 +151,17 @@ def plot(results: dict[int, Found], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(__doc__, rules=[10_000], runs=1, hosts=500)
     parser.add_argument(
         "--rules", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000]
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hosts", type=int, default=20_000, help="that each child has answered")
     parser.add_argument("--plot", type=Path, help="write a PNG here")
-    options = parser.parse_args()
+    options = parser.read()
     machine = describe()
-    results = {rules: measure(rules, options.runs) for rules in options.rules}
-    save("scale", machine, results=results)
+    results = {rules: measure(rules, options.runs, options.hosts) for rules in options.rules}
+    save("scale", machine, options, results=results)
     table(
         ("rules", *(f"{kind} us" for kind in _KINDS), "start ms", "child MiB", "one more MiB"),
         [

@@ -1,17 +1,15 @@
 """Sealing a long plain list: time, memory, a second refresh, and the rate beside the bare KDF.
 
-    bench/seal_list.py [LIST]
-
-LIST (or $INKGATE_BENCH_LIST) is a plain list, which may be compressed. Without one,
-a million made-up indicators are generated. Prints a table and writes
-bench/results/seal_list.json.
+Seals a plain list that is given, which may be compressed, or made-up indicators. Prints
+a table and writes bench/results/seal_list.json.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import json
 import os
-import platform
 import random
 import re
 import sys
@@ -22,8 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from harness.arguments import Arguments
+from harness.machine import describe, save
 from inkgate.rules.crypto.kdf.registry import kdf_of
 from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, PROFILES
 from inkgate.rules.sources.readers.registry import read_file
@@ -40,9 +38,6 @@ public_key_file = "publisher.pub"
 key_cache = "run/keys"
 """
 HKDF = "[rules.profiles]\n" + "".join(f'{k} = "hkdf"\n' for k in DEFAULT_PROFILES)
-GENERATED = 1_000_000
-DEAR_LINES = 60_000
-BARE_SECONDS = 3.0
 
 
 def made_up(count: int) -> Iterator[str]:
@@ -62,12 +57,11 @@ def made_up(count: int) -> Iterator[str]:
             yield f"{pick.getrandbits(256):064x}"
 
 
-def prepared(folder: Path) -> Path:
-    given = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("INKGATE_BENCH_LIST")
-    if given:
-        return Path(given).absolute()
+def prepared(folder: Path, options: argparse.Namespace) -> Path:
+    if options.list:
+        return Path(options.list).absolute()
     path = folder / "generated.txt"
-    path.write_text("\n".join(made_up(GENERATED)) + "\n")
+    path.write_text("\n".join(made_up(options.generated)) + "\n")
     return path
 
 
@@ -96,36 +90,37 @@ def _problems(output: str) -> list[str]:
     return list(found)
 
 
-def bare_rate(kind: str) -> float:
+def bare_rate(kind: str, seconds: float) -> float:
     """Derivations of the bare KDF per second of CPU time, in this process."""
     kdf = kdf_of(PROFILES[DEFAULT_PROFILES[kind]])
     count = 0
     started = time.process_time()
-    while (used := time.process_time() - started) < BARE_SECONDS:
+    while (used := time.process_time() - started) < seconds:
         kdf.stretch(os.urandom(32), b"0123456789abcdef")
         count += 1
     return count / used
 
 
-def bare_on_all_cores(kind: str, cores: int) -> float:
+def bare_on_all_cores(kind: str, cores: int, seconds: float) -> float:
     """The mean of the bare rates of as many processes at once as the sealing uses."""
     with ProcessPoolExecutor(cores) as pool:
-        return sum(pool.map(bare_rate, [kind] * cores)) / cores
+        rate = functools.partial(bare_rate, seconds=seconds)
+        return sum(pool.map(rate, [kind] * cores)) / cores
 
 
-def dear(path: Path, folder: Path) -> dict[str, object]:
+def dear(path: Path, folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """The default profile: derivations per second of CPU time in the sealing processes."""
     cores = len(os.sched_getaffinity(0))
     names = folder / "names.txt"
     wanted = (a.value for a in read_file(path) if a.type == "domain")
-    names.write_text("\n".join(islice(wanted, DEAR_LINES)) + "\n")
+    names.write_text("\n".join(islice(wanted, options.dear)) + "\n")
     installation = Installation(SETTINGS.format(list=json.dumps(str(names))))
-    before = bare_on_all_cores("name", cores)
+    before = bare_on_all_cores("name", cores, options.bare_seconds)
     try:
         cost, numbers = refresh(installation)
     finally:
         installation.close()
-    after = bare_on_all_cores("name", cores)
+    after = bare_on_all_cores("name", cores, options.bare_seconds)
     sealing = float(numbers["sealing"].split()[0])
     cpu = float(re.search(r"([\d.]+) s of CPU", numbers["sealing"])[1])  # type: ignore[index]
     bare = (before + after) / 2
@@ -149,8 +144,17 @@ def dear(path: Path, folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
+    parser = Arguments(__doc__, generated=5_000, dear=500, bare_seconds=0.2)
+    parser.add_argument(
+        "list", nargs="?", default=os.environ.get("INKGATE_BENCH_LIST"), help="a plain list"
+    )
+    parser.add_argument("--generated", type=int, default=1_000_000, help="lines without a list")
+    parser.add_argument("--dear", type=int, default=60_000, help="names for the default profile")
+    parser.add_argument("--bare-seconds", type=float, default=3, help="of the bare KDF")
+    options = parser.read()
+    machine = describe()
     with tempfile.TemporaryDirectory(prefix="inkgate-bench-") as name:
-        path = prepared(Path(name))
+        path = prepared(Path(name), options)
         installation = Installation(SETTINGS.format(list=json.dumps(str(path))) + HKDF)
         print(f"{'':28} {'wall s':>8} {'CPU s':>8} {'tree MiB':>8} {'one MiB':>8} {'load':>6}")
         try:
@@ -161,17 +165,9 @@ def main() -> None:
         for problem in first["problems"]:  # type: ignore[attr-defined]
             print(f"  {problem}")
         # What took long is kept, whatever happens to the rest.
-        write({"first": first, "second": second})
-        dearly = dear(path, Path(name))
-    write({"first": first, "second": second, "default_profile": dearly})
-
-
-def write(result: dict[str, object]) -> None:
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    target = results / "seal_list.json"
-    target.write_text(json.dumps({**machine, **result}, indent=2) + "\n")
+        save("seal_list", machine, options, first=first, second=second)
+        dearly = dear(path, Path(name), options)
+    target = save("seal_list", machine, options, first=first, second=second, default_profile=dearly)
     print(f"written: {target}")
 
 

@@ -10,11 +10,11 @@ bench/results/sightings_cost.json.
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from pathlib import Path
 
+from harness.arguments import Arguments
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line
 from inkgate.sightings.journal.journal import Journal
@@ -25,7 +25,8 @@ LISTED = 200
 EVERY = 100
 # Lines of a turn, by batch size: most of a second, so that what is committed after its
 # end, in time that is not measured, is little of it.
-TURNS = {16: 200_000, 256: 450_000}
+Turns = dict[int, int]
+TURNS: Turns = {16: 200_000, 256: 450_000}
 # After a turn what is not yet committed is, so that no other helper pays for it.
 SETTLE_SECONDS = 0.1
 WARMING = 2
@@ -44,14 +45,14 @@ def host(number: int) -> bytes:
     return b"listed%d" % (number // EVERY % LISTED)
 
 
-def measure(configs: dict[str, Path], starts: int, rounds: int) -> Seconds:
-    results: Seconds = {batch: {name: [] for name in configs} for batch in TURNS}
+def measure(configs: dict[str, Path], starts: int, rounds: int, sizes: Turns) -> Seconds:
+    results: Seconds = {batch: {name: [] for name in configs} for batch in sizes}
     for _ in range(starts):
         helpers = {
             name: Helper([BIN / "inkgate-helper", "--config", config])
             for name, config in configs.items()
         }
-        for batch, count in TURNS.items():
+        for batch, count in sizes.items():
             lines = requests(count)
             for helper in helpers.values():
                 for _ in range(WARMING):
@@ -76,17 +77,19 @@ def turns(
     return found
 
 
-def matches(starts: int, rounds: int) -> int:
+def matches(starts: int, rounds: int, sizes: Turns) -> int:
     """How many matches one contender saw."""
-    return starts * sum((WARMING + rounds) * count // EVERY for count in TURNS.values())
+    return starts * sum((WARMING + rounds) * count // EVERY for count in sizes.values())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Arguments(__doc__, starts=1, rounds=1, length=0.02)
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    parser.add_argument("--length", type=float, default=1, help="of a turn, in seconds or so")
+    options = parser.read()
     machine = describe()
+    sizes = {batch: round(count * options.length) for batch, count in TURNS.items()}
     installation = Installation()
     names = (f"listed{n}.example" for n in range(LISTED))
     installation.add("listed", *(attribute("domain", name) for name in names))
@@ -95,24 +98,24 @@ def main() -> None:
     off = installation.config.with_name("off.toml")
     off.write_text(text.replace('journal = "run/sightings.db"', 'journal = ""'))
     configs = {"with": installation.config, "without": off, "without, again": off}
-    measured = measure(configs, options.starts, options.rounds)
+    measured = measure(configs, options.starts, options.rounds, sizes)
     journalled = sum(1 for _ in Journal(installation.folder / "run/sightings.db").read())
     installation.close()
-    report(measured)
-    expected = matches(options.starts, options.rounds)
+    report(measured, sizes)
+    expected = matches(options.starts, options.rounds, sizes)
     print(f"journalled {journalled} of {expected} matches")
-    save("sightings_cost", machine, lines=TURNS, seconds=measured)
+    save("sightings_cost", machine, options, lines=sizes, seconds=measured)
     assert journalled == expected
 
 
-def report(measured: Seconds) -> None:
+def report(measured: Seconds, sizes: Turns) -> None:
     rows = []
     for batch, found in measured.items():
         bare = [median(seconds) for seconds in found["without"]]
         for name, starts in found.items():
             own = [median(seconds) for seconds in starts]
             ratios = sorted(theirs / ours for theirs, ours in zip(bare, own, strict=True))
-            rate = TURNS[batch] / median(own)
+            rate = sizes[batch] / median(own)
             rows.append((batch, name, rate, ratios[0], median(ratios), ratios[-1]))
     table(("batch", "sightings", "lines/s", "least ratio", "median", "greatest"), rows)
 

@@ -12,7 +12,6 @@ costs an attacker, at the same setting and at the same look-up time.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from inkgate.rules.audit.durations import duration
 from inkgate.rules.crypto.profiles import Caps
@@ -31,7 +31,7 @@ from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.sources.attribute import Attribute
 from support.installation import SETTINGS, Installation, attribute
 
-RULES, ITERATIONS = 1000, 200
+ITERATIONS = 200
 THESIS_SECONDS, THESIS_ADDRESSES = 702.89, 2560
 TOKEN = b"token-of-a-partner-0123456789abcdef"
 _IPV4 = 2**32
@@ -42,11 +42,11 @@ def network(number: int) -> list[str]:
     return [f"198.18.{number}.{last}" for last in range(256)]
 
 
-def indicators(observed: list[str]) -> list[str]:
-    """A thousand addresses, of which a tenth is among those that will be looked up."""
+def indicators(observed: list[str], count: int) -> list[str]:
+    """So many addresses, of which a tenth is among those that will be looked up."""
     chosen = random.Random(2017)
-    listed = chosen.sample(observed, min(RULES // 10, len(observed) // 4))
-    return listed + [f"198.19.{n >> 8}.{n & 255}" for n in range(RULES - len(listed))]
+    listed = chosen.sample(observed, min(count // 10, len(observed) // 4))
+    return listed + [f"198.19.{n >> 8}.{n & 255}" for n in range(count - len(listed))]
 
 
 def theirs(values: list[str], observed: list[str]) -> dict[str, Any]:
@@ -87,17 +87,17 @@ def _times(found: set[str], wall: float, cpu: float) -> dict[str, Any]:
     }
 
 
-def say(ratio: float, once: float) -> None:
-    n = f"{RULES:,}"
+def say(ratio: float, once: float, rules: int) -> None:
+    n = f"{rules:,}"
     print(f"Look-ups here: {ratio:,.0f} times as fast with one salt a set (processor time).")
     print(
         f"What that costs: at {ITERATIONS} iterations, who has rules and token tries all IPv4 "
         f"addresses on one such core in\n"
-        f"  {duration(_IPV4 * once * RULES)} on the thesis's rules, to open all {n};\n"
+        f"  {duration(_IPV4 * once * rules)} on the thesis's rules, to open all {n};\n"
         f"  {duration(_IPV4 * once)} on one chosen rule of them;\n"
         f"  {duration(_IPV4 * once)} on our set, to open all {n} or one chosen one.\n"
-        f"At the same look-up time ({ITERATIONS * RULES:,} iterations here) ours takes "
-        f"{duration(_IPV4 * once * RULES)} for all, as the thesis's,\n"
+        f"At the same look-up time ({ITERATIONS * rules:,} iterations here) ours takes "
+        f"{duration(_IPV4 * once * rules)} for all, as the thesis's,\n"
         f"and as long for one chosen rule: {n} times the thesis's. So one salt a set is faster "
         "or safer,\nas the profile says; at equal iterations it is only faster, and a full sweep "
         f"is {n} times cheaper."
@@ -105,14 +105,13 @@ def say(ratio: float, once: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(__doc__, networks=1, rules=50)
     parser.add_argument("--networks", type=int, default=10, help="of 256 addresses each")
-    options = parser.parse_args()
+    parser.add_argument("--rules", type=int, default=1000)
+    options = parser.read()
     machine = describe()
     observed = [text for number in range(options.networks) for text in network(number)]
-    values = indicators(observed)
+    values = indicators(observed, options.rules)
     expected = set(values) & set(observed)
     rows = {
         "ours": ours(values, observed),
@@ -138,11 +137,11 @@ def main() -> None:
     mean = (rows["ours"]["cpu"] + rows["ours again"]["cpu"]) / 2
     slow = rows["a salt a rule"]
     ratio = slow["cpu"] / mean
-    say(ratio, slow["cpu"] / slow["derivations"])
+    say(ratio, slow["cpu"] / slow["derivations"], options.rules)
     print(f"The thesis's own code took {THESIS_SECONDS} s for {THESIS_ADDRESSES:,} on its machine.")
     right = all(row["found"] == expected for row in rows.values())
     plain = {name: row | {"found": len(row["found"])} for name, row in rows.items()}
-    save("thesis_match", machine, addresses=len(observed), rules=RULES, rows=plain, ratio=ratio)
+    save("thesis_match", machine, options, addresses=len(observed), rows=plain, ratio=ratio)
     sys.exit(0 if right else 1)
 
 

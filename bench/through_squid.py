@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import rule_sets
+from harness.arguments import Arguments
 from harness.machine import describe, median, save, table
 from harness.pipe import Helper, our_line, squidguard
-from harness.proxies import NEW_NAMES, Load, Origin, Proxy, folder_for_squid
+from harness.proxies import HOSTS, NEW_NAMES, Origin, Proxy, folder_for_squid
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.whole_file import swap_link
 from inkgate.rules.install.install import CURRENT
@@ -115,11 +116,11 @@ def in_turns(proxies: list[Proxy], runs: int, load: Callable[[Proxy], Result]) -
 
 
 def full_speed(proxy: Proxy, seconds: float) -> Result:
-    return _with_cpu(proxy, lambda: Load(proxy.port, seconds).result())
+    return _with_cpu(proxy, lambda: proxy.load(seconds).result())
 
 
 def distant(proxy: Proxy, seconds: float) -> Result:
-    return _with_cpu(proxy, lambda: Load(proxy.port, seconds, **_DISTANT).result())  # type: ignore[arg-type]
+    return _with_cpu(proxy, lambda: proxy.load(seconds, **_DISTANT).result())  # type: ignore[arg-type]
 
 
 def _with_cpu(proxy: Proxy, load: Callable[[], Result]) -> Result:
@@ -131,7 +132,7 @@ def _with_cpu(proxy: Proxy, load: Callable[[], Result]) -> Result:
 
 
 def steady(proxy: Proxy, seconds: float) -> Result:
-    return Load(proxy.port, seconds, **_STEADY).result()  # type: ignore[arg-type]
+    return proxy.load(seconds, **_STEADY).result()  # type: ignore[arg-type]
 
 
 def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
@@ -143,7 +144,7 @@ def storm(proxy: Proxy, seconds: float, rate: int) -> tuple[Result, Result]:
     if names[-1] >= NEW_NAMES:  # wrk counts from 1
         raise SystemExit(f"only {NEW_NAMES:,} new names: fewer runs, fewer a second")
     fresh = names[0]
-    cold = Load(proxy.port, seconds + 1, connections=connections, pause=pause, fresh=fresh)
+    cold = proxy.load(seconds + 1, connections=connections, pause=pause, fresh=fresh)
     time.sleep(0.3)
     warm = steady(proxy, seconds)
     return warm, cold.result()
@@ -181,7 +182,7 @@ class Checks:
 def reload(proxy: Proxy, seconds: float, root: Path, generations: list[Path]) -> Result:
     """The steady load while the current generation changes every 1.5 seconds."""
     checks = Checks(proxy)
-    load = Load(proxy.port, seconds, **_STEADY)  # type: ignore[arg-type]
+    load = proxy.load(seconds, **_STEADY)  # type: ignore[arg-type]
     end = time.monotonic() + seconds - 0.5
     for generation in itertools.cycle(generations):
         if time.monotonic() > end:
@@ -216,30 +217,40 @@ def new_epoch(installation: Installation, rules: int, aside: list[Path]) -> Path
     return generation
 
 
-def derive_all(installation: Installation) -> None:
+def derive_all(installation: Installation, hosts: int) -> None:
     """Have the keys of all hosts derived, as a proxy has that has run for a while."""
     helper = Helper([BIN / "inkgate-helper", "--config", installation.config])
-    helper.exchange([our_line(n, b"host%d.example" % n) for n in range(1, 20_001)], 256)
+    helper.exchange([our_line(n, b"host%d.example" % n) for n in range(1, hosts + 1)], 256)
     helper.close()
     run = installation.folder / "run"
     for path in (run, *run.rglob("*")):
         shutil.chown(path, "proxy", "proxy")
 
 
-def warm(proxies: list[Proxy]) -> None:
+def warm(proxies: list[Proxy], seconds: float) -> None:
     """Show every proxy most of the hosts."""
     for proxy in proxies:
         for _ in range(2):
-            Load(proxy.port, 5).result()
+            proxy.load(seconds).result()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Arguments(
+        __doc__,
+        rules=20_000,
+        runs=1,
+        seconds=1,
+        warm_seconds=1,
+        epoch_seconds=4,
+        hosts=300,
+        storm=[50],
     )
     parser.add_argument("--rules", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5, help="of each run")
+    parser.add_argument("--warm-seconds", type=float, default=5, help="of the first load")
+    parser.add_argument("--epoch-seconds", type=float, default=15, help="of a run with a new epoch")
+    parser.add_argument("--hosts", type=int, default=HOSTS, help="that are asked for")
     parser.add_argument("--children", type=int, default=1, help="helpers of inkgate")
     parser.add_argument(
         "--storm", type=int, nargs="+", default=[50, 100, 300], help="new names a second"
@@ -251,12 +262,12 @@ def main() -> None:
     )
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--plot", type=Path, help="write a PNG of all parts here")
-    options = parser.parse_args()
+    options = parser.read()
     if options.plot and set(options.parts) != set(_PARTS):
         parser.error("--plot shows all parts: leave --parts out")
     machine = describe()
     installation = rule_sets.make(options.rules)
-    derive_all(installation)
+    derive_all(installation, options.hosts)
     clear = rule_sets.clear_text(options.rules)
     origin = Origin()
     own, guard = folder_for_squid(), folder_for_squid()
@@ -268,7 +279,7 @@ def main() -> None:
         "squidGuard": rewriter(guard, clear),
     }
     proxies = [
-        Proxy(name, text, origin, is_resolving=not options.unresolved)
+        Proxy(name, text, origin, is_resolving=not options.unresolved, hosts=options.hosts)
         for name, text in lines.items()
         if text is not None
     ]
@@ -281,8 +292,7 @@ def main() -> None:
         installation.close()
         shutil.rmtree(own)
         shutil.rmtree(guard)
-    settings = {k: v for k, v in vars(options).items() if k != "plot"}
-    save("through_squid", machine, settings=settings, results=results)
+    save("through_squid", machine, options, results=results)
     report(results)
     if options.plot:
         plot(results, options.plot)
@@ -292,7 +302,7 @@ def measure(
     proxies: list[Proxy], installation: Installation, options: argparse.Namespace
 ) -> dict[str, Results]:
     runs, seconds = options.runs, options.seconds
-    warm(proxies)
+    warm(proxies, options.warm_seconds)
     parts: dict[str, Callable[[], Results]] = {
         "full speed": lambda: in_turns(proxies, runs, lambda p: full_speed(p, seconds)),
         "distant": lambda: in_turns(proxies, runs, lambda p: distant(p, seconds)),
@@ -354,7 +364,9 @@ def reloads(proxy: Proxy, installation: Installation, options: argparse.Namespac
         # Asking for verdicts is a load, too: both have it.
         results["no reload"].append(reload(proxy, options.seconds, root, generations[:1]))
         results["reloads"].append(reload(proxy, options.seconds, root, generations))
-    results["new epoch"] = [reload(proxy, 15, root, [generations[0], *[other] * 20])]
+    results["new epoch"] = [
+        reload(proxy, options.epoch_seconds, root, [generations[0], *[other] * 20])
+    ]
     return results
 
 
@@ -367,7 +379,9 @@ def report(results: dict[str, Results]) -> None:
         print(f"{part}, medians; ms")
         columns = ("requests_per_second", *_QUANTILES, "failed")
         table(("", *columns), _rows(results[part], columns))
-    runs = [run for part in results.get("reload", {}).values() for run in part]
+    if "reload" not in results:
+        return
+    runs = [run for part in results["reload"].values() for run in part]
     wrong, asked = (sum(run[key] for run in runs) for key in ("wrong", "asked"))
     print(f"wrong verdicts during reloads: {wrong:.0f} of {asked:.0f}")
 

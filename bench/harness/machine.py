@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -34,12 +35,22 @@ def describe() -> dict[str, object]:
     }
 
 
-def save(name: str, machine: Mapping[str, object], **results: object) -> Path:
-    """Write bench/results/NAME.json; `machine` was described before the run."""
+def result_path(name: str, options: argparse.Namespace) -> Path:
+    """Where a program's result goes; that of a quick run beside it."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    kind = ".quick" if options.quick else ""
+    stem, _, ending = name.partition(".")
+    return RESULTS / f"{stem}{kind}.{ending or 'json'}"
+
+
+def save(
+    name: str, machine: Mapping[str, object], options: argparse.Namespace, **results: object
+) -> Path:
+    """Write bench/results/NAME.json; `machine` was described before the run."""
+    path = result_path(name, options)
     machine = {**machine, "load_after": os.getloadavg()}
-    path.write_text(json.dumps({"machine": machine, **results}, indent=1) + "\n")
+    found = {"machine": machine, "settings": vars(options), **results}
+    path.write_text(json.dumps(found, indent=1, default=str) + "\n")
     return path
 
 

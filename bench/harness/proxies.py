@@ -86,8 +86,17 @@ class Origin:
 class Proxy:
     """A Squid with some lines of configuration of its own."""
 
-    def __init__(self, name: str, lines: str, origin: Origin, *, is_resolving: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        lines: str,
+        origin: Origin,
+        *,
+        is_resolving: bool = True,
+        hosts: int = HOSTS,
+    ) -> None:
         self.name = name
+        self.hosts = hosts
         self.port = free_port()
         self.folder = folder_for_squid()
         # Debian's Squid looks up every host for its network database, also where a parent
@@ -128,6 +137,26 @@ class Proxy:
         helpers = [sum(child.cpu_times()[:2]) for child in squid.children(recursive=True)]
         return {"squid": sum(squid.cpu_times()[:2]), "helpers": sum(helpers)}
 
+    def load(
+        self,
+        seconds: float,
+        *,
+        connections: int = 32,
+        pause: int = 0,
+        fresh: int | None = None,
+        path: str = "a",
+    ) -> Load:
+        """Begin to load it; the arguments are those of `Load`."""
+        return Load(
+            self.port,
+            seconds,
+            hosts=self.hosts,
+            connections=connections,
+            pause=pause,
+            fresh=fresh,
+            path=path,
+        )
+
     def close(self) -> None:
         self.process.terminate()
         try:
@@ -152,7 +181,8 @@ class Load:
         seconds: how long.
         connections: how many at a time.
         pause: milliseconds from an answer to the connection's next request.
-        fresh: a new name for each request, numbered from here, else Zipf over `HOSTS`.
+        hosts: how many hosts are asked for.
+        fresh: a new name for each request, numbered from here, else Zipf over the hosts.
         path: the first part of each URL's path.
     """
 
@@ -161,6 +191,7 @@ class Load:
         port: int,
         seconds: float,
         *,
+        hosts: int = HOSTS,
         connections: int = 32,
         pause: int = 0,
         fresh: int | None = None,
@@ -170,7 +201,7 @@ class Load:
             **os.environ,
             "PAUSE": str(pause),
             "FRESH": "" if fresh is None else str(fresh),
-            "HOSTS": str(HOSTS),
+            "HOSTS": str(hosts),
             "FOLDER": path,
             "SEED": str(time.monotonic_ns() % 2**31),
         }

@@ -30,8 +30,8 @@ from support.reporting import (
     rough,
     sighting,
     truth,
+    wait_for_requests,
 )
-from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -256,10 +256,7 @@ def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
             )
             killed = Killed(reporting.command("report", "--follow"), server, 5, seed=11)
             for how in (redis.stop, redis.kill):
-                enough = len(server.requests) + 3
-                wait_until(
-                    lambda enough=enough: len(server.requests) >= enough, f"request {enough}"
-                )
+                wait_for_requests(server, 3)
                 how()
                 redis.stand_in(3)
                 redis.start()

@@ -184,24 +184,32 @@ class Writers:
             assert process.wait(600) == 0
 
 
+def wait_for_requests(server: MispServer, count: int) -> None:
+    """Wait until a MISP has got so many more requests."""
+    enough = len(server.requests) + count
+    wait_until(lambda: len(server.requests) >= enough, f"{count} more requests to the MISP")
+
+
 class Killed:
     """A reporter that is killed (-9) in the middle of its work and started again.
 
     Args:
         command: the reporter's.
-        server: the MISP that it tells; a kill comes after some requests to it.
+        server: the MISP that it tells.
         kills: how many times.
-        seed: of the numbers of requests.
+        seed: of the numbers of requests after which it is killed.
+        most: the largest of them.
     """
 
     def __init__(
-        self, command: list[str | Path], server: MispServer, kills: int, seed: int
+        self, command: list[str | Path], server: MispServer, kills: int, seed: int, most: int = 4
     ) -> None:
         self.kills = 0
         self._command = command
         self._server = server
         self._wanted = kills
         self._random = random.Random(seed)
+        self._most = most
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -211,12 +219,10 @@ class Killed:
 
     def _run(self) -> None:
         while self.kills < self._wanted:
-            enough = len(self._server.requests) + self._random.randint(1, 4)
+            more = self._random.randint(1, self._most)
             process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL, env={**os.environ})
-            wait_until(
-                lambda enough=enough: len(self._server.requests) >= enough,
-                f"request {enough} of a reporter",
-            )
+            wait_for_requests(self._server, more)
+            assert process.poll() is None, "the reporter has ended by itself"
             process.send_signal(signal.SIGKILL)
             process.wait()
             self.kills += 1
