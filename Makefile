@@ -1,32 +1,58 @@
 # make run            a Squid on 127.0.0.1:3128 that blocks sample indicators
-# make test           all tests
-# make screenshots    the pictures in docs/images (needs chromium, libnss3-tools)
 # make refresh-rules  read the sources again (CONFIG=/etc/inkgate/inkgate.toml for a real one)
+# make check          linters, types and the fast tests: before each commit, under 3 minutes
+# make test           all tests, under 20 minutes
+# make trials         what takes longer; goes on where it was interrupted (EVENTS=FOLDER)
+# make bench          all benchmarks, peers installed from Debian; hours
+# make bench QUICK=1  each of them once and small, under 10 minutes
+# make lint           linters and types alone
+# make hooks          have git run the linters before each commit (pre-commit)
+# make screenshots    the pictures in docs/images (needs chromium, libnss3-tools)
+# make lock           the newest versions into locks/ (needs uv)
+# make clean          remove all that was made here
 PORT ?= 3128
 CONFIG ?= .inkgate/trial/inkgate.toml
 BIN = .inkgate/venv/bin
 
-.PHONY: run test refresh-rules bench lint clean lock install install-dev install-bench screenshots
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: run help refresh-rules check test trials bench lint hooks screenshots clean lock \
+	install install-dev install-bench
 
 run: install
 	@exec $(BIN)/inkgate-squid-conf run --state .inkgate/trial --port $(PORT)
 
+help:
+	@sed -n 's/^# \(make\)/\1/p' Makefile
+
 refresh-rules: install
 	@$(BIN)/inkgate-rules --config $(CONFIG) refresh
 
+check: lint
+	$(PYTEST) -q -m "not slow and not e2e" tests
+
 test: install-dev
-	$(BIN)/python -m pytest -n auto tests
+	$(PYTEST) tests
+
+trials: install-dev
+	@$(BIN)/python tests/trials/run.py $(if $(EVENTS),--events $(EVENTS))
 
 screenshots: install-dev
 	INKGATE_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_chromium.py
 
 bench: install-bench
-	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+	@for program in bench/*.py; do \
+		echo "== $$program"; $(BIN)/python $$program $(if $(QUICK),--quick) || exit 1; \
+	done
 
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+
+hooks: install-dev
+	$(BIN)/pre-commit install
 
 install:
 	@tools/bootstrap.sh run
@@ -49,4 +75,5 @@ lock:
 	done
 
 clean:
-	rm -rf "$$(readlink -f .inkgate)" .inkgate .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf "$$(readlink -f .inkgate)" .inkgate .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .hypothesis dist

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from inkgate.rules.sources.readers.plain_list import read_plain_list
 from support.everywhere import SquidForEverything
 from support.installation import SETTINGS, Installation
 
+# What tests/trials/run.py says, and is told.
+EVENTS = "INKGATE_TRIAL_EVENTS"
+LACKING = 77
 PROFILES = 'profiles = { name = "test", ip = "test", url = "test", text = "test" }\n'
 ASKED = ("url", "domain", "hostname", "domain|ip")
 
@@ -38,11 +42,13 @@ class Asked(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("events", type=Path)
+    parser.add_argument("events", type=Path, nargs="?", default=os.environ.get(EVENTS))
     parser.add_argument("--benign", type=Path)
     parser.add_argument("--count", type=int, default=1000, help="benign names to ask for")
     parser.add_argument("--warninglists", choices=("on", "off"), default="off")
     options = parser.parse_args()
+    if options.events is None:
+        parser.exit(LACKING, "needs a folder of MISP events: make trials EVENTS=FOLDER\n")
     settings = SETTINGS.replace(PROFILES, "").replace(
         'sources = ["events"]', f"sources = [{json.dumps(str(options.events.resolve()))}]"
     )
