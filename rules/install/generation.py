@@ -130,10 +130,6 @@ class Generation:
         for mapped in self._maps:
             mapped.close()
 
-    def has_class(self, name: str) -> bool:
-        """Whether the set has rules of this class."""
-        return name in self._prefixes
-
     def find(self, indicator_class: str, tag: bytes) -> Rule | None:
         """The rule with this class and tag. The class must be one of the manifest's."""
         with self._env.begin() as txn:
