@@ -19,6 +19,7 @@ import redis
 
 from inkgate.config.secret import read_secret
 from inkgate.sightings.journal.backends.backend import StoreAwayError, StoreRefusedError
+from inkgate.sightings.journal.backends.relay import Copy
 from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.settings import RedisSettings
 
@@ -30,7 +31,6 @@ _LATEST: Final = 253_402_300_800.0  # the year 10000
 _VARIABLE: Final = "INKGATE_REDIS_PASSWORD"
 
 T = TypeVar("T")
-Copy = tuple[str, Sighting]
 
 
 class Stream:

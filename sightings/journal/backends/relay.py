@@ -1,22 +1,22 @@
-"""Between a proxy's own journal and the reporter's: out to a Redis stream, and in from it.
+"""Between a proxy's own journal and the reporter's: out to a shared store, and in from it.
 
-A proxy appends to its own file whatever Redis does. Draining moves a position along
-that file; collecting journals copies by their origin, so what comes twice counts once.
+A proxy appends to its own file whatever the store does. Draining moves a position along
+that file. Collecting journals copies by their origin, so a record that comes twice is
+journalled once.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from inkgate.sightings.journal.backends.backend import DRAINED
 from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.records import next_records
-
-if TYPE_CHECKING:
-    from inkgate.sightings.journal.backends.redis_stream import Stream
+from inkgate.sightings.journal.sighting import Sighting
 
 _ROWS: Final = 500
 # A server that restarts or fails over may lose the entries that it accepted last: with
@@ -24,18 +24,49 @@ _ROWS: Final = 500
 # the replica did not have yet.
 _RESEND_SECONDS: Final = 60.0
 
+Copy = tuple[str, Sighting]
+"""A record that is moved, with its origin: the same name in every journal."""
+
+
+class SharedStore(Protocol):
+    """A store of records between several proxies and their reporters.
+
+    All methods raise `StoreAwayError` or `StoreRefusedError`.
+    """
+
+    def server(self) -> str:
+        """An id of the running server: another one when it may have lost its last entries."""
+
+    def add(self, copies: Sequence[Copy]) -> None:
+        """Append entries; on an exception some of them may be there."""
+
+    def prepare(self) -> None:
+        """Make what reading needs, if it is not there."""
+
+    def installation(self, offered: str) -> str:
+        """The installation id on which all reporters agree: the first that was offered."""
+
+    def take(self, count: int) -> list[tuple[bytes, Copy | None]]:
+        """Entries that this reporter has to journal, with their ids; None where unreadable."""
+
+    def put_aside(self, names: Sequence[bytes]) -> None:
+        """Copy unreadable entries to another place, to be looked at by an operator."""
+
+    def acknowledge(self, names: Sequence[bytes]) -> None:
+        """Entries are safe elsewhere: they are not delivered again, and may be removed."""
+
 
 class Drain:
-    """Moves this proxy's records to the stream. For one thread; use it in a `with`.
+    """Moves this proxy's records to the store. For one thread; use it in a `with`.
 
     Args:
         path: the proxy's own journal.
-        stream: where they go.
+        store: where they go.
     """
 
-    def __init__(self, path: Path, stream: Stream) -> None:
+    def __init__(self, path: Path, store: SharedStore) -> None:
         self._path = path
-        self._stream = stream
+        self._store = store
         self._connection = open_writer(path)
 
     def __enter__(self) -> Self:
@@ -52,12 +83,12 @@ class Drain:
             StoreAwayError, StoreRefusedError: they stay here.
         """
         with as_journal_errors(self._path):
-            server = self._stream.server()
+            server = self._store.server()
             self._rewind_if_new(server)
             found = next_records(self._connection, self._position(), _ROWS)
             if not found:
                 return 0
-            self._stream.add([(record.origin, record.sighting) for record in found])
+            self._store.add([(record.origin, record.sighting) for record in found])
             self._note(found[-1].id, server)
             return len(found)
 
@@ -106,15 +137,15 @@ class Drain:
 
 
 class Collect:
-    """Moves entries of the stream into the reporter's journal.
+    """Moves entries of the store into the reporter's journal.
 
     Args:
-        stream: where they come from.
+        store: where they come from.
         journal: where they go.
     """
 
-    def __init__(self, stream: Stream, journal: Journal) -> None:
-        self._stream = stream
+    def __init__(self, store: SharedStore, journal: Journal) -> None:
+        self._store = store
         self._journal = journal
         self._is_prepared = False
 
@@ -126,17 +157,17 @@ class Collect:
             StoreAwayError, StoreRefusedError: the entries stay there.
         """
         if not self._is_prepared:
-            self._stream.prepare()
-            # Before the first record is folded into the outbox: reporters that share a stream
+            self._store.prepare()
+            # Before the first record is folded into the outbox: reporters that share a store
             # must give the same sighting the same UUID.
-            self._journal.join(self._stream.installation)
+            self._journal.join(self._store.installation)
             self._is_prepared = True
-        entries = self._stream.take(_ROWS)
+        entries = self._store.take(_ROWS)
         if not entries:
             return 0
         unreadable = [name for name, copy in entries if copy is None]
         if unreadable:
-            self._stream.put_aside(unreadable)
+            self._store.put_aside(unreadable)
         self._journal.adopt([copy for _, copy in entries if copy is not None])
-        self._stream.acknowledge([name for name, _ in entries])
+        self._store.acknowledge([name for name, _ in entries])
         return len(entries)
