@@ -120,6 +120,14 @@ def test_empty_sources_do_not_empty_the_rules(listed: Installation) -> None:
     assert listed.refresh(allow_empty=True).rules == 0
 
 
+@pytest.mark.parametrize("name", ["url", "uri", "link"])
+def test_urls_are_looked_up_as_a_proxy_does(installation: Installation, name: str) -> None:
+    installation.add("listed", attribute(name, "http://files.example/bad"))
+    installation.refresh()
+    assert uuids(installation, f"{name}=http://www.files.example/bad?x")
+    assert not uuids(installation, f"{name}=http://files.example/other?x")
+
+
 def test_domain_ip_counts_as_domain_unless_turned_off(installation: Installation) -> None:
     installation.add("pair", attribute("domain|ip", "pair.example|192.0.2.1"))
     installation.refresh()

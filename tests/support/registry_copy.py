@@ -70,7 +70,7 @@ class SourceCopy:
         return subprocess.run(
             [sys.executable, "-m", tool, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": source},
             capture_output=True,
             text=True,
             timeout=300,
