@@ -3,7 +3,7 @@
 # make check          linters, types and the fast tests: before each commit, under 3 minutes
 # make test           all tests, under 20 minutes
 # make trials         what takes longer; goes on where it was interrupted (EVENTS=FOLDER)
-# make bench          all benchmarks, peers installed from Debian; hours
+# make bench          all benchmarks, peers installed from Debian
 # make bench QUICK=1  each of them once and small, under 10 minutes
 # make lint           linters and types alone
 # make hooks          have git run the linters before each commit (pre-commit)
