@@ -8,7 +8,6 @@ Both use the same rules. Prints tables and writes bench/results/helper_start.jso
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.arguments import Arguments
 from harness.machine import describe, median, save, table
 from support.installation import Installation, attribute
 
@@ -103,7 +103,7 @@ def foreign(names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Arguments(__doc__, starts=2)
     parser.add_argument("--starts", type=int, default=20, help="of each installation")
     parser.add_argument(
         "--this", type=Path, default=Path(sys.prefix), metavar="PATH", help="[this environment]"
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument(
         "--against", type=Path, metavar="PATH", help="another virtual environment with inkgate"
     )
-    options = parser.parse_args()
+    options = parser.read()
     machine = describe()
     environments = {OURS: options.this.resolve()}
     if options.against:

@@ -7,7 +7,6 @@ of an older version. Prints a table and writes bench/results/install_sizes.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
@@ -16,6 +15,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 import harness  # noqa: F401 (finds the tests' support)
+from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from support.venvs import LOCKS, locked
 
@@ -44,10 +44,10 @@ def files(package: Distribution) -> Iterator[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Arguments(__doc__)
     parser.add_argument("--environment", type=Path, default=Path(sys.prefix), metavar="PATH")
     parser.add_argument("--locks", type=Path, default=LOCKS, metavar="FOLDER")
-    options = parser.parse_args()
+    options = parser.read()
     machine = describe()
     packages = installed(options.environment)
     ours = size(packages["inkgate"])
