@@ -22,7 +22,7 @@ from inkgate.rules.audit.plot import check_plot, draw
 from inkgate.rules.audit.screen import print_attack, print_audit
 from inkgate.rules.audit.traffic import Traffic, traffic_of
 from inkgate.rules.crypto.keys import read_token
-from inkgate.rules.foreign.cli import Settings
+from inkgate.rules.foreign.cli import CommandSettings
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import open_current
 from inkgate.rules.lookup.matcher import Matcher
@@ -47,7 +47,7 @@ _KINDS = ("name", "url", "text", "ip")
 @click.option("--show", is_flag=True, help="Print what was recovered, in clear.")
 @click.pass_obj
 def audit_command(
-    settings: Settings,
+    settings: CommandSettings,
     /,
     *,
     as_json_: bool,
@@ -87,7 +87,7 @@ def audit_command(
 @click.option("--json", "as_json_", is_flag=True, help="One JSON object.")
 @click.pass_obj
 def calibrate_command(
-    settings: Settings, /, *, budget: str, log: str | None, as_json_: bool
+    settings: CommandSettings, /, *, budget: str, log: str | None, as_json_: bool
 ) -> None:
     """Propose KDF profiles for this machine and traffic, and say what they buy."""
     try:

@@ -31,7 +31,7 @@ _INPUT: Final = click.Path(path_type=Path, allow_dash=True)
 _MINUTES: Final = 60.0
 
 
-class Settings(Protocol):
+class CommandSettings(Protocol):
     """What the group `inkgate-rules` hands to its commands."""
 
     @property
@@ -68,7 +68,7 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
                 )
             command(queries=queries, as_json=as_json)
             return
-        settings: Settings = click.get_current_context().obj
+        settings: CommandSettings = click.get_current_context().obj
         rules = _open(settings, foreign, token_file)
         found = _match(rules, queries, values, jobs or cores(), at_most, as_json=as_json)
         sys.exit(0 if found else 1)
@@ -106,7 +106,7 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_obj
 @needs("publisher")
 def export_foreign(
-    settings: Settings,
+    settings: CommandSettings,
     /,
     *,
     format: str,  # noqa: A002, ARG001 (the option's name; there is one format so far)
@@ -138,7 +138,7 @@ def export_foreign(
     sys.exit(1 if faults else 0)
 
 
-def _open(settings: Settings, where: Path, token_file: Path | None) -> ForeignRules:
+def _open(settings: CommandSettings, where: Path, token_file: Path | None) -> ForeignRules:
     rules = open_foreign(
         where,
         lambda: read_token(token_file or settings.places.token_file),

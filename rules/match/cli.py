@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from inkgate.rules.foreign.cli import Settings
+from inkgate.rules.foreign.cli import CommandSettings
 from inkgate.rules.foreign.plan import cores
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.logs.log_format import FormatError
@@ -69,7 +69,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
             orphaned_after,
         )
         shown = OutputOptions(as_json=more["as_json"], quiet=quiet, sightings=sightings)
-        settings: Settings = click.get_current_context().obj
+        settings: CommandSettings = click.get_current_context().obj
         found, wrong = run(
             settings.config, settings.rules, inputs, shown, more.get("jobs") or cores()
         )

@@ -151,5 +151,5 @@ def _iso(logged: str) -> str:
 
 
 def _encodable(value: object) -> object:
-    # Bytes that were not UTF-8 are shown as escapes.
+    # Bytes that are not UTF-8 are written as escapes.
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

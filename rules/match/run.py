@@ -117,7 +117,7 @@ def _chunks(
 ) -> Chunks:
     if inputs.key:
         require("match", "a queue in a Redis")
-        # Imported here: files need no Redis.
+        # Imported here: files do not need Redis.
         from inkgate.rules.match.input.queues import open_queue, queued_chunks  # noqa: PLC0415
 
         queue = open_queue(

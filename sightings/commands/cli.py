@@ -8,7 +8,7 @@ import click
 
 from inkgate.config.command import Subcommand, settings_group
 from inkgate.config.settings_file import settings_path
-from inkgate.sightings.commands.loaded import Loaded
+from inkgate.sightings.commands.configured_journals import ConfiguredJournals
 
 _LIST: Final = "inkgate.sightings.commands.list_show"
 _REPORT: Final = "inkgate.sightings.commands.report"
@@ -18,7 +18,7 @@ _SUBCOMMANDS: Final = {
         _AGGREGATION, "aggregate", "Add up what the subscribers submitted (aggregator)."
     ),
     "deal": Subcommand(
-        _AGGREGATION, "deal", "Make all keys of a group with protocol shi (dealer)."
+        _AGGREGATION, "deal", "Make all keys of a group whose protocol has a dealer."
     ),
     "drain": Subcommand(
         _REPORT, "drain", "Hand this proxy's records over to the Redis of `journal`."
@@ -84,7 +84,7 @@ _SUBCOMMANDS: Final = {
 @settings_group(_SUBCOMMANDS)
 def main(context: click.Context, config: str | None) -> None:
     """Matches that this proxy has seen, and what MISP is told about them."""
-    context.obj = Loaded(settings_path(config))
+    context.obj = ConfiguredJournals(settings_path(config))
 
 
 if __name__ == "__main__":

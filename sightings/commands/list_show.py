@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from inkgate.config.table import print_table
+from inkgate.sightings.commands.configured_journals import ConfiguredJournals, find_incident, read
 from inkgate.sightings.commands.formatting import COLUMNS, as_match, as_record, cell, match_lines
-from inkgate.sightings.commands.loaded import Loaded, find_incident, read
 
 
 @click.command("list")
@@ -19,11 +19,11 @@ from inkgate.sightings.commands.loaded import Loaded, find_incident, read
 @click.option("--incident", metavar="ID", help="Only this incident.")
 @click.pass_obj
 def list_command(
-    loaded: Loaded, *, as_json: bool, since: datetime | None, incident: str | None
+    configured: ConfiguredJournals, *, as_json: bool, since: datetime | None, incident: str | None
 ) -> None:
     """List sightings, oldest first."""
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    sightings = (s for path in loaded.journals()[:1] for s in read(path, start, incident))
+    sightings = (s for path in configured.journals()[:1] for s in read(path, start, incident))
     if as_json:
         for sighting in sightings:
             click.echo(msgspec.json.encode(as_record(sighting)))
@@ -35,9 +35,9 @@ def list_command(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
 @click.argument("incident", metavar="ID")
 @click.pass_obj
-def show(loaded: Loaded, incident: str, *, as_json: bool) -> None:
+def show(configured: ConfiguredJournals, incident: str, *, as_json: bool) -> None:
     """Show an incident: when, who asked, what matched, where MISP tells more."""
-    matches = _matches(loaded, incident)
+    matches = _matches(configured, incident)
     for match in matches:
         if as_json:
             click.echo(msgspec.json.encode(match))
@@ -45,12 +45,12 @@ def show(loaded: Loaded, incident: str, *, as_json: bool) -> None:
             click.echo("\n".join(match_lines(match)) + "\n")
 
 
-def _matches(loaded: Loaded, incident: str) -> list[dict[str, object]]:
+def _matches(configured: ConfiguredJournals, incident: str) -> list[dict[str, object]]:
     """An incident's matches; ends the command if there is none."""
     from inkgate.sightings.report.outbox import read_items  # noqa: PLC0415 (imports SQLite)
 
-    path, sightings = find_incident(loaded, incident)
-    hours, url = loaded.settings.window_hours, loaded.settings.misp.url
+    path, sightings = find_incident(configured, incident)
+    hours, url = configured.settings.window_hours, configured.settings.misp.url
     return [as_match(s, read_items(path, hours, s), url) for s in sightings]
 
 

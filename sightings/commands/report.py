@@ -17,8 +17,8 @@ import msgspec
 from inkgate.config.command import needs
 from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.rules.crypto.keys import make_token
+from inkgate.sightings.commands.configured_journals import ConfiguredJournals, find_incident
 from inkgate.sightings.commands.formatting import as_reported, cell
-from inkgate.sightings.commands.loaded import Loaded, find_incident
 from inkgate.sightings.journal.backends.backend import DRAINED, StoreAwayError, StoreRefusedError
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
 from inkgate.sightings.journal.journal import Journal
@@ -33,7 +33,7 @@ def _log(text: str) -> None:
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
 @click.pass_obj
 @needs("report")
-def report(loaded: Loaded, *, follow: bool) -> None:
+def report(configured: ConfiguredJournals, *, follow: bool) -> None:
     """Tell MISP what was seen: one sighting per attribute, node and day.
 
     Exit status: 0 all is told, 1 something waits or was refused, 2 an error that needs
@@ -43,7 +43,7 @@ def report(loaded: Loaded, *, follow: bool) -> None:
 
     stop = _stop_on_signals()
     with ExitStack() as stack:
-        reporter = Reporter(loaded.config, loaded.settings, _log, stop)
+        reporter = Reporter(configured.config, configured.settings, _log, stop)
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
             _fail("another inkgate-sightings report is at work on this journal", 2)
@@ -59,7 +59,7 @@ def report(loaded: Loaded, *, follow: bool) -> None:
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
 @click.pass_obj
 @needs("drain")
-def drain(loaded: Loaded, *, follow: bool) -> None:
+def drain(configured: ConfiguredJournals, *, follow: bool) -> None:
     """Hand this proxy's records over to the Redis of `journal`.
 
     Exit status: 0 done, 1 Redis did not answer (the records stay), 2 an error.
@@ -67,7 +67,9 @@ def drain(loaded: Loaded, *, follow: bool) -> None:
     from inkgate.sightings.report.reporter import drain as drain_now  # noqa: PLC0415
 
     stop = _stop_on_signals()
-    done = _guarded(lambda: drain_now(loaded.config, loaded.settings, _log, stop, follow=follow))
+    done = _guarded(
+        lambda: drain_now(configured.config, configured.settings, _log, stop, follow=follow)
+    )
     if not follow:
         click.echo(f"handed over {done}")
 
@@ -76,23 +78,23 @@ def drain(loaded: Loaded, *, follow: bool) -> None:
 @click.argument("incident", metavar="ID")
 @click.pass_obj
 @needs("report")
-def false_positive(loaded: Loaded, incident: str) -> None:
+def false_positive(configured: ConfiguredJournals, incident: str) -> None:
     """Tell MISP that an incident's matches were false positives.
 
     Exit status: 0 MISP has it, 1 it waits for MISP or was refused, 2 an error.
     """
     from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
 
-    if not loaded.settings.misp.url:
-        raise SettingsError(loaded.config, "[sightings] has no MISP", "set misp.url")
-    path = _reported(loaded, f"inkgate-sightings false-positive {incident}")
-    _, sightings = find_incident(loaded, incident)
-    with Outbox(path, loaded.settings.window_hours) as outbox:
+    if not configured.settings.misp.url:
+        raise SettingsError(configured.config, "[sightings] has no MISP", "set misp.url")
+    path = _reported(configured, f"inkgate-sightings false-positive {incident}")
+    _, sightings = find_incident(configured, incident)
+    with Outbox(path, configured.settings.window_hours) as outbox:
         made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}
         if not made:
             _fail("the rules of this incident name no attribute", 2)
-    _report_now(loaded)
-    with Outbox(path, loaded.settings.window_hours) as outbox:
+    _report_now(configured)
+    with Outbox(path, configured.settings.window_hours) as outbox:
         items = [item for name in made for item in outbox.named(name)]
     for item in items:
         click.echo(
@@ -101,23 +103,23 @@ def false_positive(loaded: Loaded, incident: str) -> None:
     sys.exit(0 if all(item.state.name == "REPORTED" for item in items) else 1)
 
 
-def _reported(loaded: Loaded, command: str) -> Path:
+def _reported(configured: ConfiguredJournals, command: str) -> Path:
     """The journal that is reported from here; ends the command if none is."""
-    path = reported_file(loaded.config, loaded.settings)
+    path = reported_file(configured.config, configured.settings)
     if path is None:
-        raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
-    if backend_of(loaded.config, loaded.settings).relay and not path.exists():
+        raise SettingsError(configured.config, "[sightings] has no journal", "set journal")
+    if backend_of(configured.config, configured.settings).relay and not path.exists():
         _fail(f"nothing is reported from this host; where `report` runs, run {command}", 2)
     return path
 
 
-def _report_now(loaded: Loaded) -> None:
+def _report_now(configured: ConfiguredJournals) -> None:
     """Send what waits, unless somebody else is at it or MISP is away."""
-    from inkgate.sightings.report.misp import Again, NeedsOperator  # noqa: PLC0415
+    from inkgate.sightings.report.misp import NeedsOperator, RetryLater  # noqa: PLC0415
     from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415
 
     with ExitStack() as stack:
-        reporter = Reporter(loaded.config, loaded.settings, _log, threading.Event())
+        reporter = Reporter(configured.config, configured.settings, _log, threading.Event())
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
             _log("a running report will tell MISP in a moment")
@@ -125,16 +127,16 @@ def _report_now(loaded: Loaded) -> None:
         try:
             while reporter.send():
                 pass
-        except (Again, NeedsOperator) as error:
+        except (RetryLater, NeedsOperator) as error:
             _log(f"{error}; it waits for the next report")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
-def refused(loaded: Loaded, *, as_json: bool) -> None:
+def refused(configured: ConfiguredJournals, *, as_json: bool) -> None:
     """List what MISP did not take, and why."""
-    with _outbox(loaded) as outbox:
+    with _outbox(configured) as outbox:
         items = [as_reported(item) for item in outbox.refused()]
     for item in items:
         click.echo(msgspec.json.encode(item) if as_json else _tabbed(item))
@@ -149,9 +151,9 @@ def _tabbed(item: dict[str, object]) -> str:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.argument("uuids", nargs=-1, metavar="[UUID]…")
 @click.pass_obj
-def retry(loaded: Loaded, uuids: tuple[str, ...], *, everything: bool) -> None:
+def retry(configured: ConfiguredJournals, uuids: tuple[str, ...], *, everything: bool) -> None:
     """Let refused sightings be told again by the next report."""
-    with _outbox(loaded) as outbox:
+    with _outbox(configured) as outbox:
         known = {item.uuid for item in outbox.refused()}
         wanted = known if everything else set(uuids)
         outbox.retry(wanted)
@@ -164,13 +166,13 @@ def retry(loaded: Loaded, uuids: tuple[str, ...], *, everything: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
-def status(loaded: Loaded, *, as_json: bool) -> None:
+def status(configured: ConfiguredJournals, *, as_json: bool) -> None:
     """Count what is told, what waits and since when: for monitoring."""
-    with _outbox(loaded) as outbox:
+    with _outbox(configured) as outbox:
         counts: dict[str, Any] = {s.name.lower(): n for s, n in outbox.counts().items()}
         counts["unread"] = outbox.unread()
         counts["oldest_waiting_seconds"] = outbox.oldest_waiting(time.time())
-    counts["damaged_blocks"] = sum(Journal(path).damaged() for path in loaded.journals())
+    counts["damaged_blocks"] = sum(Journal(path).damaged() for path in configured.journals())
     if as_json:
         click.echo(msgspec.json.encode(counts))
     else:
@@ -180,14 +182,14 @@ def status(loaded: Loaded, *, as_json: bool) -> None:
 
 @click.command()
 @click.pass_obj
-def prune(loaded: Loaded) -> None:
+def prune(configured: ConfiguredJournals) -> None:
     """Remove records by age and size; `report` and `drain` do that, too."""
     from inkgate.sightings.report.outbox import REPORTED  # noqa: PLC0415
     from inkgate.sightings.report.retention import prune as prune_now  # noqa: PLC0415
 
-    settings, own = loaded.settings, own_file(loaded.config, loaded.settings)
-    is_relayed = backend_of(loaded.config, settings).relay is not None
-    for path in loaded.journals():
+    settings, own = configured.settings, own_file(configured.config, configured.settings)
+    is_relayed = backend_of(configured.config, settings).relay is not None
+    for path in configured.journals():
         position: str | None = REPORTED if settings.misp.url else None
         if is_relayed and path == own:
             position = DRAINED
@@ -196,29 +198,29 @@ def prune(loaded: Loaded) -> None:
 
 @click.command()
 @click.pass_obj
-def keygen(loaded: Loaded) -> None:
+def keygen(configured: ConfiguredJournals) -> None:
     """Make the key of hashed client addresses, unless it exists."""
-    path = resolve(loaded.config, loaded.settings.clients_key_file)
+    path = resolve(configured.config, configured.settings.clients_key_file)
     made = make_token(path)
     click.echo(f"{path}: {'made' if made else 'kept, it exists'} (key of client addresses)")
 
 
-def _outbox(loaded: Loaded) -> Any:
+def _outbox(configured: ConfiguredJournals) -> Any:
     from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
 
-    path = reported_file(loaded.config, loaded.settings)
+    path = reported_file(configured.config, configured.settings)
     if path is None:
-        raise SettingsError(loaded.config, "[sightings] has no journal", "set journal")
-    return Outbox(path, loaded.settings.window_hours)
+        raise SettingsError(configured.config, "[sightings] has no journal", "set journal")
+    return Outbox(path, configured.settings.window_hours)
 
 
 def _guarded(work: Callable[[], Any]) -> Any:
     """Peers that are away end a command with 1, what needs an operator with 2."""
-    from inkgate.sightings.report.misp import Again, NeedsOperator  # noqa: PLC0415
+    from inkgate.sightings.report.misp import NeedsOperator, RetryLater  # noqa: PLC0415
 
     try:
         return work()
-    except (Again, StoreAwayError) as error:
+    except (RetryLater, StoreAwayError) as error:
         _fail(f"{error}; what is left waits for the next run", 1)
     except (NeedsOperator, StoreRefusedError) as error:
         _fail(str(error), 2)

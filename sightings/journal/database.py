@@ -80,7 +80,8 @@ _STEPS: Final = (
     ) STRICT, WITHOUT ROWID;
     INSERT INTO state (name, value) VALUES ('installation', lower(hex(randomblob(16))));
     """,
-    # blocks: what requests journal, until somebody works on it (`records`).
+    # Blocks: incidents as the helper writes them, until a command turns them into rows
+    # (records.py).
     """
     CREATE TABLE blocks (
         id INTEGER PRIMARY KEY,

@@ -1,13 +1,15 @@
-"""Telling MISP about sightings, with PyMISP.
+"""Reports sightings to MISP, with PyMISP.
 
-`bulkSaveSightings` takes sightings with UUIDs and leaves out those that it has, so what
-was sent and not answered is simply sent again. It also leaves out, without a word, what
-is about attributes that it does not know or does not show; when its count is short we
-ask which those are. A MISP without that call, or a key that may not use it, gets
-`add_sighting`, and after an unknown outcome we look before we send again.
+`bulkSaveSightings` takes sightings with UUIDs and skips those that MISP has already. So
+sightings that were sent and not answered are simply sent again. The call also skips,
+without an error, sightings of attributes that MISP does not know or does not show to this
+key; when fewer are added than were sent, a search finds which. If MISP does not have this
+call, or the key may not use it, `add_sighting` is used instead. If its outcome is not
+known, a search looks for the sighting before it is sent again.
 
-What MISP fails at while it takes other sightings is sent later and in smaller parts, in
-the end one by one; what it never takes is refused, so that nothing else waits for it.
+If MISP fails at some sightings while it accepts others, these are sent later and in
+smaller parts, at last one by one. A sighting that MISP never accepts is marked as refused,
+so that no other sighting waits for it.
 """
 
 from __future__ import annotations
@@ -33,28 +35,29 @@ from inkgate.sightings.settings import MispSettings
 if TYPE_CHECKING:
     from pymisp import PyMISP
 
-# After so many failures even a batch of 10,000 has been parted into single sightings.
+# With each failure a part is sent as four smaller ones: after so many, even a batch of
+# 10,000 has become single sightings.
 _MOST_FAILURES: Final = 7
 _FAILURES_IN_A_ROW: Final = 3
 _HOUR: Final = 3600
 _SAVED: Final = re.compile(r"(?<!\d)(\d{1,9}) sightings? added")
 _NO_EVENT: Final = 405
 _PAUSE: Final = (408, 429)
-# Of a key that was accepted a moment ago.
+# The status for a key that MISP does not know. If it was accepted before, this may pass.
 _UNKNOWN_KEY: Final = 401
 _NO_CALL: Final = (403, 404)
 _UNKNOWN: Final = "MISP does not know the attribute, or does not show it to this key"
 
 Question = Callable[["PyMISP"], Any]
-Fate = tuple[Sequence[Item], ReportState, str]
+Outcome = tuple[Sequence[Item], ReportState, str]
 
 
-class Again(Exception):  # noqa: N818 (it says what to do)
-    """MISP did not answer this time; it may the next. The text holds no secret."""
+class RetryLater(Exception):  # noqa: N818 (it says what to do)
+    """MISP did not answer this time; the next time it may. The text contains no secret."""
 
 
-class Busy(Again):
-    """MISP asks for a pause, or does not know the key for the moment: nothing will do."""
+class RetryAllLater(RetryLater):
+    """MISP asks for a pause, or does not know the key for the moment: no request will succeed."""
 
 
 class NeedsOperator(Exception):  # noqa: N818 (it says who has to act)
@@ -89,29 +92,29 @@ class MispSightings:
         self._has_bulk = True
         self._bulk_worked = False
 
-    def send(self, items: Sequence[Item]) -> Iterator[Fate]:
+    def send(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Add sightings; yields what became of them as soon as it is known.
 
         Those that MISP fails at while it takes others come as WAITING, with the reason.
 
         Raises:
-            Again: it takes none; all that was not yielded has to wait.
+            RetryLater: it takes none; all that was not yielded has to wait.
             NeedsOperator: the key is no good for this, or the certificate is not trusted.
         """
-        failed: list[tuple[list[Item], Again]] = []
+        failed: list[tuple[list[Item], RetryLater]] = []
         has_taken = False
         for part in self._parts(items):
             left = {item.uuid: item for item in part}
             self._before(part)
             try:
-                for settled, state, reason in self._fates(part):
+                for settled, state, reason in self._outcomes(part):
                     has_taken |= bool(settled) and state is ReportState.REPORTED
                     for item in settled:
                         left.pop(item.uuid, None)
                     yield settled, state, reason
-            except Busy:
+            except RetryAllLater:
                 raise
-            except Again as error:
+            except RetryLater as error:
                 failed.append((list(left.values()), error))
                 if not has_taken and len(failed) >= _FAILURES_IN_A_ROW:
                     break
@@ -128,17 +131,19 @@ class MispSightings:
             while part := list(itertools.islice(group, size)):
                 yield part
 
-    def _fates(self, part: Sequence[Item]) -> Iterator[Fate]:
+    def _outcomes(self, part: Sequence[Item]) -> Iterator[Outcome]:
         event = part[0].event
         return self._save(event, part) if event else self._find_events(part)
 
-    def _failed(self, part: Sequence[Item], reason: str) -> Iterator[Fate]:
+    def _failed(self, part: Sequence[Item], reason: str) -> Iterator[Outcome]:
         worn = [item for item in part if item.failures + 1 >= _MOST_FAILURES]
         yield worn, ReportState.REFUSED, f"{reason} to this one, and takes others"
         others = [item for item in part if item.failures + 1 < _MOST_FAILURES]
         yield others, ReportState.WAITING, reason
 
-    def _save(self, event: str, items: Sequence[Item], *, is_sure: bool = False) -> Iterator[Fate]:
+    def _save(
+        self, event: str, items: Sequence[Item], *, is_sure: bool = False
+    ) -> Iterator[Outcome]:
         if not self._has_bulk:
             yield from self._add_each(items)
             return
@@ -151,7 +156,7 @@ class MispSightings:
             yield from self._after_saving(event, items, answer)
         elif answer.status in _NO_CALL:
             self._has_bulk = self._bulk_worked
-            # An earlier bulk call may have added them, and its answer been lost.
+            # An earlier bulk call may have added them although its answer did not arrive.
             yield from self._add_each(items, look=True)
         elif answer.status == _NO_EVENT and not is_sure:
             yield from self._find_events(items)
@@ -162,11 +167,11 @@ class MispSightings:
             for half in (items[:middle], items[middle:]):
                 yield from self._save(event, half, is_sure=is_sure)
 
-    def _after_saving(self, event: str, items: Sequence[Item], answer: Any) -> Iterator[Fate]:
+    def _after_saving(self, event: str, items: Sequence[Item], answer: Any) -> Iterator[Outcome]:
         if _saved(answer) == len(items):
             yield items, ReportState.REPORTED, ""
             return
-        # Some were there already, or are about attributes that MISP does not show.
+        # The others were there already, or belong to attributes that MISP does not show.
         stored = self._stored(event, items)
         yield [item for item in items if item.uuid in stored], ReportState.REPORTED, ""
         missing = [item for item in items if item.uuid not in stored]
@@ -207,7 +212,7 @@ class MispSightings:
         )
         return _list(found)
 
-    def _find_events(self, items: Sequence[Item]) -> Iterator[Fate]:
+    def _find_events(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Save what has no event id, or one of another MISP."""
         events = self._events_of(items)
         yield (
@@ -232,14 +237,14 @@ class MispSightings:
             found = found.get("Attribute", [])
         return {str(a.get("uuid", "")): str(a.get("event_id", "")) for a in _list(found)}
 
-    def _add_each(self, items: Sequence[Item], *, look: bool = False) -> Iterator[Fate]:
+    def _add_each(self, items: Sequence[Item], *, look: bool = False) -> Iterator[Outcome]:
         for item in items:
             if (look or item.tries) and self._is_there(item):
                 yield [item], ReportState.REPORTED, ""
                 continue
             yield self._add(item)
 
-    def _add(self, item: Item) -> Fate:
+    def _add(self, item: Item) -> Outcome:
         body = {"type": str(item.kind), "source": item.node, "timestamp": int(item.first)}
         answer = self._call(lambda misp: misp.add_sighting(body, item.attribute))
         if isinstance(answer, NotAllowedError):
@@ -269,12 +274,12 @@ class MispSightings:
         if isinstance(answer, NotAllowedError):
             raise NeedsOperator("MISP does not let the owner of this key search")
         if isinstance(answer, RejectedError):
-            raise Again(f"MISP {answer.problem}")
+            raise RetryLater(f"MISP {answer.problem}")
         return answer
 
     def _call(self, question: Question) -> Any:
         """One request: MISP's answer, or how it rejects it. What may be different the
-        next time is `Again`."""
+        next time is `RetryLater`."""
         try:
             self._misp.connect()
         except NotAllowedError as error:
@@ -285,7 +290,7 @@ class MispSightings:
             return self._misp.request(question)
         except RejectedError as error:
             if error.status == _UNKNOWN_KEY:
-                raise Busy(f"MISP answers with status {error.status}") from None
+                raise RetryAllLater(f"MISP answers with status {error.status}") from None
             return error
         except MispError as error:
             raise _own(error) from None
@@ -295,9 +300,9 @@ def _own(error: MispError) -> Exception:
     if isinstance(error, CertificateError):
         return NeedsOperator(f"MISP {error.problem}; {error.remedy}")
     if isinstance(error, UnavailableError):
-        return (Busy if error.status in _PAUSE else Again)(f"MISP {error.problem}")
-    # A page of maintenance, or of a proxy's, redirects or answers in MISP's place, too.
-    return Again(f"MISP {error.problem}; {error.remedy}")
+        return (RetryAllLater if error.status in _PAUSE else RetryLater)(f"MISP {error.problem}")
+    # A maintenance page or a proxy may redirect or answer instead of MISP.
+    return RetryLater(f"MISP {error.problem}; {error.remedy}")
 
 
 def _failures_and_event(item: Item) -> tuple[int, str]:
@@ -331,7 +336,7 @@ def _saved(answer: Any) -> int:
 
 def _list(found: Any) -> list[dict[str, Any]]:
     if not isinstance(found, list):
-        raise Again("MISP gives an answer that is no list")
+        raise RetryLater("MISP gives an answer that is no list")
     return [item for item in found if isinstance(item, dict)]
 
 

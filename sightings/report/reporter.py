@@ -16,7 +16,7 @@ from inkgate.sightings.journal.backends.backend import DRAINED, Step, StoreAwayE
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
 from inkgate.sightings.journal.database import create
 from inkgate.sightings.journal.journal import Journal
-from inkgate.sightings.report.misp import Again, MispSightings
+from inkgate.sightings.report.misp import MispSightings, RetryLater
 from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, ReportState
 from inkgate.sightings.report.retention import prune
 from inkgate.sightings.report.retrying import RetryPolicy
@@ -89,7 +89,7 @@ class Reporter:
         """Report all that waits, with a few attempts if a server does not answer.
 
         Raises:
-            Again, StoreAwayError: a server did not answer; the rest waits.
+            RetryLater, StoreAwayError: a server did not answer; the rest waits.
             NeedsOperator, StoreRefusedError, JournalError: an operator must act.
         """
         before = self._outbox.counts()
@@ -136,7 +136,7 @@ class Reporter:
         """Send some of what waits; how much of it is settled.
 
         Raises:
-            Again: MISP takes none.
+            RetryLater: MISP takes none.
             NeedsOperator: the key is no good for this.
         """
         settled = 0
@@ -157,7 +157,7 @@ class Reporter:
     def _send_all(self) -> int:
         settled = self.send()
         if not settled and (waiting := self._outbox.counts()[ReportState.WAITING]):
-            raise Again(f"{waiting} sightings rest after a failure")
+            raise RetryLater(f"{waiting} sightings rest after a failure")
         return settled
 
     def _waiting(self) -> list[Item]:
@@ -196,7 +196,7 @@ class Reporter:
     def _misp_retries(self, attempts: int) -> RetryPolicy:
         misp = self._settings.misp
         return RetryPolicy(
-            Again,
+            RetryLater,
             first_wait=misp.first_wait,
             longest_wait=misp.longest_wait,
             attempts=attempts,

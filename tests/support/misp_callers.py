@@ -12,7 +12,7 @@ from inkgate.misp.connector import Connector
 from inkgate.rules.sources.misp_api import MispApi, MispWebSettings
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.publish.misp import MispPublisher
-from inkgate.sightings.report.misp import Again, MispSightings, NeedsOperator
+from inkgate.sightings.report.misp import MispSightings, NeedsOperator, RetryLater
 from inkgate.sightings.report.outbox import Item, ReportState
 from inkgate.sightings.settings import MispSettings
 from support.aggregation import Party
@@ -21,7 +21,7 @@ from support.reporting import MORNING
 
 KEY_FILE: Final = "misp.key"
 # What each turns the connector's errors into.
-ERRORS: Final = (Unreadable, Again, NeedsOperator, AggregationError)
+ERRORS: Final = (Unreadable, RetryLater, NeedsOperator, AggregationError)
 
 
 def misp_with_one_attribute() -> Misp:

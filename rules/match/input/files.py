@@ -37,7 +37,7 @@ def _zstd(raw: BinaryIO) -> BinaryIO:
 
 
 def _decompression_errors() -> tuple[type[Exception], ...]:
-    # Without the library nothing was decompressed with it.
+    # Without the library no error of it can occur.
     library = sys.modules.get("zstandard")
     more = (library.ZstdError,) if library else ()
     return (EOFError, zlib.error, lzma.LZMAError, *more)

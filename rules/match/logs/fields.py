@@ -72,7 +72,7 @@ _VALUES: Final = {
     "tls.server.hash.sha1": "x509-fingerprint-sha1",
     "tls.server.hash.sha256": "x509-fingerprint-sha256",
 }
-# What an entry already has of a file, whatever the field is called.
+# Fields with names and digests of files, which `_files` reads.
 _OF_FILES: Final = frozenset((*_FILENAME, *(name for names in _DIGESTS.values() for name in names)))
 _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 

@@ -60,10 +60,10 @@ class MispPublisher:
 
     def _events(self, names: Iterable[str]) -> dict[str, str]:
         """The event of each attribute."""
-        # MISP takes a list here, whatever PyMISP's annotation says.
+        # MISP accepts a list here, although PyMISP's annotation does not.
         wanted: Any = list(names)
         found = self._ask(lambda misp: misp.search(controller="attributes", uuid=wanted))
-        if found == []:  # how some versions write that there are none
+        if found == []:  # some versions of MISP answer this if there are none
             return {}
         try:
             return {str(a["uuid"]): str(a["event_id"]) for a in found["Attribute"]}
@@ -76,7 +76,7 @@ class MispPublisher:
 
     def _save_batch(self, path: str, body: dict[str, list[dict[str, str]]]) -> None:
         answer = self._ask(lambda misp: misp.direct_call(path, body))
-        # A proxy answers, too, and with status 200.
+        # A proxy may also answer with status 200.
         if not isinstance(answer, dict) or not isinstance(answer.get("saved"), bool):
             raise _failed("gave an answer that is not its own")
 

@@ -18,7 +18,7 @@ from inkgate.sightings.aggregation.optional import need
 from inkgate.sightings.aggregation.shi.curve import base_times, encode_point
 
 PRIVATE: Final = "coincurve._libsecp256k1"
-# As cffi spells them.
+# The C types of the functions, as cffi writes them.
 SIGNATURES: Final = {
     "secp256k1_ec_pubkey_parse": (
         "int(*)(struct secp256k1_context_struct *, struct secp256k1_pubkey *, "

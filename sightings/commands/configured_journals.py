@@ -18,8 +18,10 @@ from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.settings import SightingsSettings
 
 
-class Loaded:
-    """The settings file and its section, read when a command needs it: --help needs none.
+class ConfiguredJournals:
+    """The settings file, its section and the journals that it names.
+
+    Read when a command needs them, so that --help works without a settings file.
 
     Attributes:
         config: the settings file.
@@ -43,7 +45,7 @@ class Loaded:
         return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
 
 
-def find_incident(loaded: Loaded, incident: str) -> tuple[Path, list[Sighting]]:
+def find_incident(configured: ConfiguredJournals, incident: str) -> tuple[Path, list[Sighting]]:
     """The journal that has an incident, and its sightings; ends the command if none has."""
     # The id may have been read out on the telephone. In Crockford's base 32, I and L mean 1,
     # and O means 0.
@@ -51,7 +53,7 @@ def find_incident(loaded: Loaded, incident: str) -> tuple[Path, list[Sighting]]:
     if not spelt.startswith("IG-"):
         spelt = f"IG-{spelt}"
     spelt = "IG-" + spelt[3:].translate(str.maketrans("ILO", "110"))
-    for path in loaded.journals():
+    for path in configured.journals():
         for name in dict.fromkeys((incident, spelt)):
             if found := list(read(path, incident=name)):
                 return path, found
