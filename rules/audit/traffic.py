@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from inkgate.rules.match.input.files import file_chunks
-from inkgate.rules.match.logs.clean_parts import Known, host_key
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts, host_key
 from inkgate.rules.match.logs.registry import AUTO, open_reader
 from inkgate.rules.match.logs.times import parse_time
 
@@ -43,7 +43,8 @@ def traffic_of(path: str) -> Traffic:
         if chunk is None:
             continue
         text = chunk.text.decode("utf-8", "surrogateescape")
-        for _, entry in open_reader(chunk.format, chunk.header).entries_to_look_up(text, Known(1)):
+        reader = open_reader(chunk.format, chunk.header)
+        for _, entry in reader.entries_to_look_up(text, CleanLogParts(1)):
             if entry is None or not entry.uri:
                 continue
             requests += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from inkgate.rules.canonical import (
     Host,
@@ -18,10 +17,8 @@ from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.steps import finish
 from inkgate.rules.lookup.verdicts import examination
-from inkgate.rules.match.logs.clean_parts import Known, host_key, keep
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts, host_key
 from inkgate.rules.match.logs.entry import Entry, parse_port
-
-_MAX_PART: Final = 300
 
 
 class Engine:
@@ -30,10 +27,13 @@ class Engine:
     Args:
         matcher: looks values up.
         limit: hosts to remember as clean.
+
+    Attributes:
+        clean: what is known to be clean.
     """
 
     def __init__(self, matcher: Matcher, limit: int) -> None:
-        self.known = Known(limit, pairs=matcher.has_pairs)
+        self.clean = CleanLogParts(limit, pairs=matcher.has_pairs)
         self._matcher = matcher
         self._by_name = matcher.classes.by_name
         self._of_clients = matcher.classes.at[ObservedAt.CLIENT]
@@ -45,7 +45,7 @@ class Engine:
         Raises:
             PackError: the rule set is damaged.
         """
-        if not (entry.names or entry.addresses or entry.values) and self.known.covers(
+        if not (entry.names or entry.addresses or entry.values) and self.clean.covers(
             host_key(entry.uri), entry.server, entry.user_agent, entry.client
         ):
             return ()
@@ -62,26 +62,26 @@ class Engine:
     def _request(self, entry: Entry) -> Iterator[Match]:
         seen = Observed(entry.method, entry.uri, entry.server, entry.user_agent)
         found = finish(examination(seen, self._matcher), self._matcher.stretch)
-        known = self.known
+        clean = self.clean
         key = host_key(entry.uri)
         if found.clean_host:
-            known.keep_host(entry.method, key)
+            clean.keep_host(entry.method, key)
         # Which rules a server's address matches depends only on host, port and address.
-        if found.clean_server or not entry.server or (known.pairs and not found.matches):
-            known.keep_server(entry.server, key)
+        if found.clean_server or not entry.server or (clean.pairs and not found.matches):
+            clean.keep_server(entry.server, key)
         if found.clean_agent:
-            keep(known.agents, entry.user_agent)
+            clean.keep_agent(entry.user_agent)
         yield from found.matches
         if not entry.uri and entry.server:
             yield from self._server(entry.server, None, parse_port(entry.port))
 
     def _client(self, client: str) -> Iterator[Match]:
-        if client and self._of_clients and not self.known.clients.get(client):
+        if client and self._of_clients and not self.clean.clients.get(client):
             found = list(self._source(client))
             yield from found
             if found:
                 return
-        keep(self.known.clients, client)
+        self.clean.keep_client(client)
 
     def _source(self, client: str) -> Iterator[Match]:
         try:
@@ -97,7 +97,7 @@ class Engine:
     def _names(self, entry: Entry) -> Iterator[Match]:
         for name in entry.names:
             part = ("name", name, entry.port)
-            if self.known.parts.get(part):
+            if self.clean.names.get(part):
                 continue
             found: tuple[Match, ...] = ()
             if (host := _host(name)) is not None:
@@ -106,7 +106,8 @@ class Engine:
                     self._matcher.stretch,
                 ).matches
             yield from found
-            self._keep_part(part, clean=not found)
+            if not found:
+                self.clean.keep_name(part)
 
     def _addresses(self, entry: Entry) -> Iterator[Match]:
         host = _host(entry.names[0]) if entry.names else None
@@ -115,7 +116,7 @@ class Engine:
 
     def _server(self, text: str, host: Host | None, port: int | None) -> Iterator[Match]:
         part = ("server", text, host if self._matcher.has_pairs else None, port)
-        if self.known.parts.get(part):
+        if self.clean.names.get(part):
             return
         found: tuple[Match, ...] = ()
         try:
@@ -124,7 +125,8 @@ class Engine:
         except Refused:
             pass
         yield from found
-        self._keep_part(part, clean=not found)
+        if not found:
+            self.clean.keep_name(part)
 
     def _values(self, entry: Entry) -> Iterator[Match]:
         for name, text in entry.values:
@@ -136,10 +138,6 @@ class Engine:
                 continue
             if match := self._matcher.look_up(name, value.kind, value.data):
                 yield match
-
-    def _keep_part(self, part: tuple[object, ...], *, clean: bool) -> None:
-        if clean and all(not isinstance(piece, str) or len(piece) <= _MAX_PART for piece in part):
-            self.known.parts.put(part, True)
 
 
 def _host(name: str) -> tuple[Host, bool] | None:

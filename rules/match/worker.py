@@ -100,7 +100,7 @@ class Worker:
         bad, first_bad = 0, -1
         text = chunk.text.decode("utf-8", "surrogateescape")
         reader = open_reader(chunk.format, chunk.header)
-        for line, entry in reader.entries_to_look_up(text, self._engine.known):
+        for line, entry in reader.entries_to_look_up(text, self._engine.clean):
             if entry is None:
                 bad += 1
                 first_bad = line if first_bad < 0 else first_bad

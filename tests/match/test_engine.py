@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.match.engine import Engine
-from inkgate.rules.match.logs.clean_parts import Known, host_key
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts, host_key
 from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.match.logs.squid_format import cells_of
 from inkgate.rules.match.logs.squid_log import SquidLog
@@ -105,18 +105,18 @@ def test_what_a_clean_line_needs_no_reading_of(matcher: Matcher) -> None:
     log = SquidLog("squid")
     clean = access_line("http://clean.test/x")
     text = "\n".join([clean] * 3)
-    seen = [entry for _, entry in log.entries_to_look_up(text, engine.known) if entry]
+    seen = [entry for _, entry in log.entries_to_look_up(text, engine.clean) if entry]
     assert len(seen) == 3
     assert all(engine.matches(entry) == () for entry in seen)
-    assert list(log.entries_to_look_up(text, engine.known)) == []
-    assert engine.known.pairs
+    assert list(log.entries_to_look_up(text, engine.clean)) == []
+    assert engine.clean.pairs
     other = text + "\n" + access_line("http://clean.test/x", server="198.51.100.66")
-    assert [number for number, _ in log.entries_to_look_up(other, engine.known)] == [3]
+    assert [number for number, _ in log.entries_to_look_up(other, engine.clean)] == [3]
     pair = text.replace("clean.test", "pair.example")
     # The same server, clean with one name, says nothing of another.
     pair = pair.replace("192.0.2.80", "198.51.100.68")
     engine.matches(Entry(uri="http://clean.test/", server="198.51.100.68", method="GET"))
-    seen = [entry for _, entry in log.entries_to_look_up(pair, engine.known) if entry]
+    seen = [entry for _, entry in log.entries_to_look_up(pair, engine.clean) if entry]
     found = [match.indicator_class for entry in seen for match in engine.matches(entry)]
     assert found.count("domain|ip") == 3
 
@@ -129,16 +129,16 @@ def test_splitting_and_matching_find_the_same_lines(matcher: Matcher) -> None:
     matched._cells = None
     for log in (split, matched):
         assert (log._cells is None) == (log is matched)
-    known = Known(1000)
+    clean_parts = CleanLogParts(1000)
     for cache, key in (
-        (known.hosts, "http://h1.test"),
-        (known.servers, "192.0.2.1"),
-        (known.clients, "192.0.2.9"),
-        (known.agents, ""),
+        (clean_parts.hosts, "http://h1.test"),
+        (clean_parts.servers, "192.0.2.1"),
+        (clean_parts.clients, "192.0.2.9"),
+        (clean_parts.agents, ""),
     ):
         cache.put(key, True)
-    by_split = dict(split.entries_to_look_up(text, known))
-    assert by_split == dict(matched.entries_to_look_up(text, known)) | {
+    by_split = dict(split.entries_to_look_up(text, clean_parts))
+    assert by_split == dict(matched.entries_to_look_up(text, clean_parts)) | {
         number: by_split[number] for number in by_split if lines[number] == "garbage"
     }
     assert len(by_split) < len(lines) - 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.match.logs.json_log import JsonLog
 from inkgate.rules.match.logs.registry import guess, open_reader
@@ -250,7 +250,7 @@ ANYTHING = st.one_of(
 def test_readers_never_raise(text: str) -> None:
     for log in LOGS:
         log.entry(text)
-        seen = list(log.entries_to_look_up(text, Known(100)))
+        seen = list(log.entries_to_look_up(text, CleanLogParts(100)))
         assert len(seen) <= text.count("\n") + 1
     parse_time(text)
 
@@ -283,7 +283,7 @@ def test_block_and_single_lines_agree(text: str, more: str) -> None:
     block = "\n".join((NATIVE, text, COMBINED, more.replace("\n", "")))
     for log in LOGS[:4]:
         one_by_one = [log.entry(line) for line in block.split("\n")]
-        together = dict(log.entries_to_look_up(block, Known(100)))
+        together = dict(log.entries_to_look_up(block, CleanLogParts(100)))
         assert [together.get(n) for n in range(4)] == one_by_one
 
 
@@ -294,7 +294,7 @@ def test_hostile_lines_cost_time_in_proportion(name: str, piece: str) -> None:
     line = "1700000000.1 1 192.0.2.9 A/1 1 GET " + piece * (200_000 // len(piece))
     started = time.process_time()
     log.entry(line)
-    list(log.entries_to_look_up(line, Known(100)))
+    list(log.entries_to_look_up(line, CleanLogParts(100)))
     assert time.process_time() - started < 0.5
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from inkgate.rules.match import logs
 from inkgate.rules.match.input.chunks import Chunker
-from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.match.logs.log_format import LogFormat
 from inkgate.rules.match.logs.registry import AUTO, DESCRIBED, FORMATS, choices, guess, open_reader
@@ -64,7 +64,8 @@ def test_any_cut_into_chunks_reads_the_same_requests(entry: LogFormat) -> None:
             for chunk in chunker.feed(text[start : start + size]):
                 reader = open_reader(chunk.format, chunk.header)
                 read += (
-                    found for _, found in reader.entries_to_look_up(chunk.text.decode(), Known(9))
+                    found
+                    for _, found in reader.entries_to_look_up(chunk.text.decode(), CleanLogParts(9))
                 )
         hosts = [found.uri.split("/")[2] if found else None for found in read]
         assert hosts == ["a.example", "b.example"] * 3, size

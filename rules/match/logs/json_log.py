@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
@@ -42,7 +42,7 @@ class JsonLog:
         # sent the message, not the host of a request.
         return self._inside(fields) or entry_of(fields)
 
-    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
+    def entries_to_look_up(self, text: str, clean: CleanLogParts) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
         """Entries of all lines."""
         for number, line in enumerate(text.split("\n")):
             if line and not line.isspace():

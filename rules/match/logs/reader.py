@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import Entry
 
 NumberedEntries = Iterator[tuple[int, Entry | None]]
@@ -18,5 +18,5 @@ class Reader(Protocol):
     def entry(self, line: str) -> Entry | None:
         """What one line shows; None if it is not of this format. Never raises."""
 
-    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:
+    def entries_to_look_up(self, text: str, clean: CleanLogParts) -> NumberedEntries:
         """Entries of all lines but those that are known to be clean. Never raises."""

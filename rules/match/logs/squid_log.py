@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from inkgate.rules.match.logs.clean_parts import HOST_FROM, Known
+from inkgate.rules.lookup.clean_parts import HOST_FROM
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
 from inkgate.rules.match.logs.reader import NumberedEntries
@@ -39,16 +40,16 @@ class SquidLog:
         found = self._pattern.match(line[:MAX_LINE])
         return None if found is None else self._entry(found.groups(""))
 
-    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:
+    def entries_to_look_up(self, text: str, clean: CleanLogParts) -> NumberedEntries:
         """Entries of all lines but those that are known to be clean."""
         if self._cells is not None:
-            return self._split(text, known, self._cells)
-        return self._search(text, known)
+            return self._split(text, clean, self._cells)
+        return self._search(text, clean)
 
-    def _split(self, text: str, known: Known, cells: Cells) -> NumberedEntries:
+    def _split(self, text: str, clean: CleanLogParts, cells: Cells) -> NumberedEntries:
         count, at_uri, at_server, at_client = cells
-        hosts, servers, clients = known.hosts.young, known.servers.young, known.clients.young
-        pairs = known.pairs
+        hosts, servers, clients = clean.hosts.young, clean.servers.young, clean.clients.young
+        pairs = clean.pairs
         for number, line in enumerate(text.split("\n")):
             parts = line.split()
             # For most lines of a log this test is all: every part is known to be clean.
@@ -67,12 +68,12 @@ class SquidLog:
             if found is not None:
                 yield from self._read(number, found.groups(""))
 
-    def _search(self, text: str, known: Known) -> NumberedEntries:
+    def _search(self, text: str, clean: CleanLogParts) -> NumberedEntries:
         key, server, agent, client = (
             self._positions.get(name, self._bad) for name in ("key", "server", "agent", "client")
         )
-        hosts, servers = known.hosts.young, known.servers.young
-        agents, clients, pairs = known.agents.young, known.clients.young, known.pairs
+        hosts, servers = clean.hosts.young, clean.servers.young
+        agents, clients, pairs = clean.agents.young, clean.clients.young, clean.pairs
         if "key" not in self._positions or {"sni", "host"} & set(self._positions):
             hosts = {}
         for number, groups in enumerate(self._pattern.findall(text)):

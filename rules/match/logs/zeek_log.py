@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from inkgate.rules.match.logs.clean_parts import Known
+from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.fields import MAX_FIELDS, entry_of
 from inkgate.rules.match.logs.log_format import LogFormat
@@ -42,7 +42,7 @@ class ZeekLog:
             return Entry()
         return self._entry(line)
 
-    def entries_to_look_up(self, text: str, known: Known) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
+    def entries_to_look_up(self, text: str, clean: CleanLogParts) -> NumberedEntries:  # noqa: ARG002 (see `Reader`)
         """Entries of all lines."""
         for number, line in enumerate(text.split("\n")):
             if line:

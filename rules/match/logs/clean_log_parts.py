@@ -1,0 +1,72 @@
+"""What is known to be clean in one rule set, by its spelling in the log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inkgate.rules.lookup.clean_parts import AS_TEXT, CleanParts, is_short, keep
+from inkgate.rules.lookup.recent import Recent
+
+ABSENT: Final = "-"
+
+host_key: Final = AS_TEXT.host_key
+
+
+class CleanLogParts(CleanParts[str]):
+    """The memory of clean parts, for lines of logs. Empty ones are also found as `-`.
+
+    Args:
+        limit: hosts to remember; of the other parts a fraction of it.
+        pairs: whether a server can be listed together with the name that was asked for.
+
+    Attributes:
+        servers: addresses; where there are pairs, with the key of their host behind them.
+        clients: clients' addresses.
+        names: names and addresses by themselves, with what else decides about them.
+    """
+
+    __slots__ = ("clients", "names", "pairs")
+
+    def __init__(self, limit: int, *, pairs: bool = False) -> None:
+        super().__init__(limit, limit // 2, limit // 8)
+        self.pairs = pairs
+        self.clients: Recent[str, bool] = Recent(limit // 4)
+        self.names: Recent[tuple[object, ...], bool] = Recent(limit // 2)
+
+    def covers(self, key: str, server: str, agent: str, client: str) -> bool:
+        """Whether a request with these parts is clean."""
+        return bool(
+            self.hosts.get(key)
+            and self.servers.get(f"{server} {key}" if self.pairs else server)
+            and self.agents.get(agent)
+            and self.clients.get(client)
+        )
+
+    def keep_host(self, method: str, key: str) -> None:
+        """Remember that a host is clean, with all of its URLs."""
+        if AS_TEXT.decides_host(method, key):
+            keep(self.hosts, key)
+
+    def keep_server(self, server: str, key: str) -> None:
+        """Remember that a server is clean; where there are pairs, for this host."""
+        for text in (server,) if server else ("", ABSENT):
+            keep(self.servers, f"{text} {key}" if self.pairs else text)
+
+    def keep_agent(self, agent: str) -> None:
+        """Remember that a User-Agent is clean."""
+        _keep_or_absent(self.agents, agent)
+
+    def keep_client(self, client: str) -> None:
+        """Remember that a client is clean."""
+        _keep_or_absent(self.clients, client)
+
+    def keep_name(self, name: tuple[object, ...]) -> None:
+        """Remember that a name or an address by itself is clean."""
+        if all(not isinstance(piece, str) or is_short(piece) for piece in name):
+            self.names.put(name, True)
+
+
+def _keep_or_absent(parts: Recent[str, bool], text: str) -> None:
+    keep(parts, text)
+    if not text:
+        keep(parts, ABSENT)
