@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from inkgate.helper.clean import Clean
 from inkgate.helper.protocol import Request, parse_request
+from inkgate.helper.rules_in_use import HelperRules
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.derivers import Derivers
-from inkgate.rules.lookup.rule_set import InUse
 from inkgate.rules.lookup.steps import Steps, Value, Wanted
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdicts import Findings, examination
@@ -37,29 +36,28 @@ class Lookup:
 
     Attributes:
         fields: Squid's line, split at spaces.
+        rules: those that were in use when it came.
         answered: its deadline has passed and `fail` has answered it.
     """
 
     __slots__ = (
         "answered",
-        "clean",
         "deadline",
         "derived",
         "fields",
-        "in_use",
         "line",
         "missing",
         "request",
+        "rules",
         "settled",
         "steps",
         "wanted",
     )
 
-    def __init__(self, line: bytes, in_use: InUse, clean: Clean, deadline: float) -> None:
+    def __init__(self, line: bytes, rules: HelperRules, deadline: float) -> None:
         self.line = line
         self.fields = line.split(b" ")
-        self.in_use = in_use
-        self.clean = clean
+        self.rules = rules
         self.deadline = deadline
         self.request: Request | None = None
         self.steps: Steps[Findings] | None = None
@@ -106,9 +104,9 @@ class Lookups:
         self._ahead = 0
         self.count = 0
 
-    def add(self, line: bytes, in_use: InUse, clean: Clean) -> None:
+    def add(self, line: bytes, rules: HelperRules) -> None:
         """Take a request with a valid ID."""
-        lookup = Lookup(line, in_use, clean, time.monotonic() + self._seconds)
+        lookup = Lookup(line, rules, time.monotonic() + self._seconds)
         self.count += 1
         self._new.append(lookup)
         self._by_age.append(lookup)
@@ -137,12 +135,12 @@ class Lookups:
     def _begin(self, lookup: Lookup) -> None:
         if lookup.answered or (request := parse_request(lookup.line)) is None:
             self._end(lookup, None)
-        elif lookup.clean.covers(lookup.fields):
+        elif lookup.rules.clean.covers(lookup.fields):
             # Another request for the same host was faster.
             self._end(lookup, NO_FINDINGS)
         else:
             lookup.request = request
-            lookup.steps = examination(request.observed, lookup.in_use.matcher)
+            lookup.steps = examination(request.observed, lookup.rules.opened.matcher)
             self._advance(lookup)
 
     def _advance(self, lookup: Lookup) -> None:
@@ -159,7 +157,7 @@ class Lookups:
             self._end(lookup, None)
 
     def _take_steps(self, lookup: Lookup) -> None:
-        steps, known = lookup.steps, lookup.in_use.keys.known
+        steps, known = lookup.steps, lookup.rules.opened.keys.known
         assert steps is not None  # noqa: S101 (set by _begin)
         if lookup.wanted:
             lookup.wanted = steps.send([lookup.derived[value] for value in lookup.wanted])
@@ -175,7 +173,7 @@ class Lookups:
     def _wait_for(self, lookup: Lookup, missing: set[Value]) -> None:
         lookup.missing = len(missing)
         for value in missing:
-            key = (lookup.in_use.keys, value)
+            key = (lookup.rules.opened.keys, value)
             if key in self._waiting:
                 self._waiting[key].append(lookup)
             else:

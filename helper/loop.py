@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Final
 
 from inkgate.helper.answers import Answers
-from inkgate.helper.clean import HOST_FROM
 from inkgate.helper.lookups import Lookup, Lookups
 from inkgate.helper.protocol import (
     ABSENT,
@@ -29,8 +28,9 @@ from inkgate.helper.protocol import (
     request_id,
 )
 from inkgate.helper.reports import Reports
+from inkgate.helper.rules_in_use import HelperRules, HotFields, watch_rules
 from inkgate.helper.settings import HelperSettings
-from inkgate.helper.watcher import View, Watcher
+from inkgate.rules.lookup.clean_parts import HOST_FROM
 from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.rules.lookup.verdicts import Findings
@@ -45,7 +45,7 @@ class Helper:
     """Answers Squid's requests.
 
     Args:
-        rule_set: where the matcher comes from.
+        rule_set: opens the rules.
         settings: section `[helper]`.
         answers: Squid's end.
         reports: where matches go.
@@ -64,7 +64,8 @@ class Helper:
         self._unable = broken if settings.fail == "closed" else err
         self._answers = answers
         self._reports = reports
-        self._watcher = Watcher(rule_set, settings, log)
+        self._hot = HotFields(settings.warm_up_hosts)
+        self._watcher = watch_rules(rule_set, self._hot, settings, log)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._derivers = Derivers(settings.workers, lambda: os.eventfd_write(self._wake, 1), log)
         self._lookups = Lookups(
@@ -131,8 +132,8 @@ class Helper:
 
         It answers what `_sort` would, which needs twice as long for one line.
         """
-        view = self._watcher.view
-        if view is None or data.find(b"\n") != len(data) - 1:
+        rules = self._watcher.current
+        if rules is None or data.find(b"\n") != len(data) - 1:
             return False
         fields = data.split(b" ", USER_AGENT + 1)
         if len(fields) < MIN_FIELDS:
@@ -140,12 +141,13 @@ class Helper:
         uri = fields[URI]
         end = uri.find(b"/", HOST_FROM)
         key = uri if end < 0 else uri[:end]
-        hosts, servers, agents = view.clean
+        clean = rules.clean
+        hosts = clean.hosts
         identity = fields[0]
         if (
             (key in hosts.young or hosts.get(key))
-            and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
-            and (view.plain or agents.get(fields[USER_AGENT]))
+            and (fields[SERVER] == ABSENT or clean.servers.get(fields[SERVER]))
+            and (rules.plain or clean.agents.get(fields[USER_AGENT]))
             and len(identity) <= SHORT_ID_DIGITS
             and identity.isdigit()
         ):
@@ -155,19 +157,19 @@ class Helper:
         return False
 
     def _handle(self, lines: list[bytes]) -> None:
-        view = self._watcher.view
-        if view is None:
+        rules = self._watcher.current
+        if rules is None:
             self._out += [self._unable(i) for line in lines if (i := request_id(line))]
         elif lines:
-            self._sort(lines, view)
+            self._sort(lines, rules)
         if self._out:
             self._flush()
 
-    def _sort(self, lines: list[bytes], view: View) -> None:
+    def _sort(self, lines: list[bytes], rules: HelperRules) -> None:
         """Answer the requests that are known to be clean and queue the others."""
-        hosts, servers, agents = view.clean
+        hosts, servers, agents = rules.clean.hosts, rules.clean.servers, rules.clean.agents
         young = hosts.young
-        plain = view.plain
+        plain = rules.plain
         # No more is cut than is looked at: the User-Agent is the longest field.
         cuts = SERVER + 1 if plain else USER_AGENT + 1
         clean: list[bytes] = []
@@ -189,7 +191,7 @@ class Helper:
                     clean.append(identity)
                     continue
             if request := request_id(line):
-                self._queue(request, line, view)
+                self._queue(request, line, rules)
         if clean:
             self._answers.write(b" ERR\n".join(clean) + b" ERR\n")
         self._sample(lines[-1])
@@ -197,11 +199,11 @@ class Helper:
     def _sample(self, line: bytes) -> None:
         self._batches += 1
         if not self._batches % _SAMPLED:
-            self._watcher.hot.saw(line.rstrip().split(b" "))
+            self._hot.saw(line.rstrip().split(b" "))
 
-    def _queue(self, request: bytes, line: bytes, view: View) -> None:
+    def _queue(self, request: bytes, line: bytes, rules: HelperRules) -> None:
         if self._lookups.count < self._pending:
-            self._lookups.add(line, view.in_use, view.clean)
+            self._lookups.add(line, rules)
         else:
             self._out.append(self._unable(request))
 
@@ -218,7 +220,7 @@ class Helper:
 
     def _settle(self, lookup: Lookup, found: Findings | None) -> None:
         if found is not None and lookup.request is not None:
-            lookup.clean.remember(lookup.fields, found)
+            lookup.rules.clean.remember(lookup.fields, found)
             if found.matches:
                 self._out.append(
                     self._reports.answer(lookup.request, found.matches, late=lookup.answered)

@@ -20,10 +20,10 @@ from inkgate.icap_server.protocol.head import Head
 from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.service import client_address
-from inkgate.icap_server.state import State
 
 if TYPE_CHECKING:
     from inkgate.icap_server.blocked import Blocked
+    from inkgate.icap_server.rules_in_use import IcapRules
     from inkgate.icap_server.service import Service
     from inkgate.icap_server.settings import IcapSettings
 
@@ -55,7 +55,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     server: ServerParts
     request: Connection
     message: IcapMessage
-    state: State
+    rules: IcapRules
     http_request: HttpRequest
     icap_headers: dict[bytes, list[bytes]]
     enc_headers: dict[bytes, list[bytes]]
@@ -78,7 +78,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         self.connection = self.request.socket
         self.connection.settimeout(settings.body_seconds)
         self.wfile = Output(self.connection)
-        self.state = self.server.service.state
+        self.rules = self.server.service.rules
         self.close_connection = self.lingers = False
 
     def finish(self) -> None:
@@ -122,7 +122,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             return False
         self.message = first
         # Not sooner: a message is judged by the rules in use when it has come.
-        self.state = self.server.service.state
+        self.rules = self.server.service.rules
         head = first.head
         self.command, self.servicename, self.headers = head.method, head.service, head.fields
         self.has_body, self.preview = head.has_body, head.preview
@@ -185,7 +185,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         """Write the ICAP head and the one block of HTTP headers that it may have."""
         block, kind = self._block()
         fields = [
-            (b"ISTag", self.state.istag),
+            (b"ISTag", self.rules.istag),
             (b"Date", self.date_time_bytes()),
             *((name, value) for name, all_of in self.icap_headers.items() for value in all_of),
             (b"Encapsulated", answers.encapsulated(kind, len(block), body=has_body)),

@@ -35,7 +35,7 @@ class InkgateHandler(VerdictHandler):
         spelled = (host_of(block, 0, len(block)), agent)
         try:
             verdict = self.server.service.judge_request(
-                self.state, self.http_request, self.client_ip, spelled
+                self.rules, self.http_request, self.client_ip, spelled
             )
             if self.http_request.method == "CONNECT" and not verdict.blocked:
                 verdict = self._judge_name(verdict)
@@ -50,7 +50,7 @@ class InkgateHandler(VerdictHandler):
         if told in ("", "-"):
             return before
         verdict = self.server.service.judge_name(
-            self.state, self.http_request, told, self.client_ip
+            self.rules, self.http_request, told, self.client_ip
         )
         return verdict if verdict.incident else before
 
@@ -72,7 +72,7 @@ class InkgateHandler(VerdictHandler):
             self.set_icap_header(name, value)
         # A preview lets us answer before a body comes. Where all of a body is needed it
         # would only cost a round trip.
-        if method == b"REQMOD" or not self.state.replies.algorithms:
+        if method == b"REQMOD" or not self.rules.replies.algorithms:
             self.set_icap_header(b"Preview", b"0")
             self.set_icap_header(b"Transfer-Preview", b"*")
         self.send_headers()

@@ -39,7 +39,7 @@ def check_reply(handler: VerdictHandler) -> None:
         verdict = _judge_server(handler)
         if verdict.blocked:
             handler.send_blocked(verdict)
-        elif not handler.has_body or not handler.state.replies.any:
+        elif not handler.has_body or not handler.rules.replies.any:
             _let_pass(handler, verdict)
         else:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
@@ -57,7 +57,7 @@ def _judge_server(handler: VerdictHandler) -> Verdict:
     if not server:
         return PASS
     return handler.server.service.judge_server(
-        handler.state, handler.http_request, server, handler.client_ip
+        handler.rules, handler.http_request, server, handler.client_ip
     )
 
 
@@ -89,7 +89,7 @@ class ReplyCheck:
         self._may_pass = settings.unchecked == "pass"
         self._limit = settings.body_mib * _KIB * _KIB
         self._inspection = Inspection(
-            handler.state.replies.algorithms, response.encodings, self._limit, settings.ratio
+            handler.rules.replies.algorithms, response.encodings, self._limit, settings.ratio
         )
         # Nothing of a stream without end is held, nor does its head wait for anything.
         self._is_endless = is_endless(response, block, settings.stream_types)
@@ -110,7 +110,7 @@ class ReplyCheck:
         verdict = self._judge_names()
         if verdict.blocked:
             handler.send_blocked(verdict)
-        elif not handler.state.replies.algorithms:
+        elif not handler.rules.replies.algorithms:
             _let_pass(handler, verdict)
         elif not self._is_hopeless():
             self._check()
@@ -126,7 +126,7 @@ class ReplyCheck:
     def _judge_names(self) -> Verdict:
         handler = self._handler
         verdict = handler.server.service.judge_names(
-            handler.state, self._names, handler.http_request, handler.client_ip
+            handler.rules, self._names, handler.http_request, handler.client_ip
         )
         if verdict.incident:
             self._verdict = verdict
@@ -224,7 +224,7 @@ class ReplyCheck:
         handler = self._handler
         try:
             verdict = handler.server.service.judge_body(
-                handler.state,
+                handler.rules,
                 self._inspection.digests(),
                 self._names,
                 handler.http_request,

@@ -66,6 +66,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         # pyicap binds one socket of its own; ours are inherited, and may be two.
         self.settings = settings
         self.service = service
+        self._watcher = service.watcher
+        self._hot = service.hot
         self.blocked = blocked
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
@@ -126,7 +128,6 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         if now - self._swept < _TICK_SECONDS:
             return
         self._swept = now
-        self.service.refresh()
         self._acceptor.look_again(has_room=self._has_room())
         for connection in [c for c in self._waiting.values() if c.deadline < now]:
             if connection.parser.buffer or not connection.parser.at_start:
@@ -205,15 +206,16 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         if not data:
             self._close(connection)
             return
-        parser, state = connection.parser, self.service.state
-        if not parser.buffer and parser.at_start and state.matcher is not None:
-            common = recognise(data, agents=state.matcher.has_user_agents)
+        parser, rules = connection.parser, self._watcher.current
+        if not parser.buffer and parser.at_start and rules is not None:
+            common = recognise(data, agents=rules.has_agents)
             if (
                 common is not None
                 and common.end == len(data)
-                and state.is_clean(common.host, common.agent)
+                and rules.is_clean(common.host, common.agent)
             ):
-                self._answer(connection, state.unmodified)
+                self._answer(connection, rules.unmodified)
+                self._hot.saw_common(data)
                 return
         parser.feed(data)
         self._advance(connection)
@@ -251,6 +253,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._hand_over(connection)
 
     def _hand_over(self, connection: Connection) -> None:
+        if isinstance(connection.first, IcapMessage):
+            self._hot.saw(connection.first)
         self._let_go(connection)
         self._threads.submit(self._serve, connection)
 

@@ -10,14 +10,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.icap_server.rules_in_use import HotMessages, IcapRules, new_rules
 from inkgate.icap_server.settings import IcapSettings
-from inkgate.icap_server.state import State, new_state
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.replies import digest_matches, filename_matches, server_matches
-from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.verdicts import examine
+from inkgate.rules.lookup.watcher import Watcher
 
 Report = Callable[[str, str, str, Sequence[Match]], None]
 Log = Callable[[str], None]
@@ -50,12 +51,16 @@ class Service:
     """Gives verdicts; one for each worker process, shared by its threads.
 
     Args:
-        rule_set: where the matcher comes from.
+        rule_set: opens the rules.
         settings: section `[icap]`.
         report: called with client, method, incident id and matches before a verdict is
             given.
         new_incident: makes incident ids.
         log: takes one line without secrets.
+
+    Attributes:
+        watcher: keeps the rules up to date, once it is started.
+        hot: what clients ask for most.
     """
 
     def __init__(
@@ -66,20 +71,25 @@ class Service:
         new_incident: Callable[[], str],
         log: Log,
     ) -> None:
-        self._rule_set = rule_set
         self._report = report
         self._new_incident = new_incident
         self._settings = msgspec.json.encode(settings)
         self._cached_hosts = settings.cached_hosts
         self.log = log
         self._complaints: dict[str, float] = {}
-        self.state: State = new_state(None, self._settings, 1)
-        self.refresh()
+        self._no_rules = new_rules(None, self._settings, 1)
+        self.hot = HotMessages(settings)
+        self.watcher = Watcher(
+            rule_set, self._prepare, self.hot.requests, settings.warm_up_seconds, log
+        )
 
-    def refresh(self) -> None:
-        """Take over new rules, if there are any; called by one thread only."""
-        if self._rule_set.fresh():
-            self.state = new_state(self._rule_set.matcher, self._settings, self._cached_hosts)
+    @property
+    def rules(self) -> IcapRules:
+        """The rules to judge by from now on."""
+        return self.watcher.current or self._no_rules
+
+    def _prepare(self, opened: OpenRuleSet) -> IcapRules:
+        return new_rules(opened.matcher, self._settings, self._cached_hosts)
 
     def complain(self, text: str) -> None:
         """Log what may happen with every message, but not every time."""
@@ -92,33 +102,33 @@ class Service:
         self.log(text)
 
     def judge_request(
-        self, state: State, request: HttpRequest, client: str, spelled: tuple[bytes | None, bytes]
+        self,
+        rules: IcapRules,
+        request: HttpRequest,
+        client: str,
+        spelled: tuple[bytes | None, bytes],
     ) -> Verdict:
         """The verdict on a request, and remember it if it is clean.
 
         Args:
-            state: the rules to judge by.
+            rules: those to judge by.
             request: the HTTP request.
             client: whose it is, an address or empty.
-            spelled: how the host and the User-Agent are spelled, as `State` keeps them.
+            spelled: how the host and the User-Agent are spelled, as `IcapRules` remembers them.
 
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(state)
+        matcher = _matcher(rules)
         observed = Observed(request.method, request.uri, "", request.user_agent)
         try:
             found = examine(observed, matcher)
         except PackError as error:
             raise NoVerdictError(str(error)) from None
-        host, agent = spelled
-        if found.clean_host and host is not None:
-            state.hosts.put(host, True)
-        if found.clean_agent and agent:
-            state.agents.put(agent, True)
+        rules.remember(*spelled, found)
         return self._verdict(client, request.method, found.matches)
 
-    def judge_name(self, state: State, request: HttpRequest, name: str, client: str) -> Verdict:
+    def judge_name(self, rules: IcapRules, request: HttpRequest, name: str, client: str) -> Verdict:
         """The verdict on the name that is asked for inside a tunnel.
 
         Raises:
@@ -126,18 +136,20 @@ class Service:
         """
         port = request.uri.rpartition(":")[2]
         try:
-            found = examine(Observed(request.method, f"{name}:{port}"), _matcher(state))
+            found = examine(Observed(request.method, f"{name}:{port}"), _matcher(rules))
         except PackError as error:
             raise NoVerdictError(str(error)) from None
         return self._verdict(client, request.method, found.matches)
 
-    def judge_server(self, state: State, request: HttpRequest, server: str, client: str) -> Verdict:
+    def judge_server(
+        self, rules: IcapRules, request: HttpRequest, server: str, client: str
+    ) -> Verdict:
         """The verdict on the address that answered.
 
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(state)
+        matcher = _matcher(rules)
         try:
             found = server_matches(server, request.method, request.uri, matcher)
         except PackError as error:
@@ -145,24 +157,24 @@ class Service:
         return self._verdict(client, request.method, found)
 
     def judge_names(
-        self, state: State, names: Sequence[str], request: HttpRequest, client: str
+        self, rules: IcapRules, names: Sequence[str], request: HttpRequest, client: str
     ) -> Verdict:
         """The verdict on what a file may be called.
 
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        if not state.replies.filename:
+        if not rules.replies.filename:
             return PASS
         try:
-            found = tuple(filename_matches(names, _matcher(state)))
+            found = tuple(filename_matches(names, _matcher(rules)))
         except PackError as error:
             raise NoVerdictError(str(error)) from None
         return self._verdict(client, request.method, found)
 
     def judge_body(
         self,
-        state: State,
+        rules: IcapRules,
         digests: Iterable[dict[str, str]],
         names: Sequence[str],
         request: HttpRequest,
@@ -173,12 +185,12 @@ class Service:
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(state)
+        matcher = _matcher(rules)
         try:
             found = tuple(
                 match
                 for seen in digests
-                for match in digest_matches(seen, names, state.replies, matcher)
+                for match in digest_matches(seen, names, rules.replies, matcher)
             )
         except PackError as error:
             raise NoVerdictError(str(error)) from None
@@ -200,7 +212,7 @@ def client_address(field: bytes) -> str:
         return ""
 
 
-def _matcher(state: State) -> Matcher:
-    if state.matcher is None:
+def _matcher(rules: IcapRules) -> Matcher:
+    if rules.matcher is None:
         raise NoVerdictError("no rules are open")
-    return state.matcher
+    return rules.matcher

@@ -50,6 +50,8 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         cached_hosts: verdicts of clean hosts kept in memory, in each worker.
         cached_keys: stretched values kept in memory, in each worker.
         key_cache_mib: largest size of the shared key cache on disk.
+        warm_up_hosts: hosts looked up in a new rule set before it is used.
+        warm_up_seconds: longest that a rule set of a new epoch may wait for that.
     """
 
     listen: str = "127.0.0.1:1344"
@@ -77,6 +79,8 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     cached_hosts: Annotated[int, Meta(ge=1000, le=50_000_000)] = 200_000
     cached_keys: Annotated[int, Meta(ge=1000, le=50_000_000)] = 100_000
     key_cache_mib: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    warm_up_hosts: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    warm_up_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0
 
     def __post_init__(self) -> None:
         for network in self.allow:

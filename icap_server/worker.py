@@ -60,13 +60,15 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
     server = _server(sections, inherited, service, limit)
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     _end_with_parent(server)
-    say_ready(inherited.ready, has_rules=service.state.matcher is not None)
     try:
+        service.watcher.start()
+        say_ready(inherited.ready, has_rules=service.watcher.current is not None)
         server.serve_forever()
     finally:
         server.server_close()
         # Not left to atexit, before which Python waits for every thread of a pool.
         recorder.close()
+        service.watcher.stop()
 
 
 def _service(config: Path, sections: Sections, recorder: Recorder, log: Log) -> Service:

@@ -45,8 +45,6 @@ _CR: Final = 13
 # There are two options (Allow, Preview); more lines mean that one is repeated.
 _MOST_OPTIONS: Final = 2
 _PREVIEWED: Final = b"0\r\n\r\n"
-# Longer keys are not remembered as clean.
-_MAX_KEY: Final = 300
 
 
 class Common(NamedTuple):
@@ -135,4 +133,4 @@ def host_of(data: bytes | bytearray, start: int, end: int) -> bytes | None:
     none: the name that is inside it may come with the message as well.
     """
     found = _HOST.match(data, start, end)
-    return None if found is None or found.end() - start > _MAX_KEY else found[0]
+    return None if found is None else found[0]

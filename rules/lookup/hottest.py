@@ -1,8 +1,22 @@
-"""Which names are asked for most, from a sample and in bounded memory."""
+"""Which hosts, servers and User-Agents are asked for most, from a sample, in bounded memory."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final, Literal
+
+from inkgate.rules.lookup.clean_parts import is_short
+
+Part = Literal["agent", "server", "host"]
+
+_SERVERS: Final = 1000
+_AGENTS: Final = 1000
+# So many are counted for one that is wanted: what is hot is seldom thinned out.
+_COUNTED: Final = 4
+_COUNT: Final = itemgetter(1)
+_LAST: Final = itemgetter(-1)
 
 
 class Hottest:
@@ -10,6 +24,9 @@ class Hottest:
 
     What is rare is forgotten first, and so is what was frequent long ago. One thread
     counts; others may ask.
+
+    Args:
+        limit: so many different keys are counted.
     """
 
     def __init__(self, limit: int) -> None:
@@ -23,14 +40,39 @@ class Hottest:
         if len(counts) > self._limit:
             self._thin_out()
 
-    def most(self, number: int) -> list[bytes]:
-        """The most frequent ones, hottest first."""
-        counts = self._counts.copy()
-        return heapq.nlargest(number, counts, key=counts.__getitem__)
+    def most(self, number: int) -> list[tuple[bytes, int]]:
+        """The most frequent ones with their counts, hottest first."""
+        return heapq.nlargest(number, self._counts.copy().items(), key=_COUNT)
 
     def __len__(self) -> int:
         return len(self._counts)
 
     def _thin_out(self) -> None:
-        kept = self.most(self._limit // 2)
-        self._counts = {key: (self._counts[key] + 1) // 2 for key in kept}
+        self._counts = {key: (count + 1) // 2 for key, count in self.most(self._limit // 2)}
+
+
+class HotParts:
+    """What is asked for most, by its spelling in a front end's requests.
+
+    Args:
+        hosts: so many of the hottest hosts are of interest; of servers and User-Agents
+            it is a thousand each.
+    """
+
+    def __init__(self, hosts: int) -> None:
+        self._numbers: dict[Part, int] = {"agent": _AGENTS, "server": _SERVERS, "host": hosts}
+        self._counts = {part: Hottest(number * _COUNTED) for part, number in self._numbers.items()}
+
+    def saw(self, part: Part, spelled: bytes) -> None:
+        """Count one, unless it is empty or too long to be remembered."""
+        if spelled and is_short(spelled):
+            self._counts[part].saw(spelled)
+
+    def most(self) -> Iterator[tuple[Part, bytes]]:
+        """The hottest hosts, servers and User-Agents, hottest first, whatever they are."""
+        ranked = [
+            [(part, *found) for found in self._counts[part].most(number)]
+            for part, number in self._numbers.items()
+        ]
+        for part, spelled, _ in heapq.merge(*ranked, key=_LAST, reverse=True):
+            yield part, spelled

@@ -1,11 +1,10 @@
-"""The rule set in use: opened at start, exchanged when a new generation is published."""
+"""Opens the rule set that is installed, whenever it is another one than that in use."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 
@@ -19,13 +18,17 @@ from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.settings import RulesSettings
 
-CHECK_SECONDS: Final = 0.5
-
 Log = Callable[[str], None]
 
 
-class InUse(NamedTuple):
-    """An open generation: what looks values up, and the keys of its epoch."""
+class OpenRuleSet(NamedTuple):
+    """An open generation.
+
+    Attributes:
+        matcher: looks values up in it.
+        keys: the stretched values of its epoch.
+        key_folder: where the key cache lies.
+    """
 
     matcher: Matcher
     keys: CachedStretch
@@ -46,9 +49,11 @@ class RuleSet:
         key_cache_mib: largest size of the shared key cache on disk.
         log: takes one line; the same line is not repeated in a row.
 
-    Nothing here raises: a set that cannot be opened leaves the one in use as it is
-    (None at first), and is tried again at the next check. Either call `fresh` now and
-    then, or `look` and, when all is prepared, `take`; from one thread.
+    Attributes:
+        in_use: None until one was opened.
+
+    Nothing here raises: a set that cannot be opened leaves the one in use as it is, and
+    is tried again by the next `look`. For one thread at a time (`Watcher`).
     """
 
     def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
@@ -57,26 +62,9 @@ class RuleSet:
         self._key_cache_mib = key_cache_mib
         self._log = log
         self._said = ""
-        self._next_check = 0.0
-        self.in_use: InUse | None = None
+        self.in_use: OpenRuleSet | None = None
 
-    @property
-    def matcher(self) -> Matcher | None:
-        """Looks values up in the generation in use."""
-        return self.in_use.matcher if self.in_use else None
-
-    def fresh(self) -> bool:
-        """Look for a new generation if it is time to, and take it. True if there was one."""
-        now = time.monotonic()
-        if now < self._next_check:
-            return False
-        self._next_check = now + CHECK_SECONDS
-        new = self.look()
-        if new is not None:
-            self.take(new)
-        return new is not None
-
-    def look(self) -> InUse | None:
+    def look(self) -> OpenRuleSet | None:
         """Open the current generation, if it is another one than that in use."""
         try:
             return self._open()
@@ -84,13 +72,13 @@ class RuleSet:
             self._say(str(error))
             return None
 
-    def take(self, new: InUse) -> None:
+    def take(self, new: OpenRuleSet) -> None:
         """Use a generation from now on."""
         # The old generation is closed when the last lookup in it lets go of it.
         self.in_use = new
         self._said = ""
 
-    def _open(self) -> InUse | None:
+    def _open(self) -> OpenRuleSet | None:
         settings = load_section(self._config, "rules", RulesSettings)
         root = resolve(self._config, settings.installed)
         folder = current_folder(root)
@@ -106,7 +94,7 @@ class RuleSet:
             return keys[0]
 
         try:
-            return InUse(Matcher(generation, token, cached), keys[0], key_folder)
+            return OpenRuleSet(Matcher(generation, token, cached), keys[0], key_folder)
         except PackError:
             generation.close()
             raise

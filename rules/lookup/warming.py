@@ -1,7 +1,7 @@
-"""Before a new generation is used: look up in it what is asked for most.
+"""Before a new rule set is used: look up in it what is asked for most.
 
 In a new epoch every name costs a derivation again. Those of the hottest names are
-made while the old generation still answers, by one process for all that share the
+made while the old rule set still answers, by one process for all that share the
 key cache, and in bounded time. In the same epoch no derivation is needed, and
 what is left is to find the hottest names clean again.
 """
@@ -14,18 +14,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.observed import Observed
-from inkgate.rules.lookup.rule_set import InUse
+from inkgate.rules.lookup.rule_set import OpenRuleSet
 from inkgate.rules.lookup.steps import Stretch, finish
 from inkgate.rules.lookup.verdicts import Findings, examination
 
 LOCK: Final = "warming.lock"
 _RETRY_SECONDS: Final = 0.05
 
-T = TypeVar("T")
+HotRequest = tuple[Observed, Callable[[Findings], None]]
+"""A request to look up, and who remembers what was found."""
 
 
 class NotKnownError(Exception):
@@ -33,32 +34,38 @@ class NotKnownError(Exception):
 
 
 def warm_up(
-    new: InUse, requests: Iterable[tuple[T, Observed]], until: float, *, derive: bool
-) -> Iterator[tuple[T, Findings]]:
-    """Look requests up in a generation, hottest first, until a time (time.monotonic).
+    new: OpenRuleSet,
+    requests: Iterable[HotRequest],
+    until: float,
+    *,
+    derive: bool,
+    stopped: Callable[[], bool],
+) -> None:
+    """Look requests up in a rule set, in their order.
 
     Args:
+        new: the rule set.
+        requests: hottest first. Those that cannot be looked up are left out.
+        until: when to end (time.monotonic).
         derive: whether derivations may be made for it.
-
-    Yields:
-        what was found, for those requests that could be looked up.
+        stopped: whether to end before.
     """
     stretch = new.keys if derive else known_only(new)
-    for name, request in requests:
-        if time.monotonic() >= until:
+    for observed, remember in requests:
+        if time.monotonic() >= until or stopped():
             return
         # A damaged rule is for the request that meets it to say.
         with contextlib.suppress(NotKnownError, PackError):
-            yield name, finish(examination(request, new.matcher), stretch)
+            remember(finish(examination(observed, new.matcher), stretch))
         # Let the serving thread have the interpreter's lock.
         time.sleep(0)
 
 
-def known_only(in_use: InUse) -> Stretch:
+def known_only(opened: OpenRuleSet) -> Stretch:
     """A derivation that refuses to derive."""
 
     def stretch(kind: str, data: bytes) -> bytes:
-        stretched = in_use.keys.known(kind, data)
+        stretched = opened.keys.known(kind, data)
         if stretched is None:
             raise NotKnownError
         return stretched

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.helper.clean import Clean
-from inkgate.helper.watcher import Hot
+from inkgate.helper.clean_fields import CleanFields
+from inkgate.helper.rules_in_use import HelperRules, HotFields
 from inkgate.rules.crypto.key_cache import KeyCache
-from inkgate.rules.lookup.hottest import Hottest
+from inkgate.rules.lookup.hottest import HotParts, Hottest
+from inkgate.rules.lookup.rule_set import OpenRuleSet
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdicts import Findings
 
@@ -51,7 +53,28 @@ def test_hottest_are_found_among_many() -> None:
     for number in range(20_000):
         hottest.saw(b"hot%d" % (number % 10))
         hottest.saw(b"rare%d" % number)
-    assert set(hottest.most(10)) == {b"hot%d" % n for n in range(10)}
+    assert {key for key, _ in hottest.most(10)} == {b"hot%d" % n for n in range(10)}
+
+
+def test_hottest_come_first_whatever_they_are() -> None:
+    hot = HotParts(2)
+    for part, spelled, times in (
+        ("host", b"rare", 1),
+        ("host", b"second", 5),
+        ("server", b"third", 3),
+        ("agent", b"first", 9),
+        ("host", b"fourth", 2),
+        ("agent", b"", 20),
+        ("server", b"x" * 400, 20),
+    ):
+        for _ in range(times):
+            hot.saw(part, spelled)
+    assert list(hot.most()) == [
+        ("agent", b"first"),
+        ("host", b"second"),
+        ("server", b"third"),
+        ("host", b"fourth"),
+    ]
 
 
 def fields(method: bytes, uri: bytes, server: bytes = b"-", agent: bytes = b"-") -> list[bytes]:
@@ -72,13 +95,13 @@ def fields(method: bytes, uri: bytes, server: bytes = b"-", agent: bytes = b"-")
     ],
 )
 def test_only_what_the_key_says_is_remembered(method: bytes, uri: bytes, remembered: bool) -> None:
-    clean = Clean.nothing(100)
+    clean = CleanFields(100)
     clean.remember(fields(method, uri), CLEAN)
     assert (len(clean.hosts) == 1) is remembered
 
 
 def test_clean_part_says_nothing_of_the_others() -> None:
-    clean = Clean.nothing(100)
+    clean = CleanFields(100)
     clean.remember(fields(b"GET", b"http://a.example/", b"192.0.2.1", b"good"), CLEAN)
     assert clean.covers(fields(b"GET", b"http://a.example/x", b"192.0.2.1", b"good"))
     assert clean.covers(fields(b"GET", b"http://a.example/x", b"-", b"good"))
@@ -96,8 +119,9 @@ def test_clean_part_says_nothing_of_the_others() -> None:
     )
 )
 def test_hot_requests_can_always_be_asked(parts: list[bytes]) -> None:
-    hot = Hot.nothing(10)
+    hot = HotFields(10)
     hot.saw([b"1", *parts])
-    for asked, observed in hot.requests(10):
-        assert len(asked) >= 6
+    rules = HelperRules(Mock(spec=OpenRuleSet), CleanFields(100), plain=False)
+    for observed, remember in hot.requests(rules):
         assert observed.method in {"GET", "CONNECT"}
+        remember(CLEAN)

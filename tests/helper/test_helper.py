@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.helper.clean import host_key
+from inkgate.helper.clean_fields import host_key
 from inkgate.helper.protocol import MAX_LINE_BYTES, LineSplitter, parse_request, request_id
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.target import parse_target

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 import os
 import select
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from support.counts import Counts
 from support.installation import BIN, Installation
 from support.waiting import wait_until
 
-_NUMBERS = itertools.count()
 _PATIENCE_SECONDS = 60
 
 
@@ -26,14 +23,14 @@ class HelperProcess:
     """Start one with an installation's settings; end it with `close`."""
 
     def __init__(self, installation: Installation, *options: str) -> None:
-        self._log = installation.folder / f"derivations-{next(_NUMBERS)}"
-        self._log.touch()
+        self.counts = Counts(installation.folder)
         self._unread = b""
         self.process = subprocess.Popen(
             [
                 BIN / "python",
-                Path(__file__).with_name("counting_helper.py"),
-                self._log,
+                Path(__file__).with_name("counted.py"),
+                "helper",
+                self.counts.path,
                 "--config",
                 installation.config,
                 *options,
@@ -46,14 +43,11 @@ class HelperProcess:
     @property
     def derivations(self) -> int:
         """How many it has made so far."""
-        return self._log.stat().st_size
+        return self.counts.derivations
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """No derivation begins before the end of this, however quick the machine is."""
-        with self._log.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return self.counts.held()
 
     def send(self, *lines: bytes) -> None:
         assert self.process.stdin

@@ -1,0 +1,81 @@
+"""What the helper answers from, and what it looks up before it answers from new rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, NamedTuple
+
+from inkgate.helper.clean_fields import CleanFields, host_key
+from inkgate.helper.protocol import (
+    ABSENT,
+    METHOD,
+    MIN_FIELDS,
+    SERVER,
+    URI,
+    USER_AGENT,
+    parse_request,
+)
+from inkgate.helper.settings import HelperSettings
+from inkgate.rules.lookup.hottest import HotParts, Part
+from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
+from inkgate.rules.lookup.warming import HotRequest
+from inkgate.rules.lookup.watcher import Watcher
+
+_PLACES: Final[dict[Part, int]] = {"agent": USER_AGENT, "server": SERVER, "host": URI}
+
+
+class HelperRules(NamedTuple):
+    """What requests are answered from.
+
+    Attributes:
+        opened: the rule set.
+        clean: what is known to be clean in it.
+        plain: it does not matter which User-Agent asks.
+    """
+
+    opened: OpenRuleSet
+    clean: CleanFields
+    plain: bool
+
+
+class HotFields:
+    """What Squid asks for most.
+
+    Args:
+        hosts: so many of the hottest hosts are of interest.
+    """
+
+    def __init__(self, hosts: int) -> None:
+        self._parts = HotParts(hosts)
+
+    def saw(self, fields: list[bytes]) -> None:
+        """Count one request."""
+        if len(fields) < MIN_FIELDS:
+            return
+        self._parts.saw("host", host_key(fields[URI]))
+        self._parts.saw("server", fields[SERVER])
+        self._parts.saw("agent", fields[USER_AGENT])
+
+    def requests(self, rules: HelperRules) -> Iterator[HotRequest]:
+        """Requests that ask for each of the hottest by itself, hottest first."""
+        for part, spelled in self._parts.most():
+            fields = [b"0", b"GET", *[ABSENT] * (MIN_FIELDS - 2)]
+            fields[_PLACES[part]] = spelled
+            if part == "host" and b"://" not in spelled:
+                fields[METHOD] = b"CONNECT"
+            request = parse_request(b" ".join(fields))
+            if spelled != ABSENT and request is not None:
+                yield request.observed, partial(rules.clean.remember, fields)
+
+
+def watch_rules(
+    rule_set: RuleSet, hot: HotFields, settings: HelperSettings, log: Callable[[str], None]
+) -> Watcher[HelperRules]:
+    """What keeps the helper's rules up to date."""
+
+    def prepare(opened: OpenRuleSet) -> HelperRules:
+        clean = CleanFields(settings.cached_hosts)
+        return HelperRules(opened, clean, not opened.matcher.has_user_agents)
+
+    return Watcher(rule_set, prepare, hot.requests, settings.warm_up_seconds, log)

@@ -1,0 +1,177 @@
+"""What the ICAP server answers from, and what it looks up before it answers from new rules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, NamedTuple
+
+from inkgate.icap_server.protocol.answers import not_modified
+from inkgate.icap_server.protocol.common_case import host_of, recognise
+from inkgate.icap_server.protocol.errors import ProtocolError
+from inkgate.icap_server.protocol.http import parse_request
+from inkgate.icap_server.protocol.parser import IcapMessage
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.lookup.clean_parts import AS_BYTES, CleanParts, keep
+from inkgate.rules.lookup.hottest import HotParts, Part
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.replies import ReplyClasses, reply_classes
+from inkgate.rules.lookup.verdicts import Findings
+from inkgate.rules.lookup.warming import HotRequest
+
+# RFC 3507, section 4.7: at most 32 bytes, quoted.
+_ISTAG_DIGITS: Final = 24
+# One message of so many tells what is hot: of those that the loop answers itself, for
+# which a look costs as much as a hundredth of the answer, and of the dearer others. Not
+# even numbers: where requests and responses take turns, both have to be seen.
+COMMON_SAMPLED: Final = 61
+OTHERS_SAMPLED: Final = 17
+
+
+class IcapRules(NamedTuple):
+    """Exchanged as a whole when the rules change, so no verdict outlives its rules.
+
+    Attributes:
+        matcher: None while no rules could be opened.
+        istag: identifies the rules and settings, with its quotes.
+        clean: what is known to be clean; hosts by `Common.host`, no servers.
+        has_agents: whether a User-Agent can match.
+        replies: which classes a response can match.
+        unmodified: the whole answer "204 No Modifications".
+    """
+
+    matcher: Matcher | None
+    istag: bytes
+    clean: CleanParts[bytes]
+    has_agents: bool
+    replies: ReplyClasses
+    unmodified: bytes
+
+    def is_clean(self, host: bytes, agent: bytes) -> bool:
+        """Whether a request is known to match nothing."""
+        hosts, agents = self.clean.hosts, self.clean.agents
+        # Nearly all are among the young ones, and a call costs as much as all of this.
+        return bool(
+            (host in hosts.young or hosts.get(host))
+            and (not agent or agent in agents.young or agents.get(agent))
+        )
+
+    def remember(self, host: bytes | None, agent: bytes, found: Findings) -> None:
+        """Remember what a look-up found to be clean by itself.
+
+        Args:
+            host: as `host_of` spells it, None if that is not plain to see.
+            agent: the User-Agent header, or empty.
+            found: what was found.
+        """
+        if found.clean_host and host is not None:
+            keep(self.clean.hosts, host)
+        if found.clean_agent and agent:
+            keep(self.clean.agents, agent)
+
+
+def new_rules(matcher: Matcher | None, settings: bytes, cached_hosts: int) -> IcapRules:
+    """Rules about which nothing is known yet.
+
+    Args:
+        matcher: looks values up in them.
+        settings: whatever else changes answers; goes into the ISTag.
+        cached_hosts: how many clean hosts to remember.
+    """
+    istag = _istag(matcher, settings)
+    return IcapRules(
+        matcher,
+        istag,
+        CleanParts(cached_hosts, 0, cached_hosts // 16),
+        matcher is not None and matcher.has_user_agents,
+        reply_classes(matcher),
+        not_modified(istag),
+    )
+
+
+def _istag(matcher: Matcher | None, settings: bytes) -> bytes:
+    digest = hashlib.sha256(settings)
+    if matcher is not None:
+        manifest = matcher.generation.manifest
+        digest.update(f"{manifest.set_id} {manifest.serial}".encode())
+    return b'"IG-%b"' % digest.hexdigest()[:_ISTAG_DIGITS].encode()
+
+
+class HotMessages:
+    """What clients ask for most, from a sample. Only the loop counts.
+
+    Hosts are spelled with their method before them, as `host_of` has it; so are those of
+    tunnels and the names inside these, which `host_of` leaves out.
+
+    Args:
+        settings: section `[icap]`.
+    """
+
+    def __init__(self, settings: IcapSettings) -> None:
+        self._parts = HotParts(settings.warm_up_hosts)
+        self._server_header = settings.server_header.lower().encode()
+        self._name_header = settings.name_header.lower().encode()
+        self._common = self._others = 0
+
+    def saw_common(self, data: bytes) -> None:
+        """Count a message that the loop has recognised, if it is its turn."""
+        self._common += 1
+        if self._common % COMMON_SAMPLED:
+            return
+        # Once more, because the loop reads no User-Agent while none is listed.
+        common = recognise(data)
+        if common is not None:
+            self._parts.saw("host", common.host)
+            self._parts.saw("agent", common.agent)
+
+    def saw(self, message: IcapMessage) -> None:
+        """Count another message, if it is its turn."""
+        self._others += 1
+        if self._others % OTHERS_SAMPLED:
+            return
+        self._parts.saw("server", message.head.fields.get(self._server_header, b""))
+        if not message.response and message.request:
+            self._saw_request(message)
+
+    def requests(self, rules: IcapRules) -> Iterator[HotRequest]:
+        """Requests that ask for each of the hottest by itself, hottest first."""
+        for part, spelled in self._parts.most():
+            yield _observed(part, spelled), partial(_remember, rules, part, spelled)
+
+    def _saw_request(self, message: IcapMessage) -> None:
+        try:
+            request = parse_request(message.request)
+        except ProtocolError:
+            return
+        uri = _bytes(request.uri)
+        self._parts.saw("host", b"%b %b" % (_bytes(request.method), AS_BYTES.host_key(uri)))
+        self._parts.saw("agent", _bytes(request.user_agent))
+        name = message.head.fields.get(self._name_header, b"-")
+        if request.method == "CONNECT" and name not in (b"", b"-"):
+            self._parts.saw("host", b"CONNECT %b:%b" % (name, uri.rpartition(b":")[2]))
+
+
+def _observed(part: Part, spelled: bytes) -> Observed:
+    text = spelled.decode("utf-8", "surrogateescape")
+    if part == "host":
+        method, _, uri = text.partition(" ")
+        return Observed(method, uri)
+    if part == "server":
+        return Observed("GET", "", text)
+    return Observed("GET", "", user_agent=text)
+
+
+def _remember(rules: IcapRules, part: Part, spelled: bytes, found: Findings) -> None:
+    if part == "host":
+        # Only a spelling that the loop finds in messages for this very host.
+        line = spelled + b"/ HTTP/1.1\r\n"
+        if host_of(line, 0, len(line)) == spelled:
+            rules.remember(spelled, b"", found)
+    elif part == "agent":
+        rules.remember(None, spelled, found)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,125 @@
+"""The life of the rule set in use: a new one is noticed, opened, warmed up, handed over.
+
+All of it happens on one thread beside the front end, which goes on answering from the old
+rule set. Helper and ICAP server use it in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Generic, TypeVar
+
+from inkgate.rules.lookup.derivers import step_back
+from inkgate.rules.lookup.rule_set import Log, OpenRuleSet, RuleSet
+from inkgate.rules.lookup.warming import HotRequest, one_at_a_time, warm_up
+
+R = TypeVar("R")
+
+# A published rule set is noticed after at most so long.
+_LOOK_SECONDS: Final = 0.5
+# In the same epoch nothing is derived, so most of it is done in a moment; a new
+# indicator should not wait longer.
+_SAME_EPOCH_SECONDS: Final = 0.5
+# After other processes have derived, to read what they have.
+_READ_SECONDS: Final = 1.0
+# Longer than it takes to open any rule set.
+_LONGEST_END_SECONDS: Final = 10.0
+# While this thread has work to do in Python it gives way to the serving ones ten times
+# sooner than by default (docs/decisions/0041). Not for longer: threads that serve would
+# take turns with each other so often that it costs them a tenth.
+_SWITCH_SECONDS: Final = 0.0005
+
+
+class Watcher(Generic[R]):
+    """Keeps `current` up to date.
+
+    Args:
+        rule_set: opens rule sets.
+        prepare: makes of an open rule set what the front end answers from.
+        hottest: requests to look up in that before it is used, hottest first.
+        warm_up_seconds: longest that a rule set of a new epoch waits for them.
+        log: takes one line without secrets.
+
+    Attributes:
+        current: what to answer from; None while there is no rule set that can be used.
+            It is exchanged as a whole at any moment, so a front end reads it once for
+            each request.
+    """
+
+    def __init__(
+        self,
+        rule_set: RuleSet,
+        prepare: Callable[[OpenRuleSet], R],
+        hottest: Callable[[R], Iterable[HotRequest]],
+        warm_up_seconds: float,
+        log: Log,
+    ) -> None:
+        self._rule_set = rule_set
+        self._prepare = prepare
+        self._hottest = hottest
+        self._warm_up_seconds = warm_up_seconds
+        self._log = log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self.current: R | None = None
+
+    def start(self) -> None:
+        """Open the rule set that is there, and watch for new ones from then on."""
+        self._look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, so that the interpreter does not end under it."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_LONGEST_END_SECONDS)
+
+    def _watch(self) -> None:
+        step_back()
+        while not self._stop.wait(_LOOK_SECONDS):
+            try:
+                with _giving_way():
+                    self._look()
+            except Exception as error:  # noqa: BLE001
+                # Whatever it was: the old rules go on, and the next round tries again.
+                self._log(f"a new rule set could not be used: {type(error).__name__}")
+
+    def _look(self) -> None:
+        new = self._rule_set.look()
+        if new is None:
+            return
+        prepared = self._prepare(new)
+        old = self._rule_set.in_use
+        if old is not None:
+            self._warm_up(new, prepared, same_epoch=old.keys is new.keys)
+        self.current = prepared
+        self._rule_set.take(new)
+
+    def _warm_up(self, new: OpenRuleSet, prepared: R, *, same_epoch: bool) -> None:
+        now = time.monotonic()
+        if same_epoch:
+            self._pass(new, prepared, now + _SAME_EPOCH_SECONDS, derive=False)
+            return
+        until = now + self._warm_up_seconds
+        with one_at_a_time(new.key_folder, until, self._stop.wait) as mine:
+            if mine:
+                self._pass(new, prepared, until, derive=True)
+        if not mine:
+            self._pass(new, prepared, until + _READ_SECONDS, derive=False)
+
+    def _pass(self, new: OpenRuleSet, prepared: R, until: float, *, derive: bool) -> None:
+        warm_up(new, self._hottest(prepared), until, derive=derive, stopped=self._stop.is_set)
+
+
+@contextlib.contextmanager
+def _giving_way() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
