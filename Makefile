@@ -29,7 +29,7 @@ refresh-rules: install
 	@$(BIN)/inkgate-rules --config $(CONFIG) refresh
 
 check: lint
-	$(PYTEST) -q -m "not slow and not e2e" tests
+	$(PYTEST) -q --durations=5 --durations-min=2 -m "not slow and not e2e" tests
 
 test: install-dev
 	$(PYTEST) tests

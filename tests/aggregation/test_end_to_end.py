@@ -26,6 +26,8 @@ from support.misp import MispServer
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.prefix).resolve() / "bin"
 PERIOD = "2026-01-05"
 WITHIN = 1767787200.0  # 2026-01-07T12:00:00Z

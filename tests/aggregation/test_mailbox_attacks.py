@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
@@ -46,6 +47,7 @@ def member(
     return run
 
 
+@pytest.mark.slow
 def test_reader_of_the_mailbox_learns_no_totals(tmp_path: Path) -> None:
     """Nor does one who has all subscribers' public keys, the group and the list."""
     party = Party("masked", 5, 4)

@@ -206,6 +206,7 @@ def test_quota_of_subscribers() -> None:
 
 
 @pytest.mark.parametrize("left", range(3, 8))
+@pytest.mark.slow
 def test_quota_of_subscribers_holds_in_random_runs(left: int) -> None:
     party = Party("masked", 8, 3, threshold=5, quota_subscribers=6)
     chance = random.Random(left)

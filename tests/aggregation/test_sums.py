@@ -23,6 +23,7 @@ def random_vectors(party: Party, chance: random.Random) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+@pytest.mark.slow
 def test_thousand_random_trials(protocol: str, part: int) -> None:
     for trial in range(part, TRIALS, PARTS):
         chance = random.Random(trial)
@@ -36,6 +37,7 @@ def test_thousand_random_trials(protocol: str, part: int) -> None:
 # A third is the most that the default threshold allows to drop out.
 @pytest.mark.parametrize("percent", [1, 10, 30])
 @pytest.mark.parametrize("number", range(5))
+@pytest.mark.slow
 def test_dropouts_at_every_round(number: int, percent: int) -> None:
     party = Party("masked", 20, 40)
     chance = random.Random(100 * number + percent)

@@ -41,6 +41,7 @@ def audited(installation: Installation, *arguments: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 def test_a_range_is_recovered_entirely(listed: Installation) -> None:
     found = audited(listed, "--range", "198.51.100.0/24", "--range", "192.0.2.0/24", "--show")
     attack = found["attack"]
@@ -50,6 +51,7 @@ def test_a_range_is_recovered_entirely(listed: Installation) -> None:
     assert min(text for _, text in attack["values"]) == "192.0.2.0/25"
 
 
+@pytest.mark.slow
 def test_a_wordlist_of_all_kinds(listed: Installation) -> None:
     words = listed.folder / "words.txt"
     words.write_text(
@@ -66,6 +68,7 @@ def test_a_wordlist_of_all_kinds(listed: Installation) -> None:
     assert "values" not in attack
 
 
+@pytest.mark.slow
 def test_nothing_is_recovered_where_nothing_is_listed(listed: Installation) -> None:
     attack = audited(listed, "--range", "203.0.113.0/26")["attack"]
     assert (attack["tested"], attack["recovered"]) == (64, {})
@@ -81,6 +84,7 @@ def test_nothing_is_recovered_where_nothing_is_listed(listed: Installation) -> N
         (["--plot", "picture.gif"], ".svg nor .png"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_done_says_so(listed: Installation, arguments: list[str], says: str) -> None:
     result = listed.run("inkgate-rules", "audit", *arguments)
     assert result.returncode == 2
@@ -88,6 +92,7 @@ def test_what_cannot_be_done_says_so(listed: Installation, arguments: list[str],
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_wordlist_beyond_the_limit(listed: Installation) -> None:
     words = listed.folder / "words.txt"
     words.write_text("a.example\n" * 20)
@@ -130,6 +135,7 @@ def test_numbers_agree_with_each_other(listed: Installation) -> None:
     assert gates["suffix"]["listed_if_passed"] < 1e-6
 
 
+@pytest.mark.slow
 def test_plot_is_drawn(listed: Installation) -> None:
     for name, begins in (("plot.svg", b"<?xml"), ("plot.png", b"\x89PNG")):
         path = listed.folder / name
@@ -204,6 +210,7 @@ def test_budgets() -> None:
             parse_duration(text)
 
 
+@pytest.mark.slow
 def test_calibration_keeps_to_the_budget_and_takes_the_best() -> None:
     figures = load_figures()
     rungs = ladder(Caps(), 0.002)
@@ -217,6 +224,7 @@ def test_calibration_keeps_to_the_budget_and_takes_the_best() -> None:
     assert isinstance(chosen.profile, Argon2id)
 
 
+@pytest.mark.slow
 def test_calibrate_reads_a_log_and_prints_a_setting_that_works(listed: Installation) -> None:
     log = listed.folder / "access.log"
     log.write_text(
@@ -259,6 +267,7 @@ PROFILES_TRIED = {
 
 
 @pytest.mark.parametrize("name", PROFILES_TRIED)
+@pytest.mark.slow
 def test_a_real_attack_takes_about_as_long_as_predicted(listed: Installation, name: str) -> None:
     text = listed.config.read_text().replace('ip = "test"', f"ip = {PROFILES_TRIED[name]}")
     listed.config.write_text(text)

@@ -305,6 +305,7 @@ def test_neither_of_both_formats(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["thesis", "folder", "file"])
+@pytest.mark.slow
 def test_inline_use_is_refused_with_the_reason_in_one_line(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "set"
     if kind == "thesis":

@@ -81,6 +81,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", WITH_RULES)
+@pytest.mark.slow
 def test_every_value_of_a_thesis_folder_is_found_with_its_message(
     tmp_path: Path, name: str
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_bloom_filter_says_may_be_listed_and_needs_the_token(tmp_path: Path) -
 
 @pytest.mark.parametrize("rate", [0.5, 0.3, 0.01, 1e-4, 1e-9, 1e-20])
 @pytest.mark.parametrize("capacity", [20, 400_000])
+@pytest.mark.slow
 def test_filters_of_every_digest_and_width_are_read_as_written(
     tmp_path: Path, rate: float, capacity: int
 ) -> None:
@@ -188,6 +190,7 @@ def test_all_cores_give_the_same_matches_in_the_same_order(tmp_path: Path) -> No
 
 
 @given(st.text(max_size=60))
+@pytest.mark.slow
 def test_the_thesis_spelling_takes_any_text(text: str) -> None:
     for name in ("url", "hostname", "ip-dst", "domain"):
         assert isinstance(thesis_value(name, text), str)
@@ -268,6 +271,7 @@ def test_a_round_trip_through_the_thesis_format(tmp_path: Path) -> None:
     assert messages(opened(tmp_path / "set"), queries) == queries
 
 
+@pytest.mark.slow
 def test_the_command_matches_arguments_files_and_standard_input(
     tmp_path: Path, config: Path
 ) -> None:
@@ -310,6 +314,7 @@ def test_a_batch_that_would_take_too_long_is_refused_beforehand(
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_exporting_seals_what_a_refresh_would_seal(installation: Installation) -> None:
     installation.add(
         "listed",

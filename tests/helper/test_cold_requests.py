@@ -110,6 +110,7 @@ def test_derivations_nobody_waits_for_any_more_are_not_made(hasty: Installation)
     assert helper.derivations < 10
 
 
+@pytest.mark.slow
 def test_busy_machine_does_not_starve_derivations() -> None:
     # About 0.8 ms for one derivation.
     profile = '{ algorithm = "pbkdf2", hash = "sha256", iterations = 2000 }'

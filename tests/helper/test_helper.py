@@ -198,6 +198,7 @@ def publish_damaged(installation: Installation) -> None:
     link.replace(current)
 
 
+@pytest.mark.slow
 def test_new_generation_is_noticed_and_old_one_kept_when_it_is_damaged(
     listed: Installation,
 ) -> None:
@@ -324,6 +325,7 @@ def verdict(answer: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("agents", [False, True], ids=["no agents listed", "agents listed"])
+@pytest.mark.slow
 def test_line_alone_is_answered_as_among_others(listed: Installation, agents: bool) -> None:
     if agents:
         listed.add("agent", attribute("user-agent", "evil/1"))
@@ -349,6 +351,7 @@ def test_line_alone_is_answered_as_among_others(listed: Installation, agents: bo
     assert {i: sorted(v) for i, v in alone.items()} == {i: sorted(v) for i, v in together.items()}
 
 
+@pytest.mark.slow
 def test_hundred_thousand_hostile_lines(listed: Installation) -> None:
     data, expected = hostile_lines(100_000)
     answers = ask(listed, data)

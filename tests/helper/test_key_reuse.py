@@ -113,6 +113,7 @@ def test_one_of_two_children_derives_for_a_new_epoch(listed: Installation) -> No
     assert sum(helper.derivations for helper in helpers) == before * 2 + 1
 
 
+@pytest.mark.slow
 def test_new_epoch_waits_no_longer_than_it_may(listed: Installation) -> None:
     text = listed.config.read_text()
     listed.config.write_text(text.replace('fail = "open"', 'fail = "open"\nwarm_up_seconds = 0.5'))
@@ -130,6 +131,7 @@ def test_new_epoch_waits_no_longer_than_it_may(listed: Installation) -> None:
 
 
 @pytest.mark.parametrize("new_epoch", [False, True])
+@pytest.mark.slow
 def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     listed: Installation, new_epoch: bool
 ) -> None:
@@ -143,6 +145,7 @@ def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     helper.close()
 
 
+@pytest.mark.slow
 def test_old_generations_are_let_go_of(listed: Installation) -> None:
     helper = HelperProcess(listed)
     helper.ask(*HOSTS)

@@ -117,6 +117,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("cut", [1, 4096, 1 << 30])
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+@pytest.mark.slow
 def test_header_is_skipped_wherever_pieces_end(header: bytes, cut: int) -> None:
     member = header + RAW + bytes(8)
     assert given(gunzip(), member + member, cut) == (RANDOM * 2, "")
@@ -166,6 +167,7 @@ def test_what_was_flushed_before_an_impossible_block_is_given(cut: int) -> None:
 @pytest.mark.parametrize("size", [1000, 300_000, 3_000_000])
 @pytest.mark.parametrize("cut", [1000, 65_536, 1 << 30])
 @pytest.mark.parametrize("junk", [b"\0", b"A" * 100_000])
+@pytest.mark.slow
 def test_attack_junk_behind_brotli_hides_nothing(size: int, cut: int, junk: bytes) -> None:
     """The decoder fails and keeps what the same call had decoded, the file's end."""
     body = (RANDOM * 30)[:size]

@@ -49,6 +49,7 @@ def closed(client: socket.socket, seconds: float = 30) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_slow_headers_end_with_408(icap: Icap) -> None:
     with icap.connect() as client:
         started = time.monotonic()
@@ -68,6 +69,7 @@ def test_slow_body_ends_with_408(icap: Icap) -> None:
         assert closed(client)
 
 
+@pytest.mark.slow
 def test_endless_headers_are_cut_off(icap: Icap) -> None:
     before = icap.memory_kib()
     with icap.connect() as client:
@@ -109,6 +111,7 @@ def test_lying_chunk_sizes_are_refused(icap: Icap, body: bytes) -> None:
         assert closed(client)
 
 
+@pytest.mark.slow
 def test_huge_chunk_costs_no_memory(icap: Icap) -> None:
     before = icap.memory_kib()
     with icap.connect() as client:
@@ -163,6 +166,7 @@ def test_thousand_idle_connections_disturb_nobody(icap: Icap) -> None:
         assert icap.memory_kib() - before < 60_000
 
 
+@pytest.mark.slow
 def test_connections_above_the_cap_make_room_for_each_other() -> None:
     installation = Installation()
     installation.add("listed", attribute("domain", "listed.example"))
@@ -186,6 +190,7 @@ def test_connections_above_the_cap_make_room_for_each_other() -> None:
         installation.close()
 
 
+@pytest.mark.slow
 def test_reader_that_never_reads_is_given_up(icap: Icap) -> None:
     before = icap.memory_kib()
     with icap.connect() as client:

@@ -19,6 +19,8 @@ from support.installation import BIN, Installation, attribute
 from support.squid import free_port
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LISTED = reqmod(http_request("http://listed.example/"))
 POST = http_request("http://fine.example/form", "POST")
 UNFINISHED = reqmod(POST, b"5\r\nab")

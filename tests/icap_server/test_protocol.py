@@ -71,6 +71,7 @@ def test_any_bytes_give_events_or_a_protocol_error(data: bytes, cuts: list[int])
     events(data, [cut for cut in cuts if cut < len(data)])
 
 
+@pytest.mark.slow
 def test_hundred_thousand_fuzzed_messages_give_the_same_however_they_are_cut() -> None:
     choose = random.Random(11)
     for _ in range(100_000):
@@ -126,6 +127,7 @@ AGENTS = st.builds(
 
 @given(st.lists(AGENTS, max_size=4))
 @settings(max_examples=3000)
+@pytest.mark.slow
 def test_attack_user_agents_are_never_read_in_two_ways(lines: list[str]) -> None:
     head = "\r\n".join(["GET http://fine.example/ HTTP/1.1", *lines, "", ""]).encode()
     data = reqmod(head, preview=0)

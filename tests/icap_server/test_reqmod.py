@@ -60,6 +60,7 @@ def icap() -> Iterator[tuple[Icap, Installation]]:
 
 
 @pytest.mark.parametrize(("name", "request_"), BLOCKED)
+@pytest.mark.slow
 def test_listed_request_gets_the_blocked_page(
     icap: tuple[Icap, Installation], name: str, request_: bytes
 ) -> None:
@@ -140,6 +141,7 @@ def test_post_with_204_and_no_preview_is_read_to_its_end(
         assert read_answer(client).status == 204
 
 
+@pytest.mark.slow
 def test_redirect_is_302_for_get_and_303_for_a_form_and_a_page_for_a_tunnel() -> None:
     installation = Installation()
     installation.add("listed", LISTED["domain"])
@@ -160,6 +162,7 @@ def test_redirect_is_302_for_get_and_303_for_a_form_and_a_page_for_a_tunnel() ->
         installation.close()
 
 
+@pytest.mark.slow
 def test_ten_thousand_mixed_messages_on_one_connection_against_a_model(
     icap: tuple[Icap, Installation],
 ) -> None:
@@ -198,6 +201,7 @@ def test_ten_thousand_mixed_messages_on_one_connection_against_a_model(
                 assert answer.body == (data if body is not None else b"")
 
 
+@pytest.mark.slow
 def test_new_rules_are_used_soon_and_change_the_istag() -> None:
     installation = Installation()
     installation.add("listed", LISTED["domain"])
@@ -228,6 +232,7 @@ def test_new_rules_are_used_soon_and_change_the_istag() -> None:
 
 
 @pytest.mark.parametrize(("fail", "status"), [("open", 204), ("closed", 200)])
+@pytest.mark.slow
 def test_without_rules_fail_decides(fail: str, status: int) -> None:
     installation = Installation()
     server = Icap(installation, f'fail = "{fail}"\n')
@@ -253,6 +258,7 @@ def test_without_rules_fail_decides(fail: str, status: int) -> None:
         installation.close()
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced_and_sigterm_ends_all() -> None:
     installation = Installation(SETTINGS)
     installation.add("listed", LISTED["domain"])

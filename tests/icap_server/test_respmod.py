@@ -268,6 +268,7 @@ def test_unchecked_bodies_can_be_blocked() -> None:
         installation.close()
 
 
+@pytest.mark.slow
 def test_two_hundred_megabytes_in_bounded_memory() -> None:
     installation = Installation()
     block = CHOOSE.randbytes(1 << 20)

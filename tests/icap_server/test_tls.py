@@ -86,6 +86,7 @@ def is_closed(client: socket.socket, seconds: float = 30) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_attack_slow_head_over_tls_ends_with_408(icap: Secure) -> None:
     with icap.connect_tls() as client:
         client.sendall(FINE)
@@ -103,6 +104,7 @@ def test_attack_slow_head_over_tls_ends_with_408(icap: Secure) -> None:
         assert time.monotonic() - started > 0.9
 
 
+@pytest.mark.slow
 def test_attack_slow_handshake_is_cut_off(icap: Secure) -> None:
     with icap.connect_raw() as client:
         started = time.monotonic()
@@ -135,6 +137,7 @@ def test_client_that_leaves_in_its_handshake_is_forgotten(icap: Secure) -> None:
         assert read_answer(client).status == 204
 
 
+@pytest.mark.slow
 def test_attack_thousand_idle_tls_connections_take_no_threads() -> None:
     with running("connections = 1100\nheader_seconds = 60\n") as server, ExitStack() as stack:
         before = server.memory_kib()
@@ -166,6 +169,7 @@ def test_idle_tls_connections_make_room() -> None:
             assert read_answer(client).status == 200
 
 
+@pytest.mark.slow
 def test_message_on_a_waiting_tls_connection_is_judged_by_the_rules_in_use() -> None:
     with running("") as server, ExitStack() as stack:
         waiting, begun = (stack.enter_context(server.connect_tls()) for _ in range(2))
@@ -204,6 +208,7 @@ def test_long_body_over_tls_comes_back_byte_for_byte(icap: Secure) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.slow
 def test_answers_that_are_taken_late_are_all_there(icap: Secure, secure: bool) -> None:
     with icap.connect_tls() if secure else icap.connect() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

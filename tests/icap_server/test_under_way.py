@@ -83,6 +83,7 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize("message", BLOCKED.values(), ids=BLOCKED)
+@pytest.mark.slow
 def test_fault_page_waits_for_a_body_that_pauses(icap: Icap, message: bytes) -> None:
     with icap.connect() as client:
         client.sendall(message + b"5\r\nhello\r\n")
@@ -155,6 +156,7 @@ def test_attack_head_that_says_there_is_nothing_to_inspect(
     assert icap.ask(respmod(request_, response, chunked(SHORT[1:]))).status == 204
 
 
+@pytest.mark.slow
 def test_body_over_the_limit_goes_on_and_is_no_longer_held(icap: Icap) -> None:
     body = CHOOSE.randbytes(5 << 20)
     with icap.connect() as client:
@@ -226,6 +228,7 @@ def test_event_stream_with_a_preview_goes_on_after_100(icap: Icap) -> None:
         read_until(client, b"data: b")
 
 
+@pytest.mark.slow
 def test_event_stream_may_be_silent_for_longer_than_a_body() -> None:
     installation = Installation()
     installation.add("listed", attribute("sha256", hashlib.sha256(SHORT).hexdigest()))

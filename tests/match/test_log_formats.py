@@ -270,6 +270,7 @@ def test_readers_never_raise(text: str) -> None:
         ),
     )
 )
+@pytest.mark.slow
 def test_any_json_is_read(record: dict[str, object]) -> None:
     import json
 

@@ -21,6 +21,8 @@ from support.installation import BIN, Installation, attribute
 from support.logs import access_line
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LISTED = (
     ("http://www.listed.example/x", "198.51.100.1", "domain"),
     ("http://files.example/bad?session=7", "198.51.100.2", "url"),

@@ -18,6 +18,8 @@ from support.logs import access_line
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 KEY = "logstash"
 ORPHANED = 1.5
 

@@ -21,6 +21,8 @@ from inkgate.rules.install.install import current_folder
 from inkgate.rules.pack.manifest import Manifest, sign_manifest
 from support.installation import BIN, Installation, attribute
 
+pytestmark = pytest.mark.slow
+
 Members = dict[str, bytes]
 
 

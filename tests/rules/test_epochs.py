@@ -13,6 +13,8 @@ from inkgate.rules.pack.manifest import Manifest
 from inkgate.rules.paths import only_one
 from support.installation import Installation, attribute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def listed(installation: Installation) -> Installation:

@@ -176,6 +176,7 @@ def domains(installation: Installation) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_report_names_what_was_dropped_and_marked(listed: Installation) -> None:
     done = listed.run("inkgate-rules", "refresh")
     assert done.returncode == 0, done.stderr
@@ -189,6 +190,7 @@ def test_report_names_what_was_dropped_and_marked(listed: Installation) -> None:
     assert domains(listed) == {"only.example", "bad.example"}
 
 
+@pytest.mark.slow
 def test_marked_rule_says_so_in_its_message(listed: Installation) -> None:
     listed.refresh()
     done = listed.run("inkgate-rules", "match", "--json", "domain=only.example")
@@ -226,6 +228,7 @@ def test_unknown_list_is_an_error(listed: Installation) -> None:
         listed.refresh()
 
 
+@pytest.mark.slow
 def test_default_settings_drop_a_top_site_and_keep_what_somebody_rents_below_it(
     installation: Installation, tmp_path: Path
 ) -> None:

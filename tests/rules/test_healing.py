@@ -115,6 +115,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("more", [False, True], ids=["nothing-new", "something-new"])
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.slow
 def test_next_refresh_puts_it_right(
     listed: Installation, fault: Callable[[Installation], None], more: bool
 ) -> None:
@@ -142,6 +143,7 @@ def test_profile_above_the_caps_is_refused_before_anything_is_sealed(listed: Ins
     assert answers(listed)
 
 
+@pytest.mark.slow
 def test_more_types_than_a_manifest_may_name_publish_nothing(listed: Installation) -> None:
     many = listed.add("many", *(attribute(f"made-up-{n}", "x") for n in range(1100)))
     with pytest.raises(PackError, match="too many classes"):
@@ -153,6 +155,7 @@ def test_more_types_than_a_manifest_may_name_publish_nothing(listed: Installatio
 
 
 @pytest.mark.parametrize("moment", ["9" * 30, "-5", "1e99", "0001-01-01", "9999-12-31T23:59:59"])
+@pytest.mark.slow
 def test_hostile_timestamp_stops_nothing(listed: Installation, moment: str) -> None:
     listed.configure('max_age_days = { "*" = 36500 }')
     listed.add("odd", attribute("domain", "odd.example", timestamp=moment, last_seen=moment))
@@ -161,6 +164,7 @@ def test_hostile_timestamp_stops_nothing(listed: Installation, moment: str) -> N
 
 
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "192.0.0.0/7", "::/0", "2001::/15"])
+@pytest.mark.slow
 def test_half_the_internet_is_refused(listed: Installation, network: str) -> None:
     listed.add("wide", attribute("ip-dst", network), attribute("ip-dst", "203.0.113.0/24"))
     summary = listed.refresh()
@@ -169,6 +173,7 @@ def test_half_the_internet_is_refused(listed: Installation, network: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["192.0.2.010", "192.000.002.010", "010.0.0.1", "192.0.2.010/32"])
+@pytest.mark.slow
 def test_padded_address_is_refused_not_guessed(listed: Installation, text: str) -> None:
     listed.add("padded", attribute("ip-dst", text))
     assert listed.refresh().report.total("refused") == 1
@@ -183,6 +188,7 @@ def test_empty_key_files_never_exist(installation: Installation, tmp_path: Path)
     assert not make_token(token)
 
 
+@pytest.mark.slow
 def test_file_that_was_emptied_keeps_its_last_reading(listed: Installation) -> None:
     path = listed.events / "list.txt"
     path.write_text("one.example\ntwo.example\n")
@@ -216,6 +222,7 @@ def test_line_without_an_end_is_one_line(listed: Installation) -> None:
     assert case.place == "list.txt:1"
 
 
+@pytest.mark.slow
 def test_choosing_a_source_keeps_what_the_others_gave(listed: Installation) -> None:
     listed.configure(
         'sources = ["events", { type = "misp-mysql", host = "127.0.0.1", port = 1, timeout = 1 }]'

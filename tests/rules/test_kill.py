@@ -14,6 +14,8 @@ from support.installation import BIN, Installation, attribute
 from support.measured import measure
 from support.waiting import wait_for_work
 
+pytestmark = pytest.mark.slow
+
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 POINTS = 50
 SLICES = 5

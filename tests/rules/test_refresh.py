@@ -100,6 +100,7 @@ def test_to_ids_deleted_and_bad_values_are_counted(installation: Installation) -
     assert (case.place, case.type) == (bad["uuid"], "ip-dst")
 
 
+@pytest.mark.slow
 def test_truncated_file_is_named_and_its_last_good_reading_counts(listed: Installation) -> None:
     path = listed.add("second", attribute("domain", "second.example"))
     listed.refresh()
@@ -128,6 +129,7 @@ def test_urls_are_looked_up_as_a_proxy_does(installation: Installation, name: st
     assert not uuids(installation, f"{name}=http://files.example/other?x")
 
 
+@pytest.mark.slow
 def test_domain_ip_counts_as_domain_unless_turned_off(installation: Installation) -> None:
     installation.add("pair", attribute("domain|ip", "pair.example|192.0.2.1"))
     installation.refresh()
@@ -370,6 +372,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("attack", "expected"), ATTACKS)
+@pytest.mark.slow
 def test_attack_is_refused_and_the_old_rules_stay(
     listed: Installation, attack: Callable[[Installation], Path], expected: str
 ) -> None:
@@ -387,6 +390,7 @@ def test_attack_roll_back(listed: Installation) -> None:
         verify(listed, (listed.places.publisher / "pack").resolve(), installed=2)
 
 
+@pytest.mark.slow
 def test_killed_refresh_leaves_one_whole_set(listed: Installation) -> None:
     """kill -9 at many moments: the old set or the new one answers, and the next run heals."""
     command = [BIN / "inkgate-rules", "--config", listed.config, "refresh", "-q"]
@@ -422,6 +426,7 @@ def test_two_refreshes_do_not_run_at_once(listed: Installation) -> None:
             listed.refresh()
 
 
+@pytest.mark.slow
 def test_gates_off_gives_the_same_verdicts(listed: Installation) -> None:
     text = listed.config.read_text()
     listed.config.write_text(text.replace("[rules]", "[rules]\nepsilon = 1"))

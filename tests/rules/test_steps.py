@@ -79,6 +79,7 @@ def test_walk_stops_at_the_first_suffix_that_no_gate_lets_through(matcher: Match
         (Observed("GET", "http://fine.example/", "192.0.2.1", "curl/8"), []),
     ],
 )
+@pytest.mark.slow
 def test_steps_find_what_is_listed(
     matcher: Matcher, request_: Observed, classes: list[str]
 ) -> None:

@@ -76,6 +76,7 @@ def unpack_all(path: Path) -> None:
 
 
 @given(st.lists(SIGHTINGS, max_size=40))
+@pytest.mark.slow
 def test_what_comes_out_is_what_went_in(sightings: list[Sighting]) -> None:
     blocks = [(node, made.packed()) for node, made in blocks_of(sightings)]
     assert [s for node, data in blocks for s in unpacked(data, node)] == sightings
@@ -194,6 +195,7 @@ def test_damaged_block_is_put_aside_and_the_rest_goes_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("journal", ["sightings.db", "redis://127.0.0.1:1"])
+@pytest.mark.slow
 def test_commands_go_on_after_a_damaged_block(journal: str) -> None:
     misp = populated(1, 1)
     (attribute,) = misp.attributes.values()
@@ -334,6 +336,7 @@ def unpacker(path: Path, statements: int = 0) -> subprocess.Popen[Any]:
     return process
 
 
+@pytest.mark.slow
 def test_several_who_unpack_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     names = [f"IG-{n}" for n in range(12_000)]
@@ -352,6 +355,7 @@ def test_several_who_unpack_at_once_lose_and_double_nothing(tmp_path: Path) -> N
     assert count_blocks(path) == 0
 
 
+@pytest.mark.slow
 def test_kill_9_before_any_statement_loses_and_doubles_nothing(tmp_path: Path) -> None:
     statements = 0
     while True:
@@ -372,6 +376,7 @@ def test_kill_9_before_any_statement_loses_and_doubles_nothing(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.slow
 def test_nearly_full_disk_is_made_room_on(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()

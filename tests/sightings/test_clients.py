@@ -137,6 +137,7 @@ def test_empty_journal_records_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "j.db").exists()
 
 
+@pytest.mark.slow
 def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = failing(tmp_path, said.append)
@@ -148,6 +149,7 @@ def test_journal_that_cannot_be_written_is_said_and_its_records_wait(tmp_path: P
     assert [s.incident for s in Journal(tmp_path / "later/j.db").read()] == ["IG-1"]
 
 
+@pytest.mark.slow
 def test_what_was_recorded_while_the_journal_failed_waits_for_no_other(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = failing(tmp_path, said.append)
@@ -168,6 +170,7 @@ def test_burst_is_journalled_to_its_end(tmp_path: Path) -> None:
     wait_until(lambda: len(named(tmp_path / "j.db")) == 2_500, "all records")
 
 
+@pytest.mark.slow
 def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
     said: list[str] = []
     with Path("/dev/full").open("w") as full:
@@ -255,6 +258,7 @@ def test_what_comes_after_the_end_is_written_at_the_next_end(tmp_path: Path) -> 
     assert set(threading.enumerate()) <= set(before)
 
 
+@pytest.mark.slow
 def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = failing(tmp_path, said.append)
@@ -285,6 +289,7 @@ def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: P
     assert said == ["an incident could not be journalled (TypeError)"]
 
 
+@pytest.mark.slow
 def test_lost_incidents_are_counted(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = failing(tmp_path, said.append)

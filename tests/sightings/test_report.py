@@ -21,6 +21,8 @@ from support.reporting import (
     truth,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server() -> Iterator[MispServer]:

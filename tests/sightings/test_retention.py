@@ -221,6 +221,7 @@ def test_refused_sightings_go_by_the_age_of_their_refusal(tmp_path: Path) -> Non
         assert outbox.counts()[ReportState.REFUSED] == 0
 
 
+@pytest.mark.slow
 def test_large_outbox_evicts_no_unreported_record(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     Journal(path).append([sighting([f"no-uuid-{n}"], incident=f"IG-{n}") for n in range(9000)])

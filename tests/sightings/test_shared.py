@@ -244,6 +244,7 @@ def test_password_in_the_url_is_refused(tmp_path: Path) -> None:
     assert "secret-word" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
     with RedisServer() as redis, MispServer(populated(20, 10), rough(11, rate=0.1)) as server:
         lines = f'journal = "{redis.url}"'
@@ -344,6 +345,7 @@ def test_collecting_that_dies_ends_the_reporter(server: RedisServer) -> None:
                 reporter.follow()
 
 
+@pytest.mark.slow
 def test_false_positive_of_a_shared_journal_is_told_by_its_reporter(server: RedisServer) -> None:
     lines = f'journal = "{server.url}"'
     with MispServer(populated(1, 1)) as misp, Reporting(misp, sightings=lines) as reporting:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import pytest
+
 from inkgate.sightings.report.outbox import _NAMESPACE
 from support.certificates import self_signed
 from support.misp import MispServer
@@ -52,6 +54,7 @@ def test_event_at_which_misp_fails_holds_up_no_other() -> None:
         assert reporting.json("status")[0]["waiting"] == 2
 
 
+@pytest.mark.slow
 def test_event_at_which_misp_fails_fills_no_batch() -> None:
     misp = FEW + "batch = 5\n"
     with MispServer(populated(2, 20)) as server, Reporting(server, misp=misp) as reporting:
@@ -62,6 +65,7 @@ def test_event_at_which_misp_fails_fills_no_batch() -> None:
         assert len(server.misp.sightings) == 20
 
 
+@pytest.mark.slow
 def test_one_sighting_at_which_misp_fails_is_found_and_refused() -> None:
     with MispServer(populated(1, 8)) as server, Reporting(server, misp=FEW) as reporting:
         bad = list(server.misp.attributes)[3]
@@ -85,6 +89,7 @@ def test_one_sighting_at_which_misp_fails_is_found_and_refused() -> None:
         assert reporting.json("status")[0]["waiting"] == 0
 
 
+@pytest.mark.slow
 def test_misp_that_fails_at_all_refuses_nothing() -> None:
     with MispServer(populated(5, 2)) as server, Reporting(server, misp=FEW) as reporting:
         answer_bulk_by(server, lambda *_: Answer({}, 500))

@@ -179,6 +179,7 @@ def test_password_in_the_address_is_not_told(tmp_path: Path, server: FeedServer)
     assert "made-up-password" not in "".join(map(repr, faults))
 
 
+@pytest.mark.slow
 def test_server_that_is_down_leaves_the_last_reading(tmp_path: Path, server: FeedServer) -> None:
     server.add("a.example")
     read(tmp_path, server.url)
@@ -216,6 +217,7 @@ def test_feed_in_a_folder(tmp_path: Path, server: FeedServer) -> None:
     assert (values, "is cut off" in str(fault)) == (["a.example"], True)
 
 
+@pytest.mark.slow
 def test_feed_from_the_settings(installation: Installation, server: FeedServer) -> None:
     server.add("listed.example")
     text = installation.config.read_text().replace('sources = ["events"]\n', "")

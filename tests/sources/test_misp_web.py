@@ -10,6 +10,8 @@ from support.installation import Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Changes, Faults, MispServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", range(20))
 def test_sealed_set_is_the_truth_after_random_changes(

@@ -17,6 +17,7 @@ from support.linked import link, refreshed, sealed, values_of
 from support.misp import Faults, MispServer, Role
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(linked: Installation, server: MispServer) -> None:
     server.misp.add_event("made up", [("domain", "listed.example")])
 
@@ -91,6 +92,7 @@ def test_wrong_key_is_one_clear_line_without_the_key(
     server.keys[server.key] = Role()
 
 
+@pytest.mark.slow
 def test_key_is_never_told_whatever_fails(
     linked: Installation, server: MispServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,6 +108,7 @@ def test_key_is_never_told_whatever_fails(
             assert server.key not in f"{raised.value!r}{raised.getrepr()}{caplog.text}"
 
 
+@pytest.mark.slow
 def test_key_comes_from_the_environment_and_is_no_argument(
     installation: Installation, server: MispServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

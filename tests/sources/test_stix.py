@@ -56,6 +56,7 @@ def test_patterns_of_another_tool(tmp_path: Path) -> None:
     assert set(PATTERNS.values()) <= found
 
 
+@pytest.mark.slow
 def test_bundle_that_misp_exports_keeps_its_uuids(installation: Installation) -> None:
     listed = attribute("domain", "bad.example")
     event = {

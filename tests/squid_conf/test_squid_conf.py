@@ -38,6 +38,7 @@ def test_minimal_is_accepted_by_squid(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("extra", ["", "user_agent = false\nreplies = false\n"])
+@pytest.mark.slow
 def test_fragment_is_accepted_by_squid(installation: Installation, extra: str) -> None:
     with installation.config.open("a") as file:
         file.write(extra)
@@ -110,6 +111,7 @@ def test_token_that_squid_cannot_read_is_said_beforehand(installation: Installat
 
 @pytest.mark.parametrize("bump", ["none", "sni", "listed", "full"])
 @pytest.mark.parametrize("fail", ["open", "closed"])
+@pytest.mark.slow
 def test_icap_examples_are_accepted_by_squid(
     installation: Installation, bump: str, fail: str
 ) -> None:

@@ -24,6 +24,7 @@ from support.misp_mysql import add, fault, only, read, settings_for
         "CREATE TABLE extra (id INT)",
     ],
 )
+@pytest.mark.slow
 def test_session_cannot_write_even_for_a_user_who_may(
     misp: MariaDb, tmp_path: Path, statement: str
 ) -> None:

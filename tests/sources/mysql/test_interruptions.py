@@ -16,6 +16,8 @@ from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, fill, read
 from support.relay import Relay
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_changed_while_it_reads_does_not_count(misp: MariaDb, tmp_path: Path) -> None:
     fill(misp, 12_000)
