@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import pytest
-
 from inkgate.sightings.report.outbox import _NAMESPACE
 from support.certificates import self_signed
 from support.misp import MispServer
