@@ -17,6 +17,7 @@ import click
 
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import Extra, require
+from inkgate.config.printable import to_stderr
 
 ERROR_STATUS: Final = 2
 
@@ -57,7 +58,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(context)
         except (InkgateError, OSError) as error:
-            click.echo(f"{context.info_name}: {error}", err=True)
+            to_stderr(context.info_name or "inkgate", str(error))
             sys.exit(ERROR_STATUS)
 
     def list_commands(self, context: click.Context) -> list[str]:

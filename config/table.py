@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from inkgate.config.extras import is_installed
+from inkgate.config.printable import printable
 
 _BETWEEN = "  "
 
@@ -26,6 +27,7 @@ def print_table(
         title: of the table.
         soft_wrap: leave it to the terminal to break cells that are too long.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     if is_installed("rich"):
         _print_rich(columns, rows, title, soft_wrap=soft_wrap)
         return

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, load_section, settings_path
 from inkgate.helper.answers import Answers
 from inkgate.helper.loop import Helper
@@ -56,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def log(text: str) -> None:
     """One line to standard error, which Squid appends to cache.log."""
-    line = text.replace("\n", " ")
-    print(f"inkgate-helper: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    to_stderr("inkgate-helper", text)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inkgate.config.command import ERROR_STATUS
 from inkgate.config.extras import MissingExtraError, require
+from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, settings_path
 from inkgate.icap_server.processes.child import WorkerError
 from inkgate.icap_server.processes.readiness import say_unfit
@@ -45,8 +46,7 @@ def _work(config: Path, options: argparse.Namespace) -> None:
 
 def log(text: str) -> None:
     """One line to standard error."""
-    line = text.replace("\n", " ")
-    print(f"inkgate-icap: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    to_stderr("inkgate-icap", text)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

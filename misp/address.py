@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+from inkgate.config.printable import printable
+
 _MAX_TOLD: Final = 300
 
 
@@ -31,7 +33,7 @@ def redirect_target(url: str, location: str) -> str:
     except ValueError:
         return "something that is no URL"
     told = f"{parts.scheme}://{_host_and_port(parts.netloc)}{parts.path}"
-    return "".join(c if c.isprintable() else "?" for c in told)[:_MAX_TOLD]
+    return printable(told)[:_MAX_TOLD]
 
 
 def _host_and_port(netloc: str) -> str:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from inkgate.config.printable import printable
 from inkgate.misp.address import redirect_target
 from inkgate.misp.errors import (
     CertificateError,
@@ -140,4 +141,4 @@ def _kind(error: Exception | None) -> str:
 def message_of(said: Any) -> str:
     """MISP's own words in an answer, short and printable. They may quote what was sent."""
     text = str(said.get("message", "")) if isinstance(said, dict) else ""
-    return "".join(c if c.isprintable() else " " for c in text)[:_MAX_MESSAGE]
+    return printable(text)[:_MAX_MESSAGE]

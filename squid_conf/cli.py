@@ -12,6 +12,7 @@ import msgspec
 from inkgate.blocked_page.page import write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.command import CommandGroup, needs
+from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.helper.settings import HelperSettings
 from inkgate.icap_server.settings import IcapSettings
@@ -107,7 +108,7 @@ def fragment(settings: _Settings, access_log: str) -> None:
     """
     problem = helper_problem(helper_command(), settings.config.absolute(), SQUID_USER)
     if problem:
-        click.echo(f"inkgate-squid-conf: warning: {problem}", err=True)
+        to_stderr("inkgate-squid-conf", f"warning: {problem}")
     bump = settings.bumping()
     if bump.port:
         click.echo(f"# Your port: http_port 3128{bump.port}")

@@ -19,6 +19,7 @@ from typing import Final
 from inkgate.blocked_page.page import write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
+from inkgate.config.printable import to_stderr
 from inkgate.config.progress import NoProgress
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.helper.settings import HelperSettings
@@ -188,8 +189,9 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, state: Path) -> 
             return
         time.sleep(0.1)
     log = state / "squid" / "cache.log"
-    tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:]) if log.exists() else ""
-    raise TrialError(f"Squid did not start; the end of {log}:\n{tail}")
+    for line in log.read_text("utf-8", "replace").splitlines()[-15:] if log.exists() else ():
+        to_stderr("squid", line)
+    raise TrialError(f"Squid did not start; above is the end of {log}")
 
 
 def _say(state: Path, port: int, origin: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from inkgate.config.printable import printable_json
 from inkgate.config.table import print_table
 from inkgate.rules.audit.brute_force import Attack, Guess, LastOnly, addresses, attack, words
 from inkgate.rules.audit.costs import describe, measure
@@ -74,7 +75,8 @@ def audit_command(
             draw(plot, rungs, list(_today(generation, figures)), figures)
     predicted = sum(n * costs[kind] for kind, n in made.tested.items()) if made else 0.0
     if as_json_:
-        click.echo(as_json(found, attack=made and _attack_json(made, predicted, show=show)))
+        attacked = made and _attack_json(made, predicted, show=show)
+        click.echo(printable_json(as_json(found, attack=attacked)))
         return
     print_audit(found)
     if made:

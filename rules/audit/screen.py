@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from inkgate.config.printable import printable
 from inkgate.config.table import print_table
 from inkgate.rules.audit.brute_force import Attack
 from inkgate.rules.audit.durations import duration
@@ -78,7 +79,7 @@ def print_attack(made: Attack, predicted: float, *, show: bool) -> None:
         f"({made.cpu / predicted if predicted else 0:.2f} times)."
     )
     for name, text in made.values if show else ():
-        click.echo(f"  {name}\t{text}")
+        click.echo(f"  {name}\t{printable(text)}")
 
 
 def _rows(finding: Finding) -> Iterator[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from inkgate.config.printable import printable, printable_json
 from inkgate.config.table import print_table
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.keys import read_public_key, read_token
@@ -53,7 +54,8 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
     """Print the installed set's manifest and counts."""
     generation = open_current(settings.places.installed, settings.rules.caps)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(generation.manifest), indent=2))
+        data = msgspec.json.format(msgspec.json.encode(generation.manifest), indent=2)
+        click.echo(printable_json(data))
     else:
         _print_manifest(generation)
 
@@ -70,9 +72,9 @@ def _print_manifest(generation: Generation) -> None:
         ("rules", manifest.rule_count()),
         ("generation", generation.folder.name),
     ):
-        click.echo(f"{name:>12}  {value}")
+        click.echo(f"{name:>12}  {printable(str(value))}")
     for kind, profile in sorted(manifest.profiles.items()):
-        click.echo(f"{kind:>12}  {msgspec.json.encode(profile).decode()}")
+        click.echo(f"{kind:>12}  {printable_json(msgspec.json.encode(profile))}")
     print_table(
         ("class", "rules", "bytes"),
         [(n, str(file.rules), str(file.size)) for n, file in sorted(manifest.classes.items())],

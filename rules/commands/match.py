@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import click
 import msgspec
 
+from inkgate.config.printable import printable, printable_json
 from inkgate.rules.canonical import ObservedAt, Refused, Value, canonical_attribute, class_of
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.keys import read_token
@@ -76,9 +77,10 @@ def _match_line(query: str, hit: Match) -> str:
         " ".join(f"{k}={v}" for k, v in attribute.items()) for attribute in hit.message.attributes
     )
     more = f"; and {hit.message.more} more" if hit.message.more else ""
-    return f"{query}\t{hit.indicator_class}\t{hit.message.action}\t{attributes}{more}"
+    cells = (query, hit.indicator_class, hit.message.action, attributes + more)
+    return "\t".join(map(printable, cells))
 
 
 def _match_json(query: str, hit: Match) -> str:
     record = {"query": query, "class": hit.indicator_class, "message": hit.message}
-    return msgspec.json.encode(record).decode()
+    return printable_json(msgspec.json.encode(record))

@@ -13,10 +13,11 @@ import click
 import msgspec
 
 from inkgate.config.command import needs
+from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.progress import progress_bar
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.batch import pairs, run_plan
-from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.export import export_thesis
 from inkgate.rules.foreign.observations import from_arguments, from_file
 from inkgate.rules.foreign.opening import open_foreign
@@ -200,8 +201,8 @@ def _json(match: ForeignMatch) -> str:
         "certain": match.certain,
         "rule": match.place,
     }
-    return msgspec.json.encode(record).decode()
+    return printable_json(msgspec.json.encode(record))
 
 
 def _say(text: str) -> None:
-    click.echo(f"inkgate-rules: {text}", err=True)
+    to_stderr("inkgate-rules", text)

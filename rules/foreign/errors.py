@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.printable import printable
 
 
 class ForeignError(Unreadable):
@@ -12,8 +13,3 @@ class ForeignError(Unreadable):
 
     def __init__(self, path: Path, line: int | None, problem: str, remedy: str) -> None:
         super().__init__(Path(printable(str(path))), line, problem, remedy)
-
-
-def printable(text: str) -> str:
-    """Text from a foreign file or file name, safe for a terminal and for one line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

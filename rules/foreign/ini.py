@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.config.printable import printable
+from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import read_bounded
 
 MAX_BYTES: Final = 65_536

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.printable import printable
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.derivations.hkdf import HkdfKey
 from inkgate.rules.foreign.derivations.pbkdf2 import CAP, Pbkdf2Key
-from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import files_in
 from inkgate.rules.foreign.ini import HASHES, Ini
 from inkgate.rules.foreign.rule import (

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.printable import printable
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.bloom_filter import TokenFilter, read_bloom_filter
 from inkgate.rules.foreign.derivations.bcrypt_pbkdf import bcrypt_format
 from inkgate.rules.foreign.derivations.hkdf import hkdf_format
 from inkgate.rules.foreign.derivations.pbkdf2 import pbkdf2_format
 from inkgate.rules.foreign.derivations.sha import NAMES, sha_format
-from inkgate.rules.foreign.errors import ForeignError, printable
+from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import files_in, lines_of
 from inkgate.rules.foreign.ini import Ini, decode_base64
 from inkgate.rules.foreign.rule import (

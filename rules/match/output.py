@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import click
 import msgspec
 
+from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.table import print_table
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
@@ -83,7 +83,7 @@ def json_line(chunk: Chunk, hit: LogHit) -> str:
         "class": hit.match.indicator_class,
         "message": hit.match.message,
     }
-    return msgspec.json.encode({k: _encodable(v) for k, v in record.items()}).decode()
+    return printable_json(msgspec.json.encode({k: _encodable(v) for k, v in record.items()}))
 
 
 def text_line(chunk: Chunk, hit: LogHit) -> str:
@@ -118,7 +118,7 @@ def print_rules(totals: RunTotals) -> None:
         for (name, text), row in sorted(totals.rules.items(), key=lambda item: -item[1].lines)
     ]
     columns = ("class", "lines", "clients", "first", "last", "attributes")
-    print_table(columns, [[printable(cell) for cell in row] for row in rows], soft_wrap=True)
+    print_table(columns, rows, soft_wrap=True)
 
 
 def say_totals(totals: RunTotals, seconds: float) -> None:
@@ -134,12 +134,7 @@ def say_totals(totals: RunTotals, seconds: float) -> None:
 
 def say(text: str) -> None:
     """One line on standard error."""
-    click.echo(f"inkgate-rules: {printable(text)}", err=True)
-
-
-def printable(text: str) -> str:
-    """Text from a log as a terminal may have it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    to_stderr("inkgate-rules", text)
 
 
 def _iso(logged: str) -> str:

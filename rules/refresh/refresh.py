@@ -125,8 +125,7 @@ def refresh(
 def _nothing(faults: Sequence[Unreadable]) -> str:
     return (
         "the sources hold no indicator that can be sealed; nothing was changed "
-        "(use --allow-empty if that is right)"
-        + "".join(f"\n  not read: {fault}" for fault in faults)
+        "(use --allow-empty if that is right)" + "".join(f"; not read: {fault}" for fault in faults)
     )
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import click
 
+from inkgate.config.printable import to_stderr
 from inkgate.rules.refresh.refresh import Summary
 
 
 def print_problems(summary: Summary) -> None:
     """What an operator should look at, on standard error."""
     for fault in summary.unreadable:
-        click.echo(f"inkgate-rules: not read: {fault}", err=True)
+        _say(f"not read: {fault}")
     report = summary.report
     for (outcome, reason), count in sorted(report.counts.items()):
         if outcome == "marked":
             continue
         examples = ", ".join(f"{c.type} {c.place}" for c in report.examples[outcome, reason])
         more = ", …" if count > len(report.examples[outcome, reason]) else ""
-        click.echo(f"inkgate-rules: {outcome}: {count} ({reason}): {examples}{more}", err=True)
+        _say(f"{outcome}: {count} ({reason}): {examples}{more}")
     if report.counts:
-        click.echo(f"inkgate-rules: every case is in {report.path}", err=True)
+        _say(f"every case is in {report.path}")
 
 
 def print_summary(summary: Summary) -> None:
@@ -44,3 +45,7 @@ def print_summary(summary: Summary) -> None:
     )
     for name, value in lines:
         click.echo(f"{name:>12}  {value}")
+
+
+def _say(text: str) -> None:
+    to_stderr("inkgate-rules", text)

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from inkgate.config.printable import printable
 from inkgate.rules.sources.attribute import Attribute
 
 Outcome = Literal["refused", "dropped", "marked", "allowed"]
@@ -59,7 +60,7 @@ class Report:
             self.path.touch(mode=0o600)
             self._file = self.path.open("w", encoding="utf-8")
             self._file.write("outcome\tplace\ttype\treason\n")
-        self._file.write("\t".join(map(_cell, case)) + "\n")
+        self._file.write("\t".join(map(printable, case)) + "\n")
 
     def total(self, outcome: Outcome) -> int:
         """How many cases had an outcome."""
@@ -71,7 +72,3 @@ class Report:
             self.path.unlink(missing_ok=True)
         else:
             self._file.close()
-
-
-def _cell(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from inkgate.config.command import needs
+from inkgate.config.printable import printable
 from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.misp.connector import Connector
@@ -421,4 +422,4 @@ def _read_uuids(path: Path) -> Sequence[str]:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)

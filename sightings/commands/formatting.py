@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from inkgate.config.printable import printable
 from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.report.outbox import FALSE_POSITIVE, Item
 
@@ -82,5 +83,4 @@ def moment(seconds: float) -> str:
 
 def cell(value: object) -> str:
     """Text for a terminal: clients, methods and MISP's words come from the network."""
-    text = " ".join(value) if isinstance(value, tuple) else str(value)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(" ".join(value) if isinstance(value, tuple) else str(value))

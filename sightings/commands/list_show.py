@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from inkgate.config.printable import printable_json
 from inkgate.config.table import print_table
 from inkgate.sightings.commands.configured_journals import ConfiguredJournals, find_incident, read
 from inkgate.sightings.commands.formatting import COLUMNS, as_match, as_record, cell, match_lines
@@ -26,7 +27,7 @@ def list_command(
     sightings = (s for path in configured.journals()[:1] for s in read(path, start, incident))
     if as_json:
         for sighting in sightings:
-            click.echo(msgspec.json.encode(as_record(sighting)))
+            click.echo(printable_json(msgspec.json.encode(as_record(sighting))))
     else:
         _print_table([as_record(sighting) for sighting in sightings])
 
@@ -40,7 +41,7 @@ def show(configured: ConfiguredJournals, incident: str, *, as_json: bool) -> Non
     matches = _matches(configured, incident)
     for match in matches:
         if as_json:
-            click.echo(msgspec.json.encode(match))
+            click.echo(printable_json(msgspec.json.encode(match)))
         else:
             click.echo("\n".join(match_lines(match)) + "\n")
 

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from inkgate.config.command import needs
+from inkgate.config.printable import printable_json, to_stderr
 from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.rules.crypto.keys import make_token
 from inkgate.sightings.commands.configured_journals import ConfiguredJournals, find_incident
@@ -25,8 +26,7 @@ from inkgate.sightings.journal.journal import Journal
 
 
 def _log(text: str) -> None:
-    line = cell(text)
-    click.echo(f"inkgate-sightings: {line}", err=True)
+    to_stderr("inkgate-sightings", text)
 
 
 @click.command()
@@ -139,7 +139,7 @@ def refused(configured: ConfiguredJournals, *, as_json: bool) -> None:
     with _outbox(configured) as outbox:
         items = [as_reported(item) for item in outbox.refused()]
     for item in items:
-        click.echo(msgspec.json.encode(item) if as_json else _tabbed(item))
+        click.echo(printable_json(msgspec.json.encode(item)) if as_json else _tabbed(item))
 
 
 def _tabbed(item: dict[str, object]) -> str:

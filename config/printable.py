@@ -1,0 +1,47 @@
+"""Text from outside, made safe for a terminal, a log line and a cell of a table.
+
+Names of files, MISP's words, clients, methods and messages of other tools' rules may
+hold escape sequences that clear a screen or forge a line (CWE-150). What is printed goes
+through here: JSON through `printable_json`, everything else through `printable`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+_SPACES: Final = frozenset("\t\n\v\f\r")
+
+
+def printable(text: str) -> str:
+    r"""Text as one line: tabs and line ends become spaces, other control characters escapes.
+
+    Escapes are Python's (`\x1b`), so that a reader sees what was there. They are also what
+    is left of characters without a glyph (reversed writing, lone surrogates).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in _SPACES else ascii(c)[1:-1] for c in text)
+
+
+def printable_json(data: bytes) -> str:
+    r"""JSON that means the same, with escapes (`\u009b`) for what `printable` would not show.
+
+    Encoders escape what RFC 8259 tells them to; a terminal obeys more than that.
+    """
+    text = data.decode()
+    if text.isprintable():
+        return text
+    # Outside of strings JSON has line ends only where it is indented.
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
+
+
+def to_stderr(program: str, text: str) -> None:
+    """One line to standard error: the program's name and a text."""
+    print(f"{program}: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _json_escape(character: str) -> str:
+    """RFC 8259, section 7: one escape for each of its 16-bit units."""
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
