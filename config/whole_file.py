@@ -1,51 +1,215 @@
-"""Files that are made once and never replaced: keys and other secrets."""
+"""Files and folders that others read: seen whole or not at all, also after a power cut.
+
+A file is written aside, in the folder where it belongs, flushed to the disk, and renamed
+to its name; then the folder is flushed. Whoever reads sees the old file or all of the new
+one. What a killed writer leaves aside is removed by `remove_unfinished`: who still writes
+holds a lock on it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
+
+from inkgate.config.locks import try_lock
+from inkgate.config.modes import set_file_mode, set_folder_mode, sync_folder
+
+_ASIDE: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part", re.DOTALL)
+# A link cannot be locked, and making one takes no time.
+_OLD_LINK_SECONDS: Final = 3600.0
 
 
-def make_once(path: Path, data: bytes, mode: int) -> bool:
+def write_whole(path: Path, data: bytes | Iterable[bytes | bytearray], mode: int) -> None:
+    """Write a file, or put another one in its place.
+
+    Raises:
+        OSError: it cannot be written; the old file is there as it was.
+    """
+    with writing_whole(path, mode) as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to, which gets its name when the `with` ends without an exception.
+
+    Its attribute `name` is the path at which it lies until then.
+
+    Raises:
+        OSError: it cannot be written; the old file is there as it was.
+    """
+    with _aside(path, mode) as file:
+        yield file
+        _flush(file)
+        os.replace(file.name, path)  # noqa: PTH105 (a name as the file has it)
+    sync_folder(path.parent)
+
+
+def create_once(path: Path, data: bytes, mode: int, *, owner_of: Path | None = None) -> bool:
     """Make a file with all of its content, unless it exists. Whether it was made here.
 
-    Written aside and linked (link(2) never replaces): whoever comes second, and
-    whoever looks after a kill in the middle, sees all of the file or none.
+    Written aside and linked (link(2) never replaces): whoever comes second, and whoever
+    looks after a kill in the middle, sees all of the file or none. Keys are made so.
+
+    Args:
+        owner_of: a folder; made by root, the file belongs to that folder's owner and group.
 
     Raises:
         OSError: it can neither be made nor found.
     """
+    remove_unfinished(path.parent, path.name)
     if path.exists():
         return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
+    with _aside(path, mode, owner_of=owner_of) as file:
+        file.write(data)
+        _flush(file)
+        try:
+            os.link(file.name, path)
+        except FileExistsError:
+            return False
+    sync_folder(path.parent)
     return True
+
+
+@contextlib.contextmanager
+def writing_new(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A new file to write to, flushed to the disk when the `with` ends.
+
+    For a folder that nobody reads yet (`new_folder`): a kill leaves half of it.
+
+    Raises:
+        OSError: there is one, or it cannot be written.
+    """
+    with _open_new(path) as file:
+        set_file_mode(file.fileno(), mode)
+        yield file
+        _flush(file)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, mode: int) -> Iterator[Path]:
+    """A folder to fill, which gets its name when the `with` ends without an exception.
+
+    Files in it are to be written with `writing_new`. What lay there before is removed:
+    it must be nothing that anybody uses.
+
+    Raises:
+        OSError: it cannot be made; nothing is left of it.
+    """
+    aside, fd = _open_folder_aside(path)
+    try:
+        yield aside
+        set_folder_mode(aside, mode)
+        for folder, _, _ in os.walk(aside):
+            sync_folder(Path(folder))
+        if path.exists():
+            shutil.rmtree(path)
+        aside.rename(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    finally:
+        os.close(fd)
+    sync_folder(path.parent)
 
 
 def swap_link(link: Path, target: Path) -> None:
     """Point a symbolic link at a sibling atomically: rename(2) replaces it in one step."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(target, link.parent))
-    temporary.replace(link)
+    aside = _name_aside(link)
+    aside.symlink_to(os.path.relpath(target, link.parent))
+    aside.replace(link)
     sync_folder(link.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, so that a rename survives a power cut (fsync(2))."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers left in a folder; what is being written stays.
+
+    Args:
+        name: only what was to become the file of this name.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _ASIDE.fullmatch(entry.name)
+            if match and name in (None, match[1]):
+                _remove_if_left(Path(entry.path), is_link=entry.is_symlink())
+
+
+def _name_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
+
+
+@contextlib.contextmanager
+def _aside(path: Path, mode: int, *, owner_of: Path | None = None) -> Iterator[BinaryIO]:
+    """A file beside its place; whatever is left of it in the end is removed."""
+    file = _open_aside(path)
     try:
-        os.fsync(fd)
+        with file:
+            set_file_mode(file.fileno(), mode, owner_of=owner_of)
+            yield file
     finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def _open_aside(path: Path) -> BinaryIO:
+    while True:
+        file = _open_new(_name_aside(path))
+        if _is_ours(file.fileno()):
+            return file
+        file.close()
+
+
+def _open_folder_aside(path: Path) -> tuple[Path, int]:
+    while True:
+        aside = _name_aside(path)
+        aside.mkdir(mode=0o700)
+        fd = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if _is_ours(fd):
+            return aside, fd
         os.close(fd)
+
+
+def _is_ours(fd: int) -> bool:
+    """Whether what was made aside is locked now, before anybody took it for left behind."""
+    try:
+        return try_lock(fd) and os.fstat(fd).st_nlink > 0
+    except OSError:
+        # A file system without locks, where nothing is ever taken for left behind.
+        return True
+
+
+def _open_new(path: Path) -> BinaryIO:
+    # Nobody else can open it before it has its mode, also where others may write.
+    return open(path, "xb", opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _remove_if_left(path: Path, *, is_link: bool) -> None:
+    with contextlib.suppress(OSError):
+        if is_link:
+            if time.time() - path.lstat().st_mtime > _OLD_LINK_SECONDS:
+                path.unlink()
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not try_lock(fd):
+                return
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        finally:
+            os.close(fd)

@@ -15,7 +15,8 @@ from typing import Final
 
 import lmdb
 
-from inkgate.config.whole_file import make_once
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.lmdb_file import is_whole
 from inkgate.rules.crypto.profiles import STRETCHED_BYTES
@@ -33,8 +34,8 @@ def read_installation_key(folder: Path) -> bytes:
         OSError: it can neither be read nor made.
     """
     path = folder / INSTALLATION_KEY
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    make_once(path, os.urandom(_KEY_BYTES), 0o600)
+    make_folder(folder, 0o700)
+    create_once(path, os.urandom(_KEY_BYTES), 0o600)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise OSError(f"{path} is damaged; remove it and the files beside it")

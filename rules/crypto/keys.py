@@ -10,7 +10,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from inkgate.config.errors import InkgateError
-from inkgate.config.whole_file import make_once
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import create_once
 from inkgate.rules.crypto.derive import MIN_TOKEN_BYTES
 
 SIGNING_KEY: Final = "signing.key"
@@ -90,7 +91,7 @@ def make_signing_key(folder: Path, public: Path) -> bool:
         PublicFormat,
     )
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, 0o700)
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     made = _create(folder / SIGNING_KEY, pem, 0o600)
@@ -102,8 +103,8 @@ def make_signing_key(folder: Path, public: Path) -> bool:
 
 def _create(path: Path, data: bytes, mode: int) -> bool:
     # Never overwritten: an old key may be the only one that opens something.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return make_once(path, data, mode)
+    make_folder(path.parent, 0o755)
+    return create_once(path, data, mode)
 
 
 def _read(path: Path, remedy: str) -> bytes:

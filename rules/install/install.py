@@ -18,7 +18,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from inkgate.config.whole_file import swap_link, sync_folder
+from inkgate.config.modes import sync_folder
+from inkgate.config.whole_file import swap_link
 from inkgate.rules.crypto.derive import derive_set_key, token_check
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from inkgate.config.whole_file import make_once
+from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.sealing import NONCE_BYTES, TAG_BYTES
 from inkgate.rules.seal.runs import Row, RunHeader
@@ -96,7 +96,7 @@ def read_padding_key(publisher: Path) -> bytes:
         OSError: it can neither be read nor made.
     """
     path = publisher / PADDING_KEY
-    make_once(path, os.urandom(_KEY_BYTES), 0o600)
+    create_once(path, os.urandom(_KEY_BYTES), 0o600)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         raise OSError(f"{path} is damaged; remove it")

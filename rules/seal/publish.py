@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from inkgate.config.whole_file import swap_link, sync_folder
+from inkgate.config.modes import sync_folder
+from inkgate.config.whole_file import swap_link
 from inkgate.rules.crypto.gates import LEVELS, build_gate
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.pack.files import write_gate, write_manifest, write_rules, write_signature

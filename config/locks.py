@@ -1,0 +1,103 @@
+"""Locks between processes. The system lets go of them when a process ends, however it ends.
+
+A lock of a whole file (flock(2)) belongs to one opening of it; a lock of a byte of a file
+(fcntl(2)) belongs to the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from inkgate.config.modes import set_file_mode
+
+_RETRY_SECONDS: Final = 0.05
+
+
+def try_lock(fd: int) -> bool:
+    """Lock a file that is open; False if somebody else has locked it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_until(fd: int, until: float, pause: Callable[[float], bool]) -> bool:
+    """Wait for the lock of a file that is open; False if it was in vain.
+
+    Args:
+        until: how long to wait (time.monotonic).
+        pause: waits so many seconds; True if there is nothing more to wait for.
+    """
+    while not try_lock(fd):
+        if time.monotonic() >= until or pause(_RETRY_SECONDS):
+            return False
+    return True
+
+
+def open_lock_file(path: Path, mode: int, *, owner_of: Path | None = None) -> int:
+    """Open a file that is there to be locked, and make it with a mode if it is not there.
+
+    Returns:
+        Its descriptor. Closing it gives the lock back.
+
+    Raises:
+        OSError: it can neither be opened nor made.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        return os.open(path, flags)
+    set_file_mode(fd, mode, owner_of=owner_of)
+    return fd
+
+
+@contextlib.contextmanager
+def lock_file(path: Path, mode: int, *, owner_of: Path | None = None) -> Iterator[bool]:
+    """Whether nobody else has locked a file; nobody will, in the `with`. Does not wait.
+
+    Raises:
+        OSError: it can neither be opened nor made.
+    """
+    fd = open_lock_file(path, mode, owner_of=owner_of)
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Wait for the lock of a folder, and hold it in the `with`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def lock_byte(fd: int, offset: int) -> Iterator[None]:
+    """Wait for the lock of one byte of an open file, and hold it in the `with`.
+
+    Args:
+        fd: open for writing.
+        offset: of the byte, below 2**63; the file need not be that long.
+    """
+    fcntl.lockf(fd, fcntl.LOCK_EX, 1, offset)
+    try:
+        yield
+    finally:
+        fcntl.lockf(fd, fcntl.LOCK_UN, 1, offset)

@@ -1,0 +1,77 @@
+"""Modes and owners of new files and folders, whatever the umask of the caller is.
+
+mkdir(2) and open(2) take the umask's bits away from the mode that they are given, so one
+command would make a rule set that Squid's user cannot read (umask 077) and another one a
+folder that everybody can write to (umask 000).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def make_folder(path: Path, mode: int, *, parents: int = 0o755) -> None:
+    """Make a folder with a mode, unless it exists: then it keeps the mode that it has.
+
+    The set-group-ID bit of the folder in which it is made is inherited (mkdir(2)) and stays.
+
+    Args:
+        parents: the mode of parents that are missing.
+
+    Raises:
+        OSError: it cannot be made, or something else lies there.
+    """
+    if path.is_dir():
+        return
+    if not path.parent.is_dir():
+        make_folder(path.parent, parents, parents=parents)
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        # Somebody else was faster; the mode is his to set.
+        return
+    set_folder_mode(path, mode)
+    sync_folder(path.parent)
+
+
+def set_folder_mode(path: Path, mode: int) -> None:
+    """Give a folder a mode; a set-group-ID bit that it has stays."""
+    now = stat.S_IMODE(path.stat().st_mode)
+    wanted = mode | now & stat.S_ISGID
+    # chmod(2) by somebody outside of the group would take the bit away.
+    if now != wanted:
+        path.chmod(wanted)
+
+
+def set_file_mode(fd: int, mode: int, *, owner_of: Path | None = None) -> None:
+    """Give a new file, open as `fd`, its mode.
+
+    Args:
+        owner_of: a folder; made by root, the file belongs to that folder's owner and group.
+    """
+    os.fchmod(fd, mode)
+    if owner_of is not None and os.geteuid() == 0:
+        folder = owner_of.stat()
+        os.fchown(fd, folder.st_uid, folder.st_gid)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename survives a power cut (fsync(2)).
+
+    Raises:
+        OSError: the disk failed.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some network file systems cannot do it, and a mailbox may lie on one.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(fd)
