@@ -18,12 +18,16 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
 
 Reader = Callable[[Path], Iterator[Attribute]]
 
 _BATCH: Final = 1000
 _LENGTH_BYTES: Final = 4
+_COPY_BYTES: Final = 1 << 20
+_MODE: Final = 0o600
 _EMPTY: Final = "if that is right, remove it, or use --allow-empty once"
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Attribute])
@@ -41,7 +45,7 @@ class LastGood:
         self._may_be_empty = may_be_empty
         self._folder = folder
         self._used: set[str] = set()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
 
     def read(self, path: Path, reader: Reader, faults: list[Unreadable]) -> Iterator[Attribute]:
         """A file's attributes; from its copy, and with a fault noted, if it cannot be read.
@@ -90,14 +94,10 @@ class LastGood:
     ) -> Iterator[Attribute]:
         """What a source without files gives, or gave last if it breaks off on the way."""
         copy = self._named(name.encode(), ".snapshot")
-        temporary = copy.with_name(f".{copy.name}")
         try:
-            _write_snapshot(temporary, attributes)
+            write_whole(copy, _snapshot(attributes), _MODE)
         except Unreadable as fault:
             faults.append(fault)
-            temporary.unlink(missing_ok=True)
-        else:
-            temporary.replace(copy)
         yield from self.last_snapshot(name)
 
     def forget_others(self) -> None:
@@ -141,21 +141,18 @@ def _keep(path: Path, copy: Path) -> None:
         then = copy.stat()
         if (then.st_size, then.st_mtime_ns) == (now.st_size, now.st_mtime_ns):
             return
-    temporary = copy.with_name(f".{copy.name}")
-    shutil.copy2(path, temporary)
-    temporary.chmod(0o600)
-    temporary.replace(copy)
-
-
-def _write_snapshot(path: Path, attributes: Iterable[Attribute]) -> None:
-    rest = iter(attributes)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        while batch := list(islice(rest, _BATCH)):
-            data = _ENCODER.encode(batch)
-            file.write(len(data).to_bytes(_LENGTH_BYTES) + data)
+    with path.open("rb") as source, writing_whole(copy, _MODE) as file:
+        shutil.copyfileobj(source, file, _COPY_BYTES)
         file.flush()
-        os.fsync(file.fileno())
+        # As old as what it is a copy of: that is how the next look knows it.
+        os.utime(file.fileno(), ns=(now.st_atime_ns, now.st_mtime_ns))
+
+
+def _snapshot(attributes: Iterable[Attribute]) -> Iterator[bytes]:
+    rest = iter(attributes)
+    while batch := list(islice(rest, _BATCH)):
+        data = _ENCODER.encode(batch)
+        yield len(data).to_bytes(_LENGTH_BYTES) + data
 
 
 def _read_snapshot(path: Path) -> Iterator[Attribute]:

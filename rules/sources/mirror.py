@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import create_once
 from inkgate.rules.sources.attribute import Attribute
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -34,8 +36,8 @@ class Mirror:
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        make_folder(path.parent, 0o700)
+        create_once(path, b"", 0o600)
         self._db = sqlite3.connect(path)
         self._db.executescript(_SCHEMA)
         if self._state("fingerprint") != fingerprint:

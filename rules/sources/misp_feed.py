@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import remove_unfinished, write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 MAX_BYTES: Final = 256 << 20
+_MANIFEST: Final = "manifest.json"
+_MODE: Final = 0o600
 _REMEDY: Final = "check the feed's address"
 
 
@@ -67,7 +71,7 @@ class Feed:
 
     def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        if not self._is_fetched or (self._mirror / "manifest.json").exists():
+        if not self._is_fetched or (self._mirror / _MANIFEST).exists():
             yield from self._events(faults)
 
     @property
@@ -77,7 +81,7 @@ class Feed:
     def _events(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         folder = self._mirror if self._is_fetched else self._base / self._settings.location
         try:
-            manifest = _manifest(folder / "manifest.json", faults)
+            manifest = _read_manifest(folder / _MANIFEST, faults)
         except Unreadable as fault:
             faults.append(fault)
             manifest = None
@@ -94,12 +98,13 @@ class Feed:
 
     def _fetch(self, faults: list[Unreadable]) -> None:
         """Bring the mirror up to date; an event that fails stays as it was."""
-        self._mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
-        old_path, new_path = self._mirror / "manifest.json", self._mirror / ".manifest.new"
+        make_folder(self._mirror, 0o700, parents=0o700)
+        remove_unfinished(self._mirror)
+        manifest = self._mirror / _MANIFEST
         with self._session() as session:
-            self._download(session, "manifest.json").replace(new_path)
-            new = _manifest(new_path, faults)
-            old = _manifest(old_path, []) if old_path.exists() else {}
+            data = b"".join(self._download(session, _MANIFEST))
+            new = _entries(data, self._place(_MANIFEST), faults)
+            old = _read_manifest(manifest, []) if manifest.exists() else {}
             for name, entry in new.items():
                 path = self._mirror / f"{name}.json"
                 if old.get(name) != entry or not path.exists():
@@ -110,10 +115,9 @@ class Feed:
                         # Another entry than the feed's: it is downloaded again next time.
                         new[name] = _Entry(None)
         # Last: an interrupted reading downloads again what it cannot be sure of.
-        new_path.write_bytes(msgspec.json.encode(new))
-        new_path.replace(old_path)
+        write_whole(manifest, msgspec.json.encode(new), _MODE)
         for path in self._mirror.glob("*.json"):
-            if path.stem not in new and path.name != old_path.name:
+            if path.stem not in new and path != manifest:
                 path.unlink()
 
     def _session(self) -> Session:
@@ -137,56 +141,62 @@ class Feed:
         return session
 
     def _download_event(self, session: Session, target: Path) -> None:
-        temporary = self._download(session, target.name)
         try:
-            for _ in read_event_file(temporary):
+            with writing_whole(target, _MODE) as file:
+                file.writelines(self._download(session, target.name))
+                file.flush()
+                self._check(Path(file.name), target.name)
+        except OSError as error:
+            raise self._unreadable(target.name, f"cannot be kept ({error.strerror})") from None
+
+    def _check(self, event: Path, name: str) -> None:
+        try:
+            for _ in read_event_file(event):
                 break
         except Unreadable as fault:
-            temporary.unlink()
-            raise self._unreadable(target.name, fault.problem) from None
-        temporary.replace(target)
+            raise self._unreadable(name, fault.problem) from None
 
-    def _download(self, session: Session, name: str) -> Path:
-        """The file as downloaded, beside its place."""
+    def _download(self, session: Session, name: str) -> Iterator[bytes]:
+        """A file of the feed, in pieces."""
         from requests import RequestException  # noqa: PLC0415
 
         url = f"{self._settings.location.rstrip('/')}/{name}"
         ca_file = self._settings.ca_file
         # Given here, because a session's own is overruled by $REQUESTS_CA_BUNDLE.
         verify = str(self._base / ca_file) if ca_file else True
-        temporary = self._mirror / f".{name}.part"
-        temporary.touch(mode=0o600)
         try:
             with session.get(
                 url, timeout=self._settings.timeout, stream=True, verify=verify
             ) as answer:
                 answer.raise_for_status()
-                self._save(answer.iter_content(1 << 16), name, temporary)
+                yield from self._bounded(answer.iter_content(1 << 16), name)
         except (RequestException, OSError) as error:
             status = getattr(getattr(error, "response", None), "status_code", None)
             said = f"status {status}" if status else type(error).__name__
             raise self._unreadable(name, f"cannot be downloaded ({said})") from None
-        return temporary
 
-    def _save(self, chunks: Iterator[bytes], name: str, path: Path) -> None:
+    def _bounded(self, chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         size = 0
-        with path.open("wb") as file:
-            for chunk in chunks:
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    path.unlink()
-                    raise self._unreadable(name, f"is larger than {MAX_BYTES >> 20} MiB")
-                file.write(chunk)
+        for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise self._unreadable(name, f"is larger than {MAX_BYTES >> 20} MiB")
+            yield chunk
 
     def _unreadable(self, name: str, problem: str) -> Unreadable:
+        return Unreadable(self._place(name), None, problem, _REMEDY)
+
+    def _place(self, name: str) -> Path:
         # Without what the address may carry of a password.
         parts = urlsplit(self._settings.location)
-        place = Path(f"{parts.hostname}{parts.path}") / name
-        return Unreadable(place, None, problem, _REMEDY)
+        return Path(f"{parts.hostname}{parts.path}") / name
 
 
-def _manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
-    data = read_limited(path)
+def _read_manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
+    return _entries(read_limited(path), path, faults)
+
+
+def _entries(data: bytes, path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
     try:
         manifest = msgspec.json.decode(data, type=dict[str, _Entry])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
