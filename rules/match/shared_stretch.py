@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
+from inkgate.config.locks import lock_byte, open_lock_file
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.steps import Stretch, Value
@@ -41,7 +41,7 @@ class SharedStretch:
         self._derive = derive
         self._keys = keys
         self._recent: Recent[Value, bytes] = Recent(limit)
-        self._lock_file = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock_file = open_lock_file(folder / _LOCK_FILE, 0o600)
 
     def __call__(self, kind: str, data: bytes) -> bytes:
         """The 32 stretched bytes of a canonical value."""
@@ -59,16 +59,13 @@ class SharedStretch:
 
     def _derive_under_lock(self, value: Value) -> bytes:
         offset = int.from_bytes(self._keys.index(*value)[:8]) >> (64 - _OFFSET_BITS)
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX, 1, offset)
-        try:
+        with lock_byte(self._lock_file, offset):
             stretched = self._saved(value)
             if stretched is None:
                 stretched = self._derive(*value)
                 self.derived += 1
                 self._save(value, stretched)
             return stretched
-        finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, offset)
 
     def _saved(self, value: Value) -> bytes | None:
         # The key cache only saves work. If it cannot be read, the value is derived.

@@ -7,17 +7,18 @@ transaction changes all of them, and after a power cut they still fit together.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.locks import lock_folder
+from inkgate.config.whole_file import create_once
 from inkgate.sightings.errors import JournalError
 
 SCHEMA: Final = 4
 BUSY_SECONDS: Final = 5.0
+FILE_MODE: Final = 0o640
 
 # The SQL statements from each schema to the next one.
 _STEPS: Final = (
@@ -109,10 +110,12 @@ def open_writer(
     Raises:
         JournalError: it cannot be opened, or a newer inkgate wrote it.
     """
-    with as_journal_errors(path), _one_opener(path.parent):
-        if not path.exists():
-            # Created here with its mode: SQLite gives the files beside it the same mode.
-            os.close(create(path))
+    # One opener at a time: SQLite does not wait for a lock while it changes a file to WAL mode.
+    with as_journal_errors(path), lock_folder(path.parent):
+        # Created here with its mode: SQLite gives the files beside it the same mode. If root
+        # creates it, it gets the folder's owner: otherwise Squid's user could not write to a
+        # journal that an operator was the first to open.
+        create_once(path, b"", FILE_MODE, owner_of=path.parent)
         connection = sqlite3.connect(
             path, timeout=busy_seconds, check_same_thread=False, isolation_level=None
         )
@@ -126,19 +129,6 @@ def open_writer(
             connection.close()
             raise
         return connection
-
-
-def create(path: Path) -> int:
-    """Open a file for writing and make it if it is not there, mode 0640; its descriptor.
-
-    If root creates it, it gets the folder's owner: otherwise Squid's user could not write
-    to a journal that an operator was the first to open.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    if os.geteuid() == 0 and os.fstat(fd).st_size == 0:
-        folder = path.parent.stat()
-        os.fchown(fd, folder.st_uid, folder.st_gid)
-    return fd
 
 
 def open_reader(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -215,15 +205,3 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
         )
-
-
-@contextlib.contextmanager
-def _one_opener(folder: Path) -> Iterator[None]:
-    """Only one process opens a file at a time: SQLite does not wait for a lock while it changes
-    a file to WAL mode."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

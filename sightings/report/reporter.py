@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inkgate.config.locks import lock_file
 from inkgate.config.settings_file import SettingsError
 from inkgate.sightings.journal.backends.backend import DRAINED, Step, StoreAwayError
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
-from inkgate.sightings.journal.database import create
+from inkgate.sightings.journal.database import FILE_MODE
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.report.misp import MispSightings, RetryLater
 from inkgate.sightings.report.outbox import REPORTED, Item, Outbox, ReportState
@@ -256,21 +255,11 @@ def _at_most_hourly(work: Callable[[], object]) -> Callable[[], None]:
     return call
 
 
-@contextlib.contextmanager
-def only_reporter(journal: Path) -> Iterator[bool]:
+def only_reporter(journal: Path) -> AbstractContextManager[bool]:
     """Whether no other process reports this journal; in the `with` no other process can."""
     # Not the database itself: closing a second descriptor of it releases SQLite's locks.
     lock = journal.with_name(f"{journal.name}.reporter")
-    fd = create(lock)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_alone = True
-    except BlockingIOError:
-        is_alone = False
-    try:
-        yield is_alone
-    finally:
-        os.close(fd)
+    return lock_file(lock, FILE_MODE, owner_of=journal.parent)
 
 
 def store_retries(attempts: int, stop: threading.Event, log: Log) -> RetryPolicy:
