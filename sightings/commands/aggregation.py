@@ -16,16 +16,12 @@ from inkgate.config.command import needs
 from inkgate.config.printable import printable
 from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
+from inkgate.config.whole_file import write_whole
 from inkgate.misp.connector import Connector
 from inkgate.sightings.aggregation.counts import counts_for_period
 from inkgate.sightings.aggregation.description import check_group
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.mailbox import (
-    FileMailbox,
-    Mailbox,
-    RedisMailbox,
-    write_whole,
-)
+from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox, Mailbox, RedisMailbox
 from inkgate.sightings.aggregation.exchange.state_folder import (
     Places,
     read_group,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.whole_file import create_once
 from inkgate.sightings.aggregation.contribution import contribution
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.session import Session
@@ -44,8 +45,7 @@ class AnswerRecord:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        create_once(path, b"", 0o600)
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
         # After a power cut, every answer that was sent must still be in the record.
         self._connection.execute("PRAGMA synchronous = FULL")

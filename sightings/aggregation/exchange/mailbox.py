@@ -8,12 +8,13 @@ read a mailbox learns who takes part. Who can write to it can delay an aggregati
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import write_whole
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.session import Session
 
@@ -62,7 +63,7 @@ class FileMailbox:
     def put(self, box: str, name: str, message: bytes) -> None:
         """Write a temporary file, then rename it: readers never see an incomplete file."""
         folder = self._root / box
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make(folder)
         write_whole(folder / (name + _SUFFIX), message, 0o644)
 
     def get(
@@ -78,6 +79,12 @@ class FileMailbox:
                 message = file.read(most + 1)
             if len(message) <= most:
                 yield path.stem, message
+
+    def _make(self, folder: Path) -> None:
+        # Whoever may write into the mailbox must be able to write into its boxes.
+        make_folder(self._root, 0o755)
+        mode = stat.S_IMODE(self._root.stat().st_mode)
+        make_folder(folder, mode, parents=mode)
 
 
 class RedisMailbox:
@@ -138,18 +145,3 @@ class RedisMailbox:
         return AggregationError(
             "no-mailbox", f"Redis: {error}", "check mailbox in [aggregation], and try again"
         )
-
-
-def write_whole(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that it is there as a whole or not at all, also after a power cut."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -11,8 +11,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import write_whole
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.mailbox import Mailbox, down_box, up_box, write_whole
+from inkgate.sightings.aggregation.exchange.mailbox import Mailbox, down_box, up_box
 from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.protocol import Aggregator, Totals
 from inkgate.sightings.aggregation.session import Session
@@ -88,7 +90,7 @@ class Aggregation:
         """
         for number in range(len(self._aggregator.rounds)):
             folder = self._folder / str(number)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, 0o700)
             self._gather(number, folder, wait)
             send = self._aggregator.close()
             write_whole(folder / _CLOSED, b"", 0o600)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import create_once, write_whole
 from inkgate.rules.crypto.keys import KeyFileError, make_signing_key, read_signing_key
 from inkgate.sightings.aggregation.description import parse_group
 from inkgate.sightings.aggregation.errors import AggregationError
-from inkgate.sightings.aggregation.exchange.mailbox import write_whole
 from inkgate.sightings.aggregation.group import MAX_GROUP_BYTES, Group
 from inkgate.sightings.aggregation.labels import Labels, parse_labels
 
@@ -28,7 +30,7 @@ class Places:
     """
 
     def __init__(self, state: Path) -> None:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(state, 0o700)
         self._state = state
 
     @property
@@ -74,8 +76,7 @@ class Places:
         Raises:
             AggregationError: another one is pinned under this name (`bad-group`).
         """
-        folder = self.group_folder(group.name)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = _made(self.group_folder(group.name))
         path = folder / "group.json"
         if path.exists() and self.group(group.name) != group:
             raise AggregationError(
@@ -87,15 +88,18 @@ class Places:
 
     def keep_list(self, name: str, labels: Labels) -> Path:
         """Write a group's list of indicators."""
-        path = self.group_folder(name) / f"list-{labels.serial}.txt"
+        path = _made(self.group_folder(name)) / f"list-{labels.serial}.txt"
         write_whole(path, labels.encode(), 0o644)
         return path
 
     def session_folder(self, group: Group, session: bytes) -> Path:
         """The aggregator's folder of one session."""
-        folder = self.group_folder(group.name) / "sessions" / session.hex()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        return _made(self.group_folder(group.name) / "sessions" / session.hex())
+
+
+def _made(folder: Path) -> Path:
+    make_folder(folder, 0o700, parents=0o700)
+    return folder
 
 
 def read_list(path: Path) -> Labels:
@@ -141,7 +145,6 @@ def write_secret(path: Path, key: bytes) -> None:
     Raises:
         FileExistsError: there is one.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(key.hex() + "\n")
+    _made(path.parent)
+    if not create_once(path, f"{key.hex()}\n".encode(), 0o600):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
