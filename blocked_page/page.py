@@ -9,6 +9,9 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import remove_unfinished, write_whole
+
 PAGE: Final = "ERR_INKGATE_BLOCKED"
 
 
@@ -46,12 +49,10 @@ def full_page(organisation: str, contact: str, *, incident: str, address: str, t
 
 def write_pages(folder: Path, organisation: str, contact: str) -> Path:
     """Write the page where Squid reads it (mode 0644), and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, 0o755)
+    remove_unfinished(folder, PAGE)
     path = folder / PAGE
-    temporary = path.with_name(f".{PAGE}.new")
-    temporary.write_text(blocked_page(organisation, contact), "utf-8")
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    write_whole(path, blocked_page(organisation, contact).encode(), 0o644)
     return path
 
 

@@ -19,9 +19,11 @@ from typing import Final
 from inkgate.blocked_page.page import write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
+from inkgate.config.modes import make_folder
 from inkgate.config.printable import to_stderr
 from inkgate.config.progress import NoProgress
 from inkgate.config.settings_file import load_section, resolve
+from inkgate.config.whole_file import create_once, new_folder, write_whole
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.crypto.keys import make_signing_key, make_token
 from inkgate.rules.paths import places
@@ -106,13 +108,12 @@ def _prepare(state: Path) -> Path:
     ):
         _folder(state / name, mode, owner)
     config = state / "inkgate.toml"
-    if not config.exists():
-        config.write_text(_SETTINGS)
+    create_once(config, _SETTINGS.encode(), 0o640)
     config.chmod(0o640)
     if not (state / "events").exists():
-        with as_file(files("inkgate.rules").joinpath("samples")) as samples:
-            shutil.copytree(samples, state / "events")
-        (state / "events").chmod(0o700)
+        samples = files("inkgate.rules").joinpath("samples")
+        with as_file(samples) as source, new_folder(state / "events", 0o700) as events:
+            shutil.copytree(source, events, dirs_exist_ok=True)
     settings = load_section(config, "rules", RulesSettings)
     where = places(config, settings)
     make_token(where.token_file)
@@ -127,7 +128,7 @@ def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
     pages = resolve(config, settings.pages)
     write_pages(pages, settings.organisation, settings.contact)
     squid = state / "squid"
-    (squid / "hosts").write_text("127.0.0.1 localhost neighbour.example\n")
+    write_whole(squid / "hosts", b"127.0.0.1 localhost neighbour.example\n", 0o644)
     lines = fragment(
         settings,
         helper=helper_command(),
@@ -137,20 +138,19 @@ def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
         log=f"stdio:{squid}/access.log",
     )
     conf = state / "squid.conf"
-    conf.write_text(
-        minimal(
-            port=port,
-            folder=squid,
-            fragment=lines,
-            user=SQUID_USER if os.getuid() == 0 else None,
-            origin=origin,
-        )
+    text = minimal(
+        port=port,
+        folder=squid,
+        fragment=lines,
+        user=SQUID_USER if os.getuid() == 0 else None,
+        origin=origin,
     )
+    write_whole(conf, text.encode(), 0o644)
     return conf
 
 
 def _folder(path: Path, mode: int, owner: int) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path, mode)
     if os.getuid() == 0:
         os.chown(path, owner, grp.getgrnam(SQUID_USER).gr_gid)
     path.chmod(mode)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inkgate.config.extras import need
+from inkgate.config.whole_file import writing_whole
 from inkgate.rules.audit.costs import describe
 from inkgate.rules.audit.figures import Figures
 from inkgate.rules.audit.ladder import Rung, fastest
@@ -55,7 +56,8 @@ def draw(path: Path, rungs: list[Rung], today: list[tuple[str, Rung]], figures: 
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path)
+    with writing_whole(path, 0o644) as file:
+        figure.savefig(file, format=path.suffix[1:].lower())
     pyplot.close(figure)
 
 

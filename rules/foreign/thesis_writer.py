@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import base64
 import configparser
-import os
+import io
 import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import BinaryIO, Final, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import write_whole, writing_new
 from inkgate.rules.canonical import Refused, canonical_attribute, refang
 from inkgate.rules.foreign.derivations.pbkdf2 import Pbkdf2Format, Pbkdf2Key
 from inkgate.rules.foreign.errors import ForeignError
@@ -34,7 +37,7 @@ KEY_BYTES: Final = 32
 _TYPE: Final = re.compile(r"[A-Za-z0-9 -]+(?:\|[A-Za-z0-9 -]+)*", re.ASCII)
 _URLS: Final = frozenset(("url", "uri", "link"))
 _MAX_FILES: Final = 500
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_FILE_MODE: Final = 0o640
 
 
 class Pbkdf2Cost(NamedTuple):
@@ -71,10 +74,11 @@ class ThesisWriter:
             for n in (cost.iterations, cost.ipiterations)
         )
         self._format = Pbkdf2Format(usual, with_ip)
-        self._files: dict[tuple[str, ...], TextIO] = {}
+        self._files: dict[tuple[str, ...], BinaryIO] = {}
+        self._writing = ExitStack()
         self.written: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(folder, 0o750)
         if any(folder.iterdir()):
             raise ForeignError(folder, None, "is not empty", "name a new folder")
 
@@ -94,13 +98,12 @@ class ThesisWriter:
             return
         password = SEPARATOR.join(values.values()).encode()
         message = ",".join(_field(attribute, name) for name in self._fields)
-        self._file(names).write(self._row(names, password, message.encode()))
+        self._file(names).write(self._row(names, password, message.encode()).encode())
         self.written[attribute.type] += 1
 
     def finish(self) -> None:
         """Write the metadata, last: a folder without them is not a rule set."""
-        for file in self._files.values():
-            file.close()
+        self._writing.close()
         metadata = configparser.RawConfigParser()
         metadata["crypto"] = {
             "name": "pbkdf2",
@@ -109,8 +112,9 @@ class ThesisWriter:
             "iterations": str(self._cost.iterations),
             "ipiterations": str(self._cost.ipiterations),
         }
-        with self._create(METADATA) as file:
-            metadata.write(file)
+        text = io.StringIO(newline="")
+        metadata.write(text)
+        write_whole(self._folder / METADATA, text.getvalue().encode(), _FILE_MODE)
 
     def _row(self, names: tuple[str, ...], password: bytes, message: bytes) -> str:
         salt = secrets.token_bytes(_SALT_BYTES[self._cost.hash_name])
@@ -122,16 +126,14 @@ class ThesisWriter:
         cells = (_b64(salt), SEPARATOR.join(names), _b64(nonce), _b64(check), _b64(ciphertext))
         return "\t".join(cells) + "\r\n"
 
-    def _file(self, names: tuple[str, ...]) -> TextIO:
+    def _file(self, names: tuple[str, ...]) -> BinaryIO:
         file = self._files.get(names)
         if file is None:
-            file = self._files[names] = self._create("_".join(names) + ".tsv")
-            file.write("\t".join(COLUMNS) + "\r\n")
+            path = self._folder / ("_".join(names) + ".tsv")
+            file = self._writing.enter_context(writing_new(path, _FILE_MODE))
+            file.write(("\t".join(COLUMNS) + "\r\n").encode())
+            self._files[names] = file
         return file
-
-    def _create(self, name: str) -> TextIO:
-        fd = os.open(self._folder / name, _NEW_FILE, 0o640)
-        return os.fdopen(fd, "w", encoding="utf-8", newline="")
 
 
 def thesis_values(attribute: Attribute) -> Iterator[tuple[str, str]]:

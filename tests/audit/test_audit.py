@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -139,8 +140,13 @@ def test_numbers_agree_with_each_other(listed: Installation) -> None:
 def test_plot_is_drawn(listed: Installation) -> None:
     for name, begins in (("plot.svg", b"<?xml"), ("plot.png", b"\x89PNG")):
         path = listed.folder / name
-        result = listed.run("inkgate-rules", "audit", "--plot", str(path))
+        before = os.umask(0o077)
+        try:
+            result = listed.run("inkgate-rules", "audit", "--plot", str(path))
+        finally:
+            os.umask(before)
         assert result.returncode == 0, result.stderr
+        assert path.stat().st_mode & 0o777 == 0o644
         assert path.read_bytes().startswith(begins)
     assert "today, ip" in (listed.folder / "plot.svg").read_text().replace("<!-- ", "")
 
