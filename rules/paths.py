@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from inkgate.config.locks import lock_file
+from inkgate.config.modes import make_folder
 from inkgate.config.settings_file import resolve
+from inkgate.config.whole_file import remove_unfinished
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.settings import RulesSettings
+
+PUBLISHER_MODE: Final = 0o700
 
 
 class Places(NamedTuple):
@@ -36,19 +39,21 @@ def places(config: Path, settings: RulesSettings) -> Places:
 
 
 @contextlib.contextmanager
-def only_one(publisher: Path) -> Iterator[None]:
-    """Hold the publisher's lock.
+def writer_lock(folder: Path, mode: int) -> Iterator[None]:
+    """Hold the lock of who writes into a folder: the publisher's, or that of installed rules.
+
+    What a killed writer left aside in it is removed.
+
+    Args:
+        folder: made if it is not there.
+        mode: then, of the folder.
 
     Raises:
         RefreshError: somebody else holds it.
     """
-    publisher.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(publisher / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefreshError("another refresh is running; wait for it, or stop it") from None
+    make_folder(folder, mode)
+    with lock_file(folder / ".lock", 0o600) as is_locked:
+        if not is_locked:
+            raise RefreshError("another refresh is running; wait for it, or stop it")
+        remove_unfinished(folder)
         yield
-    finally:
-        os.close(fd)

@@ -17,9 +17,9 @@ from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.keys import read_public_key, read_token
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.generation import Generation
-from inkgate.rules.install.install import open_current
+from inkgate.rules.install.install import ROOT_MODE, open_current
 from inkgate.rules.pack.manifest import Manifest
-from inkgate.rules.paths import only_one
+from inkgate.rules.paths import writer_lock
 
 
 @click.command()
@@ -32,7 +32,7 @@ def install(settings: Settings, file: Path) -> None:
     """
     where = settings.places
     with ExitStack() as stack:
-        stack.enter_context(only_one(where.installed))
+        stack.enter_context(writer_lock(where.installed, ROOT_MODE))
         source: BinaryIO = (
             sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         )

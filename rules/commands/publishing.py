@@ -11,10 +11,13 @@ import click
 import msgspec
 
 from inkgate.config.command import needs
+from inkgate.config.modes import make_folder
 from inkgate.config.progress import progress_bar
+from inkgate.config.whole_file import remove_unfinished, writing_whole
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.profiles import Pbkdf2, Profile
 from inkgate.rules.install.archive import export_pack
+from inkgate.rules.pack.files import FILE_MODE
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.refresh.screen import print_problems, print_summary
@@ -100,7 +103,7 @@ def publish_command(
         if output is None:
             click.echo(summary.pack)
         else:
-            output.mkdir(parents=True, exist_ok=True)
+            make_folder(output, 0o755)
             click.echo(_export(summary.pack, output / f"{name}-{summary.serial:010d}.inkgate"))
     sys.exit(1 if faults else 0)
 
@@ -170,8 +173,7 @@ def _pbkdf2_profiles(
 
 
 def _export(pack: Path, file: Path) -> Path:
-    temporary = file.with_name(f".{file.name}.part")
-    with temporary.open("wb") as target:
+    remove_unfinished(file.parent, file.name)
+    with writing_whole(file, FILE_MODE) as target:
         export_pack(pack, target)
-    temporary.replace(file)
     return file

@@ -11,7 +11,7 @@ from inkgate.config.progress import Progress
 from inkgate.rules.canonical import Refused
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
-from inkgate.rules.paths import Places, only_one
+from inkgate.rules.paths import PUBLISHER_MODE, Places, writer_lock
 from inkgate.rules.refresh.reading import configured_false_positives
 from inkgate.rules.select.false_positives import FalsePositives
 from inkgate.rules.select.indicators import indicators_of
@@ -51,7 +51,7 @@ def export_thesis(
     report = Report(where.publisher / REPORT)
     faults: list[Unreadable] = []
     base = config.absolute().parent
-    with only_one(where.publisher):
+    with writer_lock(where.publisher, PUBLISHER_MODE):
         selection = Selection(
             settings.select,
             settings.max_age_days,

@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from inkgate.config.modes import make_folder
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
-from inkgate.rules.install.install import install_pack, installed_serial, verify_pack
+from inkgate.rules.install.install import ROOT_MODE, install_pack, installed_serial, verify_pack
 from inkgate.rules.install.ustar import Member, read_members
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, gate_path, read_small, rule_path
 from inkgate.rules.pack.manifest import (
@@ -63,7 +64,7 @@ def install_archive(
     Raises:
         PackError: the first check that fails; nothing was changed.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root, ROOT_MODE)
     with _folder(root) as folder:
         try:
             _unpack(source, folder, key, caps)

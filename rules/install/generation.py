@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
+from inkgate.config.whole_file import writing_new
 from inkgate.rules.crypto.derive import gate_info, gate_number
 from inkgate.rules.crypto.gates import Gate
 from inkgate.rules.crypto.lmdb_file import is_whole
@@ -34,6 +34,9 @@ from inkgate.rules.pack.files import (
 from inkgate.rules.pack.manifest import Manifest, parse_manifest
 
 RULES: Final = "rules.mdb"
+# Read by the proxy's group, as the token is.
+FOLDER_MODE: Final = 0o2750
+FILE_MODE: Final = 0o640
 _BATCH: Final = 50_000
 
 
@@ -47,16 +50,21 @@ def compile_generation(pack: Path, manifest: Manifest, folder: Path) -> None:
     # LMDB needs to know its size beforehand; base64 rows are larger than what they
     # hold, and four pages a row bound what the tree adds for large values.
     size = content * 2 + manifest.rule_count() * 256 + (1 << 20)
-    with lmdb.open(str(folder / RULES), map_size=size, subdir=False, lock=False, mode=0o640) as env:
+    # LMDB takes an empty file for a new one; made by it, the umask would decide its mode.
+    with writing_new(folder / RULES, FILE_MODE):
+        pass
+    with lmdb.open(str(folder / RULES), map_size=size, subdir=False, lock=False) as env:
         for number, name in enumerate(sorted(manifest.classes)):
             count = _load_class(env, number, read_rules(rule_path(pack, name)))
             if count != manifest.classes[name].rules:
                 raise PackError("bad-rules", f"{name} has {count} rules", "get the pack again")
         env.sync(True)
     for level, entry in manifest.gates.items():
-        _write(folder / f"{level}.gate", read_gate(gate_path(pack, level), entry.bits))
+        with writing_new(folder / f"{level}.gate", FILE_MODE) as file:
+            file.write(read_gate(gate_path(pack, level), entry.bits))
     for name in (MANIFEST, SIGNATURE):
-        _write(folder / name, read_small(pack / name))
+        with writing_new(folder / name, FILE_MODE) as file:
+            file.write(read_small(pack / name))
 
 
 def _load_class(env: lmdb.Environment, number: int, rules: Iterator[Rule]) -> int:
@@ -75,13 +83,6 @@ def _load_class(env: lmdb.Environment, number: int, rules: Iterator[Rule]) -> in
         txn.abort()
         raise
     return count
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class Generation:

@@ -11,20 +11,24 @@ import hashlib
 import hmac
 import os
 import shutil
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from inkgate.config.modes import sync_folder
-from inkgate.config.whole_file import swap_link
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import new_folder, remove_unfinished, swap_link
 from inkgate.rules.crypto.derive import derive_set_key, token_check
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.foreign_hint import looks_foreign
-from inkgate.rules.install.generation import Generation, compile_generation, is_sound
+from inkgate.rules.install.generation import (
+    FOLDER_MODE,
+    Generation,
+    compile_generation,
+    is_sound,
+)
 from inkgate.rules.pack.files import (
     MANIFEST,
     SIGNATURE,
@@ -42,6 +46,8 @@ from inkgate.rules.pack.manifest import (
 )
 
 CURRENT: Final = "current"
+# Who may enter it is up to the folder above; the generations in it have a mode of their own.
+ROOT_MODE: Final = 0o755
 _KEPT: Final = 2
 
 
@@ -111,7 +117,7 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     if current_folder(root) is None:
         _refuse_foreign(root)
     generations = root / "generations"
-    generations.mkdir(parents=True, exist_ok=True)
+    make_folder(generations, ROOT_MODE)
     data = read_small(pack / MANIFEST)
     final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"
     current = current_folder(root)
@@ -120,18 +126,9 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
             return current
         # Never mended in place: helpers may have it open.
         final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
-    work = Path(tempfile.mkdtemp(prefix=".new-", dir=generations))
-    try:
+    # Under its name may lie what a run left that was killed before the swap: nobody uses it.
+    with new_folder(final, FOLDER_MODE) as work:
         compile_generation(pack, manifest, work)
-        work.chmod(0o2750)
-        if final.exists():
-            # Left by a run that was killed before the swap: nobody uses it.
-            shutil.rmtree(final)
-        work.rename(final)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    sync_folder(generations)
     swap_link(root / CURRENT, final)
     _prune(generations, final)
     return final
@@ -192,9 +189,8 @@ def _read_or_nothing(path: Path) -> bytes:
 
 def _prune(generations: Path, current: Path) -> None:
     """Remove old generations; open ones live on until their helpers let go of them."""
-    old = sorted(p for p in generations.iterdir() if p != current)
-    keep = [p for p in old if not p.name.startswith(".")][-(_KEPT - 1) :]
-    for path in old:
-        if path not in keep:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(path)
+    remove_unfinished(generations)
+    old = sorted(p for p in generations.iterdir() if p != current and p.name[0] != ".")
+    for path in old[: 1 - _KEPT]:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import writing_new
 from inkgate.rules.crypto.message import MAX_PADDED
 from inkgate.rules.crypto.sealing import NONCE_BYTES, TAG_BYTES, Rule
 from inkgate.rules.errors import PackError
@@ -25,6 +27,8 @@ from inkgate.rules.pack.manifest import (
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 MAX_ROW_BYTES: Final = 96 * 1024
+# A pack is made to be handed out; it says nothing without its token.
+FILE_MODE: Final = 0o644
 _AUTHENTICATOR_BYTES: Final = 16
 _GATE_LINE: Final = 57  # bytes that make 76 characters of base64
 
@@ -175,14 +179,12 @@ def _decode(text: bytes) -> bytes:
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, 0o755)
     digest = hashlib.sha256()
     size = 0
-    with path.open("wb") as file:
+    with writing_new(path, FILE_MODE) as file:
         for chunk in chunks:
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
     return size, digest.hexdigest()

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.modes import make_folder
 from inkgate.config.progress import Progress
+from inkgate.config.whole_file import remove_unfinished
 from inkgate.rules.crypto.keys import read_public_key, read_signing_key
 from inkgate.rules.crypto.profiles import check_profile
 from inkgate.rules.errors import PackError, RefreshError
 from inkgate.rules.install.install import check_files, install_pack, installed_serial, verify_pack
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small
 from inkgate.rules.pack.manifest import FORMAT, Manifest, parse_manifest, verify_signature
-from inkgate.rules.paths import Places, only_one, places
+from inkgate.rules.paths import PUBLISHER_MODE, Places, places, writer_lock
 from inkgate.rules.refresh.reading import Options, collect
 from inkgate.rules.refresh.stages import Stage, Stages
 from inkgate.rules.refresh.subscriber import Subscriber, find_subscriber
@@ -72,8 +74,9 @@ def refresh(
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
     subscriber = find_subscriber(config, settings, where, options.subscriber)
-    subscriber.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with only_one(where.publisher):
+    with writer_lock(where.publisher, PUBLISHER_MODE):
+        make_folder(subscriber.workspace, PUBLISHER_MODE, parents=PUBLISHER_MODE)
+        remove_unfinished(subscriber.workspace)
         report = Report(subscriber.workspace / REPORT)
         spool = Spool(where.publisher / "spool")
         try:
@@ -168,7 +171,8 @@ def _seal(
     parts: Sequence[Part], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
 ) -> tuple[Done, list[Run]]:
     folder = subscriber.workspace / SEALED / epoch.set_id
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, PUBLISHER_MODE, parents=PUBLISHER_MODE)
+    remove_unfinished(folder)
     paths = [folder / f"{part.number:02d}.run" for part in parts]
     tasks = []
     for part, path in zip(parts, paths, strict=True):

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from inkgate.config.whole_file import write_whole
 from inkgate.rules.crypto.derive import derive_set_key, token_check
 from inkgate.rules.crypto.profiles import Profile
 
@@ -66,7 +67,7 @@ def choose_epoch(
         base64.b64encode(token_check(derive_set_key(token, salt))).decode(),
         profiles,
     )
-    _write(workspace / EPOCH, record)
+    write_whole(workspace / EPOCH, msgspec.json.encode(record), 0o600)
     return record
 
 
@@ -75,12 +76,3 @@ def _read(path: Path) -> EpochRecord | None:
         return msgspec.json.decode(path.read_bytes(), type=EpochRecord)
     except (OSError, msgspec.MsgspecError):
         return None
-
-
-def _write(path: Path, record: EpochRecord) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(record))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

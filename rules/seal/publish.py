@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from inkgate.config.modes import sync_folder
-from inkgate.config.whole_file import swap_link
+from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import new_folder, remove_unfinished, swap_link, writing_new
 from inkgate.rules.crypto.gates import LEVELS, build_gate
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.pack.files import write_gate, write_manifest, write_rules, write_signature
@@ -50,22 +49,16 @@ def publish(
         PackError: no subscriber would take it; the last pack stays.
     """
     packs = workspace / "packs"
-    packs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for stale in packs.glob(".new-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=".new-", dir=packs))
-    manifest = _write(work, base, runs, padding)
-    data = write_manifest(work, manifest)
-    parse_manifest(data, caps)
-    write_signature(work, sign_manifest(data, key))
-    (work / CONTENT).write_bytes(content)
-    for folder in (work / "rules", work / "gates", work):
-        if folder.exists():
-            sync_folder(folder)
-    final = packs / f"{manifest.serial:010d}"
-    if final.exists():
-        shutil.rmtree(final)
-    work.rename(final)
+    make_folder(packs, 0o700)
+    remove_unfinished(packs)
+    final = packs / f"{base.serial:010d}"
+    with new_folder(final, 0o700) as work:
+        manifest = _write(work, base, runs, padding)
+        data = write_manifest(work, manifest)
+        parse_manifest(data, caps)
+        write_signature(work, sign_manifest(data, key))
+        with writing_new(work / CONTENT, 0o600) as file:
+            file.write(content)
     swap_link(workspace / PACK, final)
     for old in sorted(p for p in packs.iterdir() if p != final)[:-1]:
         shutil.rmtree(old, ignore_errors=True)

@@ -7,13 +7,13 @@ run as it is, so a refresh costs what has changed.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from inkgate.config.whole_file import write_whole
 from inkgate.rules.crypto.sealing import NONCE_BYTES, TAG_BYTES
 
 Row = tuple[bytes, bytes, bytes]
@@ -129,13 +129,7 @@ def write_run(
             prefixes,
         )
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(len(header).to_bytes(8) + header)
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, (len(header).to_bytes(8), header, body), 0o600)
 
 
 def open_run(path: Path) -> Run | None:

@@ -7,11 +7,12 @@ the report may be read by people who may not read the indicators.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from io import TextIOWrapper
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 from inkgate.config.printable import printable
+from inkgate.config.whole_file import writing_whole
 from inkgate.rules.sources.attribute import Attribute
 
 Outcome = Literal["refused", "dropped", "marked", "allowed"]
@@ -35,7 +36,7 @@ def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
 
 
 class Report:
-    """Counts cases and writes each as a row of a TSV file (mode 0600).
+    """Counts cases and writes each as a row of a TSV file (mode 0600), whole when closed.
 
     Attributes:
         counts: by outcome and reason.
@@ -48,7 +49,8 @@ class Report:
         self.skipped: Counter[str] = Counter()
         self.counts: Counter[tuple[Outcome, str]] = Counter()
         self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)
-        self._file: TextIOWrapper | None = None
+        self._file: BinaryIO | None = None
+        self._writing = ExitStack()
 
     def add(self, case: Case) -> None:
         """Note one case."""
@@ -57,10 +59,9 @@ class Report:
         if len(examples) < EXAMPLES:
             examples.append(case)
         if self._file is None:
-            self.path.touch(mode=0o600)
-            self._file = self.path.open("w", encoding="utf-8")
-            self._file.write("outcome\tplace\ttype\treason\n")
-        self._file.write("\t".join(map(printable, case)) + "\n")
+            self._file = self._writing.enter_context(writing_whole(self.path, 0o600))
+            self._file.write(b"outcome\tplace\ttype\treason\n")
+        self._file.write("\t".join(map(printable, case)).encode() + b"\n")
 
     def total(self, outcome: Outcome) -> int:
         """How many cases had an outcome."""
@@ -70,5 +71,4 @@ class Report:
         """Finish the file; without any case there is none."""
         if self._file is None:
             self.path.unlink(missing_ok=True)
-        else:
-            self._file.close()
+        self._writing.close()

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from inkgate.config.modes import make_folder
 from inkgate.rules.select.indicators import Record
 
 PARTITIONS: Final = 64
@@ -66,7 +67,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+        make_folder(folder, 0o700)
         self._folder = folder
         self._paths = [folder / f"{number:02d}.records" for number in range(PARTITIONS)]
         self._files = [path.open("wb") for path in self._paths]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import re
 from array import array
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.whole_file import write_whole
 from inkgate.rules.canonical import Refused, canonical_name
 from inkgate.rules.canonical.classes import CLASSES
 
@@ -29,6 +29,7 @@ _NAME_CLASSES: Final = frozenset(
 )
 _MAX_LIST_BYTES: Final = 256 << 20
 _FORMAT: Final = b"3"
+_MODE: Final = 0o600
 _BUCKETS: Final = 64
 _BUCKET_SHIFT: Final = 58
 _first = itemgetter(0)
@@ -140,7 +141,7 @@ def compile_lists(paths: list[Path], keys: Path, small: Path) -> None:
         substrings,
         patterns,
     )
-    _write(small, msgspec.msgpack.encode(data))
+    write_whole(small, msgspec.msgpack.encode(data), _MODE)
 
 
 def _read(path: Path) -> WarningListFile:
@@ -191,7 +192,7 @@ class _Keys:
                 lists = tuple(dict.fromkeys(mark for _, mark in group))
                 hashes.append(key)
                 sets.append(table.setdefault(lists, len(table)))
-        _write(path, hashes.tobytes() + sets.tobytes() or b"\0" * 12)
+        write_whole(path, hashes.tobytes() + sets.tobytes() or b"\0" * 12, _MODE)
         return [[(mark >> 1, mark & 1) for mark in lists] for lists in table]
 
     def _add(self, key: bytes, mark: int) -> None:
@@ -245,9 +246,3 @@ def _patterns(texts: Iterable[str]) -> Iterator[str]:
         except re.error:
             continue
         yield f"(?:{body})"
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

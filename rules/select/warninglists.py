@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.modes import make_folder
 from inkgate.rules.canonical import ObservedAt, Value, classes_at
 from inkgate.rules.select.warninglist_index import (
     Index,
@@ -97,7 +98,7 @@ class WarningLists:
                 lists, None, "holds no warninglists", "correct [rules] warninglists_folder"
             )
         key = fingerprint(paths)
-        index.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(index, 0o700)
         keys, small = index / f"{key}.keys", index / f"{key}.lists"
         loaded = load_index(keys, small)
         if loaded is None:

@@ -10,7 +10,7 @@ from inkgate.rules.crypto.keys import make_token
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.install.install import open_current
 from inkgate.rules.pack.manifest import Manifest
-from inkgate.rules.paths import only_one
+from inkgate.rules.paths import writer_lock
 from support.installation import Installation, attribute
 
 pytestmark = pytest.mark.slow
@@ -184,5 +184,8 @@ def test_source_kinds_can_be_chosen(listed: Installation) -> None:
 
 
 def test_two_refreshes_at_once_do_not_meet(listed: Installation) -> None:
-    with only_one(listed.places.publisher), pytest.raises(RefreshError, match="another refresh"):
+    with (
+        writer_lock(listed.places.publisher, 0o700),
+        pytest.raises(RefreshError, match="another refresh"),
+    ):
         listed.refresh()
