@@ -25,6 +25,7 @@ from typing import Any
 
 from harness.arguments import Arguments
 from harness.machine import describe, save
+from inkgate.config.processes import usable_cores
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.observations import observation
@@ -32,7 +33,6 @@ from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import (
     ForeignMatch,
     Observation,
-    cores,
     make_plan,
     statement,
     try_password,
@@ -253,7 +253,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--others", type=int, default=10_000)
     parser.add_argument("--bcrypt-others", type=int, default=10_000, help="it is that slow")
     parser.add_argument("--values", type=int, default=20, help="of each type, in what is made up")
-    parser.add_argument("--jobs", type=int, default=cores())
+    parser.add_argument("--jobs", type=int, default=usable_cores())
     return parser.read()
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.config.command import needs
 from inkgate.config.printable import printable, printable_json, to_stderr
+from inkgate.config.processes import usable_cores
 from inkgate.config.progress import progress_bar
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.batch import pairs, run_plan
@@ -21,7 +22,7 @@ from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.export import export_thesis
 from inkgate.rules.foreign.observations import from_arguments, from_file
 from inkgate.rules.foreign.opening import open_foreign
-from inkgate.rules.foreign.plan import ForeignMatch, Plan, cores, make_plan, statement
+from inkgate.rules.foreign.plan import ForeignMatch, Plan, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
 from inkgate.rules.paths import Places
@@ -71,7 +72,7 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
             return
         settings: CommandSettings = click.get_current_context().obj
         rules = _open(settings, foreign, token_file)
-        found = _match(rules, queries, values, jobs or cores(), at_most, as_json=as_json)
+        found = _match(rules, queries, values, jobs or usable_cores(), at_most, as_json=as_json)
         sys.exit(0 if found else 1)
 
     for option in reversed(

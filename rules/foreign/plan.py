@@ -6,7 +6,6 @@ Each rule has its own salt, so every distinct value costs one derivation PER RUL
 from __future__ import annotations
 
 import itertools
-import os
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,11 +147,6 @@ def statement(plan: Plan, jobs: int) -> Iterator[str]:
         f"{foreign.name}: about {plan.seconds / jobs:,.1f} s in all on {jobs} cores "
         "with nothing else to do"
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def try_password(rule: SealedRule, password: bytes) -> str | None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import click
 
+from inkgate.config.processes import usable_cores
 from inkgate.rules.foreign.cli import CommandSettings
-from inkgate.rules.foreign.plan import cores
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.logs.log_format import FormatError
 from inkgate.rules.match.logs.registry import AUTO, choices, open_reader
@@ -71,7 +71,7 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
         shown = OutputOptions(as_json=more["as_json"], quiet=quiet, sightings=sightings)
         settings: CommandSettings = click.get_current_context().obj
         found, wrong = run(
-            settings.config, settings.rules, inputs, shown, more.get("jobs") or cores()
+            settings.config, settings.rules, inputs, shown, more.get("jobs") or usable_cores()
         )
         sys.exit(2 if wrong else 0 if found else 1)
 

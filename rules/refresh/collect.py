@@ -7,18 +7,18 @@ depend on who judged.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 
-from inkgate.config.processes import end_with_parent
+from inkgate.config.processes import Workers, processes_for, result_of, usable_cores
 from inkgate.rules.canonical import Refused, canonical_attribute
 from inkgate.rules.select.false_positives import AllowList
 from inkgate.rules.select.judge import Judge, Judged
@@ -28,7 +28,7 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.plain_list import read_plain_list
 
 _BATCH: Final = 1000
-# Below this, starting processes costs more than they save.
+# Up to so many attributes, starting processes costs more than they save.
 _WORTH_PROCESSES: Final = 10_000
 _AHEAD_EACH: Final = 8
 
@@ -54,20 +54,25 @@ class Collector:
         self._advance = advance
         self._batch: list[Attribute] = []
         self._given = 0
-        self._cores = len(os.sched_getaffinity(0))
-        self._pool: ProcessPoolExecutor | None = None
+        self._cores = usable_cores()
+        self._stack = ExitStack()
+        self._workers: Workers[bytes, bytes] | None = None
         self._under_way: deque[Future[bytes]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
             self._finish()
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
 
     def add(self, attribute: Attribute) -> None:
         """Take in one attribute."""
@@ -78,12 +83,13 @@ class Collector:
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, []
         self._given += len(batch)
-        if self._cores < 2 or self._given <= _WORTH_PROCESSES:
+        processes = processes_for(self._cores, self._given, _WORTH_PROCESSES + 1)
+        if not processes:
             self._take(self._judge.judge(batch))
             return
-        if self._pool is None:
-            self._pool = _processes(self._cores, self._judge)
-        self._under_way.append(self._pool.submit(_judge_there, _ENCODER.encode(batch)))
+        if self._workers is None:
+            self._workers = self._stack.enter_context(Workers(processes, _judging, self._judge))
+        self._under_way.append(self._workers.submit(_ENCODER.encode(batch)))
         if len(self._under_way) >= self._cores * _AHEAD_EACH:
             self._take_first()
 
@@ -94,7 +100,7 @@ class Collector:
             self._take_first()
 
     def _take_first(self) -> None:
-        self._take(_JUDGED.decode(self._under_way.popleft().result()))
+        self._take(_JUDGED.decode(result_of(self._under_way.popleft())))
 
     def _take(self, judged: Judged) -> None:
         self._report.read += judged.read
@@ -105,24 +111,11 @@ class Collector:
         self._advance(judged.read)
 
 
-def _processes(cores: int, judge: Judge) -> ProcessPoolExecutor:
-    # Not forked: the progress bar's thread may hold any lock at that moment.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        cores, mp_context=context, initializer=_begin_there, initargs=(judge,)
-    )
+def _judging(judge: Judge) -> AbstractContextManager[Callable[[bytes], bytes]]:
+    return nullcontext(partial(_judged, judge))
 
 
-_there: list[Judge] = []
-
-
-def _begin_there(judge: Judge) -> None:
-    end_with_parent()
-    _there.append(judge)
-
-
-def _judge_there(data: bytes) -> bytes:
-    (judge,) = _there
+def _judged(judge: Judge, data: bytes) -> bytes:
     return _ENCODER.encode(judge.judge(_ATTRIBUTES.decode(data)))
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Final
 
-from inkgate.config.processes import end_with_parent
+from inkgate.config.processes import Workers, processes_for, usable_cores
 from inkgate.rules.seal.partition import Done, Epoch, Task, seal_partition
 
-# Below this, starting processes costs more than they save.
+# Below so many records, starting processes costs more than they save.
 _WORTH_PROCESSES: Final = 1000
 
 
@@ -24,22 +23,15 @@ def seal_partitions(
         tasks: each with its number of records.
         advance: told how many records are done.
     """
-    cores = min(len(os.sched_getaffinity(0)), len(tasks))
     total = Done()
-    if cores < 2 or sum(records for _, records in tasks) < _WORTH_PROCESSES:
-        for task, records in tasks:
-            total = total.plus(seal_partition(epoch, task))
-            advance(records)
-        return total
-    # Not forked: the progress bar's thread may hold any lock at that moment.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=end_with_parent) as pool:
-        futures = {pool.submit(seal_partition, epoch, task): n for task, n in tasks}
-        try:
-            for future in as_completed(futures):
-                total = total.plus(future.result())
-                advance(futures[future])
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    jobs = min(usable_cores(), len(tasks))
+    records = sum(count for _, count in tasks)
+    with Workers(processes_for(jobs, records, _WORTH_PROCESSES), _sealing, epoch) as workers:
+        for count, done in workers.results((count, task) for task, count in tasks):
+            total = total.plus(done)
+            advance(count)
     return total
+
+
+def _sealing(epoch: Epoch) -> AbstractContextManager[Callable[[Task], Done]]:
+    return nullcontext(partial(seal_partition, epoch))

@@ -13,7 +13,9 @@ import mmap
 import re
 import socket
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -21,6 +23,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder
+from inkgate.config.processes import Workers, result_of
 from inkgate.rules.canonical import ObservedAt, Value, classes_at
 from inkgate.rules.select.warninglist_index import (
     Index,
@@ -68,15 +71,12 @@ def _compile_aside(paths: list[Path], keys: Path, small: Path) -> None:
     if sum(path.stat().st_size for path in paths) < _LARGE:
         compile_lists(paths, keys, small)
         return
-    # Imported here: whoever reads settings comes by this module.
-    import multiprocessing  # noqa: PLC0415
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+    with Workers(1, _compiling, keys, small) as workers:
+        result_of(workers.submit(paths))
 
-    from inkgate.config.processes import end_with_parent  # noqa: PLC0415
 
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-        pool.submit(compile_lists, paths, keys, small).result()
+def _compiling(keys: Path, small: Path) -> AbstractContextManager[Callable[[list[Path]], None]]:
+    return nullcontext(partial(compile_lists, keys=keys, small=small))
 
 
 class WarningLists:

@@ -66,7 +66,7 @@ def test_all_cores_give_what_one_gives(
 ) -> None:
     here, one = collect(judge, tmp_path / "here", 5500)
     monkeypatch.setattr("inkgate.rules.refresh.collect._WORTH_PROCESSES", 1500)
-    monkeypatch.setattr("inkgate.rules.refresh.collect.os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("inkgate.config.processes.os.sched_getaffinity", lambda _: {0, 1})
     there, other = collect(judge, tmp_path / "there", 5500)
     assert [p.digest for p in here] == [p.digest for p in there]
     assert [list(read_part(p.path)) for p in here] == [list(read_part(p.path)) for p in there]
@@ -79,7 +79,7 @@ def test_a_source_that_breaks_off_ends_the_processes(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inkgate.rules.refresh.collect._WORTH_PROCESSES", 0)
-    monkeypatch.setattr("inkgate.rules.refresh.collect.os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("inkgate.config.processes.os.sched_getaffinity", lambda _: {0, 1})
     report, spool = Report(tmp_path / "report.tsv"), Spool(tmp_path / "spool")
 
     def use() -> None:
