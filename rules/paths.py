@@ -17,7 +17,7 @@ from inkgate.rules.settings import RulesSettings
 PUBLISHER_MODE: Final = 0o700
 
 
-class Places(NamedTuple):
+class RulesPaths(NamedTuple):
     """The folders and files of the `[rules]` section, resolved."""
 
     publisher: Path
@@ -27,9 +27,9 @@ class Places(NamedTuple):
     key_cache: Path
 
 
-def places(config: Path, settings: RulesSettings) -> Places:
+def rules_paths(config: Path, settings: RulesSettings) -> RulesPaths:
     """Resolve the section's paths against the settings file's folder."""
-    return Places(
+    return RulesPaths(
         resolve(config, settings.publisher),
         resolve(config, settings.installed),
         resolve(config, settings.token_file),

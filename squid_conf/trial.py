@@ -26,7 +26,7 @@ from inkgate.config.settings_file import load_section, resolve
 from inkgate.config.whole_file import create_once, new_folder, write_whole
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.crypto.keys import make_signing_key, make_token
-from inkgate.rules.paths import places
+from inkgate.rules.paths import rules_paths
 from inkgate.rules.refresh.refresh import refresh
 from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.check import SQUID_USER, helper_command
@@ -115,7 +115,7 @@ def _prepare(state: Path) -> Path:
         with as_file(samples) as source, new_folder(state / "events", 0o700) as events:
             shutil.copytree(source, events, dirs_exist_ok=True)
     settings = load_section(config, "rules", RulesSettings)
-    where = places(config, settings)
+    where = rules_paths(config, settings)
     make_token(where.token_file)
     make_signing_key(where.publisher, where.public_key_file)
     summary = refresh(config, settings, NoProgress())

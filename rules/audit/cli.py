@@ -64,7 +64,7 @@ def audit_command(
     """
     if plot is not None:
         check_plot(plot)
-    where, figures = settings.places, load_figures()
+    where, figures = settings.paths, load_figures()
     with closing(open_current(where.installed, settings.rules.caps)) as generation:
         matcher = Matcher(generation, read_token(where.token_file), LastOnly)
         found = audit(generation, figures)

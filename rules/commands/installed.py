@@ -30,7 +30,7 @@ def install(settings: Settings, file: Path) -> None:
 
     Nothing is replaced unless signature, digests, serial, expiry and token are right.
     """
-    where = settings.places
+    where = settings.paths
     with ExitStack() as stack:
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))
         source: BinaryIO = (
@@ -52,7 +52,7 @@ def install(settings: Settings, file: Path) -> None:
 @click.pass_obj
 def inspect(settings: Settings, *, as_json: bool) -> None:
     """Print the installed set's manifest and counts."""
-    generation = open_current(settings.places.installed, settings.rules.caps)
+    generation = open_current(settings.paths.installed, settings.rules.caps)
     if as_json:
         data = msgspec.json.format(msgspec.json.encode(generation.manifest), indent=2)
         click.echo(printable_json(data))

@@ -12,7 +12,7 @@ from inkgate.rules.crypto.keys import make_signing_key, make_token
 @click.pass_obj
 def keygen(settings: Settings) -> None:
     """Make the token and the publisher's signing key, unless they exist."""
-    where = settings.places
+    where = settings.paths
     made = make_token(where.token_file)
     click.echo(f"{where.token_file}: {'made' if made else 'kept, it exists'} (token)")
     made = make_signing_key(where.publisher, where.public_key_file)

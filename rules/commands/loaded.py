@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from inkgate.config.settings_file import load_section
-from inkgate.rules.paths import Places, places
+from inkgate.rules.paths import RulesPaths, rules_paths
 from inkgate.rules.settings import RulesSettings
 
 
@@ -22,6 +22,6 @@ class Settings:
         return load_section(self.config, "rules", RulesSettings)
 
     @cached_property
-    def places(self) -> Places:
+    def paths(self) -> RulesPaths:
         """The section's paths."""
-        return places(self.config, self.rules)
+        return rules_paths(self.config, self.rules)

@@ -33,7 +33,7 @@ def match(settings: Settings, queries: tuple[str, ...], *, as_json: bool) -> Non
     the rules of another tool are matched in batch (docs/foreign-rules.md). A FILE, - for
     standard input, is a log, plain or compressed (docs/matching.md).
     """
-    where = settings.places
+    where = settings.paths
     token = read_token(where.token_file)
     parsed = [_parse_query(query) for query in queries]
     with ExitStack() as stack:

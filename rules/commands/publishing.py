@@ -114,7 +114,7 @@ def publish_command(
 @click.pass_obj
 def export(settings: Settings, name: str | None, file: Path) -> None:
     """Write the last published pack as one FILE (`-` for standard output)."""
-    where = settings.places.publisher
+    where = settings.paths.publisher
     pack = (where / "subscribers" / name if name else where) / PACK
     if str(file) == "-":
         export_pack(pack, sys.stdout.buffer)

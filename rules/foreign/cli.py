@@ -25,7 +25,7 @@ from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import ForeignMatch, Plan, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
-from inkgate.rules.paths import Places
+from inkgate.rules.paths import RulesPaths
 from inkgate.rules.settings import RulesSettings
 
 _PATH: Final = click.Path(path_type=Path)
@@ -45,7 +45,7 @@ class CommandSettings(Protocol):
         """Its section [rules]."""
 
     @property
-    def places(self) -> Places:
+    def paths(self) -> RulesPaths:
         """That section's paths."""
 
 
@@ -123,10 +123,10 @@ def export_foreign(
     Exit status: 0 done, 1 done but a source could not be read, 2 error.
     """
     cost = Pbkdf2Cost(hash_name, iterations, ipiterations or iterations)
-    token = read_token(token_file or settings.places.token_file)
+    token = read_token(token_file or settings.paths.token_file)
     with progress_bar(quiet=False) as bar:
         writer, report, faults = export_thesis(
-            settings.config, settings.rules, settings.places, folder, token, cost, bar
+            settings.config, settings.rules, settings.paths, folder, token, cost, bar
         )
     for fault in faults:
         _say(f"not read: {fault}")
@@ -143,7 +143,7 @@ def export_foreign(
 def _open(settings: CommandSettings, where: Path, token_file: Path | None) -> ForeignRules:
     rules = open_foreign(
         where,
-        lambda: read_token(token_file or settings.places.token_file),
+        lambda: read_token(token_file or settings.paths.token_file),
         settings.rules.caps,
     )
     if rules.ignored:

@@ -11,7 +11,7 @@ from inkgate.config.progress import Progress
 from inkgate.rules.canonical import Refused
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
-from inkgate.rules.paths import PUBLISHER_MODE, Places, writer_lock
+from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, writer_lock
 from inkgate.rules.refresh.reading import configured_false_positives
 from inkgate.rules.select.false_positives import FalsePositives
 from inkgate.rules.select.indicators import indicators_of
@@ -30,7 +30,7 @@ _TICK: Final = 1000
 def export_thesis(
     config: Path,
     settings: RulesSettings,
-    where: Places,
+    where: RulesPaths,
     folder: Path,
     token: bytes,
     cost: Pbkdf2Cost,

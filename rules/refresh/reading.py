@@ -14,7 +14,7 @@ import msgspec
 from inkgate.config.errors import Unreadable
 from inkgate.config.progress import Progress
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.paths import Places
+from inkgate.rules.paths import RulesPaths
 from inkgate.rules.refresh.collect import Collector, read_allow_list
 from inkgate.rules.select.false_positives import FalsePositives
 from inkgate.rules.select.judge import Judge
@@ -50,7 +50,7 @@ def collect(
     config: Path,
     settings: RulesSettings,
     entries: Sequence[str | msgspec.Struct],
-    where: Places,
+    where: RulesPaths,
     select: SelectSettings,
     spool: Spool,
     report: Report,
@@ -108,7 +108,7 @@ def _without_collection() -> Iterator[None]:
 
 
 def configured_false_positives(
-    folder: Path, settings: RulesSettings, where: Places, report: Report
+    folder: Path, settings: RulesSettings, where: RulesPaths, report: Report
 ) -> FalsePositives:
     """The allow list and the warninglists that the settings name.
 

@@ -24,13 +24,13 @@ from inkgate.rules.errors import PackError, RefreshError
 from inkgate.rules.install.install import check_files, install_pack, installed_serial, verify_pack
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small
 from inkgate.rules.pack.manifest import FORMAT, Manifest, parse_manifest, verify_signature
-from inkgate.rules.paths import PUBLISHER_MODE, Places, places, writer_lock
+from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, rules_paths, writer_lock
 from inkgate.rules.refresh.reading import Options, collect
 from inkgate.rules.refresh.stages import Stage, Stages
 from inkgate.rules.refresh.subscriber import Subscriber, find_subscriber
 from inkgate.rules.seal.epoch import EpochRecord, choose_epoch
 from inkgate.rules.seal.padding import Padding, read_padding_key
-from inkgate.rules.seal.partition import Done, Epoch, Task
+from inkgate.rules.seal.partition import Epoch, SealCounts, Task
 from inkgate.rules.seal.publish import PACK, last_serial, publish, published_content
 from inkgate.rules.seal.runs import Run, open_run
 from inkgate.rules.seal.workers import seal_partitions
@@ -48,7 +48,7 @@ class Summary(NamedTuple):
 
     report: Report
     unreadable: list[Unreadable]
-    done: Done
+    done: SealCounts
     rules: int
     serial: int
     published: bool
@@ -69,7 +69,7 @@ def refresh(
     started = time.monotonic()
     options = options or Options()
     stages = Stages(progress)
-    where = places(config, settings)
+    where = rules_paths(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
@@ -132,7 +132,7 @@ def _nothing(faults: Sequence[Unreadable]) -> str:
     )
 
 
-def _last_manifest(workspace: Path, where: Places, settings: RulesSettings) -> Manifest | None:
+def _last_manifest(workspace: Path, where: RulesPaths, settings: RulesSettings) -> Manifest | None:
     pack = workspace / PACK
     if not pack.exists():
         return None
@@ -169,7 +169,7 @@ def _next_manifest(
 
 def _seal(
     parts: Sequence[Part], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
-) -> tuple[Done, list[Run]]:
+) -> tuple[SealCounts, list[Run]]:
     folder = subscriber.workspace / SEALED / epoch.set_id
     make_folder(folder, PUBLISHER_MODE, parents=PUBLISHER_MODE)
     remove_unfinished(folder)
@@ -196,7 +196,7 @@ def _publish(
     old: Manifest | None,
     base: Manifest,
     subscriber: Subscriber,
-    where: Places,
+    where: RulesPaths,
     settings: RulesSettings,
 ) -> tuple[Path, Manifest, bool]:
     content = hashlib.sha256(
@@ -236,7 +236,7 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
     )
 
 
-def _install(pack: Path, where: Places, settings: RulesSettings, token: bytes) -> None:
+def _install(pack: Path, where: RulesPaths, settings: RulesSettings, token: bytes) -> None:
     manifest = verify_pack(
         pack,
         key=read_public_key(where.public_key_file),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from inkgate.config.settings_file import resolve
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.errors import RefreshError
-from inkgate.rules.paths import Places
+from inkgate.rules.paths import RulesPaths
 from inkgate.rules.settings import RulesSettings, SelectSettings, SubscriberSettings
 
 
@@ -23,7 +23,7 @@ class Subscriber(NamedTuple):
 
 
 def find_subscriber(
-    config: Path, settings: RulesSettings, where: Places, name: str | None
+    config: Path, settings: RulesSettings, where: RulesPaths, name: str | None
 ) -> Subscriber:
     """This machine without a name, else the subscriber whose section has it.
 

@@ -50,7 +50,7 @@ class Task(NamedTuple):
     run: Path
 
 
-class Done(NamedTuple):
+class SealCounts(NamedTuple):
     """What had to be done for a partition."""
 
     derived: int = 0
@@ -58,12 +58,12 @@ class Done(NamedTuple):
     resealed: int = 0
     removed: int = 0
 
-    def plus(self, other: Done) -> Done:
+    def plus(self, other: SealCounts) -> SealCounts:
         """Both together."""
-        return Done(*(a + b for a, b in zip(self, other, strict=True)))
+        return SealCounts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def seal_partition(epoch: Epoch, task: Task) -> Done:
+def seal_partition(epoch: Epoch, task: Task) -> SealCounts:
     """Seal a partition and replace its run."""
     grouped = _grouped(read_part(task.records))
     old = open_run(task.run)
@@ -163,7 +163,7 @@ def _rows(
     stretched: Mapping[Derivation, bytes],
     epoch: Epoch,
     old: Run | None,
-) -> tuple[dict[str, list[Row]], Done]:
+) -> tuple[dict[str, list[Row]], SealCounts]:
     rows: dict[str, list[Row]] = defaultdict(list)
     before: dict[str, dict[bytes, Row]] = {}
     if old is not None:
@@ -187,7 +187,7 @@ def _rows(
             resealed += 1
             row = seal(tag, key, aad, padded)
         rows[name].append(row)
-    return dict(rows), Done(derived, new, resealed, sum(map(len, before.values())))
+    return dict(rows), SealCounts(derived, new, resealed, sum(map(len, before.values())))
 
 
 def _says(row: Row, key: bytes, aad: bytes, padded: bytes) -> bool:

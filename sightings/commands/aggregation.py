@@ -23,7 +23,7 @@ from inkgate.sightings.aggregation.description import check_group
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox, Mailbox, RedisMailbox
 from inkgate.sightings.aggregation.exchange.state_folder import (
-    Places,
+    StateFolder,
     read_group,
     read_list,
     read_scalar,
@@ -56,12 +56,12 @@ _DEALT = " or ".join(protocol.name for protocol in PROTOCOLS if protocol.deal)
 
 
 class _Party:
-    """Settings and places of the party that a command runs for."""
+    """Settings and state folder of the party that a command runs for."""
 
     def __init__(self, context: click.Context) -> None:
         self.config = settings_path(context.find_root().params.get("config"))
         self.settings = load_section(self.config, "aggregation", AggregationSettings)
-        self.places = Places(resolve(self.config, self.settings.state))
+        self.state = StateFolder(resolve(self.config, self.settings.state))
 
     def counts(self, session: Session) -> list[int]:
         """From the journal, which must reach back to the period's first day.
@@ -107,7 +107,7 @@ class _Party:
         return read_secret(resolve(self.config, file), "", what) if file else None
 
     def session(self, group: str, period: str, list_file: Path) -> Session:
-        return Session(self.places.group(group), period, read_list(list_file))
+        return Session(self.state.group(group), period, read_list(list_file))
 
 
 _period = click.option("--period", required=True, metavar="DAY", help="First day (YYYY-MM-DD).")
@@ -154,17 +154,17 @@ def setup(
     if subscribers:
         keys = dict(_pair(text) for text in subscribers)
         group = _group(name, protocol, keys, _aggregator_keys(party), options)
-        party.places.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
-    group = party.places.group(name)
+        party.state.pin(group, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
+    group = party.state.group(name)
     if key is not None:
-        _keep_key(party.places.group_folder(name) / "aggregator.key", key)
+        _keep_key(party.state.group_folder(name) / "aggregator.key", key)
     elif (
         protocol_of(group).deal is not None
-        and not (party.places.group_folder(name) / "aggregator.key").exists()
+        and not (party.state.group_folder(name) / "aggregator.key").exists()
     ):
         _say("have a dealer that is no party run deal, and give setup its key with --key")
-    path = party.places.keep_list(name, labels)
-    click.echo(f"group        {party.places.group_folder(name) / 'group.json'}")
+    path = party.state.keep_list(name, labels)
+    click.echo(f"group        {party.state.group_folder(name) / 'group.json'}")
     click.echo(f"list         {path} ({len(labels)} indicators)")
     click.echo(f"fingerprint  {group.digest.hex()}")
 
@@ -205,7 +205,7 @@ def join(
 ) -> None:
     """Print this subscriber's key for setup, or join a group."""
     party = _Party(context)
-    own = party.places.identity().public_key().public_bytes_raw().hex()
+    own = party.state.identity().public_key().public_bytes_raw().hex()
     if group is None:
         click.echo(f"{_own_name(party)}={own}")
         return
@@ -223,8 +223,8 @@ def join(
             raise AggregationError(
                 "bad-group", f"protocol {described.protocol} needs a key", "give --key"
             )
-        _keep_key(party.places.group_folder(described.name) / "subscriber.key", key)
-    party.places.pin(described, encoded)
+        _keep_key(party.state.group_folder(described.name) / "subscriber.key", key)
+    party.state.pin(described, encoded)
     click.echo(f"joined {described.name}: {', '.join(sorted(described.subscribers))}")
 
 
@@ -248,12 +248,12 @@ def encrypt(context: click.Context, group: str, period: str, list_file: Path, wa
         raise AggregationError(
             "wrong-period", f"{period} is not over", f"encrypt it from {session.end} on"
         )
-    record = AnswerRecord(party.places.record)
+    record = AnswerRecord(party.state.record)
     if not record.has_period(session):
         record.open_period(session, party.counts(session))
-    key_file = party.places.group_folder(group) / "subscriber.key"
+    key_file = party.state.group_folder(group) / "subscriber.key"
     key = None if protocol_of(session.group).deal is None else read_scalar(key_file)
-    subscriber = Participant(_own_name(party), party.places.identity(), record, key)
+    subscriber = Participant(_own_name(party), party.state.identity(), record, key)
     done = take_part(subscriber, session, _own_name(party), party.mailbox(), wait)
     answered, rounds = record.answered(session), len(subscriber.rounds(session))
     click.echo(f"{answered} of {rounds} rounds answered")
@@ -279,8 +279,8 @@ def aggregate(
 
     party = _Party(context)
     session = party.session(group, period, list_file)
-    folder = party.places.session_folder(session.group, session.id)
-    aggregator, key = _aggregator(party, session), party.places.identity()
+    folder = party.state.session_folder(session.group, session.id)
+    aggregator, key = _aggregator(party, session), party.state.identity()
     running = Aggregation(session, aggregator, folder, party.mailbox(), key, _say)
     totals = running.run(wait)
     write_whole(folder / _TOTALS, msgspec.json.encode(totals), 0o600)
@@ -310,7 +310,7 @@ def publish(
     """Publish totals above the quotas to MISP, as sightings (aggregator)."""
     party = _Party(context)
     session = party.session(group, period, list_file)
-    path = party.places.session_folder(session.group, session.id) / _TOTALS
+    path = party.state.session_folder(session.group, session.id) / _TOTALS
     if not path.exists():
         raise AggregationError("too-few", f"{period} has no totals", "run aggregate first")
     totals = msgspec.json.decode(path.read_bytes(), type=Totals)
@@ -331,8 +331,8 @@ def publish(
 def _aggregator(party: _Party, session: Session) -> Aggregator:
     protocol = protocol_of(session.group)
     if protocol.deal is None:
-        return protocol.aggregator(session, party.places.sealing_key())
-    folder = party.places.group_folder(session.group.name)
+        return protocol.aggregator(session, party.state.sealing_key())
+    folder = party.state.group_folder(session.group.name)
     return protocol.aggregator(session, read_scalar(folder / "aggregator.key"))
 
 
@@ -349,8 +349,8 @@ def _keep_key(target: Path, source: Path) -> None:
 
 def _aggregator_keys(party: _Party) -> AggregatorKeys:
     return AggregatorKeys(
-        signing=party.places.identity().public_key().public_bytes_raw().hex(),
-        sealing=public_of(party.places.sealing_key()).hex(),
+        signing=party.state.identity().public_key().public_bytes_raw().hex(),
+        sealing=public_of(party.state.sealing_key()).hex(),
     )
 
 

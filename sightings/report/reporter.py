@@ -30,7 +30,7 @@ _STORE_ATTEMPTS: Final = 8
 Log = Callable[[str], None]
 
 
-class Told(NamedTuple):
+class ReportCounts(NamedTuple):
     """How many sightings MISP has taken, has refused, and that wait."""
 
     reported: int
@@ -84,7 +84,7 @@ class Reporter:
         """Close the journal."""
         self._outbox.close()
 
-    def report_all(self) -> Told:
+    def report_all(self) -> ReportCounts:
         """Report all that waits, with a few attempts if a server does not answer.
 
         Raises:
@@ -101,7 +101,7 @@ class Reporter:
             after = self._outbox.counts()
         finally:
             self.prune()
-        return Told(
+        return ReportCounts(
             after[ReportState.REPORTED] - before[ReportState.REPORTED],
             after[ReportState.REFUSED] - before[ReportState.REFUSED],
             after[ReportState.WAITING],

@@ -26,7 +26,7 @@ from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox
 from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
-from inkgate.sightings.aggregation.exchange.state_folder import Places, write_secret
+from inkgate.sightings.aggregation.exchange.state_folder import StateFolder, write_secret
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.report.reporter import only_reporter
 from inkgate.squid_conf import trial
@@ -183,7 +183,7 @@ def aggregate(folder: Path) -> None:
     party = Party("shi", 3, 2)
     (folder / "box").mkdir()
     (folder / "box").chmod(0o2770)
-    mailbox, state = FileMailbox(folder / "box"), Places(folder / "state")
+    mailbox, state = FileMailbox(folder / "box"), StateFolder(folder / "state")
     state.identity()
     state.sealing_key()
     state.pin(party.group, party.group.encoded)

@@ -17,7 +17,7 @@ from inkgate.config.settings_file import load_section
 from inkgate.rules.crypto.keys import make_signing_key, make_token, read_token
 from inkgate.rules.install.install import open_current
 from inkgate.rules.lookup.matcher import Matcher
-from inkgate.rules.paths import Places, places
+from inkgate.rules.paths import RulesPaths, rules_paths
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.settings import RulesSettings
@@ -93,8 +93,8 @@ class Installation:
         return load_section(self.config, "rules", RulesSettings)
 
     @property
-    def places(self) -> Places:
-        return places(self.config, self.settings)
+    def places(self) -> RulesPaths:
+        return rules_paths(self.config, self.settings)
 
     def configure(self, lines: str) -> None:
         """Add lines to the `[rules]` section; a key that is there already is replaced."""

@@ -1,4 +1,4 @@
-"""Where a party keeps what: keys, pinned groups, lists, its record, totals."""
+"""The folder of a party: keys, pinned groups, lists, its record, totals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCALAR_BYTES: Final = 32
 _KEY_DIGITS: Final = 2 * SCALAR_BYTES
 
 
-class Places:
+class StateFolder:
     """The state folder of one party.
 
     Args:
