@@ -31,7 +31,7 @@ MODULES: Final[dict[Extra, tuple[str, ...]]] = {
     "stix": ("misp_stix_converter",),
     "report": ("pymisp", "redis", "requests", "rich", "tenacity"),
     "match": ("bcrypt", "redis", "rich", "zstandard"),
-    "aggregation": ("coincurve", "numpy", "Crypto", "pymisp", "redis", "requests"),
+    "aggregation": ("coincurve", "numpy", "Crypto", "pymisp", "redis", "requests", "tenacity"),
     "audit": ("matplotlib", "rich"),
 }
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -37,12 +37,12 @@ class MispWebSettings(
     key_variable: str = "INKGATE_MISP_KEY"
     ca_file: str = ""
     verify_tls: bool = True
-    timeout: float = 120
-    retries: int = 5
-    first_wait: float = 1.0
-    page_size: int = 2000
-    full_refresh_hours: int = 24
-    overlap_minutes: int = 60
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 120
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 5
+    first_wait: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    full_refresh_hours: Annotated[int, msgspec.Meta(ge=0)] = 24
+    overlap_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
     published: bool = True
     enforce_warninglist: bool = True
     exclude_decayed: bool = False
@@ -53,8 +53,6 @@ class MispWebSettings(
     def __post_init__(self) -> None:
         if not self.url.startswith(("https://", "http://")):
             raise ValueError("url begins with https://")
-        if not 1 <= self.page_size <= 100_000:
-            raise ValueError("page_size lies between 1 and 100000")
 
 
 class EventState(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,7 +33,7 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
     location: str
     ca_file: str = ""
-    timeout: int = 60
+    timeout: Annotated[int, msgspec.Meta(ge=1)] = 60
 
 
 class _Entry(msgspec.Struct):

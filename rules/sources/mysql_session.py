@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -49,7 +49,7 @@ class MispMysqlSettings(
     """A MISP's own MySQL or MariaDB, read only. `timeout` in seconds."""
 
     host: str = "127.0.0.1"
-    port: int = 3306
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 3306
     socket: str = ""
     database: str = "misp"
     user: str = "misp"
@@ -58,7 +58,8 @@ class MispMysqlSettings(
     ca_file: str = ""
     misp_user: str = ""
     published: bool = True
-    timeout: int = 60
+    # PyMySQL takes no longer one than a year.
+    timeout: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 60
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -22,13 +21,13 @@ from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.sighting import Sighting
 from support.aggregation import PROTOCOL_NAMES
+from support.installation import BIN
 from support.misp import MispServer
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-BIN = Path(sys.prefix).resolve() / "bin"
 PERIOD = "2026-01-05"
 WITHIN = 1767787200.0  # 2026-01-07T12:00:00Z
 NAMES = ("alpha", "beta", "gamma")

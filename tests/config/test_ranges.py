@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from inkgate.config.settings_file import SettingsError, load_section
 from inkgate.helper.settings import HelperSettings
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.settings import RulesSettings
+from inkgate.rules.sources.misp_api import MispWebSettings
+from inkgate.rules.sources.misp_feed import FeedSettings
+from inkgate.rules.sources.mysql_session import MispMysqlSettings
+from inkgate.rules.sources.registry import SOURCE_TYPES, read_entries
 from inkgate.sightings.aggregation.settings import AggregationSettings
 from inkgate.sightings.settings import SightingsSettings
 
@@ -26,6 +31,12 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "rules": RulesSettings,
     "sightings": SightingsSettings,
     "squid_conf": SquidSettings,
+}
+# Settings of sources, with what else such an entry needs.
+SOURCES: dict[type[msgspec.Struct], str] = {
+    FeedSettings: 'type = "feed"\nlocation = "feed"\n',
+    MispWebSettings: 'type = "misp-web"\nurl = "https://misp.example"\n',
+    MispMysqlSettings: 'type = "misp-mysql"\n',
 }
 # Caps are what an operator trusts a publisher with: any number is right.
 WITHOUT_RANGE = {"rules.caps"}
@@ -59,6 +70,34 @@ def bounds(kind: IntType | FloatType) -> Iterator[tuple[float, str]]:
     ):
         if bound is not None:
             yield bound + step, f"{sign} {number(bound)}"
+
+
+def of_sources() -> Iterator[tuple[type[msgspec.Struct], str, Any]]:
+    for settings in SOURCES:
+        for _, key, kind in numbers("", type_info(settings)):  # type: ignore[arg-type]
+            yield settings, key, kind
+
+
+@pytest.mark.parametrize(("settings", "key", "kind"), list(of_sources()))
+def test_number_of_a_source_is_named_with_its_entry(
+    settings: type[msgspec.Struct], key: str, kind: IntType | FloatType
+) -> None:
+    outside = list(bounds(kind))
+    assert outside, f"{settings.__name__}.{key} has no range"
+    for value, bound in outside:
+        entry = tomllib.loads(f"{SOURCES[settings]}{key} = {value!r}\n")
+        with pytest.raises(SettingsError) as caught:
+            read_entries(Path("inkgate.toml"), ["list.txt", entry])
+        text = str(caught.value)
+        assert text.startswith(f"inkgate.toml: [[rules.sources]] entry 2, {key}: Expected ")
+        assert text.endswith(f"{bound}; correct that key")
+
+
+def test_sources_of_all_types_are_looked_at() -> None:
+    with_numbers = {
+        kind.settings for kind in SOURCE_TYPES if list(numbers("", type_info(kind.settings)))
+    }
+    assert with_numbers == set(SOURCES)
 
 
 @pytest.mark.parametrize(("table", "key", "kind"), NUMBERS)

@@ -23,7 +23,8 @@ from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.settings import RulesSettings
 from support.waiting import wait_until
 
-BIN = Path(sys.prefix).resolve() / "bin"
+# The commands that are tested; tests/packaging has other environments' tested, too.
+BIN = Path(os.environ.get("INKGATE_TEST_BIN") or Path(sys.prefix).resolve() / "bin")
 
 SETTINGS = """\
 [rules]
