@@ -9,13 +9,13 @@ what is left is to find the hottest names clean again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.locks import lock_until, open_lock_file
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.rule_set import OpenRuleSet
@@ -23,7 +23,6 @@ from inkgate.rules.lookup.steps import Stretch, finish
 from inkgate.rules.lookup.verdicts import Findings, examination
 
 LOCK: Final = "warming.lock"
-_RETRY_SECONDS: Final = 0.05
 
 HotRequest = tuple[Observed, Callable[[Findings], None]]
 """A request to look up, and who remembers what was found."""
@@ -83,20 +82,11 @@ def one_at_a_time(folder: Path, until: float, pause: Callable[[float], bool]) ->
         pause: waits so many seconds; True if there is nothing more to wait for.
     """
     try:
-        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_lock_file(folder / LOCK, 0o600)
     except OSError:
         yield True
         return
     try:
-        yield _locked(fd, until, pause)
+        yield lock_until(fd, until, pause)
     finally:
         os.close(fd)
-
-
-def _locked(fd: int, until: float, pause: Callable[[float], bool]) -> bool:
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        if time.monotonic() >= until or pause(_RETRY_SECONDS):
-            return False

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inkgate.sightings.aggregation.exchange.record import Record
-from inkgate.sightings.aggregation.exchange.subscriber import Subscriber
 
 from inkgate.rules.crypto.keys import make_token
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.mirror import Mirror
+from inkgate.sightings.aggregation.exchange.answer_record import AnswerRecord
 from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox
+from inkgate.sightings.aggregation.exchange.participant import Participant
 from inkgate.sightings.aggregation.exchange.running import Aggregation, take_part
 from inkgate.sightings.aggregation.exchange.state_folder import StateFolder, write_secret
 from inkgate.sightings.journal.journal import Journal
@@ -188,17 +188,17 @@ def aggregate(folder: Path) -> None:
     state.sealing_key()
     state.pin(party.group, party.group.encoded)
     state.keep_list("isac", party.session.labels)
-    write_secret(state.group_folder("isac") / "subscriber.key", party.shi_keys[party.names[0]])
-    Record(state.record).close()
+    write_secret(state.group_folder("isac") / "subscriber.key", party.dealt[party.names[0]])
+    AnswerRecord(state.record).close()
     for name in party.names:
-        record = Record(folder / "state" / f"{name}.db")
+        record = AnswerRecord(folder / "state" / f"{name}.db")
         record.open_period(party.session, [1, 2])
-        subscriber = Subscriber(name, party.identities[name], record, party.shi_keys[name])
+        subscriber = Participant(name, party.identities[name], record, party.dealt[name])
         assert take_part(subscriber, party.session, name, mailbox, 0)
     mailbox.put(f"{'0' * 64}/1/down/org", "org", b"x")
     kept = state.session_folder(party.group, party.session.id)
     running = Aggregation(
-        party.session, party.collector(), kept, mailbox, party.signing, pytest.fail
+        party.session, party.aggregator(), kept, mailbox, party.signing, pytest.fail
     )
     assert running.run(0).values == [3, 6]
 

@@ -41,11 +41,9 @@ ALLOWED = {
     ("rules/match/run.py", "making"): "only in a folder that is there",
     ("config/whole_file.py", "writing"): "",
     ("config/locks.py", "writing"): "files with nothing in them",
-    ("rules/lookup/warming.py", "writing"): "a lock file",
     ("rules/install/archive.py", "writing"): "in a folder that is removed again",
     ("rules/select/spool.py", "writing"): "in a folder that is removed again",
     ("config/locks.py", "locking"): "",
-    ("rules/lookup/warming.py", "locking"): "with a deadline",
     ("icap_server/processes/free_workers.py", "locking"): "shared, on a file in memory",
     ("config/processes.py", "processes"): "",
 }
