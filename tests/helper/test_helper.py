@@ -238,7 +238,7 @@ def test_everything_pending_is_answered_at_the_end(listed: Installation, how: st
     if how == "sigterm":
         helper.send_signal(signal.SIGTERM)
         out = helper.stdout.read()
-        _, said = helper.communicate(timeout=20)
+        _, said = helper.communicate(timeout=60)
         assert out.count(b"\n") == data[:60_000].count(b"\n") + 1
     else:
         out, said = helper.communicate(data[60_000:], timeout=60)
@@ -281,7 +281,7 @@ def test_stray_output_does_not_reach_squid(listed: Installation) -> None:
         "import os, sys, inkgate.helper.__main__ as m\n"
         "m._take_stdout(); print('stray'); os.write(1, b'stray'); sys.stdout.flush()\n"
     )
-    done = subprocess.run([BIN / "python", "-c", code], capture_output=True, timeout=20, check=True)
+    done = subprocess.run([BIN / "python", "-c", code], capture_output=True, timeout=60, check=True)
     assert done.stdout == b""
 
 

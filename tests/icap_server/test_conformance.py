@@ -239,7 +239,7 @@ def c_icap_client(icap: Icap, *words: str) -> str:
         [program, "-i", "127.0.0.1", "-p", str(icap.port), "-v", *words],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return done.stdout + done.stderr

@@ -149,7 +149,7 @@ def test_fault_first_workers_that_die_end_the_server_with_the_reason(
         file.write(f'[icap]\nlisten = "127.0.0.1:{free_port()}"\n')
     process = start(installation)
     kill_next(process.pid, [])
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "ended before it could serve" in said
     assert "listening on" not in said
@@ -162,7 +162,7 @@ def test_fault_damaged_section_at_start_ends_the_server_with_the_reason(
     text = installation.config.read_text() + f'[icap]\nlisten = "127.0.0.1:{free_port()}"\n'
     installation.config.write_text(text.replace(old, new))
     process = start(installation)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     (line,) = said.splitlines()
     assert f"{installation.config}: {reason}" in line

@@ -289,7 +289,7 @@ class Following:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(20)
+        status = self.process.wait(60)
         self.lines()
         return status
 

@@ -264,7 +264,7 @@ def test_kills_faults_and_redis_restarts_lose_and_double_nothing() -> None:
             killed.wait()
             writers.wait()
             drain.terminate()
-            assert drain.wait(20) == 0
+            assert drain.wait(60) == 0
             reporting.run("drain")
             reporting.run("report")
             assert reporting.told() == truth([reporting.folder / "sightings.db"])

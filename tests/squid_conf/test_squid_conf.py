@@ -24,7 +24,7 @@ def parsed_by_squid(folder: Path, text: str) -> subprocess.CompletedProcess[str]
     conf.write_text(text)
     assert SQUID
     return subprocess.run(
-        [SQUID, "-k", "parse", "-f", conf], capture_output=True, text=True, timeout=30, check=False
+        [SQUID, "-k", "parse", "-f", conf], capture_output=True, text=True, timeout=60, check=False
     )
 
 

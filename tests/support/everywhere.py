@@ -43,7 +43,7 @@ class SquidForEverything:
 
     def get(self, url: str) -> Reply:
         """Ask for a URL as a client of a proxy does."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest("GET", url, skip_host=True, skip_accept_encoding=True)
             connection.putheader("Host", "ignored.example")
@@ -55,4 +55,4 @@ class SquidForEverything:
 
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(20)
+        self._process.wait(60)

@@ -78,7 +78,7 @@ class Icap:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"inkgate-icap did not start: {self.log}"

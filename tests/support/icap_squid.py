@@ -61,7 +61,7 @@ class _Origin(BaseHTTPRequestHandler):
         for number in range(3):
             self.wfile.write(b"data: %d\n\n" % number)
             self.wfile.flush()
-            assert self.server.goes_on.wait(20)
+            assert self.server.goes_on.wait(60)
             self.server.goes_on.clear()
 
     def do_POST(self) -> None:
@@ -200,7 +200,7 @@ class IcapSquid:
         Raises:
             OSError: the tunnel or the handshake was refused.
         """
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.set_tunnel(authority or name, self.secure.port)
         connection.connect()
         context = ssl.create_default_context(cafile=str(self.authority))
@@ -218,7 +218,7 @@ class IcapSquid:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
         self.icap.close()
         self.origin.close()
         self.secure.close()

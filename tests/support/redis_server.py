@@ -66,13 +66,13 @@ class RedisServer:
         """SIGTERM: it writes all to disk and ends."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
 
     def kill(self) -> None:
         """SIGKILL."""
         assert self.process
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def stand_in(self, connections: int) -> None:
         """While it is stopped: drop so many connections that clients make to its port."""

@@ -76,7 +76,7 @@ class Squid:
 
     def get(self, url: str, method: str = "GET", **headers: str) -> Reply:
         """Ask for a URL as a client of a proxy does."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
             connection.putheader("Host", "ignored.example")
@@ -91,7 +91,7 @@ class Squid:
 
     def raw(self, target: bytes) -> Reply:
         """Ask for a URL that no library would send."""
-        with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as client:
             client.sendall(
                 b"GET "
                 + target
@@ -103,7 +103,7 @@ class Squid:
 
     def connect(self, authority: str) -> Reply:
         """Ask for a tunnel; the body is the refusal's."""
-        with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as client:
             client.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
             data = b""
             while b"\r\n\r\n" not in data:
@@ -120,6 +120,6 @@ class Squid:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
         assert self.process.stdout
         self.process.stdout.close()
