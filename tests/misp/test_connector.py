@@ -169,7 +169,7 @@ def test_headers_are_those_of_the_last_answer(server: MispServer) -> None:
         ("https://me:a@b@new.example/", "https://new.example/"),
         ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443/"),
         ("https://[2001:db8::1/", "something that is no URL"),
-        ("https://new.example/\x1b[2J\u202ex", "https://new.example/?[2J?x"),
+        ("https://new.example/\x1b[2J\u202ex", r"https://new.example/\x1b[2J\u202ex"),
     ],
 )
 def test_target_is_told_without_user_query_and_control_characters(
