@@ -36,10 +36,14 @@ def write_whole(path: Path, data: bytes | Iterable[bytes | bytearray], mode: int
 
 
 @contextlib.contextmanager
-def writing_whole(path: Path, mode: int) -> Iterator[BinaryIO]:
+def writing_whole(path: Path, mode: int, *, flush_folder: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which gets its name when the `with` ends without an exception.
 
     Its attribute `name` is the path at which it lies until then.
+
+    Args:
+        flush_folder: False for one of many files, whose folder the caller flushes at the
+            end (`modes.sync_folder`); until then a power cut may bring the old file back.
 
     Raises:
         OSError: it cannot be written; the old file is there as it was.
@@ -48,7 +52,8 @@ def writing_whole(path: Path, mode: int) -> Iterator[BinaryIO]:
         yield file
         _flush(file)
         os.replace(file.name, path)  # noqa: PTH105 (a name as the file has it)
-    sync_folder(path.parent)
+    if flush_folder:
+        sync_folder(path.parent)
 
 
 def create_once(path: Path, data: bytes, mode: int, *, owner_of: Path | None = None) -> bool:

@@ -72,6 +72,7 @@ def export_thesis(
                         progress.advance(_TICK)
         finally:
             report.close()
+        copies.flush()
         writer.finish()
     return writer, report, faults
 

@@ -94,6 +94,7 @@ def collect(
             for attribute in read(faults):
                 collector.add(attribute)
     copies.forget_others()
+    copies.flush()
     return faults
 
 

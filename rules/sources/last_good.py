@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
-from inkgate.config.modes import make_folder
+from inkgate.config.modes import make_folder, sync_folder
 from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
 
@@ -100,6 +100,10 @@ class LastGood:
             faults.append(fault)
         yield from self.last_snapshot(name)
 
+    def flush(self) -> None:
+        """Make the copies survive a power cut."""
+        sync_folder(self._folder)
+
     def forget_others(self) -> None:
         """Remove copies of what was not read since: it was taken away on purpose."""
         for copy in self._folder.iterdir():
@@ -141,7 +145,7 @@ def _keep(path: Path, copy: Path) -> None:
         then = copy.stat()
         if (then.st_size, then.st_mtime_ns) == (now.st_size, now.st_mtime_ns):
             return
-    with path.open("rb") as source, writing_whole(copy, _MODE) as file:
+    with path.open("rb") as source, writing_whole(copy, _MODE, flush_folder=False) as file:
         shutil.copyfileobj(source, file, _COPY_BYTES)
         file.flush()
         # As old as what it is a copy of: that is how the next look knows it.

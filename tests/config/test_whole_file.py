@@ -101,6 +101,10 @@ def test_file_is_flushed_then_renamed_then_its_folder_is_flushed(
     write_whole(tmp_path / "a", b"x", 0o600)
     assert done == ["fsync aside", "replace aside", "fsync folder"]
     done.clear()
+    with writing_whole(tmp_path / "a", 0o600, flush_folder=False):
+        pass
+    assert done == ["fsync aside", "replace aside"]
+    done.clear()
     create_once(tmp_path / "b", b"x", 0o600)
     assert done == ["fsync aside", "link aside", "fsync folder"]
     done.clear()
