@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -49,6 +49,9 @@ ROUNDS = max(COMMON_SAMPLED, OTHERS_SAMPLED) + 1
 CLEAN = Findings((), clean_host=True, clean_server=True, clean_agent=True)
 
 
+Start = Callable[[Installation], IcapWorker]
+
+
 @pytest.fixture
 def listed(installation: Installation) -> Iterator[Installation]:
     # Gates so wide that no host passes one by chance when an indicator is added; and all
@@ -65,6 +68,19 @@ def listed(installation: Installation) -> Iterator[Installation]:
     )
     installation.refresh()
     return installation
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[IcapWorker] = []
+
+    def start_one(installation: Installation) -> IcapWorker:
+        started.append(IcapWorker(installation))
+        return started[-1]
+
+    yield start_one
+    for worker in started:
+        worker.close()
 
 
 def make_slow(installation: Installation) -> None:
@@ -93,8 +109,10 @@ def until_new(worker: IcapWorker, old: str) -> None:
     wait_until(lambda: worker.ask(REQUESTS[0]).fields["istag"] != old, "an answer by new rules")
 
 
-def test_new_epoch_is_used_when_the_hottest_names_are_derived(listed: Installation) -> None:
-    worker = IcapWorker(listed)
+def test_new_epoch_is_used_when_the_hottest_names_are_derived(
+    listed: Installation, start: Start
+) -> None:
+    worker = start(listed)
     assert worker.ready == "ready"
     old = make_hot(worker, REQUESTS)
     before = worker.counts.derivations
@@ -112,8 +130,10 @@ def test_new_epoch_is_used_when_the_hottest_names_are_derived(listed: Installati
 
 
 @pytest.mark.parametrize("messages", [TUNNELS, REPLIES], ids=["tunnels", "replies"])
-def test_what_threads_answer_is_warmed_up_too(listed: Installation, messages: list[bytes]) -> None:
-    worker = IcapWorker(listed)
+def test_what_threads_answer_is_warmed_up_too(
+    listed: Installation, start: Start, messages: list[bytes]
+) -> None:
+    worker = start(listed)
     old = make_hot(worker, messages)
     publish(listed, "added", new_epoch=True)
     until_new(worker, old)
@@ -121,11 +141,10 @@ def test_what_threads_answer_is_warmed_up_too(listed: Installation, messages: li
     for message in messages:
         assert worker.ask(message).status == 204
     assert worker.counts.derivations == made
-    worker.close()
 
 
-def test_old_rules_answer_while_new_ones_are_warmed_up(listed: Installation) -> None:
-    worker = IcapWorker(listed)
+def test_old_rules_answer_while_new_ones_are_warmed_up(listed: Installation, start: Start) -> None:
+    worker = start(listed)
     old = make_hot(worker, REQUESTS)
     with worker.counts.held():
         publish(listed, "added", new_epoch=True)
@@ -134,11 +153,10 @@ def test_old_rules_answer_while_new_ones_are_warmed_up(listed: Installation) -> 
             answer = worker.ask(message)
             assert (answer.status, answer.fields["istag"]) == (204, old)
     until_new(worker, old)
-    worker.close()
 
 
-def test_one_of_two_workers_derives_for_a_new_epoch(listed: Installation) -> None:
-    workers = [IcapWorker(listed), IcapWorker(listed)]
+def test_one_of_two_workers_derives_for_a_new_epoch(listed: Installation, start: Start) -> None:
+    workers = [start(listed), start(listed)]
     old = [make_hot(worker, REQUESTS) for worker in workers]
     before = sum(worker.counts.derivations for worker in workers)
     with workers[0].counts.held(), workers[1].counts.held():
@@ -150,15 +168,14 @@ def test_one_of_two_workers_derives_for_a_new_epoch(listed: Installation) -> Non
         until_new(worker, tag)
         for message in REQUESTS:
             worker.ask(message)
-        worker.close()
     # Without the lock, both derive the first one.
     assert sum(worker.counts.derivations for worker in workers) == before * 2
 
 
-def test_new_epoch_waits_no_longer_than_it_may(listed: Installation) -> None:
+def test_new_epoch_waits_no_longer_than_it_may(listed: Installation, start: Start) -> None:
     text = listed.config.read_text()
     listed.config.write_text(text.replace("warm_up_seconds = 60", "warm_up_seconds = 0.5"))
-    worker = IcapWorker(listed)
+    worker = start(listed)
     old = make_hot(worker, REQUESTS)
     before = worker.counts.derivations
     make_slow(listed)
@@ -166,14 +183,13 @@ def test_new_epoch_waits_no_longer_than_it_may(listed: Installation) -> None:
     until_new(worker, old)
     # Not all of the hosts'. The one more is of the request that was waited for.
     assert before < worker.counts.derivations < before + 10
-    worker.close()
 
 
 @pytest.mark.parametrize("new_epoch", [False, True])
 def test_hot_and_clean_host_that_becomes_listed_is_blocked(
-    listed: Installation, new_epoch: bool
+    listed: Installation, start: Start, new_epoch: bool
 ) -> None:
-    worker = IcapWorker(listed)
+    worker = start(listed)
     old = make_hot(worker, REQUESTS)
     listed.add("host3", attribute("domain", "host3.example"))
     listed.add("url", attribute("url", "http://www.host4.example/bad"))
@@ -184,11 +200,10 @@ def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     bad = reqmod(http_request("http://www.host4.example/bad"))
     assert worker.ask(bad).http_status == 403
     assert worker.ask(REQUESTS[5]).status == 204
-    worker.close()
 
 
-def test_old_generations_are_let_go_of(listed: Installation) -> None:
-    worker = IcapWorker(listed)
+def test_old_generations_are_let_go_of(listed: Installation, start: Start) -> None:
+    worker = start(listed)
     tag = make_hot(worker, REQUESTS)
     for number in range(4):
         publish(listed, f"added{number}", new_epoch=number % 2 == 1)
@@ -198,11 +213,10 @@ def test_old_generations_are_let_go_of(listed: Installation) -> None:
     mapped = worker.maps
     assert len([path for path in mapped if path.endswith("rules.mdb")]) == 1
     assert len([path for path in mapped if "/keys/" in path and path.endswith(".mdb")]) == 1
-    worker.close()
 
 
-def test_first_rules_are_used_when_they_come(installation: Installation) -> None:
-    worker = IcapWorker(installation)
+def test_first_rules_are_used_when_they_come(installation: Installation, start: Start) -> None:
+    worker = start(installation)
     assert worker.ready == "ready without rules"
     message = reqmod(http_request("http://added.example/"))
     assert worker.ask(message).status == 204
@@ -213,8 +227,8 @@ def test_first_rules_are_used_when_they_come(installation: Installation) -> None
     assert "no rules are open" in worker.close()
 
 
-def test_worker_that_warms_up_ends_without_finishing(listed: Installation) -> None:
-    worker = IcapWorker(listed)
+def test_worker_that_warms_up_ends_without_finishing(listed: Installation, start: Start) -> None:
+    worker = start(listed)
     make_hot(worker, REQUESTS)
     before = worker.counts.derivations
     make_slow(listed)

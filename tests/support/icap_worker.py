@@ -66,7 +66,7 @@ class IcapWorker:
         return self.process.wait(seconds)
 
     def close(self) -> str:
-        """End it, and return what it said on standard error."""
+        """End it, if that is not done, and return what it said on standard error."""
         self._client.close()
         if self.process.poll() is None:
             self.end()
