@@ -50,7 +50,8 @@ def open_lock_file(path: Path, mode: int, *, owner_of: Path | None = None) -> in
     Raises:
         OSError: it can neither be opened nor made.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC
+    # Where somebody else owns the folder, a link may lead to a device that acts when opened.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:

@@ -35,17 +35,33 @@ def make_folder(path: Path, mode: int, *, parents: int = 0o755) -> None:
             raise
         # Somebody else was faster; the mode is his to set.
         return
-    set_folder_mode(path, mode)
+    fd = open_folder(path)
+    try:
+        set_folder_mode(fd, mode)
+    finally:
+        os.close(fd)
     sync_folder(path.parent)
 
 
-def set_folder_mode(path: Path, mode: int) -> None:
-    """Give a folder a mode; a set-group-ID bit that it has stays."""
-    now = stat.S_IMODE(path.stat().st_mode)
+def open_folder(path: Path) -> int:
+    """Open a folder that was just made, and nothing that a link in its place leads to.
+
+    Whoever owns the folder above may have exchanged it. chmod(2) would follow the link, and
+    root would let everybody read a file of somebody else's choice.
+
+    Raises:
+        OSError: no folder lies there.
+    """
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def set_folder_mode(fd: int, mode: int) -> None:
+    """Give a folder, open as `fd`, a mode; a set-group-ID bit that it has stays."""
+    now = stat.S_IMODE(os.fstat(fd).st_mode)
     wanted = mode | now & stat.S_ISGID
-    # chmod(2) by somebody outside of the group would take the bit away.
+    # fchmod(2) by somebody outside of the group would take the bit away.
     if now != wanted:
-        path.chmod(wanted)
+        os.fchmod(fd, wanted)
 
 
 def set_file_mode(fd: int, mode: int, *, owner_of: Path | None = None) -> None:

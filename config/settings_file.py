@@ -76,5 +76,6 @@ def _read(path: Path) -> dict[str, object]:
         raise SettingsError(path, "is larger than 1 MiB", "this is not a settings file")
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Python's own ValueError is raised for a number of more than 4300 digits.
         raise SettingsError(path, f"is not TOML: {error}", "correct that line") from None

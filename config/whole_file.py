@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from inkgate.config.locks import try_lock
-from inkgate.config.modes import set_file_mode, set_folder_mode, sync_folder
+from inkgate.config.modes import open_folder, set_file_mode, set_folder_mode, sync_folder
 
 _ASIDE: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part", re.DOTALL)
 # A link cannot be locked, and making one takes no time.
@@ -110,7 +110,7 @@ def new_folder(path: Path, mode: int) -> Iterator[Path]:
     aside, fd = _open_folder_aside(path)
     try:
         yield aside
-        set_folder_mode(aside, mode)
+        set_folder_mode(fd, mode)
         for folder, _, _ in os.walk(aside):
             sync_folder(Path(folder))
         if path.exists():
@@ -173,7 +173,7 @@ def _open_folder_aside(path: Path) -> tuple[Path, int]:
     while True:
         aside = _name_aside(path)
         aside.mkdir(mode=0o700)
-        fd = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = open_folder(aside)
         if _is_ours(fd):
             return aside, fd
         os.close(fd)

@@ -118,3 +118,10 @@ def test_lock_file_has_its_mode_and_owner(tmp_path: Path, mask: int) -> None:
     (tmp_path / "lock").chmod(0o660)
     os.close(open_lock_file(tmp_path / "lock", 0o640))
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o660
+
+
+def test_lock_file_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "lock").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_lock_file(tmp_path / "lock", 0o600)

@@ -137,3 +137,11 @@ def test_numbers_of_all_sections_are_looked_at() -> None:
         "sightings.redis", "squid_conf",
     }  # fmt: skip
     assert len(NUMBERS) >= 40
+
+
+def test_number_without_end_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """Python refuses to read it with an error that is not one of TOML's."""
+    path = tmp_path / "inkgate.toml"
+    path.write_text(f"[rules]\npad = {'9' * 5000}\n")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load_section(path, "rules", RulesSettings)

@@ -341,3 +341,28 @@ def test_writing_never_follows_a_link_or_a_file_that_is_there(tmp_path: Path) ->
             pass
     assert (tmp_path / "victim").read_bytes() == b"victim"
     assert time.time() - (tmp_path / "a").stat().st_mtime < 60
+
+
+def test_folder_exchanged_for_a_link_gives_nothing_else_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the folder above can do this at any moment between two system calls."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    real = Path.mkdir
+
+    def exchanged(path: Path, *arguments: int, **named: int) -> None:
+        real(path, *arguments, **named)
+        path.rmdir()
+        path.symlink_to(victim)
+
+    monkeypatch.setattr(Path, "mkdir", exchanged)
+    with pytest.raises(NotADirectoryError):
+        make_folder(tmp_path / "made", 0o755)
+    with pytest.raises(NotADirectoryError), new_folder(tmp_path / "filled", 0o755):
+        pass
+    monkeypatch.undo()
+    with new_folder(tmp_path / "filled", 0o755) as aside:
+        aside.rename(tmp_path / "away")
+        aside.symlink_to(victim)
+    assert mode(victim) == 0o700
