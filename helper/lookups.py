@@ -111,7 +111,7 @@ class Lookups:
         self._new.append(lookup)
         self._by_age.append(lookup)
 
-    def patience(self) -> float:
+    def seconds_to_wait(self) -> float:
         """Seconds until there is something to do, if no derivation ends before."""
         if self._new or self._derivers.has_results():
             return 0
@@ -157,7 +157,7 @@ class Lookups:
             self._end(lookup, None)
 
     def _take_steps(self, lookup: Lookup) -> None:
-        steps, known = lookup.steps, lookup.rules.opened.keys.known
+        steps, known = lookup.steps, lookup.rules.opened.keys.cached
         assert steps is not None  # noqa: S101 (set by _begin)
         if lookup.wanted:
             lookup.wanted = steps.send([lookup.derived[value] for value in lookup.wanted])

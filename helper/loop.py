@@ -122,7 +122,7 @@ class Helper:
 
     def _wait(self, fd: int = -1) -> bool:
         """Wait until there is something to do; True if it is to read from `fd`."""
-        ready = self._poll.poll(self._lookups.patience() * 1000)
+        ready = self._poll.poll(self._lookups.seconds_to_wait() * 1000)
         if any(number == self._wake for number, _ in ready):
             os.eventfd_read(self._wake)
         return any(number == fd for number, _ in ready)
@@ -199,7 +199,7 @@ class Helper:
     def _sample(self, line: bytes) -> None:
         self._batches += 1
         if not self._batches % _SAMPLED:
-            self._hot.saw(line.rstrip().split(b" "))
+            self._hot.count(line.rstrip().split(b" "))
 
     def _queue(self, request: bytes, line: bytes, rules: HelperRules) -> None:
         if self._lookups.count < self._pending:

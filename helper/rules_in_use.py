@@ -49,13 +49,13 @@ class HotFields:
     def __init__(self, hosts: int) -> None:
         self._parts = HotParts(hosts)
 
-    def saw(self, fields: list[bytes]) -> None:
+    def count(self, fields: list[bytes]) -> None:
         """Count one request."""
         if len(fields) < MIN_FIELDS:
             return
-        self._parts.saw("host", host_key(fields[URI]))
-        self._parts.saw("server", fields[SERVER])
-        self._parts.saw("agent", fields[USER_AGENT])
+        self._parts.count("host", host_key(fields[URI]))
+        self._parts.count("server", fields[SERVER])
+        self._parts.count("agent", fields[USER_AGENT])
 
     def requests(self, rules: HelperRules) -> Iterator[HotRequest]:
         """Requests that ask for each of the hottest by itself, hottest first."""

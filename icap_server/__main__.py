@@ -56,7 +56,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "settings again (not the addresses), SIGTERM ends it after what is under way.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings [/etc/inkgate/inkgate.toml]")
-    # How the supervisor starts its workers: descriptors that they inherit.
+    # How the supervisor starts its workers: descriptors that they inherit. The names stay
+    # as they are: after an upgrade the supervisor that runs still gives the old ones.
     for option in ("--plain", "--secure"):
         parser.add_argument(option, type=int, action="append", default=[], help=argparse.SUPPRESS)
     for option in ("--vacancy", "--ready"):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from inkgate.icap_server.processes.free_workers import Vacancy
+from inkgate.icap_server.processes.spare_room import SpareRoom
 
 _PAUSE_SECONDS: Final = 1.0
 
@@ -39,16 +39,18 @@ class Acceptor:
     Args:
         poll: the loop's.
         listeners: where clients come from.
-        vacancy: what the other workers say.
+        spare_room: tells the other workers whether there is room here, and asks them.
 
     Attributes:
         listeners: by their descriptors.
     """
 
-    def __init__(self, poll: select.epoll, listeners: Sequence[Listener], vacancy: Vacancy) -> None:
+    def __init__(
+        self, poll: select.epoll, listeners: Sequence[Listener], spare_room: SpareRoom
+    ) -> None:
         self.listeners = {one.socket.fileno(): one for one in listeners}
         self._poll = poll
-        self._vacancy = vacancy
+        self._spare_room = spare_room
         self._watched: list[int] = []
         self._paused_until = 0.0
 
@@ -60,33 +62,37 @@ class Acceptor:
     def look_again(self, *, has_room: bool) -> None:
         """Look at the listening sockets, if this is the worker to do so.
 
-        To be called now and then. The kernel wakes up one worker for a connection; if
-        that one leaves it, another finds it by looking again.
+        To be called a few times a second. The kernel wakes up one worker for a connection;
+        if that one leaves it in the queue, another one finds it when it looks again.
         """
         if not self.listeners or time.monotonic() < self._paused_until:
             return
         self._unwatch()
-        self._vacancy.tell(has_room=has_room)
-        if has_room or not self._vacancy.elsewhere():
+        self._spare_room.announce(has_room=has_room)
+        if has_room or not self._spare_room.is_elsewhere():
             self._watch()
 
     def leave_to_others(self) -> bool:
-        """Stop looking, if another worker has room; this one has none."""
-        self._vacancy.tell(has_room=False)
-        if not self._vacancy.elsewhere():
+        """Stop looking if another worker has room; to be called when this one has none."""
+        self._spare_room.announce(has_room=False)
+        if not self._spare_room.is_elsewhere():
             return False
         self._unwatch()
         return True
 
     def pause(self) -> None:
-        """Look away for a moment: a connection that cannot be taken would wake us on and on."""
+        """Do not look for a second.
+
+        A connection that cannot be taken stays in the queue, and the kernel would wake up
+        the loop for it again and again.
+        """
         self._paused_until = time.monotonic() + _PAUSE_SECONDS
-        self._vacancy.tell(has_room=False)
+        self._spare_room.announce(has_room=False)
         self._unwatch()
 
     def close(self) -> None:
         """Take no more connections."""
-        self._vacancy.tell(has_room=False)
+        self._spare_room.announce(has_room=False)
         self._unwatch()
         self.listeners.clear()
 
@@ -101,7 +107,7 @@ class Acceptor:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise NoDescriptorsError from None
-            # Another worker was faster, or the client is gone again.
+            # Another worker took it, or the client has closed it.
             return None
 
     def _watch(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from inkgate.icap_server.body.file_names import file_names
-from inkgate.icap_server.body.held_end import Holding
+from inkgate.icap_server.body.held_end import HeldEnd
 from inkgate.icap_server.body.inspection import Inspection
 from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part
 from inkgate.icap_server.protocol.errors import ProtocolError
@@ -45,7 +45,7 @@ def check_reply(handler: VerdictHandler) -> None:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
     except NoVerdictError as error:
         if handler.server.settings.fail == "open":
-            handler.server.service.complain(str(error))
+            handler.server.service.log_seldom(str(error))
             _let_pass(handler, PASS)
         else:
             handler.send_no_verdict(error)
@@ -96,7 +96,7 @@ class ReplyCheck:
         hold, patience = settings.hold_kib * _KIB, settings.hold_seconds
         if self._is_endless:
             hold = patience = 0
-        self._holding = Holding(hold, self._is_listed)
+        self._held_end = HeldEnd(hold, self._is_listed)
         self._started = False
         self._patience_ends = time.monotonic() + patience
 
@@ -178,11 +178,11 @@ class ReplyCheck:
         content = self._inspection.feed(data)
         if self._inspection.unchecked and not self._may_pass:
             self._stop(self._handler.send_unchecked)
-        self._holding.keep(data, content)
+        self._held_end.keep(data, content)
         # An answer that has begun leaves no place for the 100 that asks for the rest.
         if not self._handler.in_preview:
             self._let_go()
-        elif self._holding.held > _PREVIEW_BYTES:
+        elif self._held_end.held > _PREVIEW_BYTES:
             raise ProtocolError(400, "the preview is too long")
 
     def _let_go(self) -> None:
@@ -194,9 +194,9 @@ class ReplyCheck:
 
     def _release(self) -> tuple[bytes, bool]:
         if not self._inspection.is_over:
-            return self._holding.release()
+            return self._held_end.release()
         listed = self._is_listed()
-        return self._holding.rest(), listed
+        return self._held_end.rest(), listed
 
     def _finish(self) -> None:
         if self._is_listed():
@@ -204,7 +204,7 @@ class ReplyCheck:
         if not self._started and self._handler.may_be_204:
             self._handler.send_verdict(self._verdict)
             return
-        self._send(self._holding.rest())
+        self._send(self._held_end.rest())
         self._handler.write_chunk()
 
     def _send(self, data: bytes) -> None:
@@ -237,7 +237,7 @@ class ReplyCheck:
         return verdict.blocked
 
     def _without_verdict(self, error: NoVerdictError) -> bool:
-        self._handler.server.service.complain(str(error))
+        self._handler.server.service.log_seldom(str(error))
         if self._handler.server.settings.fail == "closed":
             self._stop(self._handler.send_unable)
         return False

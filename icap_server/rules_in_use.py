@@ -115,7 +115,7 @@ class HotMessages:
         self._name_header = settings.name_header.lower().encode()
         self._common = self._others = 0
 
-    def saw_common(self, data: bytes) -> None:
+    def count_common(self, data: bytes) -> None:
         """Count a message that the loop has recognised, if it is its turn."""
         self._common += 1
         if self._common % COMMON_SAMPLED:
@@ -123,34 +123,34 @@ class HotMessages:
         # Once more, because the loop reads no User-Agent while none is listed.
         common = recognise(data)
         if common is not None:
-            self._parts.saw("host", common.host)
-            self._parts.saw("agent", common.agent)
+            self._parts.count("host", common.host)
+            self._parts.count("agent", common.agent)
 
-    def saw(self, message: IcapMessage) -> None:
+    def count(self, message: IcapMessage) -> None:
         """Count another message, if it is its turn."""
         self._others += 1
         if self._others % OTHERS_SAMPLED:
             return
-        self._parts.saw("server", message.head.fields.get(self._server_header, b""))
+        self._parts.count("server", message.head.fields.get(self._server_header, b""))
         if not message.response and message.request:
-            self._saw_request(message)
+            self._count_request(message)
 
     def requests(self, rules: IcapRules) -> Iterator[HotRequest]:
         """Requests that ask for each of the hottest by itself, hottest first."""
         for part, spelled in self._parts.most():
             yield _observed(part, spelled), partial(_remember, rules, part, spelled)
 
-    def _saw_request(self, message: IcapMessage) -> None:
+    def _count_request(self, message: IcapMessage) -> None:
         try:
             request = parse_request(message.request)
         except ProtocolError:
             return
         uri = _bytes(request.uri)
-        self._parts.saw("host", b"%b %b" % (_bytes(request.method), AS_BYTES.host_key(uri)))
-        self._parts.saw("agent", _bytes(request.user_agent))
+        self._parts.count("host", b"%b %b" % (_bytes(request.method), AS_BYTES.host_key(uri)))
+        self._parts.count("agent", _bytes(request.user_agent))
         name = message.head.fields.get(self._name_header, b"-")
         if request.method == "CONNECT" and name not in (b"", b"-"):
-            self._parts.saw("host", b"CONNECT %b:%b" % (name, uri.rpartition(b":")[2]))
+            self._parts.count("host", b"CONNECT %b:%b" % (name, uri.rpartition(b":")[2]))
 
 
 def _observed(part: Part, spelled: bytes) -> Observed:

@@ -25,7 +25,7 @@ from inkgate.icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.connection import Connection
 from inkgate.icap_server.handler import InkgateHandler
-from inkgate.icap_server.processes.free_workers import Vacancy
+from inkgate.icap_server.processes.spare_room import SpareRoom
 from inkgate.icap_server.protocol import answers
 from inkgate.icap_server.protocol.common_case import recognise
 from inkgate.icap_server.protocol.errors import ProtocolError
@@ -51,7 +51,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         settings: section `[icap]`.
         blocked: what users get.
         limit: connections at most.
-        vacancy: what the other workers say.
+        spare_room: tells the other workers whether there is room here, and asks them.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         settings: IcapSettings,
         blocked: Blocked,
         limit: int,
-        vacancy: Vacancy,
+        spare_room: SpareRoom,
     ) -> None:
         # pyicap binds one socket of its own; ours are inherited, and may be two.
         self.settings = settings
@@ -72,7 +72,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
         self._poll = select.epoll()
-        self._acceptor = Acceptor(self._poll, listeners, vacancy)
+        self._acceptor = Acceptor(self._poll, listeners, spare_room)
         self._waiting: dict[int, Connection] = {}
         self._busy: set[Connection] = set()
         self._returned: deque[Connection] = deque()
@@ -142,7 +142,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             taken = self._acceptor.accept(listener)
         except NoDescriptorsError:
-            self.service.complain(
+            self.service.log_seldom(
                 "no file descriptor is left for a connection: raise LimitNOFILE (ulimit -n), or "
                 "lower [icap] connections"
             )
@@ -153,7 +153,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def _greet(self, connected: socket.socket, peer: str, listener: Listener) -> None:
         if not self._is_allowed(peer):
-            self.service.complain(f"{peer} is not among [icap] allow: its connection is closed")
+            self.service.log_seldom(f"{peer} is not among [icap] allow: its connection is closed")
             connected.close()
             return
         if self._is_full() and not self._make_room():
@@ -215,7 +215,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 and rules.is_clean(common.host, common.agent)
             ):
                 self._answer(connection, rules.unmodified)
-                self._hot.saw_common(data)
+                self._hot.count_common(data)
                 return
         parser.feed(data)
         self._advance(connection)
@@ -254,7 +254,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def _hand_over(self, connection: Connection) -> None:
         if isinstance(connection.first, IcapMessage):
-            self._hot.saw(connection.first)
+            self._hot.count(connection.first)
         self._let_go(connection)
         self._threads.submit(self._serve, connection)
 

@@ -91,7 +91,7 @@ class Service:
     def _prepare(self, opened: OpenRuleSet) -> IcapRules:
         return new_rules(opened.matcher, self._settings, self._cached_hosts)
 
-    def complain(self, text: str) -> None:
+    def log_seldom(self, text: str) -> None:
         """Log what may happen with every message, but not every time."""
         now = time.monotonic()
         if now - self._complaints.get(text, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:

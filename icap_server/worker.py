@@ -13,8 +13,8 @@ from typing import NamedTuple
 from inkgate.icap_server.acceptor import Listener
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.processes.descriptors import connections_within
-from inkgate.icap_server.processes.free_workers import Vacancy
 from inkgate.icap_server.processes.readiness import say_ready
+from inkgate.icap_server.processes.spare_room import SpareRoom
 from inkgate.icap_server.sections import Sections, load_sections
 from inkgate.icap_server.server import InkgateServer
 from inkgate.icap_server.service import Log, Service
@@ -29,13 +29,13 @@ class Inherited(NamedTuple):
     Attributes:
         plain: listening sockets for plain ICAP.
         secure: the same for ICAP over TLS.
-        vacancy: the file with all workers' locks.
+        room_locks: the file with all workers' locks.
         ready: where to say that this worker serves.
     """
 
     plain: Sequence[int]
     secure: Sequence[int]
-    vacancy: int
+    room_locks: int
     ready: int
 
 
@@ -84,8 +84,8 @@ def _server(
     listeners = [Listener(socket.socket(fileno=fd)) for fd in inherited.plain]
     listeners += [Listener(socket.socket(fileno=fd), sections.context) for fd in inherited.secure]
     blocked = Blocked(sections.pages, settings.redirect)
-    vacancy = Vacancy(inherited.vacancy)
-    return InkgateServer(listeners, service, settings, blocked, limit, vacancy)
+    spare_room = SpareRoom(inherited.room_locks)
+    return InkgateServer(listeners, service, settings, blocked, limit, spare_room)
 
 
 def _end_with_parent(server: InkgateServer) -> None:

@@ -20,7 +20,7 @@ class _Piece:
         self.content = content
 
 
-class Holding:
+class HeldEnd:
     """Holds the end of a stream back; what goes beyond its size is let go, oldest first.
 
     A small body is held whole. Of a long one the last `size` bytes stay here until its

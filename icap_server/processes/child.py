@@ -78,7 +78,7 @@ class Child:
         least = _SHORT_LIFE_SECONDS if self._readiness.is_ready else _FALSE_START_SECONDS
         return time.monotonic() - self._started >= least
 
-    def epitaph(self) -> str:
+    def how_it_ended(self) -> str:
         """How it ended."""
         reason = self._readiness.reason
         status = f"worker {self.pid} ended with status {self._process.returncode}"

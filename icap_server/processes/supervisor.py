@@ -71,7 +71,7 @@ class Supervisor:
         self._plain = [listen(self._settings.listen)] if self._settings.listen else []
         self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
         # Nothing is ever in it: the workers put their locks on it.
-        self._vacancy = os.memfd_create("inkgate-icap")
+        self._room_locks = os.memfd_create("inkgate-icap")
         self._workers: list[Child] = []
         self._leaving: list[Child] = []
         self._stopping = False
@@ -107,7 +107,7 @@ class Supervisor:
         secure = [listening.fileno() for listening in self._secure]
         words = [sys.executable, "-P", "-m", "inkgate.icap_server", "--config", str(self._config)]
         handed = [("--plain", fd) for fd in plain] + [("--secure", fd) for fd in secure]
-        handed.append(("--vacancy", self._vacancy))
+        handed.append(("--vacancy", self._room_locks))
         words += [word for option, fd in handed for word in (option, str(fd))]
         return Child(words, [fd for _, fd in handed])
 
@@ -140,7 +140,7 @@ class Supervisor:
     def _alive(self, worker: Child) -> Child:
         if not worker.is_due():
             return worker
-        self._log(f"{worker.epitaph()}; starting another")
+        self._log(f"{worker.how_it_ended()}; starting another")
         return self._start()
 
     def _replace_all(self) -> None:

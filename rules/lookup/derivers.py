@@ -88,7 +88,7 @@ class Derivers:
         return bool(self._results)
 
     def _work(self) -> None:
-        step_back()
+        lower_priority()
         unsaved = Unsaved()
         # No job is kept in a variable here: it would keep its epoch's keys in memory.
         while self._do(self._next(unsaved), unsaved):
@@ -131,7 +131,7 @@ class Derivers:
             return None
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Give this thread less of the processor than others (setpriority(2): per thread on Linux)."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

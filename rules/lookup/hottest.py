@@ -33,7 +33,7 @@ class Hottest:
         self._limit = limit
         self._counts: dict[bytes, int] = {}
 
-    def saw(self, key: bytes) -> None:
+    def count(self, key: bytes) -> None:
         """Count one."""
         counts = self._counts
         counts[key] = counts.get(key, 0) + 1
@@ -63,10 +63,10 @@ class HotParts:
         self._numbers: dict[Part, int] = {"agent": _AGENTS, "server": _SERVERS, "host": hosts}
         self._counts = {part: Hottest(number * _COUNTED) for part, number in self._numbers.items()}
 
-    def saw(self, part: Part, spelled: bytes) -> None:
+    def count(self, part: Part, spelled: bytes) -> None:
         """Count one, unless it is empty or too long to be remembered."""
         if spelled and is_short(spelled):
-            self._counts[part].saw(spelled)
+            self._counts[part].count(spelled)
 
     def most(self) -> Iterator[tuple[Part, bytes]]:
         """The hottest hosts, servers and User-Agents, hottest first, whatever they are."""

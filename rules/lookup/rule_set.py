@@ -53,7 +53,7 @@ class RuleSet:
         in_use: None until one was opened.
 
     Nothing here raises: a set that cannot be opened leaves the one in use as it is, and
-    is tried again by the next `look`. For one thread at a time (`Watcher`).
+    is tried again by the next `open_if_new`. For one thread at a time (`Watcher`).
     """
 
     def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
@@ -61,22 +61,22 @@ class RuleSet:
         self._cached_keys = cached_keys
         self._key_cache_mib = key_cache_mib
         self._log = log
-        self._said = ""
+        self._last_line = ""
         self.in_use: OpenRuleSet | None = None
 
-    def look(self) -> OpenRuleSet | None:
+    def open_if_new(self) -> OpenRuleSet | None:
         """Open the current generation, if it is another one than that in use."""
         try:
             return self._open()
         except (SettingsError, KeyFileError, PackError, OSError, lmdb.Error) as error:
-            self._say(str(error))
+            self._log_once(str(error))
             return None
 
-    def take(self, new: OpenRuleSet) -> None:
+    def use(self, new: OpenRuleSet) -> None:
         """Use a generation from now on."""
         # The old generation is closed when the last lookup in it lets go of it.
         self.in_use = new
-        self._said = ""
+        self._last_line = ""
 
     def _open(self) -> OpenRuleSet | None:
         settings = load_section(self._config, "rules", RulesSettings)
@@ -110,7 +110,7 @@ class RuleSet:
             disk = None
         return CachedStretch(derive, disk, self._cached_keys)
 
-    def _say(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _log_once(self, text: str) -> None:
+        if text != self._last_line:
+            self._last_line = text
             self._log(text)

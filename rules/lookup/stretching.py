@@ -40,11 +40,11 @@ class CachedStretch:
 
     def __call__(self, kind: str, data: bytes) -> bytes:
         """The 32 stretched bytes of a canonical value; derived here if they must be."""
-        stretched = self.known(kind, data)
-        return self._new((kind, data)) if stretched is None else stretched
+        stretched = self.cached(kind, data)
+        return self._derive_once((kind, data)) if stretched is None else stretched
 
-    def known(self, kind: str, data: bytes) -> bytes | None:
-        """The stretched bytes if no derivation is needed for them."""
+    def cached(self, kind: str, data: bytes) -> bytes | None:
+        """The stretched bytes, if they are in memory or in the key cache; else None."""
         value = (kind, data)
         stretched = self._recent.get(value)
         if stretched is None and (stretched := self._from_disk(kind, data)) is not None:
@@ -72,7 +72,7 @@ class CachedStretch:
             self._keys = None
             return None
 
-    def _new(self, value: Value) -> bytes:
+    def _derive_once(self, value: Value) -> bytes:
         with self._lock:
             other = self._under_way.get(value)
             if other is None:
@@ -99,7 +99,7 @@ class Unsaved:
         self._waiting: dict[CachedStretch, list[Derived]] = {}
 
     def add(self, keys: CachedStretch, derived: Derived) -> None:
-        """Put one down; every now and then all are written."""
+        """Take one; all are written as soon as an epoch has 16 of them."""
         waiting = self._waiting.setdefault(keys, [])
         waiting.append(derived)
         if len(waiting) >= _IN_ONE_WRITE:

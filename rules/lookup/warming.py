@@ -25,10 +25,10 @@ from inkgate.rules.lookup.verdicts import Findings, examination
 LOCK: Final = "warming.lock"
 
 HotRequest = tuple[Observed, Callable[[Findings], None]]
-"""A request to look up, and who remembers what was found."""
+"""A request to look up, and what is called with what was found."""
 
 
-class NotKnownError(Exception):
+class NotCachedError(Exception):
     """A value that would have to be derived."""
 
 
@@ -49,37 +49,37 @@ def warm_up(
         derive: whether derivations may be made for it.
         stopped: whether to end before.
     """
-    stretch = new.keys if derive else known_only(new)
+    stretch = new.keys if derive else cached_only(new)
     for observed, remember in requests:
         if time.monotonic() >= until or stopped():
             return
         # A damaged rule is for the request that meets it to say.
-        with contextlib.suppress(NotKnownError, PackError):
+        with contextlib.suppress(NotCachedError, PackError):
             remember(finish(examination(observed, new.matcher), stretch))
         # Let the serving thread have the interpreter's lock.
         time.sleep(0)
 
 
-def known_only(opened: OpenRuleSet) -> Stretch:
-    """A derivation that refuses to derive."""
+def cached_only(opened: OpenRuleSet) -> Stretch:
+    """Stretched values of memory and key cache; it raises NotCachedError for all others."""
 
     def stretch(kind: str, data: bytes) -> bytes:
-        stretched = opened.keys.known(kind, data)
+        stretched = opened.keys.cached(kind, data)
         if stretched is None:
-            raise NotKnownError
+            raise NotCachedError
         return stretched
 
     return stretch
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path, until: float, pause: Callable[[float], bool]) -> Iterator[bool]:
-    """Wait for the other processes that warm up; False if it was in vain.
+def warming_lock(folder: Path, until: float, pause: Callable[[float], bool]) -> Iterator[bool]:
+    """Wait until no other process warms up; False if the time was over before.
 
     Args:
         folder: that of the key cache.
         until: how long to wait (time.monotonic).
-        pause: waits so many seconds; True if there is nothing more to wait for.
+        pause: waits so many seconds; True if this process is to end.
     """
     try:
         fd = open_lock_file(folder / LOCK, 0o600)

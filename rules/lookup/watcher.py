@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
-from inkgate.rules.lookup.derivers import step_back
+from inkgate.rules.lookup.derivers import lower_priority
 from inkgate.rules.lookup.rule_set import Log, OpenRuleSet, RuleSet
-from inkgate.rules.lookup.warming import HotRequest, one_at_a_time, warm_up
+from inkgate.rules.lookup.warming import HotRequest, warm_up, warming_lock
 
 R = TypeVar("R")
 
@@ -69,7 +69,7 @@ class Watcher(Generic[R]):
 
     def start(self) -> None:
         """Open the rule set that is there, and watch for new ones from then on."""
-        self._look()
+        self._use_if_new()
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,17 +79,17 @@ class Watcher(Generic[R]):
             self._thread.join(_LONGEST_END_SECONDS)
 
     def _watch(self) -> None:
-        step_back()
+        lower_priority()
         while not self._stop.wait(_LOOK_SECONDS):
             try:
-                with _giving_way():
-                    self._look()
+                with _short_turns():
+                    self._use_if_new()
             except Exception as error:  # noqa: BLE001
                 # Whatever it was: the old rules go on, and the next round tries again.
                 self._log(f"a new rule set could not be used: {type(error).__name__}")
 
-    def _look(self) -> None:
-        new = self._rule_set.look()
+    def _use_if_new(self) -> None:
+        new = self._rule_set.open_if_new()
         if new is None:
             return
         prepared = self._prepare(new)
@@ -97,26 +97,28 @@ class Watcher(Generic[R]):
         if old is not None:
             self._warm_up(new, prepared, same_epoch=old.keys is new.keys)
         self.current = prepared
-        self._rule_set.take(new)
+        self._rule_set.use(new)
 
     def _warm_up(self, new: OpenRuleSet, prepared: R, *, same_epoch: bool) -> None:
         now = time.monotonic()
         if same_epoch:
-            self._pass(new, prepared, now + _SAME_EPOCH_SECONDS, derive=False)
+            self._look_up_hottest(new, prepared, now + _SAME_EPOCH_SECONDS, derive=False)
             return
         until = now + self._warm_up_seconds
-        with one_at_a_time(new.key_folder, until, self._stop.wait) as mine:
-            if mine:
-                self._pass(new, prepared, until, derive=True)
-        if not mine:
-            self._pass(new, prepared, until + _READ_SECONDS, derive=False)
+        with warming_lock(new.key_folder, until, self._stop.wait) as is_our_turn:
+            if is_our_turn:
+                self._look_up_hottest(new, prepared, until, derive=True)
+        if not is_our_turn:
+            self._look_up_hottest(new, prepared, until + _READ_SECONDS, derive=False)
 
-    def _pass(self, new: OpenRuleSet, prepared: R, until: float, *, derive: bool) -> None:
+    def _look_up_hottest(
+        self, new: OpenRuleSet, prepared: R, until: float, *, derive: bool
+    ) -> None:
         warm_up(new, self._hottest(prepared), until, derive=derive, stopped=self._stop.is_set)
 
 
 @contextlib.contextmanager
-def _giving_way() -> Iterator[None]:
+def _short_turns() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _SWITCH_SECONDS))
     try:

@@ -44,7 +44,7 @@ ALLOWED = {
     ("rules/install/archive.py", "writing"): "in a folder that is removed again",
     ("rules/select/spool.py", "writing"): "in a folder that is removed again",
     ("config/locks.py", "locking"): "",
-    ("icap_server/processes/free_workers.py", "locking"): "shared, on a file in memory",
+    ("icap_server/processes/spare_room.py", "locking"): "shared, on a file in memory",
     ("config/processes.py", "processes"): "",
 }
 

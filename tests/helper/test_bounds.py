@@ -37,22 +37,22 @@ def test_failing_key_cache_is_left_out(tmp_path: Path) -> None:
     assert stretch("name", b"a") == b"a".ljust(32)
     keys.close()
     assert stretch("name", b"b") == b"b".ljust(32)
-    assert stretch.known("name", b"c") is None
+    assert stretch.cached("name", b"c") is None
 
 
 @given(st.lists(st.binary(max_size=2)))
 def test_hottest_is_bounded(keys: list[bytes]) -> None:
     hottest = Hottest(16)
     for key in keys:
-        hottest.saw(key)
+        hottest.count(key)
         assert len(hottest) <= 16
 
 
 def test_hottest_are_found_among_many() -> None:
     hottest = Hottest(100)
     for number in range(20_000):
-        hottest.saw(b"hot%d" % (number % 10))
-        hottest.saw(b"rare%d" % number)
+        hottest.count(b"hot%d" % (number % 10))
+        hottest.count(b"rare%d" % number)
     assert {key for key, _ in hottest.most(10)} == {b"hot%d" % n for n in range(10)}
 
 
@@ -68,7 +68,7 @@ def test_hottest_come_first_whatever_they_are() -> None:
         ("server", b"x" * 400, 20),
     ):
         for _ in range(times):
-            hot.saw(part, spelled)
+            hot.count(part, spelled)
     assert list(hot.most()) == [
         ("agent", b"first"),
         ("host", b"second"),
@@ -120,7 +120,7 @@ def test_clean_part_says_nothing_of_the_others() -> None:
 )
 def test_hot_requests_can_always_be_asked(parts: list[bytes]) -> None:
     hot = HotFields(10)
-    hot.saw([b"1", *parts])
+    hot.count([b"1", *parts])
     rules = HelperRules(Mock(spec=OpenRuleSet), CleanFields(100), plain=False)
     for observed, remember in hot.requests(rules):
         assert observed.method in {"GET", "CONNECT"}

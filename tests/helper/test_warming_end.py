@@ -6,7 +6,7 @@ import fcntl
 import time
 from pathlib import Path
 
-from inkgate.rules.lookup.warming import LOCK, one_at_a_time
+from inkgate.rules.lookup.warming import LOCK, warming_lock
 
 
 def test_waiting_for_others_ends_when_told_to(tmp_path: Path) -> None:
@@ -19,6 +19,6 @@ def test_waiting_for_others_ends_when_told_to(tmp_path: Path) -> None:
 
     with (tmp_path / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with one_at_a_time(tmp_path, time.monotonic() + 60, pause) as mine:
+        with warming_lock(tmp_path, time.monotonic() + 60, pause) as mine:
             assert not mine
     assert len(pauses) == 3

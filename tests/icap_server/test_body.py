@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.icap_server.body.held_end import Holding
+from inkgate.icap_server.body.held_end import HeldEnd
 from inkgate.icap_server.body.inspection import Inspection
 from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part
 from inkgate.icap_server.protocol.http import parse_response
@@ -115,31 +115,31 @@ def test_nothing_is_computed_beyond_the_limit() -> None:
 def test_held_is_the_end_and_all_comes_in_order(
     pieces: list[tuple[bytes, bool]], size: int
 ) -> None:
-    holding = Holding(size, lambda: False)
+    held_end = HeldEnd(size, lambda: False)
     gone = b""
     for data, has_content in pieces:
-        holding.keep(data, len(data) if has_content else 0)
-        free, listed = holding.release()
+        held_end.keep(data, len(data) if has_content else 0)
+        free, listed = held_end.release()
         assert not listed
         gone += free
-        assert holding.held <= size + 9000 + 4096
+        assert held_end.held <= size + 9000 + 4096
     sent = b"".join(data for data, _ in pieces)
-    assert holding.held == len(sent) - len(gone)
-    assert size == 0 or holding.held >= min(size, len(sent))
-    assert gone + holding.rest() == sent
+    assert held_end.held == len(sent) - len(gone)
+    assert size == 0 or held_end.held >= min(size, len(sent))
+    assert gone + held_end.rest() == sent
 
 
 def test_attack_bytes_that_come_alone_take_no_more_memory() -> None:
     tracemalloc.start()
     try:
-        holding = Holding(MIB, lambda: False)
+        held_end = HeldEnd(MIB, lambda: False)
         for _ in range(MIB // 8):
-            holding.keep(b"x", 1)
-            holding.release()
+            held_end.keep(b"x", 1)
+            held_end.release()
         assert tracemalloc.get_traced_memory()[1] < MIB // 4
     finally:
         tracemalloc.stop()
-    assert holding.rest() == b"x" * (MIB // 8)
+    assert held_end.rest() == b"x" * (MIB // 8)
 
 
 def partial(content_range: str, *more: str) -> bytes:

@@ -252,7 +252,7 @@ def remembered(messages: list[IcapMessage]) -> IcapRules:
     hot = HotMessages(IcapSettings())
     for message in messages:
         for _ in range(ROUNDS):
-            hot.saw(message)
+            hot.count(message)
     rules = new_rules(None, b"", 1000)
     for _, remember in hot.requests(rules):
         remember(CLEAN)

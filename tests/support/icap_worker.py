@@ -25,10 +25,10 @@ class IcapWorker:
         self.counts = Counts(installation.folder)
         self._log = self.counts.path.with_suffix(".log")
         reading, writing = os.pipe()
-        vacancy = os.memfd_create("vacancy")
+        room_locks = os.memfd_create("room_locks")
         with socket.create_server(("127.0.0.1", 0)) as listening, self._log.open("w") as log:
             self.port = listening.getsockname()[1]
-            handed = {"--plain": listening.fileno(), "--vacancy": vacancy, "--ready": writing}
+            handed = {"--plain": listening.fileno(), "--vacancy": room_locks, "--ready": writing}
             self.process = subprocess.Popen(
                 [
                     BIN / "python",
@@ -44,7 +44,7 @@ class IcapWorker:
                 pass_fds=tuple(handed.values()),
             )
         os.close(writing)
-        os.close(vacancy)
+        os.close(room_locks)
         with os.fdopen(reading) as pipe:
             self.ready = pipe.read()
         self._client = socket.create_connection(("127.0.0.1", self.port), 60)
