@@ -8,7 +8,11 @@ through here: JSON through `printable_json`, everything else through `printable`
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Final
+
+Log = Callable[[str], None]
+"""Takes one line without secrets, for standard error."""
 
 _SPACES: Final = frozenset("\t\n\v\f\r")
 

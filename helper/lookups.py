@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from inkgate.config.printable import Log
 from inkgate.helper.protocol import Request, parse_request
 from inkgate.helper.rules_in_use import HelperRules
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.derivers import Derivers
-from inkgate.rules.lookup.steps import Steps, Value, Wanted
+from inkgate.rules.lookup.steps import Steps, Wanted
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdicts import Findings, examination
 
@@ -62,7 +64,7 @@ class Lookup:
         self.request: Request | None = None
         self.steps: Steps[Findings] | None = None
         self.wanted: Wanted = ()
-        self.derived: dict[Value, bytes] = {}
+        self.derived: dict[Unstretched, bytes] = {}
         self.missing = 0
         self.answered = False
         self.settled = False
@@ -89,7 +91,7 @@ class Lookups:
         seconds: float,
         settle: Callable[[Lookup, Findings | None], None],
         give_up: Callable[[Lookup], None],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._derivers = derivers
         self._most_ahead = threads * _AHEAD
@@ -99,8 +101,8 @@ class Lookups:
         self._log = log
         self._new: deque[Lookup] = deque()
         self._by_age: deque[Lookup] = deque()
-        self._waiting: dict[tuple[CachedStretch, Value], list[Lookup]] = {}
-        self._to_derive: deque[tuple[CachedStretch, Value]] = deque()
+        self._waiting: dict[tuple[CachedStretch, Unstretched], list[Lookup]] = {}
+        self._to_derive: deque[tuple[CachedStretch, Unstretched]] = deque()
         self._ahead = 0
         self.count = 0
 
@@ -170,7 +172,7 @@ class Lookups:
                 return self._wait_for(lookup, missing)
             lookup.wanted = steps.send([lookup.derived[value] for value in lookup.wanted])
 
-    def _wait_for(self, lookup: Lookup, missing: set[Value]) -> None:
+    def _wait_for(self, lookup: Lookup, missing: set[Unstretched]) -> None:
         lookup.missing = len(missing)
         for value in missing:
             key = (lookup.rules.opened.keys, value)
@@ -207,7 +209,7 @@ class Lookups:
                 # The threads go on while the rest waits for the next round.
                 return
 
-    def _deliver(self, lookup: Lookup, value: Value, stretched: bytes | None) -> None:
+    def _deliver(self, lookup: Lookup, value: Unstretched, stretched: bytes | None) -> None:
         if lookup.settled:
             return
         if stretched is None:

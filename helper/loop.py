@@ -10,9 +10,9 @@ import contextlib
 import gc
 import os
 import select
-from collections.abc import Callable
 from typing import Final
 
+from inkgate.config.printable import Log
 from inkgate.helper.answers import Answers
 from inkgate.helper.lookups import Lookup, Lookups
 from inkgate.helper.protocol import (
@@ -58,7 +58,7 @@ class Helper:
         settings: HelperSettings,
         answers: Answers,
         reports: Reports,
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._pending = settings.pending
         self._unable = broken if settings.fail == "closed" else err

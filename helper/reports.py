@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from inkgate.config.printable import Log
 from inkgate.helper.protocol import Request, err, ok
 from inkgate.rules.lookup.matcher import Match
-
-Record = Callable[[str, str, str, Sequence[Match]], None]
+from inkgate.sightings.journal.recorder import RecordIncident
 
 
 class Reports:
@@ -20,9 +20,7 @@ class Reports:
         log: takes one line without secrets.
     """
 
-    def __init__(
-        self, record: Record, new_incident: Callable[[], str], log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, record: RecordIncident, new_incident: Callable[[], str], log: Log) -> None:
         self._record = record
         self._new_incident = new_incident
         self._log = log

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
+from inkgate.config.printable import Log
 from inkgate.helper.clean_fields import CleanFields, host_key
 from inkgate.helper.protocol import (
     ABSENT,
@@ -17,12 +18,12 @@ from inkgate.helper.protocol import (
     parse_request,
 )
 from inkgate.helper.settings import HelperSettings
-from inkgate.rules.lookup.hottest import HotParts, Part
+from inkgate.rules.lookup.hottest import HotParts, RequestPart
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.warming import HotRequest
 from inkgate.rules.lookup.watcher import Watcher
 
-_PLACES: Final[dict[Part, int]] = {"agent": USER_AGENT, "server": SERVER, "host": URI}
+_PLACES: Final[dict[RequestPart, int]] = {"agent": USER_AGENT, "server": SERVER, "host": URI}
 
 
 class HelperRules(NamedTuple):
@@ -70,7 +71,7 @@ class HotFields:
 
 
 def watch_rules(
-    rule_set: RuleSet, hot: HotFields, settings: HelperSettings, log: Callable[[str], None]
+    rule_set: RuleSet, hot: HotFields, settings: HelperSettings, log: Log
 ) -> Watcher[HelperRules]:
     """What keeps the helper's rules up to date."""
 

@@ -14,7 +14,7 @@ from inkgate.icap_server.protocol.http import parse_request
 from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.lookup.clean_parts import AS_BYTES, CleanParts, keep
-from inkgate.rules.lookup.hottest import HotParts, Part
+from inkgate.rules.lookup.hottest import HotParts, RequestPart
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.replies import ReplyClasses, reply_classes
@@ -153,7 +153,7 @@ class HotMessages:
             self._parts.count("host", b"CONNECT %b:%b" % (name, uri.rpartition(b":")[2]))
 
 
-def _observed(part: Part, spelled: bytes) -> Observed:
+def _observed(part: RequestPart, spelled: bytes) -> Observed:
     text = spelled.decode("utf-8", "surrogateescape")
     if part == "host":
         method, _, uri = text.partition(" ")
@@ -163,7 +163,7 @@ def _observed(part: Part, spelled: bytes) -> Observed:
     return Observed("GET", "", user_agent=text)
 
 
-def _remember(rules: IcapRules, part: Part, spelled: bytes, found: Findings) -> None:
+def _remember(rules: IcapRules, part: RequestPart, spelled: bytes, found: Findings) -> None:
     if part == "host":
         # Only a spelling that the loop finds in messages for this very host.
         line = spelled + b"/ HTTP/1.1\r\n"

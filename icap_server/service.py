@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from inkgate.config.printable import Log
 from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.rules_in_use import HotMessages, IcapRules, new_rules
 from inkgate.icap_server.settings import IcapSettings
@@ -19,10 +20,7 @@ from inkgate.rules.lookup.replies import digest_matches, filename_matches, serve
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.verdicts import examine
 from inkgate.rules.lookup.watcher import Watcher
-
-Report = Callable[[str, str, str, Sequence[Match]], None]
-Log = Callable[[str], None]
-
+from inkgate.sightings.journal.recorder import RecordIncident
 
 _COMPLAINT_SECONDS: Final = 60
 _MAX_COMPLAINTS: Final = 100
@@ -67,7 +65,7 @@ class Service:
         self,
         rule_set: RuleSet,
         settings: IcapSettings,
-        report: Report,
+        report: RecordIncident,
         new_incident: Callable[[], str],
         log: Log,
     ) -> None:

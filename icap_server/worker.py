@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from inkgate.config.printable import Log
 from inkgate.icap_server.acceptor import Listener
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.processes.descriptors import connections_within
@@ -17,7 +18,7 @@ from inkgate.icap_server.processes.readiness import say_ready
 from inkgate.icap_server.processes.spare_room import SpareRoom
 from inkgate.icap_server.sections import Sections, load_sections
 from inkgate.icap_server.server import InkgateServer
-from inkgate.icap_server.service import Log, Service
+from inkgate.icap_server.service import Service
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.recorder import Recorder

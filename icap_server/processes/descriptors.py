@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from inkgate.icap_server.service import Log
+from inkgate.config.printable import Log
 
 # For rules, key cache, journal and settings, two generations of them at a time.
 SPARE = 64

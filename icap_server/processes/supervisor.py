@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError
 from inkgate.icap_server.processes.child import Child, WorkerError
 from inkgate.icap_server.sections import load_sections
-from inkgate.icap_server.service import Log
 from inkgate.icap_server.settings import IcapSettings, address_of
 
 _BACKLOG: Final = 1024

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical import Refused, canonical_attribute, class_of, single_classes
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.lookup.matcher import Matcher
-from inkgate.rules.lookup.steps import Stretch, Value
+from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.match.errors import MatchError
 
 _MAX_LINE: Final = 8192
@@ -50,7 +51,7 @@ class LastOnly:
 
     def __init__(self, derive: Stretch) -> None:
         self._derive = derive
-        self._value: Value = ("", b"")
+        self._value: Unstretched = ("", b"")
         self._stretched = b""
 
     def __call__(self, kind: str, data: bytes) -> bytes:

@@ -19,6 +19,9 @@ _GATE = length_prefixed(b"inkgate/v1 gate")
 
 MIN_TOKEN_BYTES = 16
 
+Unstretched = tuple[str, bytes]
+"""Kind and canonical value: what a derivation stretches."""
+
 
 def expand(key: bytes, info: bytes, length: int) -> bytes:
     """HKDF-Expand with SHA-256 (RFC 5869, section 2.3)."""
@@ -63,7 +66,7 @@ class Deriver:
         password = hmac.digest(self._set_key, message, "sha256")
         return stretch(password, salt)
 
-    def stretch_many(self, values: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    def stretch_many(self, values: Iterable[Unstretched]) -> Iterator[bytes]:
         """Derive a group of values, in order, each when it is asked for.
 
         Callers that have several values hand them over together, because a derivation may

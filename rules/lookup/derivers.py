@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from inkgate.rules.lookup.steps import Value
+from inkgate.config.printable import Log
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 
 # Serving goes before deriving: a thread that serves and wakes up takes the processor
@@ -22,14 +23,14 @@ from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 NICE: Final = 19
 
 
-Job = tuple[CachedStretch, Value]
+Job = tuple[CachedStretch, Unstretched]
 
 
 class Result(NamedTuple):
     """A derivation that has ended; `stretched` is None if it failed."""
 
     keys: CachedStretch
-    value: Value
+    value: Unstretched
     stretched: bytes | None
 
 
@@ -44,7 +45,7 @@ class Derivers:
         log: takes one line without secrets.
     """
 
-    def __init__(self, threads: int, wake: Callable[[], None], log: Callable[[str], None]) -> None:
+    def __init__(self, threads: int, wake: Callable[[], None], log: Log) -> None:
         self._wake = wake
         self._log = log
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -70,7 +71,7 @@ class Derivers:
         for thread in self._threads:
             thread.join()
 
-    def submit(self, keys: CachedStretch, value: Value) -> None:
+    def submit(self, keys: CachedStretch, value: Unstretched) -> None:
         """Have a value derived."""
         self._todo.put((keys, value))
 
@@ -122,7 +123,7 @@ class Derivers:
         self._wake()
         return True
 
-    def _derive(self, keys: CachedStretch, value: Value) -> bytes | None:
+    def _derive(self, keys: CachedStretch, value: Unstretched) -> bytes | None:
         try:
             return keys.derive(*value)
         except Exception as error:  # noqa: BLE001

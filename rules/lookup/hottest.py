@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from inkgate.rules.lookup.clean_parts import is_short
 
-Part = Literal["agent", "server", "host"]
+RequestPart = Literal["agent", "server", "host"]
 
 _SERVERS: Final = 1000
 _AGENTS: Final = 1000
@@ -60,15 +60,19 @@ class HotParts:
     """
 
     def __init__(self, hosts: int) -> None:
-        self._numbers: dict[Part, int] = {"agent": _AGENTS, "server": _SERVERS, "host": hosts}
+        self._numbers: dict[RequestPart, int] = {
+            "agent": _AGENTS,
+            "server": _SERVERS,
+            "host": hosts,
+        }
         self._counts = {part: Hottest(number * _COUNTED) for part, number in self._numbers.items()}
 
-    def count(self, part: Part, spelled: bytes) -> None:
+    def count(self, part: RequestPart, spelled: bytes) -> None:
         """Count one, unless it is empty or too long to be remembered."""
         if spelled and is_short(spelled):
             self._counts[part].count(spelled)
 
-    def most(self) -> Iterator[tuple[Part, bytes]]:
+    def most(self) -> Iterator[tuple[RequestPart, bytes]]:
         """The hottest hosts, servers and User-Agents, hottest first, whatever they are."""
         ranked = [
             [(part, *found) for found in self._counts[part].most(number)]

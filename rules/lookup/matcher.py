@@ -16,15 +16,13 @@ from inkgate.rules.canonical import (
     suffixes,
 )
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.derive import Deriver, rule_keys
+from inkgate.rules.crypto.derive import Deriver, Unstretched, rule_keys
 from inkgate.rules.crypto.message import Message, decode_message
 from inkgate.rules.crypto.sealing import unseal
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import check_token
 from inkgate.rules.lookup.set_classes import ClassKeys, set_classes
-from inkgate.rules.lookup.steps import Steps, Stretch, Value, finish
-
-Group = tuple[ClassKeys, ...]
+from inkgate.rules.lookup.steps import Steps, Stretch, finish
 
 
 class Match(NamedTuple):
@@ -169,10 +167,10 @@ class Matcher:
     ) -> Steps[ServerVerdict]:
         """`server_address` in steps, and with the port that was asked for."""
         networks = self._networks(address)
-        pair: tuple[Value, ...] = ()
+        pair: tuple[Unstretched, ...] = ()
         if host is not None and host.kind == "name" and self._at_pair:
             pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
-        alone: Value = ("ip", address.encode())
+        alone: Unstretched = ("ip", address.encode())
         wanted = networks + pair
         if self._at_address_port and alone not in networks:
             wanted += (alone,)
@@ -212,25 +210,29 @@ class Matcher:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
 
-    def _networks(self, address: str) -> tuple[Value, ...]:
+    def _networks(self, address: str) -> tuple[Unstretched, ...]:
         if not self._at_address:
             return ()
         lengths = self._lengths.get("6" if ":" in address else "4", ())
         return tuple(("ip", network_of(address, length).encode()) for length in lengths)
 
-    def _port_steps(self, group: Group, host: Host, port: int | None) -> Steps[list[Match]]:
-        if port is None or not group:
+    def _port_steps(
+        self, classes: tuple[ClassKeys, ...], host: Host, port: int | None
+    ) -> Steps[list[Match]]:
+        if port is None or not classes:
             return []
         data = length_prefixed(host.value.encode(), str(port).encode())
         (stretched,) = yield ((host.kind, data),)
-        return self._opened(group, stretched)
+        return self._opened(classes, stretched)
 
-    def _all_opened(self, group: Group, derived: Sequence[bytes]) -> Iterator[Match]:
+    def _all_opened(
+        self, classes: tuple[ClassKeys, ...], derived: Sequence[bytes]
+    ) -> Iterator[Match]:
         for stretched in derived:
-            yield from self._opened(group, stretched)
+            yield from self._opened(classes, stretched)
 
-    def _opened(self, group: Group, stretched: bytes) -> list[Match]:
-        return [match for keys in group if (match := self._open(keys, stretched))]
+    def _opened(self, classes: tuple[ClassKeys, ...], stretched: bytes) -> list[Match]:
+        return [match for keys in classes if (match := self._open(keys, stretched))]
 
     def _open(self, keys: ClassKeys, stretched: bytes) -> Match | None:
         name, info, aad = keys

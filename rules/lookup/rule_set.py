@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
 
+from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
@@ -17,8 +17,6 @@ from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.settings import RulesSettings
-
-Log = Callable[[str], None]
 
 
 class OpenRuleSet(NamedTuple):

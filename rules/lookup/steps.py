@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
+from inkgate.rules.crypto.derive import Unstretched
+
 T = TypeVar("T")
 
-Value = tuple[str, bytes]
-"""Kind and canonical value."""
-Wanted = tuple[Value, ...]
+Wanted = tuple[Unstretched, ...]
 Steps = Generator[Wanted, Sequence[bytes], T]
 Stretch = Callable[[str, bytes], bytes]
 

@@ -8,9 +8,10 @@ from typing import Final
 
 import lmdb
 
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.lookup.recent import Recent
-from inkgate.rules.lookup.steps import Stretch, Value
+from inkgate.rules.lookup.steps import Stretch
 
 _IN_ONE_WRITE: Final = 16
 
@@ -34,8 +35,8 @@ class CachedStretch:
     def __init__(self, derive: Stretch, keys: KeyCache | None, limit: int) -> None:
         self.derive = derive
         self._keys = keys
-        self._recent: Recent[Value, bytes] = Recent(limit)
-        self._under_way: dict[Value, Future[bytes]] = {}
+        self._recent: Recent[Unstretched, bytes] = Recent(limit)
+        self._under_way: dict[Unstretched, Future[bytes]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, kind: str, data: bytes) -> bytes:
@@ -72,7 +73,7 @@ class CachedStretch:
             self._keys = None
             return None
 
-    def _derive_once(self, value: Value) -> bytes:
+    def _derive_once(self, value: Unstretched) -> bytes:
         with self._lock:
             other = self._under_way.get(value)
             if other is None:

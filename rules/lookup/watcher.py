@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
+from inkgate.config.printable import Log
 from inkgate.rules.lookup.derivers import lower_priority
-from inkgate.rules.lookup.rule_set import Log, OpenRuleSet, RuleSet
+from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.warming import HotRequest, warm_up, warming_lock
 
 R = TypeVar("R")

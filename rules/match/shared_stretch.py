@@ -9,9 +9,10 @@ from typing import Final
 import lmdb
 
 from inkgate.config.locks import lock_byte, open_lock_file
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.lookup.recent import Recent
-from inkgate.rules.lookup.steps import Stretch, Value
+from inkgate.rules.lookup.steps import Stretch
 
 _LOCK_FILE: Final = "deriving.lock"
 # The offset of a record lock is a signed 64-bit number (fcntl(2)).
@@ -40,7 +41,7 @@ class SharedStretch:
         self.derived = 0
         self._derive = derive
         self._keys = keys
-        self._recent: Recent[Value, bytes] = Recent(limit)
+        self._recent: Recent[Unstretched, bytes] = Recent(limit)
         self._lock_file = open_lock_file(folder / _LOCK_FILE, 0o600)
 
     def __call__(self, kind: str, data: bytes) -> bytes:
@@ -57,7 +58,7 @@ class SharedStretch:
         self._keys.close()
         os.close(self._lock_file)
 
-    def _derive_under_lock(self, value: Value) -> bytes:
+    def _derive_under_lock(self, value: Unstretched) -> bytes:
         offset = int.from_bytes(self._keys.index(*value)[:8]) >> (64 - _OFFSET_BITS)
         with lock_byte(self._lock_file, offset):
             stretched = self._saved(value)
@@ -67,14 +68,14 @@ class SharedStretch:
                 self._save(value, stretched)
             return stretched
 
-    def _saved(self, value: Value) -> bytes | None:
+    def _saved(self, value: Unstretched) -> bytes | None:
         # The key cache only saves work. If it cannot be read, the value is derived.
         try:
             return self._keys.get(*value)
         except lmdb.Error:
             return None
 
-    def _save(self, value: Value, stretched: bytes) -> None:
+    def _save(self, value: Unstretched, stretched: bytes) -> None:
         try:
             self._keys.put_many([(*value, stretched)])
         except lmdb.Error:

@@ -35,7 +35,7 @@ from inkgate.rules.seal.publish import PACK, last_serial, publish, published_con
 from inkgate.rules.seal.runs import Run, open_run
 from inkgate.rules.seal.workers import seal_partitions
 from inkgate.rules.select.report import Report
-from inkgate.rules.select.spool import Part, Spool
+from inkgate.rules.select.spool import Partition, Spool
 from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.registry import read_entries
 
@@ -168,7 +168,7 @@ def _next_manifest(
 
 
 def _seal(
-    parts: Sequence[Part], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
+    parts: Sequence[Partition], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
 ) -> tuple[SealCounts, list[Run]]:
     folder = subscriber.workspace / SEALED / epoch.set_id
     make_folder(folder, PUBLISHER_MODE, parents=PUBLISHER_MODE)
@@ -192,7 +192,7 @@ def _seal(
 
 def _publish(
     runs: Sequence[Run],
-    parts: Sequence[Part],
+    parts: Sequence[Partition],
     old: Manifest | None,
     base: Manifest,
     subscriber: Subscriber,

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical import ObservedAt, classes_at, suffixes
-from inkgate.rules.crypto.derive import Deriver, gate_info, gate_number, rule_info, rule_keys
+from inkgate.rules.crypto.derive import (
+    Deriver,
+    Unstretched,
+    gate_info,
+    gate_number,
+    rule_info,
+    rule_keys,
+)
 from inkgate.rules.crypto.gates import LEVELS
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.message import Action, encode_message
@@ -22,15 +29,13 @@ from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
 from inkgate.rules.errors import PackError
 from inkgate.rules.seal.runs import Row, Run, open_run, write_run
 from inkgate.rules.select.indicators import Record
-from inkgate.rules.select.spool import read_part
+from inkgate.rules.select.spool import read_partition
 
 CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
 _KEEP_SECONDS: Final = 1.0
 _KEEP_COUNT: Final = 4096
 # Of these also networks are listed, by the lengths of their prefixes.
 _ADDRESSES: Final = frozenset(classes_at(ObservedAt.ADDRESS, ObservedAt.CLIENT))
-
-Derivation = tuple[str, bytes]
 
 
 class Epoch(NamedTuple):
@@ -65,7 +70,7 @@ class SealCounts(NamedTuple):
 
 def seal_partition(epoch: Epoch, task: Task) -> SealCounts:
     """Seal a partition and replace its run."""
-    grouped = _grouped(read_part(task.records))
+    grouped = _grouped(read_partition(task.records))
     old = open_run(task.run)
     stretched, derived = _stretch_all(grouped, epoch)
     rows, done = _rows(grouped, stretched, epoch, old)
@@ -86,7 +91,7 @@ def _grouped(records: Iterable[Record]) -> dict[tuple[str, bytes], list[Record]]
     return grouped
 
 
-def gate_values(record: Record) -> Iterator[Derivation]:
+def gate_values(record: Record) -> Iterator[Unstretched]:
     """The values that set bits in the suffix gate; the last one is the whole host."""
     if record.host_kind == "ip":
         yield "ip", record.host.encode()
@@ -106,11 +111,11 @@ class _Stretcher:
         self._fresh: list[tuple[str, bytes, bytes]] = []
         self._kept_at = time.monotonic()
         self.derived = 0
-        self.results: dict[Derivation, bytes] = {}
+        self.results: dict[Unstretched, bytes] = {}
 
-    def need(self, values: Iterable[Derivation]) -> None:
-        cheap: list[Derivation] = []
-        dear: list[Derivation] = []
+    def need(self, values: Iterable[Unstretched]) -> None:
+        cheap: list[Unstretched] = []
+        dear: list[Unstretched] = []
         for value in dict.fromkeys(values):
             if value[0] in self._cheap:
                 cheap.append(value)
@@ -122,7 +127,7 @@ class _Stretcher:
         for value, stretched in zip(dear, self._deriver.stretch_many(dear), strict=True):
             self._add(value, stretched)
 
-    def _add(self, value: Derivation, stretched: bytes) -> None:
+    def _add(self, value: Unstretched, stretched: bytes) -> None:
         self.derived += 1
         self.results[value] = stretched
         self._fresh.append((*value, stretched))
@@ -141,7 +146,7 @@ class _Stretcher:
 
 def _stretch_all(
     grouped: Mapping[tuple[str, bytes], list[Record]], epoch: Epoch
-) -> tuple[dict[Derivation, bytes], int]:
+) -> tuple[dict[Unstretched, bytes], int]:
     stretcher = _Stretcher(epoch)
     try:
         stretcher.need(_derivations(grouped))
@@ -152,7 +157,7 @@ def _stretch_all(
 
 def _derivations(
     grouped: Mapping[tuple[str, bytes], list[Record]],
-) -> Iterator[Derivation]:
+) -> Iterator[Unstretched]:
     for (_, data), (first, *_rest) in grouped.items():
         yield first.kind, data
         yield from gate_values(first)
@@ -160,7 +165,7 @@ def _derivations(
 
 def _rows(
     grouped: Mapping[tuple[str, bytes], list[Record]],
-    stretched: Mapping[Derivation, bytes],
+    stretched: Mapping[Unstretched, bytes],
     epoch: Epoch,
     old: Run | None,
 ) -> tuple[dict[str, list[Row]], SealCounts]:
@@ -213,9 +218,9 @@ def _message(records: list[Record]) -> bytes:
 
 
 def _gate_numbers(
-    grouped: Mapping[tuple[str, bytes], list[Record]], stretched: Mapping[Derivation, bytes]
+    grouped: Mapping[tuple[str, bytes], list[Record]], stretched: Mapping[Unstretched, bytes]
 ) -> dict[str, Iterable[int]]:
-    hosts: dict[str, set[Derivation]] = {level: set() for level in LEVELS}
+    hosts: dict[str, set[Unstretched]] = {level: set() for level in LEVELS}
     for first, *_ in grouped.values():
         values = list(gate_values(first))
         hosts["suffix"].update(values)

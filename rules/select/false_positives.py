@@ -47,7 +47,7 @@ DROPPED_BY_DEFAULT: Final = frozenset(
 )
 
 
-class Verdict(NamedTuple):
+class ListVerdict(NamedTuple):
     """What happens to an indicator, and which list says so."""
 
     outcome: Literal["allowed", "dropped", "marked"]
@@ -117,19 +117,19 @@ class FalsePositives:
         self._lists = lists
         self._dispositions = dispositions
 
-    def judge(self, indicator_class: str, value: Value) -> Verdict | None:
+    def judge(self, indicator_class: str, value: Value) -> ListVerdict | None:
         """None for an indicator that nothing speaks against."""
         if self._allowed.allows(indicator_class, value):
-            return Verdict("allowed", "allow list")
+            return ListVerdict("allowed", "allow list")
         if self._lists is None:
             return None
-        marked: Verdict | None = None
+        marked: ListVerdict | None = None
         for hit in self._lists.search(indicator_class, value):
             disposition = self._disposition(hit)
             if disposition == "drop" and hit.relation != "below":
-                return Verdict("dropped", hit.title)
+                return ListVerdict("dropped", hit.title)
             if disposition != "off" and marked is None:
-                marked = Verdict("marked", hit.title)
+                marked = ListVerdict("marked", hit.title)
         return marked
 
     def _disposition(self, hit: Hit) -> Disposition:

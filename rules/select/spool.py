@@ -34,7 +34,7 @@ class Portion(msgspec.Struct, array_like=True):
     data: bytes
 
 
-class Part(NamedTuple):
+class Partition(NamedTuple):
     """A finished partition: its file, how many records it has, and a digest of them."""
 
     number: int
@@ -82,12 +82,12 @@ class Spool:
             self._digests[number].update(portion.data)
             self._counts[number] += portion.records
 
-    def finish(self) -> list[Part]:
+    def finish(self) -> list[Partition]:
         """Write out what is left; nothing can be added any more."""
         for file in self._files:
             file.close()
         return [
-            Part(number, self._paths[number], self._counts[number], digest.digest())
+            Partition(number, self._paths[number], self._counts[number], digest.digest())
             for number, digest in enumerate(self._digests)
         ]
 
@@ -98,7 +98,7 @@ class Spool:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def read_part(path: Path) -> Iterator[Record]:
+def read_partition(path: Path) -> Iterator[Record]:
     """The records of one partition, in the order in which they were added."""
     data = memoryview(path.read_bytes())
     place = 0

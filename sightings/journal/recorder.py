@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.rules.crypto.keys import KeyFileError
 from inkgate.rules.lookup.matcher import Match
@@ -25,6 +26,9 @@ _GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _MOST_WAITING_BYTES: Final = 8 << 20
 
+RecordIncident = Callable[[str, str, str, Sequence[Match]], None]
+"""Called with client, method, incident id and matches, before the verdict is given."""
+
 
 class Recorder:
     """Writes matches to the journal. If the journal fails, this is logged, and requests are
@@ -39,7 +43,7 @@ class Recorder:
         log: takes one line without secrets.
     """
 
-    def __init__(self, config: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, config: Path, log: Log) -> None:
         self._log_line = log
         self._node = ""
         self._path: Path | None = None

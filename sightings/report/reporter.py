@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.config.locks import lock_file
+from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError
 from inkgate.sightings.journal.backends.backend import DRAINED, Step, StoreAwayError
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
@@ -26,8 +27,6 @@ _FIRST_PRUNE_SECONDS: Final = 10.0
 _STORE_FIRST_WAIT: Final = 0.2
 _STORE_LONGEST_WAIT: Final = 10.0
 _STORE_ATTEMPTS: Final = 8
-
-Log = Callable[[str], None]
 
 
 class ReportCounts(NamedTuple):

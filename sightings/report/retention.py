@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.printable import Log
 from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
 from inkgate.sightings.journal.records import count_damaged, unpack
 from inkgate.sightings.report.outbox import ReportState
@@ -38,9 +39,7 @@ _FORGET_DAMAGED: Final = """
 _EVERYTHING: Final = 2**62
 
 
-def prune(
-    path: Path, settings: SightingsSettings, position: str | None, log: Callable[[str], None]
-) -> int:
+def prune(path: Path, settings: SightingsSettings, position: str | None, log: Log) -> int:
     """Remove old records of a journal; how many.
 
     Args:
@@ -86,7 +85,7 @@ def _prune(
     connection: sqlite3.Connection,
     settings: SightingsSettings,
     position: str | None,
-    log: Callable[[str], None],
+    log: Log,
 ) -> int:
     upto = _handed_on(connection, position)
     before = time.time() - settings.keep_days * _DAY

@@ -17,6 +17,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from inkgate.config.printable import Log
+
 _IDLE_SECONDS: Final = 1.0
 
 
@@ -40,7 +42,7 @@ class RetryPolicy:
         longest_wait: float,
         attempts: int,
         stop: threading.Event,
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._retry_on = retry_on
         self._wait = wait_random_exponential(multiplier=first_wait, max=longest_wait)

@@ -13,7 +13,7 @@ from inkgate.rules.select.false_positives import AllowList, FalsePositives
 from inkgate.rules.select.judge import Judge
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.selection import Selection
-from inkgate.rules.select.spool import Part, Spool, read_part
+from inkgate.rules.select.spool import Partition, Spool, read_partition
 from inkgate.rules.select.warninglists import WarningLists
 from inkgate.rules.settings import SelectSettings
 from inkgate.rules.sources.attribute import Attribute
@@ -50,7 +50,7 @@ def judge(tmp_path: Path) -> Judge:
     return Judge(selection, false_positives, ("uuid",), domain_ip_by_domain=True)
 
 
-def collect(judge: Judge, folder: Path, count: int) -> tuple[list[Part], Report]:
+def collect(judge: Judge, folder: Path, count: int) -> tuple[list[Partition], Report]:
     report, spool = Report(folder / "report.tsv"), Spool(folder / "spool")
     done: list[int] = []
     with Collector(judge, spool, report, done.append) as collector:
@@ -69,7 +69,9 @@ def test_all_cores_give_what_one_gives(
     monkeypatch.setattr("inkgate.config.processes.os.sched_getaffinity", lambda _: {0, 1})
     there, other = collect(judge, tmp_path / "there", 5500)
     assert [p.digest for p in here] == [p.digest for p in there]
-    assert [list(read_part(p.path)) for p in here] == [list(read_part(p.path)) for p in there]
+    assert [list(read_partition(p.path)) for p in here] == [
+        list(read_partition(p.path)) for p in there
+    ]
     assert (one.counts, one.skipped, one.examples) == (other.counts, other.skipped, other.examples)
     assert one.path.read_bytes() == other.path.read_bytes()
     assert one.counts["dropped", "Some"] == 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from inkgate.rules.canonical import Host
+from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.observed import Observed
-from inkgate.rules.lookup.steps import Steps, Value
+from inkgate.rules.lookup.steps import Steps
 from inkgate.rules.lookup.verdicts import examination, examine
 from support.installation import Installation, attribute
 
@@ -28,7 +29,7 @@ def matcher(installation: Installation) -> Matcher:
     return installation.matcher()
 
 
-def asked(steps: Steps[object], matcher: Matcher) -> list[tuple[Value, ...]]:
+def asked(steps: Steps[object], matcher: Matcher) -> list[tuple[Unstretched, ...]]:
     """Everything that a look-up asks for, step by step."""
     groups = []
     try:

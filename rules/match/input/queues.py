@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import redis
 
+from inkgate.config.printable import Log
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunker
 from inkgate.rules.match.input.files import Chunks, unreadable
@@ -35,9 +36,7 @@ class Queue(Protocol):
         """Leave."""
 
 
-def open_queue(
-    url: str, key: str, *, stream: bool, orphaned_after: float, log: Callable[[str], None]
-) -> Queue:
+def open_queue(url: str, key: str, *, stream: bool, orphaned_after: float, log: Log) -> Queue:
     """A consumer of a Redis list or stream.
 
     Raises:
@@ -81,7 +80,7 @@ def queued_chunks(
     *,
     stop: Callable[[], bool],
     until_empty: bool,
-    log: Callable[[str], None],
+    log: Log,
 ) -> Chunks:
     """Lines as they come, until `stop` returns True, or until there are none.
 

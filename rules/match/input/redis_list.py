@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import redis
 
+from inkgate.config.printable import Log
 from inkgate.rules.match.input.chunks import no_acknowledgement
 
 BATCH: Final = 1000
@@ -67,7 +68,7 @@ class RedisList:
         self,
         client: redis.Redis,
         key: str,
-        log: Callable[[str], None],
+        log: Log,
         orphaned_after: float,
     ) -> None:
         self._alive_ms = int(orphaned_after * 1000)

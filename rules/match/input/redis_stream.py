@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
+from inkgate.config.printable import Log
 from inkgate.rules.match.input.chunks import no_acknowledgement
 
 BATCH: Final = 1000
@@ -40,7 +41,7 @@ class RedisStream:
         self,
         client: redis.Redis,
         key: str,
-        log: Callable[[str], None],
+        log: Log,
         orphaned_after: float,
         group: str = GROUP,
     ) -> None:

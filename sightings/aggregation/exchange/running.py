@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inkgate.config.modes import make_folder
+from inkgate.config.printable import Log
 from inkgate.config.whole_file import write_whole
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.exchange.mailbox import Mailbox, down_box, up_box
@@ -70,7 +71,7 @@ class Aggregation:
         folder: Path,
         mailbox: Mailbox,
         key: Ed25519PrivateKey,
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._session = session
         self._aggregator = aggregator
