@@ -55,6 +55,9 @@ class Connector:
         timeout: seconds to wait for each part of an answer, and for a connection at most.
         retries: how often a request is made again while MISP is unavailable.
         first_wait: seconds before the first of them; later waits double, at random.
+
+    Raises:
+        Unreadable: `url` is none.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class Connector:
             retries, first_wait: see the class.
 
         Raises:
-            Unreadable: there is no key.
+            Unreadable: there is no key, or `url` is none.
         """
         key_file = folder / settings.key_file if settings.key_file else None
         return cls(

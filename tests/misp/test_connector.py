@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.config.errors import Unreadable
 from inkgate.misp.address import place_of, redirect_target
 from inkgate.misp.connector import Connector
 from inkgate.misp.errors import (
@@ -170,6 +171,10 @@ def test_headers_are_those_of_the_last_answer(server: MispServer) -> None:
         ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443/"),
         ("https://[2001:db8::1/", "something that is no URL"),
         ("https://new.example/\x1b[2J\u202ex", r"https://new.example/\x1b[2J\u202ex"),
+        ("/login;jsessionid=secret?x", "https://misp.example/login"),
+        ("http://a.example/, http://me:secret@b.example/", "http://a.example"),
+        ("mailto:me:secret@new.example", "something that is no URL"),
+        ("file:///etc/passwd", "something that is no URL"),
     ],
 )
 def test_target_is_told_without_user_query_and_control_characters(
@@ -180,6 +185,12 @@ def test_target_is_told_without_user_query_and_control_characters(
 
 def test_target_of_any_length_is_told_in_a_few_words() -> None:
     assert len(redirect_target("https://misp.example/", "https://x.example/" + "y" * 9000)) == 300
+
+
+@pytest.mark.parametrize("url", ["https://[::1/", "https://me:secret@xn\u2100/"])
+def test_url_that_is_none_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(Unreadable, match=r"^url: is no URL; correct it$"):
+        Connector(url, "key")
 
 
 def test_place_is_told_without_user_and_password() -> None:
