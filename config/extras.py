@@ -52,7 +52,7 @@ class MissingExtraError(InkgateError):
 
 def remedy(extra: Extra) -> str:
     """What to do when an extra's library is missing."""
-    return f"run pip install 'inkgate[{extra}]'"
+    return f"install locks/{extra}.txt as README.md says, or pip install 'inkgate[{extra}]'"
 
 
 def require(extra: Extra, purpose: str) -> None:

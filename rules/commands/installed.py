@@ -15,6 +15,7 @@ from inkgate.config.printable import printable, printable_json
 from inkgate.config.table import print_table
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.keys import read_public_key, read_token
+from inkgate.rules.errors import RefreshError
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import ROOT_MODE, open_current
@@ -31,6 +32,8 @@ def install(settings: Settings, file: Path) -> None:
     Nothing is replaced unless signature, digests, serial, expiry and token are right.
     """
     where = settings.paths
+    if file.is_dir():
+        raise RefreshError(f"{file} is a folder; name the pack in it, a file NAME.inkgate")
     with ExitStack() as stack:
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))
         source: BinaryIO = (

@@ -152,7 +152,9 @@ def open_current(root: Path, caps: Caps) -> Generation:
     if folder is None:
         _refuse_foreign(root)
         raise PackError(
-            "bad-rules", f"no rule set is installed in {root}", "run inkgate-rules refresh"
+            "bad-rules",
+            f"no rule set is installed in {root}",
+            "run inkgate-rules refresh, or on a proxy inkgate-rules install with a pack",
         )
     return Generation(folder, caps)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.config.extras import Extra
+from inkgate.config.extras import Extra, remedy
 from support.installation import SETTINGS, Installation, attribute
 from support.venvs import LOCKS, Venv, locked
 
@@ -168,6 +168,6 @@ def test_command_without_its_extra_says_so_in_one_line(
     lines = [line for line in done.stderr.splitlines() if "0 lines in" not in line]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith(f"{command}: ")
-    assert lines[0].endswith(f", which is not installed; run pip install 'inkgate[{extra}]'")
+    assert lines[0].endswith(f", which is not installed; {remedy(extra)}")
     if arguments and "match" not in arguments and "audit" not in arguments:
         assert f"{command} {arguments[0]} needs " in lines[0]

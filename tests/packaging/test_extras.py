@@ -129,7 +129,10 @@ def test_base_lock_is_small() -> None:
 
 def test_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    said = "a log needs zstandard, which is not installed; run pip install 'inkgate[match]'"
+    said = (
+        "a log needs zstandard, which is not installed; install locks/match.txt as README.md "
+        "says, or pip install 'inkgate[match]'"
+    )
     with pytest.raises(MissingExtraError) as caught:
         need("match", "zstandard", "a log")
     assert str(caught.value) == said

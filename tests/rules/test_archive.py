@@ -356,3 +356,11 @@ def test_wrong_token_is_said(listed: Installation, other_machine: Installation) 
     assert done.returncode == 2
     assert "sealed for another token" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_install_of_a_folder_names_what_is_wanted(listed: Installation) -> None:
+    done = listed.run("inkgate-rules", "install", str(listed.folder))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"inkgate-rules: {listed.folder} is a folder; name the pack in it, a file NAME.inkgate\n"
+    )
