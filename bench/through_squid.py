@@ -40,6 +40,7 @@ from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.whole_file import swap_link
 from inkgate.rules.install.install import CURRENT
 from inkgate.squid_conf.fragment import fragment
+from inkgate.squid_conf.launching import Launching, place_launcher
 from support.installation import BIN, Installation
 from support.squid import Reply
 
@@ -63,12 +64,12 @@ def ours(installation: Installation, children: int, helper: Path) -> str:
     """Squid's lines for inkgate, as our generator makes them, for some helper."""
     pages = installation.folder / "pages"
     installation.run("inkgate-squid-conf", "pages")
+    launcher = installation.folder / "launcher"
+    place_launcher(launcher, "open")
     return fragment(
         SquidSettings(children=children),
-        helper=helper,
-        config=installation.config,
+        launching=Launching(launcher, helper, installation.config),
         pages=pages,
-        fail="open",
         log="",
     )
 

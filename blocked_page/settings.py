@@ -20,6 +20,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         ttl: seconds for which Squid repeats "listed" without asking.
         negative_ttl: seconds for which Squid repeats "not listed" without asking.
         children: helper processes at most.
+        launcher: the folder with the launcher, which Squid starts in place of the helper.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
         icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
@@ -34,6 +35,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ttl: Annotated[int, Meta(ge=0, le=86_400)] = 60
     negative_ttl: Annotated[int, Meta(ge=0, le=86_400)] = 10
     children: Annotated[int, Meta(ge=1, le=64)] = 2
+    launcher: str = "/usr/local/lib/inkgate"
     user_agent: bool = True
     replies: bool = True
     icap: str = ""

@@ -30,8 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve Squid on standard input and output until it closes them."""
     options = _parse(arguments)
     config = settings_path(options.config)
+    settings = _settings(config, options)
+    if options.check:
+        return
     answers = Answers(_take_stdout())
-    settings = _settings(config, options.fail)
     recorder = Recorder(config, log)
     helper = Helper(
         RuleSet(config, settings.cached_keys, settings.key_cache_mib, log),
@@ -71,6 +73,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="what to answer when inkgate cannot tell; goes before the settings, and "
         "holds even if they cannot be read",
     )
+    parser.add_argument(
+        "--unreadable",
+        choices=("open", "closed"),
+        default="open",
+        help="what to answer when inkgate cannot tell and its settings cannot be read",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="start, read the settings, and end at once"
+    )
     return parser.parse_args(arguments)
 
 
@@ -82,15 +93,15 @@ def _take_stdout() -> int:
     return private
 
 
-def _settings(config: Path, fail: str | None) -> HelperSettings:
-    # A helper that exits at start is fatal for Squid, so wrong settings are said and
-    # the defaults taken.
+def _settings(config: Path, options: argparse.Namespace) -> HelperSettings:
+    # A helper that exits at start leaves Squid without answers, so wrong settings are
+    # said and the defaults taken.
     try:
         settings = load_section(config, "helper", HelperSettings)
     except SettingsError as error:
         log(str(error))
-        settings = HelperSettings()
-    return msgspec.structs.replace(settings, fail=fail) if fail else settings
+        settings = HelperSettings(fail=options.unreadable)
+    return msgspec.structs.replace(settings, fail=options.fail) if options.fail else settings
 
 
 def _stop_reading(_signal: int, _frame: object) -> None:

@@ -20,6 +20,7 @@ from inkgate.squid_conf.bump import Bump, Bumping, bumping
 from inkgate.squid_conf.check import SQUID_USER, helper_command, helper_problem
 from inkgate.squid_conf.fragment import fragment as make_fragment
 from inkgate.squid_conf.icap import icap_fragment
+from inkgate.squid_conf.launching import Launching, is_placed, place_launcher
 from inkgate.squid_conf.minimal import minimal as make_minimal
 
 
@@ -38,10 +39,10 @@ class _Settings(msgspec.Struct, frozen=True):
             return self._icap_fragment(settings, log)
         return make_fragment(
             settings,
-            helper=helper_command(),
-            config=self.config.absolute(),
+            launching=Launching(
+                resolve(self.config, settings.launcher), helper_command(), self.config.absolute()
+            ),
             pages=resolve(self.config, settings.pages),
-            fail=load_section(self.config, "helper", HelperSettings).fail,
             log=log,
         )
 
@@ -109,6 +110,13 @@ def fragment(settings: _Settings, access_log: str) -> None:
     problem = helper_problem(helper_command(), settings.config.absolute(), SQUID_USER)
     if problem:
         to_stderr("inkgate-squid-conf", f"warning: {problem}")
+    folder = resolve(settings.config, settings.squid.launcher)
+    if not settings.icap and not is_placed(folder):
+        to_stderr(
+            "inkgate-squid-conf",
+            f"warning: {folder} has no launcher of this version, without which Squid gets no "
+            "answers; run inkgate-squid-conf launcher",
+        )
     bump = settings.bumping()
     if bump.port:
         click.echo(f"# Your port: http_port 3128{bump.port}")
@@ -135,6 +143,19 @@ def minimal(settings: _Settings, port: int, folder: str) -> None:
         ),
         nl=False,
     )
+
+
+@main.command()
+@click.pass_obj
+def launcher(settings: _Settings) -> None:
+    """Copy the launcher, which Squid starts, into [squid_conf] launcher.
+
+    It answers as [helper] fail says while the helper cannot start.
+    """
+    folder = resolve(settings.config, settings.squid.launcher)
+    fail = load_section(settings.config, "helper", HelperSettings).fail
+    placed = place_launcher(folder, fail)
+    click.echo(f"{folder}: {'placed' if placed else 'kept, it is the same'} (launcher)")
 
 
 @main.command()

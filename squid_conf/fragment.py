@@ -7,6 +7,7 @@ from typing import Final
 
 from inkgate.blocked_page.page import PAGE
 from inkgate.blocked_page.settings import SquidSettings
+from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.word import squid_word
 
 # Squid looks templates up below its own folder; enough steps up lead to the root from
@@ -17,17 +18,13 @@ _CACHE: Final = 1000
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
 
-def fragment(
-    settings: SquidSettings, *, helper: Path, config: Path, pages: Path, fail: str, log: str
-) -> str:
+def fragment(settings: SquidSettings, *, launching: Launching, pages: Path, log: str) -> str:
     """A drop-in for Squid's configuration.
 
     Args:
         settings: section `[squid_conf]`.
-        helper: the command inkgate-helper.
-        config: inkgate.toml.
+        launching: what Squid starts.
         pages: the folder with the blocked page.
-        fail: `open` or `closed`.
         log: Squid's access log, or empty for none of our own.
 
     Raises:
@@ -40,10 +37,10 @@ def fragment(
         "# Made by inkgate-squid-conf. Put it before your http_access allow lines.",
         (
             f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
-            f"cache={_CACHE} children-max={settings.children} children-startup=1 children-idle=1 "
+            f"cache={_CACHE} children-max={settings.children} children-startup=0 children-idle=1 "
             "concurrency=1000 queue-size=10000 "
             f"%METHOD %#URI %>a %<a{agent} "
-            f"{squid_word(str(helper))} --config {squid_word(str(config))} --fail {fail}"
+            f"{' '.join(squid_word(word) for word in launching.words())}"
         ),
         "acl inkgate_listed external inkgate",
         f"deny_info {page} inkgate_listed",

@@ -31,6 +31,7 @@ from inkgate.rules.refresh.refresh import refresh
 from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.check import SQUID_USER, helper_command
 from inkgate.squid_conf.fragment import fragment
+from inkgate.squid_conf.launching import Launching, place_launcher
 from inkgate.squid_conf.minimal import minimal
 from inkgate.squid_conf.origin import start_origin
 
@@ -127,14 +128,14 @@ def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
     settings = load_section(config, "squid_conf", SquidSettings)
     pages = resolve(config, settings.pages)
     write_pages(pages, settings.organisation, settings.contact)
+    launcher = state / "launcher"
+    place_launcher(launcher, load_section(config, "helper", HelperSettings).fail)
     squid = state / "squid"
     write_whole(squid / "hosts", b"127.0.0.1 localhost neighbour.example\n", 0o644)
     lines = fragment(
         settings,
-        helper=helper_command(),
-        config=config,
+        launching=Launching(launcher, helper_command(), config),
         pages=pages,
-        fail=load_section(config, "helper", HelperSettings).fail,
         log=f"stdio:{squid}/access.log",
     )
     conf = state / "squid.conf"
