@@ -42,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Reports(recorder.record, new_incident, log),
         log,
     )
-    # A thread that has work to do in Python gives way to the main loop ten times
-    # sooner than by default (docs/decisions/0041).
+    # The main loop waits for other threads' Python code a tenth of the default time
+    # (docs/decisions/0041).
     sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGTERM, _stop_reading)
-    # A terminal's Ctrl-C goes to the whole group; Squid closes our input in its own time.
+    # Ctrl-C in a terminal sends SIGINT to Squid and its helpers. Squid closes a helper's
+    # input when it needs it no more, and that ends the helper.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -86,7 +87,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _take_stdout() -> int:
-    """Keep Squid's end to ourselves: a stray print on it would make Squid abort."""
+    """A descriptor for answers alone; what else is printed goes to standard error.
+
+    Squid aborts at a line that is no answer, and a library may print one.
+    """
     private = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -94,8 +98,8 @@ def _take_stdout() -> int:
 
 
 def _settings(config: Path, options: argparse.Namespace) -> HelperSettings:
-    # A helper that exits at start leaves Squid without answers, so wrong settings are
-    # said and the defaults taken.
+    # A helper that ends at its start leaves Squid without answers. So wrong settings are
+    # logged, and the defaults are used.
     try:
         settings = load_section(config, "helper", HelperSettings)
     except SettingsError as error:

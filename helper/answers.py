@@ -1,4 +1,4 @@
-"""The way to Squid."""
+"""Answers on their way to Squid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from os import write
 
 
 class Answers:
-    """The only way to Squid: whole lines, from the main loop's thread only."""
+    """Writes answers: whole lines, from the main loop's thread only.
+
+    Args:
+        fd: the helper's end of what Squid reads.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -25,6 +29,6 @@ class Answers:
                     return
                 data = data[written:]
             except BlockingIOError:
-                # Squid gives one socket for both directions, so it may be the
-                # reading side that made it non-blocking.
+                # Squid gives a helper one socket for both directions. Where the reading
+                # side was made non-blocking (`_stop_reading`), writing is as well.
                 select.select([], [self._fd], [])

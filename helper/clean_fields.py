@@ -26,7 +26,8 @@ class CleanFields(CleanParts[bytes]):
     def covers(self, fields: list[bytes]) -> bool:
         """Whether a request with these fields is known to be clean.
 
-        The loop has the same test in line; this one is for lines that waited.
+        `Helper._sort` has the same test without a call; this one is for requests that
+        have waited.
         """
         return bool(
             self.hosts.get(host_key(fields[URI]))

@@ -21,13 +21,13 @@ from inkgate.rules.lookup.steps import Steps, Wanted
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdicts import Findings, examination
 
-# Longest that the main loop looks at new requests before it looks at its input again.
+# After this time of work on requests, the main loop reads its input again.
 SLICE_SECONDS: Final = 0.0005
-# So many derivations are handed over ahead: enough that no thread waits for the loop,
-# few enough that a request's deadline can still take the rest back.
+# So many derivations a thread are handed over before they are needed. More would be made
+# even when the deadline of their request has passed; with fewer, threads wait for the loop.
 _AHEAD: Final = 4
-# After so long the processors must be busy with other things, and deriving may no
-# longer give way to them.
+# A request that waits this long shows that other work keeps the processors busy. From then
+# on one more thread derives, at normal priority.
 URGENT_SECONDS: Final = 0.1
 
 NO_FINDINGS: Final = Findings((), clean_host=False, clean_server=False, clean_agent=False)
@@ -131,14 +131,14 @@ class Lookups:
         while self._new and time.monotonic() < end:
             self._begin(self._new.popleft())
         self._feed()
-        # What is settled must not keep an old generation open.
+        # A look-up has its rules: kept longer, it would keep an old generation open.
         self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
         if lookup.answered or (request := parse_request(lookup.line)) is None:
             self._end(lookup, None)
         elif lookup.rules.clean.covers(lookup.fields):
-            # Another request for the same host was faster.
+            # The look-up of an earlier request has found this host clean.
             self._end(lookup, NO_FINDINGS)
         else:
             lookup.request = request
@@ -206,7 +206,7 @@ class Lookups:
             for lookup in self._waiting.pop((result.keys, result.value)):
                 self._deliver(lookup, result.value, result.stretched)
             if time.monotonic() >= end:
-                # The threads go on while the rest waits for the next round.
+                # The other results are taken in the next round; the threads go on.
                 return
 
     def _deliver(self, lookup: Lookup, value: Unstretched, stretched: bytes | None) -> None:

@@ -1,7 +1,7 @@
-"""The helper's main loop: read a batch, answer what is known, hand on what is not.
+"""The helper's main loop: it reads lines, and answers at once for hosts that are known clean.
 
-Everything that a clean host needs happens in `_sort`, without looking at the
-path; all the rest waits in `Lookups`, which gets its turn between two batches.
+For these `_sort` needs neither the path nor a derivation. All other requests are queued in
+`Lookups`, which works on them between two reads.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.rules.lookup.verdicts import Findings
 
-# A larger buffer is slower for a line alone, a smaller one for many (docs/decisions/0044).
+# With a larger buffer single lines are slower, with a smaller one bursts
+# (docs/decisions/0044).
 READ_BYTES: Final = 1 << 14
-# One line of so many batches tells what is hot.
+# One line is counted of so many batches, to learn which hosts are asked for most.
 _SAMPLED: Final = 16
 
 
@@ -88,7 +89,8 @@ class Helper:
         """
         self._watcher.start()
         self._derivers.start()
-        # What lives from start to end need not be looked at by the garbage collector.
+        # What was made until now lives as long as the process: the garbage collector need
+        # not look at it again and again.
         gc.freeze()
         self._poll.register(self._wake, select.POLLIN)
         try:
@@ -103,8 +105,8 @@ class Helper:
     def _read_all(self, fd: int) -> None:
         lines = LineSplitter()
         self._poll.register(fd, select.POLLIN)
-        # A signal makes the input non-blocking: what Squid has already sent is still
-        # read and answered, and then the reading ends.
+        # SIGTERM makes the input non-blocking (`_stop_reading`). What Squid has already
+        # sent is still read and answered; then reading fails, and the loop ends.
         with contextlib.suppress(BlockingIOError):
             while data := os.read(fd, READ_BYTES):
                 if not (lines.at_start and self._answer_one(data)):
@@ -115,7 +117,7 @@ class Helper:
         self._handle(lines.finish())
 
     def _work_until_readable(self, fd: int) -> None:
-        # At least once: input that never ends must not keep new hosts waiting.
+        # At least once: while Squid sends without a pause, new hosts must get answers, too.
         self._do_pending()
         while self._lookups.count and not self._wait(fd):
             self._do_pending()
@@ -170,7 +172,7 @@ class Helper:
         hosts, servers, agents = rules.clean.hosts, rules.clean.servers, rules.clean.agents
         young = hosts.young
         plain = rules.plain
-        # No more is cut than is looked at: the User-Agent is the longest field.
+        # The line is split no further than it is read: the User-Agent is its longest field.
         cuts = SERVER + 1 if plain else USER_AGENT + 1
         clean: list[bytes] = []
         for line in lines:

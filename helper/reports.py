@@ -11,11 +11,10 @@ from inkgate.sightings.journal.recorder import RecordIncident
 
 
 class Reports:
-    """Hands matches to the journal, which must not wait for a disk, and words the answers.
+    """Records matches and makes the answers to their requests.
 
     Args:
-        record: called with client, method, incident id and matches before the answer
-            goes out.
+        record: puts a match into the journal; must not wait for the disk.
         new_incident: makes incident ids.
         log: takes one line without secrets.
     """
@@ -26,7 +25,12 @@ class Reports:
         self._log = log
 
     def answer(self, request: Request, matches: Sequence[Match], *, late: bool) -> bytes:
-        """Record a match; the answer to its request, nothing if `fail` has answered it."""
+        """Record a match, and make the answer to its request.
+
+        Args:
+            late: whether the deadline has passed, so that `fail` has answered. Then the
+                match is recorded and there is no second answer.
+        """
         incident = self._new_incident()
         try:
             self._record(request.client, request.method, incident, matches)

@@ -32,7 +32,7 @@ class HelperRules(NamedTuple):
     Attributes:
         opened: the rule set.
         clean: what is known to be clean in it.
-        plain: it does not matter which User-Agent asks.
+        plain: no User-Agent is listed, so the header need not be read.
     """
 
     opened: OpenRuleSet
@@ -59,7 +59,7 @@ class HotFields:
         self._parts.count("agent", fields[USER_AGENT])
 
     def requests(self, rules: HelperRules) -> Iterator[HotRequest]:
-        """Requests that ask for each of the hottest by itself, hottest first."""
+        """One request for each host, server and User-Agent that is asked for most, these first."""
         for part, spelled in self._parts.most():
             fields = [b"0", b"GET", *[ABSENT] * (MIN_FIELDS - 2)]
             fields[_PLACES[part]] = spelled

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 << 20
-# What is left of a body after its answer may take so much and so long; beyond that a
-# new connection is cheaper.
+# After an answer, so much of the rest of a body is read, for so long, to keep the connection.
+# If there is more, it is closed: a new connection costs less.
 _REST_SECONDS: Final = 1.0
 _REST_BYTES: Final = 1 << 20
 _NO_REQUEST: Final = HttpRequest("GET", "", "")
@@ -64,11 +64,11 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     enc_raw: tuple[bytes, str] | None
     in_preview: bool
 
-    # Method by service and ICAP method: what a client names is never looked up among
-    # our attributes.
+    # Names of methods, by service and ICAP method. pyicap would look for an attribute with
+    # a name that the client chooses.
     services: ClassVar[dict[str, dict[bytes, str]]] = {}
 
-    # pyicap: the version of the package and of Python go to everyone who asks.
+    # pyicap tells every client the versions of itself and of Python.
     _server_version = "inkgate"
     _sys_version = ""
 
@@ -94,7 +94,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             self.handle_one_request()
 
     def handle_one_request(self) -> None:
-        """Serve one message; nothing that it holds gets out of here as an exception."""
+        """Serve one message. Nothing that it does wrong leaves this method as an exception."""
         self._begin()
         try:
             if not self.parse_request():
@@ -121,7 +121,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         if first is None:
             return False
         self.message = first
-        # Not sooner: a message is judged by the rules in use when it has come.
+        # Only now: a message is judged by the rules that are in use when it has come.
         self.rules = self.server.service.rules
         head = first.head
         self.command, self.servicename, self.headers = head.method, head.service, head.fields
@@ -138,7 +138,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             return b""
         event = self.request.parser.next()
         if event is None:
-            # Whatever was written is of use to the client while we wait.
+            # Sent before waiting, since the client can use what was written so far.
             self.wfile.flush()
             event = self.request.event()
         if isinstance(event, End):
@@ -148,7 +148,8 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     def read_chunk_until(self, end: float) -> bytes:
         """As `read_chunk`, but empty as well when nothing comes until a time (monotonic)."""
-        # Not by `read_chunk`: what is half sent when the time is over would be lost.
+        # Here, with the whole `body_seconds`: if `read_chunk` ran out of time while it sends,
+        # the rest of what it sends would be lost.
         self.wfile.flush()
         left = end - time.monotonic()
         if left <= 0:
@@ -171,7 +172,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             raise ProtocolError(500, "nothing follows this preview")
         self.wfile.write(answers.CONTINUE)
         self.wfile.flush()
-        # Not yet an answer: what is wrong in the rest of the body can still be said.
+        # 100 is no answer yet: an error in the rest of the body can still be answered.
         self.wfile.started = False
         self.request.parser.continue_body()
         self.eob = self.in_preview = False
@@ -273,7 +274,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     def _read_lines(self) -> None:
         raise NotImplementedError("MessageParser reads all there is to read")
 
-    # pyicap: without a limit, and a line without colon ends in a ValueError.
+    # pyicap reads without a limit, and fails with ValueError at a line without a colon.
     _read_headers = _read_request = _read_status = _read_lines
 
     def _begin(self) -> None:

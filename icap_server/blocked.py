@@ -1,4 +1,4 @@
-"""What a user gets in place of what is blocked."""
+"""The answer to a blocked message: a page, or a redirect to one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_ADDRESS = 2000
 
 
 class Blocked:
-    """The blocked page and the place of another one.
+    """Makes the blocked page, and the address of the operator's own page.
 
     Args:
         pages: organisation and contact, as for Squid's own page.

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _SQUID_BUFFER_BYTES: Final = 65_535
 _SILENCE_SECONDS: Final = 0.2
-# A preview is held whole, since nothing can be sent before its end. It is announced
-# where all of a body is not needed, and then of no bytes.
+# A preview is held whole, since nothing can be sent before its end. OPTIONS asks for one
+# only where digests are not needed, and then for one of no bytes; clients may send others.
 _PREVIEW_BYTES: Final = 1 << 20
 _KIB: Final = 1024
 
 
 class StoppedError(Exception):
-    """A body may not go on, and part of it has gone already: only the end can be kept back."""
+    """No more of this body goes on: it was answered in its place, or its end is kept back."""
 
 
 def check_reply(handler: VerdictHandler) -> None:
@@ -91,14 +91,14 @@ class ReplyCheck:
         self._inspection = Inspection(
             handler.rules.replies.algorithms, response.encodings, self._limit, settings.ratio
         )
-        # Nothing of a stream without end is held, nor does its head wait for anything.
+        # Of a stream without an end nothing is held back, and its head goes on at once.
         self._is_endless = is_endless(response, block, settings.stream_types)
-        hold, patience = settings.hold_kib * _KIB, settings.hold_seconds
+        hold_bytes, hold_seconds = settings.hold_kib * _KIB, settings.hold_seconds
         if self._is_endless:
-            hold = patience = 0
-        self._held_end = HeldEnd(hold, self._is_listed)
+            hold_bytes = hold_seconds = 0
+        self._held_end = HeldEnd(hold_bytes, self._is_listed)
         self._started = False
-        self._patience_ends = time.monotonic() + patience
+        self._hold_until = time.monotonic() + hold_seconds
 
     def run(self) -> None:
         """Judge and answer.
@@ -135,9 +135,9 @@ class ReplyCheck:
     def _is_hopeless(self) -> bool:
         """Whether it is known beforehand that the body cannot be checked.
 
-        What the server says of it excuses from looking only where it does no harm: a
-        part that nobody asked for is shown as if it were the whole, and a length may
-        be more than really comes.
+        With `unchecked = "pass"` the web server's word is not enough, since it could pass
+        a listed file so: a part that nobody asked for is shown like a whole file, and less
+        may come than Content-Length says. Then only a part that was asked for counts.
         """
         message = self._handler.message
         part = is_part(self._response.status, message.response)
@@ -153,17 +153,18 @@ class ReplyCheck:
             if not handler.in_preview or handler.ieof:
                 break
             handler.cont()
-            # A client that finds an answer right behind the 100 may overlook it.
+            # A client may overlook an answer that comes at once after the 100, so it comes
+            # a little later.
             soon = time.monotonic() + _SILENCE_SECONDS
-            self._patience_ends = max(self._patience_ends, soon)
+            self._hold_until = max(self._hold_until, soon)
         self._finish()
 
     def _read(self) -> bytes:
-        # A user should not stare at nothing for long. And Squid 5, once its buffer is
-        # full, can stop reading from the server until something of the answer has come
-        # (its bug 5352): then it is silent after that many bytes.
+        # After `hold_seconds` the user gets the head and what may go on. Squid 5 can stop
+        # reading from the web server when its buffer is full, until it has some of the
+        # answer (Squid bug 5352): silence after that many bytes means this.
         if not self._started and not self._handler.in_preview:
-            end = self._patience_ends
+            end = self._hold_until
             if self._inspection.raw_bytes >= _SQUID_BUFFER_BYTES:
                 end = min(end, time.monotonic() + _SILENCE_SECONDS)
             if data := self._handler.read_chunk_until(end):
@@ -179,7 +180,7 @@ class ReplyCheck:
         if self._inspection.unchecked and not self._may_pass:
             self._stop(self._handler.send_unchecked)
         self._held_end.keep(data, content)
-        # An answer that has begun leaves no place for the 100 that asks for the rest.
+        # After the head of the answer, 100 could no longer ask for the rest of the body.
         if not self._handler.in_preview:
             self._let_go()
         elif self._held_end.held > _PREVIEW_BYTES:
@@ -254,8 +255,8 @@ class ReplyCheck:
         if not self._started:
             answer()
         else:
-            # The last chunk never comes, so the client sees that it has not all of it;
-            # and whatever else of the body was coming is not waited for.
+            # The last chunk is not sent, so the client sees that the body is not complete.
+            # What else comes of the body is not read.
             self._handler.close_connection = self._handler.lingers = True
             self._handler.eob = True
         raise StoppedError

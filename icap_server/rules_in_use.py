@@ -23,9 +23,9 @@ from inkgate.rules.lookup.warming import HotRequest
 
 # RFC 3507, section 4.7: at most 32 bytes, quoted.
 _ISTAG_DIGITS: Final = 24
-# One message of so many tells what is hot: of those that the loop answers itself, for
-# which a look costs as much as a hundredth of the answer, and of the dearer others. Not
-# even numbers: where requests and responses take turns, both have to be seen.
+# One message of so many is counted, to learn what is asked for most: of those that the
+# loop answers itself (counting costs a hundredth of such an answer), and of all others.
+# Odd numbers, so that both are counted where requests and responses alternate.
 COMMON_SAMPLED: Final = 61
 OTHERS_SAMPLED: Final = 17
 

@@ -40,7 +40,8 @@ def load_sections(config: Path, *, secure: bool = False) -> Sections:
     """
     icap = load_section(config, "icap", IcapSettings)
     pages = load_section(config, "squid_conf", SquidSettings)
-    # The rule set and the recorder would go on without theirs, for the helper's sake.
+    # RuleSet and Recorder only log that theirs are wrong, as the helper needs it. An ICAP
+    # server must not start with them.
     load_section(config, "rules", RulesSettings)
     backend_of(config, load_section(config, "sightings", SightingsSettings))
     context = tls_context(config, icap) if secure or icap.tls_listen else None

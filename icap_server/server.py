@@ -1,8 +1,9 @@
-"""pyicap's server with an event loop in front: who waits, and for whom.
+"""pyicap's server with an event loop in front of its handlers.
 
-The loop holds every idle connection, reads heads, and answers the common message
-itself. Anything else goes to a handler on a thread, which may block on its client
-without anyone else noticing, and comes back when it is done.
+The loop waits on all idle connections, reads heads, and answers the common message
+itself. For any other message it gives the connection to a handler on a thread. The
+handler may wait for its client: no other client waits with it. Then the connection comes
+back to the loop.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from inkgate.icap_server.settings import IcapSettings
 _READ_BYTES: Final = 64 * 1024
 _TICK_SECONDS: Final = 0.25
 _MAPPED: Final = "::ffff:"
-# They compute and never wait, so a few serve any number of clients.
+# A handshake's steps never wait for the client, so few threads are enough for all.
 _HANDSHAKE_THREADS: Final = 4
 _NOT_READABLE: Final = (BlockingIOError, ssl.SSLWantReadError)
 _NOT_WRITABLE: Final = (BlockingIOError, ssl.SSLWantWriteError)
@@ -63,7 +64,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         limit: int,
         spare_room: SpareRoom,
     ) -> None:
-        # pyicap binds one socket of its own; ours are inherited, and may be two.
+        # Without pyicap's constructor: that binds a socket, and this server inherits its
+        # sockets, of which there may be two.
         self.settings = settings
         self.service = service
         self._watcher = service.watcher
@@ -80,7 +82,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._threads = ThreadPoolExecutor(limit, "icap")
         self._handshakes = ThreadPoolExecutor(_HANDSHAKE_THREADS, "tls")
         self._stop_at: float | None = None
-        self._swept = 0.0
+        self._last_tick = 0.0
 
     def serve_forever(self, poll_interval: float = _TICK_SECONDS) -> None:
         """Serve until `shutdown` was called and what was under way is done."""
@@ -103,10 +105,10 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             os.eventfd_write(self._wake, 1)
 
     def server_close(self) -> None:
-        """Let go of everything."""
+        """Close all connections and end the threads."""
         for connection in (*self._waiting.values(), *self._busy):
             with contextlib.suppress(OSError):
-                # Closing alone would not wake up a thread that reads from it.
+                # close() alone would not wake up a thread that reads from the socket.
                 connection.socket.shutdown(socket.SHUT_RDWR)
             connection.socket.close()
         for threads in (self._threads, self._handshakes):
@@ -125,9 +127,9 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._swept < _TICK_SECONDS:
+        if now - self._last_tick < _TICK_SECONDS:
             return
-        self._swept = now
+        self._last_tick = now
         self._acceptor.look_again(has_room=self._has_room())
         for connection in [c for c in self._waiting.values() if c.deadline < now]:
             if connection.parser.buffer or not connection.parser.at_start:
@@ -162,7 +164,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setblocking(False)
         connection = Connection(connected, peer, listener.context)
-        # For all of a handshake, if there is one.
+        # If there is a TLS handshake, it must end by then.
         connection.deadline = time.monotonic() + self.settings.header_seconds
         self._wait_for(connection)
 
@@ -170,7 +172,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         return len(self._waiting) + len(self._busy) >= self._limit
 
     def _has_room(self) -> bool:
-        # Somebody who waits can be sent away.
+        # An idle connection can be closed in favour of a new one.
         return bool(self._waiting) or not self._is_full()
 
     def _is_allowed(self, peer: str) -> bool:
@@ -178,8 +180,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         return any(address in network for network in self._allowed)
 
     def _make_room(self) -> bool:
-        # Who has been silent longest; a persistent connection may always be closed
-        # between two messages (RFC 2616, section 8.1.4).
+        # The connection that has been idle for longest. A server may close a persistent
+        # connection between two messages (RFC 2616, section 8.1.4).
         longest = next(iter(self._waiting.values()), None)
         if longest is not None:
             self._close(longest)
@@ -233,7 +235,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             self._hand_over(connection)
             return
         fd = connection.socket.fileno()
-        # To the end of the line: it was silent for the shortest time.
+        # To the end of the dictionary, whose first entry has been idle for longest.
         self._waiting[fd] = self._waiting.pop(fd)
         connection.deadline = time.monotonic() + self.settings.idle_seconds
 
@@ -245,7 +247,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             connection.first = error
         else:
             if not isinstance(event, IcapMessage):
-                # Counted from the first byte, so that bytes do not buy time.
+                # From the first byte on. Each further byte must not extend the time, or
+                # a client could keep a connection by sending one now and then.
                 soon = time.monotonic() + self.settings.header_seconds
                 connection.deadline = min(fresh, soon)
                 return
@@ -268,7 +271,9 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             connection.shake_hands()
         except ssl.SSLWantReadError:
-            # Also here, for a byte in time could hide us from every sweep.
+            # `_tick` sees only connections that wait in the loop. A client that sends a
+            # byte of its handshake before each tick is never among them, so the deadline
+            # is checked here as well.
             connection.closing = time.monotonic() > connection.deadline
         except (OSError, ValueError):
             connection.closing = True

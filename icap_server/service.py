@@ -22,8 +22,8 @@ from inkgate.rules.lookup.verdicts import examine
 from inkgate.rules.lookup.watcher import Watcher
 from inkgate.sightings.journal.recorder import RecordIncident
 
-_COMPLAINT_SECONDS: Final = 60
-_MAX_COMPLAINTS: Final = 100
+_SAME_TEXT_SECONDS: Final = 60
+_MAX_TEXTS: Final = 100
 
 
 class Verdict(NamedTuple):
@@ -51,8 +51,7 @@ class Service:
     Args:
         rule_set: opens the rules.
         settings: section `[icap]`.
-        report: called with client, method, incident id and matches before a verdict is
-            given.
+        report: puts a match into the journal, before its verdict is given.
         new_incident: makes incident ids.
         log: takes one line without secrets.
 
@@ -74,7 +73,7 @@ class Service:
         self._settings = msgspec.json.encode(settings)
         self._cached_hosts = settings.cached_hosts
         self.log = log
-        self._complaints: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
         self._no_rules = new_rules(None, self._settings, 1)
         self.hot = HotMessages(settings)
         self.watcher = Watcher(
@@ -90,13 +89,13 @@ class Service:
         return new_rules(opened.matcher, self._settings, self._cached_hosts)
 
     def log_seldom(self, text: str) -> None:
-        """Log what may happen with every message, but not every time."""
+        """Log what may happen with every message: the same text once a minute at most."""
         now = time.monotonic()
-        if now - self._complaints.get(text, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
+        if now - self._logged_at.get(text, -_SAME_TEXT_SECONDS) < _SAME_TEXT_SECONDS:
             return
-        if len(self._complaints) >= _MAX_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[text] = now
+        if len(self._logged_at) >= _MAX_TEXTS:
+            self._logged_at.clear()
+        self._logged_at[text] = now
         self.log(text)
 
     def judge_request(

@@ -51,7 +51,8 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
     Raises:
         SettingsError: the settings cannot be used.
     """
-    # A terminal's Ctrl-C and hang-up go to the whole group; the supervisor decides.
+    # A terminal sends SIGINT and SIGHUP to all processes of the command; the supervisor
+    # decides what its workers do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sections = load_sections(config, secure=bool(inherited.secure))
@@ -67,7 +68,7 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
         server.serve_forever()
     finally:
         server.server_close()
-        # Not left to atexit, before which Python waits for every thread of a pool.
+        # Not left to atexit: Python waits for the threads of all pools before it.
         recorder.close()
         service.watcher.stop()
 

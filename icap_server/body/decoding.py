@@ -1,4 +1,4 @@
-"""Content-encodings undone in pieces, without ever making much out of little.
+"""Content-encodings undone in pieces, in bounded memory whatever is sent.
 
 Sources: RFC 7932 (br), RFC 8878 (zstd) with the window of RFC 9659; for gzip and deflate
 see `inflate`.
@@ -35,15 +35,17 @@ class Decoder(Protocol):
 
 
 class _Brotli:
-    """br. When it fails, even at junk behind the end, brotli keeps what the call decoded.
+    """br, with what a client shows of damaged data.
 
-    So a second decoder follows behind, and goes over that input byte by byte.
+    A call of brotli's decoder that fails, even at bytes behind the end, gives nothing of
+    what it decoded. So a second decoder has the same input later: at a failure it decodes
+    the last input byte by byte, up to the damage.
     """
 
     def __init__(self) -> None:
         self._ahead, self._behind = brotli.Decompressor(), brotli.Decompressor()
         self._between = bytearray()
-        # How much the first has made, and not yet the second.
+        # Bytes of output that the first decoder has given and the second has not.
         self._lead = 0
         self._is_over = False
 
@@ -83,7 +85,7 @@ class _Brotli:
 
 
 def _brotli_output(decoder: brotli.Decompressor, data: bytes) -> Iterator[bytes]:
-    # Not before there is no output: more input may be welcome while some waits.
+    # Until no output comes: the decoder may ask for input while it still has output.
     out = decoder.process(data, output_buffer_limit=PIECE_BYTES)
     while out:
         yield out
@@ -91,7 +93,7 @@ def _brotli_output(decoder: brotli.Decompressor, data: bytes) -> Iterator[bytes]
 
 
 class _Zstd:
-    """zstd, with several frames: one after the other, so that junk behind one costs nothing."""
+    """zstd, frame by frame: bytes behind a frame that are none cannot spoil its content."""
 
     def __init__(self, at_second: Callable[[], None]) -> None:
         self._at_second = at_second

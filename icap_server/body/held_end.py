@@ -21,16 +21,18 @@ class _Piece:
 
 
 class HeldEnd:
-    """Holds the end of a stream back; what goes beyond its size is let go, oldest first.
+    """Keeps the last bytes of a body back, and lets older ones go on to the client.
 
-    A small body is held whole. Of a long one the last `size` bytes stay here until its
-    verdict is known, and among them always the last content: an encoded body may end
-    in data that decodes to nothing, behind which all of the file would have gone.
+    A body of at most `size` bytes is kept whole. Of a longer one the last `size` bytes
+    are kept until its verdict is known. The last bytes that decode to content are always
+    among them: else an encoded body that ends in many bytes without content would have
+    reached the client whole before its verdict.
 
     Args:
-        size: bytes held at least, once that many have come; at most one piece more.
-        is_listed: whether the content so far is listed; asked before the last of it
-            is let go.
+        size: how many bytes to keep at least, once so many have come; it may be one piece
+            more.
+        is_listed: whether the content so far is listed; asked before the last kept
+            content goes on.
 
     Attributes:
         held: how many bytes are here.

@@ -13,8 +13,8 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 PIECE_BYTES: Final = 64 * 1024
-# A member may hold nothing and still costs as much as a few KiB. Files made of many
-# small ones (bgzip) have one for each 64 KiB.
+# An empty member costs as much time as a few KiB of content, so their number is limited.
+# bgzip makes a member of each 64 KiB: a file of 4 GiB still fits.
 MAX_MEMBERS: Final = 65_536
 _MAGIC: Final = b"\x1f\x8b\x08"
 _TRAILER_BYTES: Final = 8
@@ -127,7 +127,7 @@ class _Stream:
         return self._inner.unused_data
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        # When all input is in, not all that it stands for need be out.
+        # All input may be taken while output is still to come.
         out = b""
         while not self.ended and (data or len(out) == PIECE_BYTES):
             before = self._inner.copy()
@@ -195,7 +195,7 @@ def _is_zlib(data: bytes) -> bool:
 
 
 def _before_damage(state: zlib._Decompress, data: bytes) -> bytes:
-    """What came out before the byte at which it failed: zlib keeps that for itself."""
+    """What decodes before the first damaged byte; a call of zlib that fails gives nothing."""
 
     def fails(last: int) -> bool:
         try:

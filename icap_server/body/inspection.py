@@ -9,7 +9,7 @@ from typing import Final
 from inkgate.icap_server.body.decoding import Layers
 from inkgate.icap_server.body.inflate import DecodingError
 
-# A small body may be all repetition; only what is large as well is a bomb.
+# A small body may well grow a thousandfold. The ratio counts from this size on.
 _RATIO_FROM_BYTES: Final = 8 << 20
 
 

@@ -1,4 +1,4 @@
-"""What a response's head says of its body's extent: a part of a file, or without an end."""
+"""Whether a body is less than a whole file, or a stream without an end, by its head."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from inkgate.icap_server.processes.readiness import Readiness
 
-# A worker that ends sooner than this is not started again at once; one that could not
-# even begin would most likely do no better the next time.
+# A worker is started again not before so long after its start; one that never served waits
+# longer, since the next one will most likely fail as well.
 _SHORT_LIFE_SECONDS: Final = 1.0
 _FALSE_START_SECONDS: Final = 5.0
 
@@ -35,7 +35,7 @@ class Child:
         reading, writing = os.pipe()
         self._readiness = Readiness(reading)
         try:
-            # The worker holds the other end of standard input: it ends when we do.
+            # The worker reads from this pipe, and ends at its end: when this process ends.
             self._process = subprocess.Popen(
                 [*words, "--ready", str(writing)],
                 stdin=subprocess.PIPE,
@@ -79,7 +79,7 @@ class Child:
         return time.monotonic() - self._started >= least
 
     def how_it_ended(self) -> str:
-        """How it ended."""
+        """How it ended, for the log."""
         reason = self._readiness.reason
         status = f"worker {self.pid} ended with status {self._process.returncode}"
         return f"{status} ({reason})" if reason else status

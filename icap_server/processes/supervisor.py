@@ -70,7 +70,7 @@ class Supervisor:
         self._settings = load_sections(config).icap
         self._plain = [listen(self._settings.listen)] if self._settings.listen else []
         self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
-        # Nothing is ever in it: the workers put their locks on it.
+        # An empty file in memory, for the locks of `SpareRoom`.
         self._room_locks = os.memfd_create("inkgate-icap")
         self._workers: list[Child] = []
         self._leaving: list[Child] = []

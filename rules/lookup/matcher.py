@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from inkgate.rules.canonical import (
     Host,
@@ -44,9 +44,6 @@ class ServerVerdict(NamedTuple):
 
     matches: tuple[Match, ...]
     by_port: bool
-
-
-CLEAN: Final = HostVerdict((), needs_url=False)
 
 
 class Matcher:

@@ -6,7 +6,7 @@ test of that promise makes such a change in a copy and runs the check there:
     def test_source_without_a_reader_fails_mypy(tmp_path):
         copy = copy_sources(tmp_path)
         assert copy.mypy("inkgate.rules.sources.registry") == []
-        copy.replace("rules/sources/settings.py", "old text", "new text")
+        copy.replace("rules/sources/registry.py", "old text", "new text")
         assert any("assert_never" in line for line in copy.mypy("inkgate.rules.sources.registry"))
 
 The first check, before the change, shows that nothing else is wrong with the copy.

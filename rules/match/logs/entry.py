@@ -42,9 +42,6 @@ class Entry(NamedTuple):
         return self.uri or (self.names[0] if self.names else "") or self.server or first
 
 
-NOTHING: Final = Entry()
-
-
 def parse_port(text: str) -> int | None:
     """A port number, or None."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65_536:
