@@ -1,4 +1,4 @@
-"""From a value to its keys (docs/format.md, section 3 and 4). One slow step, then cheap ones."""
+"""From a value to its keys (docs/format.md, sections 3 and 4): one slow step, then cheap ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Gates: bitmaps that say "not listed" or "maybe" (docs/format.md, section 5).
 
-The blur is wanted. A gate that answered exactly would tell whoever steals the
-set, and guesses names, which of them are listed.
+They are meant to answer "maybe" for many values that are not listed. A gate that answered
+exactly would tell a thief of the set, for each name that he tries, whether it is listed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ MAX_BITS: Final = 1 << 36
 def gate_bits(values: int, epsilon: float) -> int:
     """Size of a gate, in bits, that lets at most a fraction `epsilon` of random values pass.
 
-    A power of two (docs/decisions/0040): a set that grows keeps its size for long, and
-    when it does not, a value that the smaller gate stopped is stopped by the larger.
+    A power of two (docs/decisions/0040): the gate of a set that grows seldom changes its
+    size; and a value that did not pass the smaller gate of a set does not pass the larger
+    one of the same set.
 
     Raises:
         ValueError: epsilon is not above 0 and below 1 (1 means "no gate").

@@ -1,6 +1,6 @@
-"""The key cache: stretched values that this machine has already paid for.
+"""The key cache: stretched values that this machine has derived before.
 
-Shared by all helper children, kept over restarts and refreshes of one epoch.
+Shared by all helpers and ICAP workers, kept over restarts and refreshes of one epoch.
 Entries are keyed by a per-installation HMAC, so the file does not name the
 values. What a thief of this file and its key can do is in docs/threat-model.md.
 """
@@ -49,8 +49,8 @@ class KeyCache:
         folder: where the files lie; it belongs to this user.
         set_id: the epoch. Files of other epochs are useless and are removed.
         limit: the file's largest size in bytes; at the limit the cache starts anew.
-        durable: wait for the disk at every write. Without, a power cut may leave any
-            bytes (LMDB, MDB_NOSYNC), so another start of the machine has another file.
+        durable: wait for the disk at every write. Without this, a power cut may leave any
+            bytes (LMDB, MDB_NOSYNC), so each start of the machine begins a new file.
 
     Raises:
         OSError, lmdb.Error: it cannot be opened.
@@ -96,7 +96,7 @@ class KeyCache:
         self._env.close()
 
     def _check(self, index: bytes, stretched: bytes) -> bytes:
-        # A wrong key would be a listed value that is never found, and nobody would know.
+        # With damaged stretched bytes a listed value would never be found, without any error.
         return hmac.digest(self._key, length_prefixed(index, stretched), "sha256")[:_CHECK_BYTES]
 
     def _put(self, rows: list[tuple[bytes, bytes]]) -> None:
@@ -133,8 +133,8 @@ def _boot() -> str:
 
 
 def _remove_others(folder: Path, kept: Path) -> None:
-    # Files of the last epoch may still be open in an older helper: unlinking leaves
-    # them usable there.
+    # An older helper may have the file of the last epoch open. It can go on using it:
+    # unlinking takes only the name away.
     for path in folder.glob("*.mdb*"):
         if not path.name.startswith(kept.name):
             with contextlib.suppress(OSError):

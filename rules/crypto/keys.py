@@ -45,8 +45,8 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     Raises:
         KeyFileError: it is not an Ed25519 public key.
     """
-    # Here and below imported where it is used: a helper reads the token and none of these
-    # keys, and it would be an eighth of what a helper has to import.
+    # Imported here and below, where it is used: a helper reads the token and none of these
+    # keys, and this module is an eighth of a helper's imports.
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
     remedy = "get it from the publisher, or run inkgate-rules keygen"
@@ -102,7 +102,7 @@ def make_signing_key(folder: Path, public: Path) -> bool:
 
 
 def _create(path: Path, data: bytes, mode: int) -> bool:
-    # Never overwritten: an old key may be the only one that opens something.
+    # Never overwritten: perhaps only the old key opens what was sealed.
     make_folder(path.parent, 0o755)
     return create_once(path, data, mode)
 

@@ -1,7 +1,7 @@
-"""KDF profiles: how dear one guess at a value is, and the caps on what we run.
+"""KDF profiles: what one guess at a value costs, and the caps on what this machine runs.
 
-A profile arrives in a manifest, that is, from somebody else: without caps it
-could ask this machine for any amount of memory and time.
+A profile comes in a manifest from somebody else. Without caps it could make this machine
+use any amount of memory and time.
 
 Only what profiles are is said here, so that reading settings and manifests loads no
 cryptography; what runs them is in `inkgate.rules.crypto.kdf`. A new algorithm is a
@@ -75,7 +75,7 @@ class Hkdf(msgspec.Struct, frozen=True, tag_field="algorithm", tag="hkdf"):
         return True
 
     def is_within(self, caps: Caps) -> bool:  # noqa: ARG002 (the others need it)
-        """Always: it is as cheap as can be."""
+        """Always: its cost is fixed and small."""
         return True
 
 
@@ -102,7 +102,7 @@ DEFAULT_PROFILES: Final[dict[str, str]] = {
 
 
 def check_profile(kind: str, profile: Profile, caps: Caps) -> None:
-    """Refuse a profile that is not well formed or dearer than the caps.
+    """Refuse a profile that is not well formed, or that costs more than the caps allow.
 
     Raises:
         PackError: `bad-manifest` or `too-costly`.

@@ -58,8 +58,8 @@ def install_archive(
 ) -> Manifest:
     """Unpack an archive aside, verify all of it, and install it.
 
-    Only the files that a signed manifest names are written, under names that we make
-    ourselves, and never more bytes than it declares.
+    Only the files that a signed manifest names are written, with at most the bytes that it
+    declares, under names that are made here from its classes and gates.
 
     Raises:
         PackError: the first check that fails; nothing was changed.

@@ -1,4 +1,4 @@
-"""A generation: an installed rule set, compiled once, read-only ever after.
+"""A generation: an installed rule set, compiled once and never changed.
 
 An LMDB file holds the rules (key: class number and tag; value: nonce and
 ciphertext); the gates are plain bitmaps. Both are mapped to memory, so many
@@ -47,10 +47,11 @@ def compile_generation(pack: Path, manifest: Manifest, folder: Path) -> None:
         PackError: `bad-rules`, if a row does not parse or a count is not right.
     """
     content = sum(file.size for file in manifest.classes.values())
-    # LMDB needs to know its size beforehand; base64 rows are larger than what they
-    # hold, and four pages a row bound what the tree adds for large values.
+    # LMDB needs a largest size beforehand. Rows are larger in base64 than in the file; the
+    # factor 2 and 256 bytes a rule leave room for LMDB's pages.
     size = content * 2 + manifest.rule_count() * 256 + (1 << 20)
-    # LMDB takes an empty file for a new one; made by it, the umask would decide its mode.
+    # Made here, since LMDB would make it with a mode that the umask decides; it accepts an
+    # empty file as a new one.
     with writing_new(folder / RULES, FILE_MODE):
         pass
     with lmdb.open(str(folder / RULES), map_size=size, subdir=False, lock=False) as env:
@@ -106,8 +107,8 @@ class Generation:
                 str(folder / RULES),
                 subdir=False,
                 readonly=True,
-                # Nobody ever writes to a generation, so there is nothing to lock, and
-                # a reader needs no write permission.
+                # A generation is never written to, so no lock is needed. Without LMDB's lock
+                # file a reader needs no permission to write.
                 lock=False,
                 create=False,
                 max_readers=1,
@@ -120,7 +121,8 @@ class Generation:
         try:
             self._gates = {level: self._open_gate(level) for level in self.manifest.gates}
         except (OSError, ValueError) as error:
-            # LMDB allows a file to be open once in a process; a retry must find it closed.
+            # LMDB allows a process to open a file only once at a time, and the next try opens
+            # it again.
             self._env.close()
             raise _unusable(error) from None
 
@@ -152,7 +154,7 @@ class Generation:
 
 
 def is_sound(folder: Path, manifest: Manifest) -> bool:
-    """Whether a generation is all there, without looking at every rule."""
+    """Whether a generation's files are complete, without reading every rule."""
     path = folder / RULES
     try:
         with lmdb.open(str(path), subdir=False, readonly=True, lock=False, create=False) as env:

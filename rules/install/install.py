@@ -1,4 +1,4 @@
-"""Installing a pack: verify all of it, compile it beside the old set, swap one pointer.
+"""Installing a pack: verify it, compile it beside the old generation, replace one link.
 
 At every moment, also after a power cut, `current` names one whole generation.
 """
@@ -46,7 +46,7 @@ from inkgate.rules.pack.manifest import (
 )
 
 CURRENT: Final = "current"
-# Who may enter it is up to the folder above; the generations in it have a mode of their own.
+# Access is limited by the folder above it and by the modes of generations.
 ROOT_MODE: Final = 0o755
 _KEPT: Final = 2
 
@@ -124,9 +124,10 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     if current is not None and current.name.startswith(final.name):
         if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
             return current
-        # Never mended in place: helpers may have it open.
+        # A damaged generation is not repaired: helpers may have it open. Another is made.
         final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
-    # Under its name may lie what a run left that was killed before the swap: nobody uses it.
+    # A folder of this name may be left of an installation that was killed before
+    # `current` named it. Nobody uses it, and it is replaced.
     with new_folder(final, FOLDER_MODE) as work:
         compile_generation(pack, manifest, work)
     swap_link(root / CURRENT, final)
@@ -190,7 +191,7 @@ def _read_or_nothing(path: Path) -> bytes:
 
 
 def _prune(generations: Path, current: Path) -> None:
-    """Remove old generations; open ones live on until their helpers let go of them."""
+    """Remove old generations. A helper that has one open can use it until it closes it."""
     remove_unfinished(generations)
     old = sorted(p for p in generations.iterdir() if p != current and p.name[0] != ".")
     for path in old[: 1 - _KEPT]:

@@ -18,8 +18,8 @@ from inkgate.config.printable import Log
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 
-# Serving goes before deriving: a thread that serves and wakes up takes the processor
-# from one that derives at once (docs/decisions/0041).
+# The lowest priority: a thread that serves requests gets the processor from a thread that
+# derives as soon as it wakes up (docs/decisions/0041).
 NICE: Final = 19
 
 
@@ -35,12 +35,13 @@ class Result(NamedTuple):
 
 
 class Derivers:
-    """Derives values on threads of its own, which give way to everything else.
+    """Derives values on threads of its own, which have the lowest priority.
 
-    One more thread does not, for what has waited long because all processors are busy.
+    One more thread has the normal one. It works after `hurry`, for requests that have
+    waited long because all processors are busy.
 
     Args:
-        threads: how many give way.
+        threads: how many have the lowest priority.
         wake: called on such a thread whenever there are results.
         log: takes one line without secrets.
     """
@@ -76,7 +77,7 @@ class Derivers:
         self._todo.put((keys, value))
 
     def hurry(self) -> None:
-        """Have the thread that does not give way help with what waits now."""
+        """Have the thread of normal priority work on what waits now."""
         if self._hurries.empty():
             self._hurries.put(True)
 
@@ -91,7 +92,8 @@ class Derivers:
     def _work(self) -> None:
         lower_priority()
         unsaved = Unsaved()
-        # No job is kept in a variable here: it would keep its epoch's keys in memory.
+        # No variable here has the last job: while the thread waits, that would keep the
+        # keys of an epoch that has ended in memory.
         while self._do(self._next(unsaved), unsaved):
             pass
         unsaved.write()

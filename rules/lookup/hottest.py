@@ -13,17 +13,19 @@ RequestPart = Literal["agent", "server", "host"]
 
 _SERVERS: Final = 1000
 _AGENTS: Final = 1000
-# So many are counted for one that is wanted: what is hot is seldom thinned out.
+# So many are counted for each one that is wanted, so that forgetting the rare ones is
+# seldom needed.
 _COUNTED: Final = 4
 _COUNT: Final = itemgetter(1)
 _LAST: Final = itemgetter(-1)
 
 
 class Hottest:
-    """Counts, halved and thinned out whenever there are too many.
+    """Counts of keys, in bounded memory.
 
-    What is rare is forgotten first, and so is what was frequent long ago. One thread
-    counts; others may ask.
+    When there are too many keys, the rarer half is forgotten and all counts are halved,
+    so that what was frequent long ago is forgotten, too. One thread counts; others may
+    ask.
 
     Args:
         limit: so many different keys are counted.

@@ -11,9 +11,10 @@ V = TypeVar("V")
 class Recent(Generic[K, V]):
     """A mapping that forgets what was not used lately.
 
-    Two dictionaries take turns: when the young one is full it becomes the old one,
-    and the old one is dropped. Never more than `limit` entries in all, no list to
-    re-link on a hit, and every operation is one that threads may share.
+    There are two dictionaries. New entries go to `young`. When it is full it becomes
+    `old`, and the entries of the former `old` are forgotten; what is found in `old` goes
+    to `young` again. So there are never more than `limit` entries, a hit changes no list,
+    and threads need no lock.
     """
 
     __slots__ = ("_half", "old", "young")

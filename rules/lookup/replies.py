@@ -53,7 +53,7 @@ def reply_classes(matcher: Matcher | None) -> ReplyClasses:
 
 
 def _algorithm(name: str) -> str:
-    # A digest stands behind the file's name, if there is one.
+    # In a class with a file's name, the digest is the second of its forms.
     return class_of(name).forms[-1].algorithm
 
 

@@ -72,7 +72,7 @@ class RuleSet:
 
     def use(self, new: OpenRuleSet) -> None:
         """Use a generation from now on."""
-        # The old generation is closed when the last lookup in it lets go of it.
+        # The old generation is closed when its last look-up has ended.
         self.in_use = new
         self._last_line = ""
 
@@ -98,7 +98,7 @@ class RuleSet:
             raise
 
     def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
-        # All generations of an epoch have the same keys, so a refresh forgets none.
+        # All generations of an epoch have the same keys: they stay in memory over a refresh.
         if self.in_use and self.in_use.set_id == set_id:
             return self.in_use.keys
         try:

@@ -1,9 +1,9 @@
-"""Before a new rule set is used: look up in it what is asked for most.
+"""Warming up: before a new rule set is used, what is asked for most is looked up in it.
 
-In a new epoch every name costs a derivation again. Those of the hottest names are
-made while the old rule set still answers, by one process for all that share the
-key cache, and in bounded time. In the same epoch no derivation is needed, and
-what is left is to find the hottest names clean again.
+In a new epoch every name costs a derivation again. One process of all that share the key
+cache derives the names that are asked for most, in bounded time, while the old rule set
+still answers. In the same epoch their keys are in the cache, and the look-ups only fill
+the memory of clean hosts.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def warm_up(
     for observed, remember in requests:
         if time.monotonic() >= until or stopped():
             return
-        # A damaged rule is for the request that meets it to say.
+        # A damaged rule is logged when a request needs it.
         with contextlib.suppress(NotCachedError, PackError):
             remember(finish(examination(observed, new.matcher), stretch))
-        # Let the serving thread have the interpreter's lock.
+        # Give the interpreter's lock to a thread that serves.
         time.sleep(0)
 
 

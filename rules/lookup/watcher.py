@@ -20,18 +20,18 @@ from inkgate.rules.lookup.warming import HotRequest, warm_up, warming_lock
 
 R = TypeVar("R")
 
-# A published rule set is noticed after at most so long.
+# How often to look for a new rule set.
 _LOOK_SECONDS: Final = 0.5
-# In the same epoch nothing is derived, so most of it is done in a moment; a new
-# indicator should not wait longer.
+# Warming up in the same epoch, where nothing is derived, ends after this time at the latest:
+# a new indicator must not wait longer.
 _SAME_EPOCH_SECONDS: Final = 0.5
-# After other processes have derived, to read what they have.
+# Another process has derived: this is the time to read its keys from the key cache.
 _READ_SECONDS: Final = 1.0
-# Longer than it takes to open any rule set.
+# Opening a rule set takes less, whatever its size.
 _LONGEST_END_SECONDS: Final = 10.0
-# While this thread has work to do in Python it gives way to the serving ones ten times
-# sooner than by default (docs/decisions/0041). Not for longer: threads that serve would
-# take turns with each other so often that it costs them a tenth.
+# While this thread runs Python code, the interpreter changes threads ten times as often as
+# by default, so that threads that serve wait less (docs/decisions/0041). Only meanwhile:
+# at other times they would change among themselves so often that it costs them a tenth.
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -86,7 +86,7 @@ class Watcher(Generic[R]):
                 with _short_turns():
                     self._use_if_new()
             except Exception as error:  # noqa: BLE001
-                # Whatever it was: the old rules go on, and the next round tries again.
+                # Whatever it was: the old rules stay in use, and the next round tries again.
                 self._log(f"a new rule set could not be used: {type(error).__name__}")
 
     def _use_if_new(self) -> None:

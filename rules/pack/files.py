@@ -27,7 +27,7 @@ from inkgate.rules.pack.manifest import (
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 MAX_ROW_BYTES: Final = 96 * 1024
-# A pack is made to be handed out; it says nothing without its token.
+# Everybody may read a pack: without its token its rules cannot be opened.
 FILE_MODE: Final = 0o644
 _AUTHENTICATOR_BYTES: Final = 16
 _GATE_LINE: Final = 57  # bytes that make 76 characters of base64
@@ -100,7 +100,7 @@ def read_small(path: Path) -> bytes:
 
 
 def check_file(path: Path, entry: RuleFile | GateFile) -> None:
-    """Check a file's size before its digest: a lie about 10 GB is cheap to see.
+    """Check a file's size, then its digest: a file of 10 GB too much is not read.
 
     Raises:
         PackError: `bad-digest`.
@@ -172,7 +172,7 @@ def _parse_row(line: bytes) -> Rule | None:
 
 def _decode(text: bytes) -> bytes:
     data = binascii.a2b_base64(text, strict_mode=True)
-    # Python accepts non-zero trailing bits; two spellings of one row must not exist.
+    # Python accepts trailing bits that are not zero. A row must have one spelling only.
     if binascii.b2a_base64(data, newline=False) != text:
         raise ValueError("base64 is not canonical")
     return data

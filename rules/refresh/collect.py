@@ -1,8 +1,8 @@
-"""From the sources to the spool, on all cores where there is much to do.
+"""From the sources to the spool, on all cores when there are many attributes.
 
-Attributes are judged in batches: the first ones here, later ones by other processes,
-whose results are taken in the order of the attributes, so that a spool does not
-depend on who judged.
+Attributes are judged in batches: the first ones in this process, later ones in others.
+Results are taken in the order of the attributes, so a spool is the same with any number of
+processes.
 """
 
 from __future__ import annotations

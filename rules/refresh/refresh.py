@@ -1,7 +1,7 @@
 """A refresh: read the sources, seal what is new, publish the pack, install it here.
 
-The steps leave nothing half done: a pack and a generation each appear by one
-rename, and whatever was there before works until then.
+A pack and a generation each appear by one rename. Until then the ones of before are in use,
+also after a kill in any step.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _last_manifest(workspace: Path, where: RulesPaths, settings: RulesSettings) 
         verify_signature(data, read_small(pack / SIGNATURE), read_public_key(where.public_key_file))
         return parse_manifest(data, settings.caps)
     except PackError:
-        # Damaged, or of another key or other settings: the next pack takes its place.
+        # Damaged, or made with another key or other settings: a new pack replaces it.
         return None
 
 

@@ -13,7 +13,7 @@ from inkgate.rules.settings import RulesSettings, SelectSettings, SubscriberSett
 
 
 class Subscriber(NamedTuple):
-    """For whom rules are sealed, and where his packs are made."""
+    """For whom rules are sealed, and where its packs are made."""
 
     name: str
     token: bytes

@@ -1,7 +1,7 @@
 """Epochs: when a rule set gets a new salt, and with it new keys for everything.
 
-The choice is written down before anything is sealed under it, so a run that was
-killed after hours is taken up where it stopped.
+The epoch is written to the disk before anything is sealed in it. So a refresh that was
+killed after hours goes on in the same epoch, with what it has derived.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def choose_epoch(
 
     Args:
         published: set id of the published pack.
-        new_epoch: a new one is wanted; one that was begun and never published will do.
+        new_epoch: seal in another epoch than the published pack's. An epoch that was begun
+            by a refresh that was killed is used.
     """
     last = _read(workspace / EPOCH)
     if (

@@ -50,7 +50,7 @@ class Padding:
         yield from sorted(dummies)
 
     def numbers(self, level: str, values: int, headers: Sequence[RunHeader]) -> list[int]:
-        """Numbers for a gate's level, as many a dummy as a rule has on average."""
+        """Numbers for a gate's level, for each dummy as many as a rule has on average."""
         rules: Counter[str] = Counter()
         for header in headers:
             rules.update(header.rules)
@@ -69,7 +69,8 @@ class Padding:
         point = int.from_bytes(self._draw(8, b"length", name, which))
         size = _pick(ordered, point)
         tag = self._draw(TAG_BYTES, b"tag", name, which)
-        # The length goes in: a dummy that grew must look sealed anew, as a rule would.
+        # The length is part of it: a rule that changes its length is sealed again, with a new
+        # nonce, so a dummy that does must change all of its bytes as well.
         body = self._draw(NONCE_BYTES + size, b"body", name, which, size.to_bytes(4))
         return tag, body[:NONCE_BYTES], body[NONCE_BYTES:]
 
@@ -80,7 +81,7 @@ class Padding:
 
 
 def _pick(ordered: list[tuple[int, int]], point: int) -> int:
-    # By quantile: when the rules' lengths hardly change, hardly a dummy does.
+    # By quantile: when few rules change their lengths, few dummies do.
     rest = point * sum(count for _, count in ordered) >> 64
     for size, count in ordered:
         if rest < count:

@@ -1,7 +1,7 @@
 """Sealing one partition: derive what is new, seal what changed, take over the rest.
 
-Runs in a process of its own when there is much to do. Taking rows over as they are
-keeps packs comparable: what did not change looks the same.
+Runs in a process of its own when there is much to do. Rows that did not change are taken
+over byte by byte, so that nobody can tell dummies from rules by comparing two packs.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from inkgate.rules.seal.runs import Row, Run, open_run, write_run
 from inkgate.rules.select.indicators import Record
 from inkgate.rules.select.spool import read_partition
 
-CACHE_BYTES: Final = 64 << 30  # sparse: the file grows with what is in it
+# LMDB's map, not the file's size: the file grows with its content.
+CACHE_BYTES: Final = 64 << 30
 _KEEP_SECONDS: Final = 1.0
 _KEEP_COUNT: Final = 4096
-# Of these also networks are listed, by the lengths of their prefixes.
+# In these classes networks can be listed, too. A look-up needs the lengths of their prefixes.
 _ADDRESSES: Final = frozenset(classes_at(ObservedAt.ADDRESS, ObservedAt.CLIENT))
 
 
@@ -101,11 +102,11 @@ def gate_values(record: Record) -> Iterator[Unstretched]:
 
 
 class _Stretcher:
-    """Derives each value once, and keeps dear results at once so that a kill loses little."""
+    """Derives each value once; keeps results each second, so that a kill loses little."""
 
     def __init__(self, epoch: Epoch) -> None:
         self._deriver = Deriver(epoch.set_key, epoch.profiles)
-        # What costs no more to derive than to look up is not worth keeping.
+        # HKDF costs no more than reading the key cache, so its results are not kept.
         self._cheap = {kind for kind, p in epoch.profiles.items() if isinstance(p, Hkdf)}
         self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES, durable=True)
         self._fresh: list[tuple[str, bytes, bytes]] = []
@@ -196,7 +197,7 @@ def _rows(
 
 
 def _says(row: Row, key: bytes, aad: bytes, padded: bytes) -> bool:
-    """Whether an old row opens and says this; one that is damaged is simply made again."""
+    """Whether an old row opens and has this message. If it is damaged, it is sealed again."""
     try:
         return unseal(Rule(*row), key, aad) == padded
     except PackError:
@@ -204,9 +205,10 @@ def _says(row: Row, key: bytes, aad: bytes, padded: bytes) -> bool:
 
 
 def _message(records: list[Record]) -> bytes:
-    """All attributes of a rule in one message: it blocks if one does, as long as one that does.
+    """The message of a rule with all of its attributes.
 
-    What only logs and lives longer comes back with the refresh after that.
+    The rule blocks if one of them says so, until the last of those has expired. If others
+    only log and expire later, the next refresh after that makes a rule of them again.
     """
     if len(records) == 1:
         (record,) = records

@@ -106,7 +106,7 @@ def write_run(
     numbers: dict[str, Iterable[int]],
     prefixes: dict[str, list[int]],
 ) -> None:
-    """Sort and write a run; whoever reads sees the old one or all of the new one."""
+    """Sort and write a run, whole."""
     offsets: dict[str, int] = {}
     lengths: dict[str, dict[int, int]] = {}
     body = bytearray()
@@ -133,7 +133,7 @@ def write_run(
 
 
 def open_run(path: Path) -> Run | None:
-    """A run, or None if there is none or it is damaged: then it is simply made again."""
+    """A run; None if there is none or it is damaged, so that its partition is sealed again."""
     try:
         run = Run(path)
         return run if run.is_sound() else None

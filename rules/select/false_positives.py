@@ -1,8 +1,9 @@
 """What must not become a rule: the operator's allow list, and MISP's warninglists.
 
-The allow list always wins. A warninglist drops what equals one of its entries or
-would block it with everything below it, and only marks what lies below an entry:
-a listed hosting service does not clear every name that somebody rents there.
+The allow list always wins. A warninglist drops an indicator that equals one of its
+entries, or whose rule would block an entry (a domain above it). It only marks an indicator
+that lies below an entry: a hosting service on a list says nothing about each name that
+somebody rents there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from inkgate.rules.canonical import Value, parents
 from inkgate.rules.select.warninglists import WITH_SUBDOMAINS, Hit, WarningLists
 from inkgate.rules.settings import Disposition
 
-# Lists of what no proxy should block: all others mark.
+# By default, these lists drop (no proxy should block what is on them); all others mark.
 DROPPED_BY_DEFAULT: Final = frozenset(
     [
         "alexa",
@@ -79,7 +80,7 @@ class AllowList:
         return False
 
     def _names_host(self, name: str, *, is_url: bool) -> bool:
-        # The host of a URL stands without its www.
+        # The host of a canonical URL has no www. before it; an entry may have.
         names = (*parents(name), f"www.{name}") if is_url else parents(name)
         return not self._names.isdisjoint(names)
 

@@ -60,7 +60,7 @@ def indicators_of(
 
 
 def _check_network(value: Value) -> None:
-    """A typing error must not block a continent: 0.0.0.0/0 is a valid value in MISP."""
+    """Refuse networks so large that they must be a typing error: MISP accepts 0.0.0.0/0."""
     address, slash, length = value.parts[0].partition("/")
     if value.kind == "ip" and slash and int(length) < _SHORTEST["6" if ":" in address else "4"]:
         raise Refused("a network of more than a /8 (IPv6: /16)")

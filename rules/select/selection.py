@@ -1,4 +1,4 @@
-"""Which attributes become rules, for how long, and what is done with who meets them."""
+"""Which attributes become rules, for how long, and with which action."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Selection:
 
     Args:
         select: what to leave out.
-        max_age_days: by type, or `*` for all others: days after which a rule leaves by
-            itself, counted from the attribute's last_seen, else its timestamp, else the
+        max_age_days: by type, or `*` for all others: days after which a rule expires,
+            counted from the attribute's last_seen, else its timestamp, else the
             event's date.
         actions: by `type:NAME` or `tag:PATTERN`; a tag weighs more than a type.
         action: for all others.
@@ -75,7 +75,7 @@ class Selection:
         return None
 
     def expires(self, attribute: Attribute) -> int:
-        """When the attribute's rule leaves by itself: seconds since 1970, 0 for never."""
+        """When the attribute's rule expires: seconds since 1970, 0 for never."""
         if not self._max_age_days:
             return 0
         days = self._max_age_days.get(attribute.type, self._max_age_days.get("*"))
@@ -122,8 +122,8 @@ def _selects(
 def _moment(text: str) -> int:
     """Seconds since 1970 of a MISP timestamp, date or RFC 3339 moment; 0 if it is none.
 
-    What is not between 1970 and the year 36812 is none: it comes from somebody else's
-    file, and must fit where it is stored.
+    The text comes from somebody else's file. What is not between 1970 and the year 36812
+    counts as none, since the number must fit where it is stored.
     """
     seconds = _seconds(text)
     return seconds if 0 < seconds < _LATEST else 0

@@ -71,7 +71,7 @@ class Spool:
         self._folder = folder
         self._paths = [folder / f"{number:02d}.records" for number in range(PARTITIONS)]
         self._files = [path.open("wb") for path in self._paths]
-        # Of the records, not of how they came: the same ones give the same digest.
+        # Of the records in their order, not of the portions in which they came.
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(PARTITIONS)]
         self._counts = [0] * PARTITIONS
 

@@ -1,7 +1,7 @@
 """The last good reading of every source.
 
-A source that is cut off tonight must not unblock what it listed yesterday. The
-copies hold clear indicators and stay with the publisher.
+If a source cannot be read tonight, what it listed yesterday stays blocked. The copies hold
+clear indicators and stay with the publisher.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LastGood:
         """A file's attributes; from its copy, and with a fault noted, if it cannot be read.
 
         A file that had attributes and has none any more counts as one that cannot be
-        read: that is how an export looks whose making failed.
+        read, since an export that failed often leaves an empty file.
 
         `reader` gives either all attributes of a file or raises before the first.
         """
@@ -105,7 +105,7 @@ class LastGood:
         sync_folder(self._folder)
 
     def forget_others(self) -> None:
-        """Remove copies of what was not read since: it was taken away on purpose."""
+        """Remove copies of what was not read: somebody has taken it out of the sources."""
         for copy in self._folder.iterdir():
             if copy.name not in self._used:
                 with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class LastGood:
 
 
 def _started(attributes: Iterator[Attribute]) -> Iterator[Attribute] | None:
-    """The same attributes, after the first was asked for: then its faults are known."""
+    """The same attributes, or None if there are none. Raises what the first one raises."""
     first = list(islice(attributes, 1))
     return chain(first, attributes) if first else None
 
@@ -131,7 +131,7 @@ def _has_attributes(copy: Path, reader: Reader) -> bool:
 
 
 def _renamed(attributes: Iterator[Attribute], copy: Path, path: Path) -> Iterator[Attribute]:
-    """What the SOC is told names the file that it knows, not our copy."""
+    """Attributes with the file's own name in `source` and `place`, not that of its copy."""
     for attribute in attributes:
         if attribute.source == copy.name:
             place = attribute.place.replace(copy.name, path.name, 1)
@@ -148,7 +148,7 @@ def _keep(path: Path, copy: Path) -> None:
     with path.open("rb") as source, writing_whole(copy, _MODE, flush_folder=False) as file:
         shutil.copyfileobj(source, file, _COPY_BYTES)
         file.flush()
-        # As old as what it is a copy of: that is how the next look knows it.
+        # With the time of the file, by which the next refresh sees that it is the same.
         os.utime(file.fileno(), ns=(now.st_atime_ns, now.st_mtime_ns))
 
 

@@ -1,4 +1,4 @@
-"""A mirror of a MISP's attributes in SQLite: of every event all changes, or none."""
+"""A mirror of a MISP's attributes in SQLite. An event's changes are committed together."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class Mirror:
         self.remove_events(event for (event,) in known if event not in events)
 
     def note(self, *, synced_at: int, full_at: int) -> None:
-        """Note when was read."""
+        """Note the times of this reading, by the MISP's clock, in seconds since 1970."""
         self._set("synced_at", str(synced_at))
         self._set("full_at", str(full_at))
         self.synced_at, self.full_at = synced_at, full_at
 
     def commit(self) -> None:
-        """Make all changes since the last commit lasting."""
+        """Write all changes since the last commit to the disk."""
         self._db.commit()
 
     def undo(self) -> None:

@@ -126,14 +126,15 @@ def _options(settings: MispMysqlSettings, folder: Path) -> dict[str, Any]:
 
 
 def _check_encrypted(session: Session, place: Path) -> None:
-    # Older versions of PyMySQL go on in clear with a server that offers no TLS.
+    # Older versions of PyMySQL go on without encryption if the server offers no TLS.
     found = rows(session, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     if not found or not found[0][1]:
         raise Unreadable(place, None, *_NO_TLS)
 
 
 def _begin(session: Session) -> None:
-    # For the session, too: statements that define tables end the transaction first.
+    # The session is set as well: a statement that defines tables (DDL) would end a read-only
+    # transaction before it runs.
     for statement in (
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",

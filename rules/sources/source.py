@@ -28,8 +28,7 @@ class Source(Protocol):
         """All attributes, one by one.
 
         What cannot be read is added to `faults`, and its last good reading counts
-        instead: a source that is broken tonight must not unblock what it listed
-        yesterday.
+        instead, so that what it listed stays blocked.
         """
 
     def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:

@@ -19,7 +19,7 @@ MAX_FORMAT: Final = 4096
 
 # % ["|[|'|#|/] [-] [[0]width[.precision]] [{argument}] code [{argument}]
 _CODE: Final = re.compile(
-    r"%(?P<quote>[\"\['#/])?-?(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
+    r"%[\"\['#/]?-?(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
     r"(?P<code>(?:[a-z_]+::)?[<>]?[A-Za-z][A-Za-z_]*|%|>|<)(?P<after>\{[^}]*\})?",
     re.ASCII,
 )
@@ -179,7 +179,6 @@ class _Piece(NamedTuple):
     code: str
     argument: str
     width: bool
-    quote: str
 
 
 def compile_format(text: str) -> CompiledFormat:
@@ -251,9 +250,9 @@ def _pieces(text: str) -> list[_Piece]:
         )
         after = (found["after"] or "") if position == found.end() else ""
         argument = ((found["before"] or "") + after).strip("{}")
-        pieces.append(_Piece(literal, code, argument, bool(found["width"]), found["quote"] or ""))
+        pieces.append(_Piece(literal, code, argument, bool(found["width"])))
         literal = ""
-    pieces.append(_Piece(literal, "", "", False, ""))
+    pieces.append(_Piece(literal, "", "", False))
     return pieces
 
 
