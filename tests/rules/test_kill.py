@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from support.installation import BIN, Installation, attribute
 from support.measured import measure
-from support.waiting import wait_for_work
+from support.waiting import wait_for_work, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -136,3 +137,31 @@ def test_refresh_on_all_cores_killed_at_random_moments(installation: Installatio
         assert answering(installation, range(version + 1), size) in (version - 1, version)
         installation.refresh()
         assert answering(installation, range(version + 1), size) == version
+
+
+def test_ctrl_c_ends_a_refresh_on_all_cores_and_keeps_what_was_derived(
+    installation: Installation,
+) -> None:
+    write_version(installation, 0, 1200)
+    command = [BIN / "inkgate-rules", "--config", installation.config, "refresh", "--full"]
+    dear = ["--iterations", "8000"]
+    process = subprocess.Popen(
+        [*command, *dear], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    derived = installation.places.publisher / "derived"
+    try:
+        wait_until(
+            lambda: any(f.stat().st_size > 30_000 for f in derived.glob("*.mdb")), "some results"
+        )
+        # As a terminal does: to the command and all its workers.
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == "Aborted!"
+    assert "Traceback" not in said
+    done = subprocess.run([*command, *dear], capture_output=True, text=True, check=True)
+    (count,) = (int(line.split()[1]) for line in done.stdout.splitlines() if "derived" in line)
+    assert 0 < count < 1150
+    assert answering(installation, range(1), 1200) == 0
