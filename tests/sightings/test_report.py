@@ -96,7 +96,7 @@ def test_what_misp_refuses_is_kept_with_a_reason_and_can_be_retried(reporting: R
 
 
 def test_away_misp_leaves_all_waiting(server: MispServer) -> None:
-    misp = "first_wait = 0.01\nlongest_wait = 0.02\nattempts = 3\ntimeout = 0.5\n"
+    misp = "first_wait = 0.01\nlongest_wait = 0.02\nattempts = 3\ntimeout = 30\n"
     with Reporting(server, misp=misp) as reporting:
         (a, e), *_ = attributes(server)
         reporting.journal.append([sighting([a], events=(e,))])

@@ -24,7 +24,7 @@ from support.reporting import (
     sighting,
 )
 
-FEW = "first_wait = 0.001\nlongest_wait = 0.002\ntimeout = 1.0\nattempts = 4\n"
+FEW = "first_wait = 0.001\nlongest_wait = 0.002\ntimeout = 30.0\nattempts = 4\n"
 Real = Callable[[], Answer]
 
 
