@@ -60,6 +60,8 @@ class RuleSet:
         self._key_cache_mib = key_cache_mib
         self._log = log
         self._last_line = ""
+        self._settings = RulesSettings()
+        self._settings_read: tuple[int, ...] = ()
         self.in_use: OpenRuleSet | None = None
 
     def open_if_new(self) -> OpenRuleSet | None:
@@ -77,7 +79,7 @@ class RuleSet:
         self._last_line = ""
 
     def _open(self) -> OpenRuleSet | None:
-        settings = load_section(self._config, "rules", RulesSettings)
+        settings = self._current_settings()
         root = resolve(self._config, settings.installed)
         folder = current_folder(root)
         if self.in_use and folder == self.in_use.matcher.generation.folder:
@@ -97,6 +99,15 @@ class RuleSet:
             generation.close()
             raise
 
+    def _current_settings(self) -> RulesSettings:
+        # Twice a second for as long as the process lives: the file is only read when it
+        # is another one.
+        version = _version(self._config)
+        if not version or version != self._settings_read:
+            self._settings = load_section(self._config, "rules", RulesSettings)
+            self._settings_read = version
+        return self._settings
+
     def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
         # All generations of an epoch have the same keys: they stay in memory over a refresh.
         if self.in_use and self.in_use.set_id == set_id:
@@ -112,3 +123,12 @@ class RuleSet:
         if text != self._last_line:
             self._last_line = text
             self._log(text)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with a file's content; nothing if the file cannot be found."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
