@@ -130,6 +130,7 @@ def main() -> None:
     save(
         "helper_start",
         machine,
+        options,
         starts={name: [s._asdict() for s in found] for name, found in measured.items()},
         ratios=ratios(measured),
         modules=loaded,

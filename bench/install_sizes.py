@@ -14,7 +14,6 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-import harness  # noqa: F401 (finds the tests' support)
 from harness.arguments import Arguments
 from harness.machine import describe, save, table
 from support.venvs import LOCKS, locked
@@ -61,7 +60,7 @@ def main() -> None:
         for role, sizes in sorted(roles.items(), key=lambda item: sum(item[1].values()))
     ]
     table(("role", "packages", "MiB with inkgate", "largest"), rows)
-    save("install_sizes", machine, bytes_by_role=roles, bytes_of_inkgate=ours)
+    save("install_sizes", machine, options, bytes_by_role=roles, bytes_of_inkgate=ours)
 
 
 def largest(sizes: dict[str, int]) -> str:
