@@ -112,7 +112,7 @@ def needs(extra: Extra) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> None:
-            require(extra, click.get_current_context().command_path)
+            require(extra, str(click.get_current_context().info_name))
             function(*args, **kwargs)
 
         return checked

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -114,10 +113,10 @@ def new_folder(path: Path, mode: int) -> Iterator[Path]:
         for folder, _, _ in os.walk(aside):
             sync_folder(Path(folder))
         if path.exists():
-            shutil.rmtree(path)
+            remove_folder(path)
         aside.rename(path)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(aside, ignore_errors=True)
         raise
     finally:
         os.close(fd)
@@ -130,6 +129,18 @@ def swap_link(link: Path, target: Path) -> None:
     aside.symlink_to(os.path.relpath(target, link.parent))
     aside.replace(link)
     sync_folder(link.parent)
+
+
+def remove_folder(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a folder with all that is in it.
+
+    Raises:
+        OSError: some of it cannot be removed, and `ignore_errors` is not set.
+    """
+    # Imported here: it loads all formats of archives, and a helper removes no folder.
+    import shutil  # noqa: PLC0415
+
+    shutil.rmtree(path, ignore_errors=ignore_errors)
 
 
 def remove_unfinished(folder: Path, name: str | None = None) -> None:
@@ -213,7 +224,7 @@ def _remove_if_left(path: Path, *, is_link: bool) -> None:
             if not try_lock(fd):
                 return
             if path.is_dir():
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
                 path.unlink()
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import os
 import signal
 import sys
@@ -65,7 +66,10 @@ def log(text: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="inkgate-helper", description="Squid external_acl_type helper of inkgate."
+        prog="inkgate-helper",
+        description="Squid external_acl_type helper of inkgate.",
+        # To ask for the terminal's width, argparse would load all formats of archives.
+        formatter_class=functools.partial(argparse.HelpFormatter, width=80),
     )
     parser.add_argument("--config", metavar="FILE", help="settings [/etc/inkgate/inkgate.toml]")
     parser.add_argument(

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _work(config, options)
         return
     try:
-        require("icap", "inkgate-icap")
+        require("icap", "the server")
         supervise(config, log)
     except (MissingExtraError, SettingsError, ListenError, WorkerError) as error:
         log(str(error))

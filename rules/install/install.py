@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import os
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from inkgate.config.modes import make_folder
-from inkgate.config.whole_file import new_folder, remove_unfinished, swap_link
+from inkgate.config.whole_file import new_folder, remove_folder, remove_unfinished, swap_link
 from inkgate.rules.crypto.derive import derive_set_key, token_check
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
@@ -196,4 +195,4 @@ def _prune(generations: Path, current: Path) -> None:
     old = sorted(p for p in generations.iterdir() if p != current and p.name[0] != ".")
     for path in old[: 1 - _KEPT]:
         with contextlib.suppress(OSError):
-            shutil.rmtree(path)
+            remove_folder(path)

@@ -170,4 +170,4 @@ def test_command_without_its_extra_says_so_in_one_line(
     assert lines[0].startswith(f"{command}: ")
     assert lines[0].endswith(f", which is not installed; {remedy(extra)}")
     if arguments and "match" not in arguments and "audit" not in arguments:
-        assert f"{command} {arguments[0]} needs " in lines[0]
+        assert lines[0].startswith(f"{command}: {arguments[0]} needs ")

@@ -24,7 +24,8 @@ PUBLISHER = {
 OF_NO_HELPER = LIBRARIES | PUBLISHER | {
     "click", "jinja2", "markupsafe", "inkgate.blocked_page", "inkgate.config.command",
     "inkgate.icap_server", "inkgate.rules.commands", "asyncio", "email", "http", "ssl",
-    "urllib.request",
+    "urllib.request", "shutil", "socket", "tempfile",
+    "cryptography.hazmat.primitives.serialization",
 }  # fmt: skip
 OF_NO_INSTALL = (LIBRARIES | PUBLISHER | {"jinja2", "inkgate.helper", "sqlite3"}) - {
     "multiprocessing"
