@@ -20,7 +20,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Source(Protocol):
-    """Somewhere that attributes come from."""
+    """Somewhere that attributes come from.
+
+    Attributes:
+        origin: what `inkgate-rules refresh --misp` calls it; `file` unless it is a MISP.
+    """
 
     origin: Origin
 
