@@ -15,7 +15,8 @@ class FileFormat(NamedTuple):
     Attributes:
         name: for people.
         suffixes: of the files that are taken from a folder.
-        is_format: whether a file, whose path and bytes it may look at, is of this format.
+        is_format: whether a file is of this format, by its last two suffixes and its bytes.
+            Of a last good copy the rest of the name is another one.
         read: gives all attributes of a file, or raises Unreadable before the first.
     """
 

@@ -1,7 +1,7 @@
 """The formats of source files.
 
 A new format is one module beside this one, with a `FORMAT`, and one line in
-`FILE_FORMATS`.
+`FILE_FORMATS`, before the plain list.
 """
 
 from __future__ import annotations
