@@ -3,8 +3,8 @@
 A class has the name of a MISP attribute type. This table is the only place that knows it:
 what seals, looks up or documents a class asks here. A new class is a line in the table,
 with a new canonical form (`forms.py`) or a new place of observation where it needs one.
-A place is handled by `inkgate.rules.lookup.set_classes`, which mypy checks, and by the
-front ends, which tests/rules/test_classes.py checks with an indicator of every class.
+Which front ends observe a place is said in `front_ends`, which mypy checks; that they do
+is checked by tests/rules/test_classes.py, with an indicator of every class.
 
 MISP has more types, and tomorrow's are not known: they are sealed all the same
 (`class_of`), as text or a conjunction of texts.
