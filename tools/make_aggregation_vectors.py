@@ -1,5 +1,7 @@
 """Make tests/vectors/aggregation. Run once: the vectors are the contract, not the code.
 
+It ends at the first file that is there, so a new one is the first in `main`.
+
 The mask key and self mask of real sessions are shared with random polynomials; the shares here
 were drawn once, like everything else that is random in a session.
 """

@@ -92,7 +92,7 @@ class AggregationProtocol(NamedTuple):
         contributor: makes a subscriber's side from a session, the subscriber's name, its
             signing key, and its secret: the key from the dealer if there is one, else
             32 random bytes of this session.
-        collector: makes the aggregator's side from a session and the aggregator's
+        aggregator: makes the aggregator's side from a session and the aggregator's
             secret: the key from the dealer if there is one, else its X25519 secret.
         deal: makes the aggregator's key and each subscriber's, by name, for subscribers'
             names; None if the protocol needs no dealer.
