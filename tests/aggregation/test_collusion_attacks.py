@@ -6,6 +6,7 @@ import hashlib
 
 import numpy
 import pytest
+from coincurve import PublicKey
 
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.sightings.aggregation.errors import AggregationError
@@ -57,7 +58,7 @@ def test_shi_aggregator_with_all_but_two_learns_only_the_sum_of_the_two() -> Non
     party = Party("shi", 6, 2)
     vectors = {n: [i, 3 * i] for i, n in enumerate(party.names, 1)}
     victim, other, *colluders = party.names
-    point = {n: curve.parse_point(body_of("shi-input", party,
+    point = {n: PublicKey(body_of("shi-input", party,
              party.contributor(n).answer([], vectors[n]))[:65]) for n in party.names}  # fmt: skip
     known = [party.aggregator_key, *(party.dealt[n] for n in colluders)]
     key = curve.scalar(sum(int.from_bytes(k) for k in known))

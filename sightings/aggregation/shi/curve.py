@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.optional import need
 
 ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -40,20 +39,6 @@ def hash_to_point(session: bytes, label: bytes) -> Point:
             return public_key(bytes([2 + (digest[32] & 1)]) + digest[:32])
         except ValueError:
             counter += 1
-
-
-def parse_point(data: bytes) -> Point:
-    """One point from 65 bytes.
-
-    Raises:
-        AggregationError: they are not one (`bad-point`).
-    """
-    try:
-        if len(data) == POINT_BYTES and data.startswith(UNCOMPRESSED):
-            return need("coincurve").PublicKey(data)
-    except ValueError:
-        pass
-    raise AggregationError("bad-point", "not a point of secp256k1", "drop the message")
 
 
 def encode_point(point: Point) -> bytes:
