@@ -16,13 +16,13 @@ from inkgate.rules.errors import RefreshError
 from inkgate.rules.foreign.cli import or_foreign
 from inkgate.rules.install.install import open_current
 from inkgate.rules.lookup.matcher import Match, Matcher
-from inkgate.rules.match.cli import or_logs
+from inkgate.rules.match.cli import with_log_options
 
 
 @click.command()
 @click.argument("queries", metavar="TYPE=VALUE…|FILE…", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a match.")
-@or_logs
+@with_log_options
 @or_foreign
 @click.pass_obj
 def match(settings: Settings, queries: tuple[str, ...], *, as_json: bool) -> None:

@@ -23,11 +23,11 @@ _FOREIGN: Final = ("foreign", "token_file", "values")
 _REDIS: Final = "redis://127.0.0.1:6379/0"
 
 
-def or_logs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `match` files and queues besides TYPE=VALUE."""
+def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `match` its options for logs: with files or a queue it reads these, else TYPE=VALUE."""
 
     @functools.wraps(command)
-    def either(
+    def values_or_logs(
         *,
         queries: tuple[str, ...],
         log_format: str,
@@ -76,8 +76,8 @@ def or_logs(command: Callable[..., None]) -> Callable[..., None]:
         sys.exit(2 if wrong else 0 if found else 1)
 
     for option in reversed(_OPTIONS):
-        either = option(either)
-    return either
+        values_or_logs = option(values_or_logs)
+    return values_or_logs
 
 
 _OPTIONS: Final = (
