@@ -21,7 +21,7 @@ def opened(installation: Installation, said: list[str]) -> RuleSet:
     rules = RuleSet(installation.config, 1000, 1, said.append)
     new = rules.open_if_new()
     assert new is not None
-    rules.take(new)
+    rules.use(new)
     return rules
 
 
