@@ -63,7 +63,11 @@ def longest_suffix(text: str) -> str:
         Refused: not even its last label could be one of a name.
     """
     check_size(text)
-    raw = unescape(text.encode("utf-8", "surrogateescape"))
+    try:
+        raw = unescape(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        # Half a character, which stands for no byte of any input.
+        raise Refused("not a host name") from None
     labels = raw.decode("utf-8", "replace").translate(_FULL_STOPS).split(".")
     found: list[str] = []
     for label in reversed(list(filter(None, labels))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from inkgate.rules.lookup.matcher import Matcher
@@ -74,6 +74,7 @@ ENTRIES = st.builds(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ENTRIES)
+@example(Entry(names=("\ud800",)))
 def test_hostile_entries_neither_raise_nor_change_with_what_is_known(
     matcher: Matcher, entry: Entry
 ) -> None:
