@@ -37,6 +37,21 @@ def test_layers_of_the_page_are_those_of_the_contract() -> None:
     assert block[1].splitlines() == layers
 
 
+def test_every_package_stands_in_a_layer() -> None:
+    """What stands in none may import anything, and lint-imports says nothing."""
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (layers,) = [c["layers"] for c in contracts if c["type"] == "layers"]
+    named = {name for layer in layers for name in re.findall(r"[a-z_.]+", layer)}
+    outside = {
+        name
+        for name in packages()
+        if name not in named
+        and not any(name.startswith(f"{other}.") for other in named)
+        and not any(other.startswith(f"{name}.") for other in named)
+    }
+    assert not outside
+
+
 def test_every_room_has_a_row_and_every_row_a_room() -> None:
     named = [cell.strip("`") for cell in first_cells(part("Folders and rooms")) if "`" in cell]
     assert len(named) == len(set(named))

@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from inkgate.config.settings_file import SettingsError
@@ -212,3 +213,11 @@ def test_format_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace("rules/sources/readers/registry.py", "    misp_csv.FORMAT,\n", "")
     assert "1 failed" in copy.pytest(TEST, "-k", "every_format_of_the_room")
+
+
+@pytest.mark.parametrize("source", SOURCE_TYPES, ids=lambda s: s.settings.__name__)
+def test_settings_of_every_source_refuse_a_key_that_they_do_not_know(
+    source: SourceType[msgspec.Struct],
+) -> None:
+    """A misspelt key that is passed over is a setting that silently does not hold."""
+    assert source.settings.__struct_config__.forbid_unknown_fields
