@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inkgate.config.command import ERROR_STATUS
-from inkgate.config.extras import MissingExtraError, require
+from inkgate.config.errors import InkgateError
+from inkgate.config.extras import require
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, settings_path
-from inkgate.icap_server.processes.child import WorkerError
 from inkgate.icap_server.processes.readiness import say_unfit
-from inkgate.icap_server.processes.supervisor import ListenError, supervise
+from inkgate.icap_server.processes.supervisor import supervise
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         require("icap", "the server")
         supervise(config, log)
-    except (MissingExtraError, SettingsError, ListenError, WorkerError) as error:
+    except InkgateError as error:
         log(str(error))
         sys.exit(ERROR_STATUS)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from inkgate.config.errors import InkgateError
 from inkgate.icap_server.processes.readiness import Readiness
 
 # A worker is started again not before so long after its start; one that never served waits
@@ -16,7 +17,7 @@ _SHORT_LIFE_SECONDS: Final = 1.0
 _FALSE_START_SECONDS: Final = 5.0
 
 
-class WorkerError(Exception):
+class WorkerError(InkgateError):
     """A worker cannot serve. Says why and what to do."""
 
 

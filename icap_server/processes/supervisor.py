@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from inkgate.config.errors import InkgateError
 from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError
 from inkgate.icap_server.processes.child import Child, WorkerError
@@ -25,7 +26,7 @@ _READY_SECONDS: Final = 60
 _GRACE_SECONDS: Final = 5
 
 
-class ListenError(Exception):
+class ListenError(InkgateError):
     """An address cannot be listened on. Says which, why and what to do."""
 
 
