@@ -22,6 +22,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from inkgate.config.errors import InkgateError
 
 # Pieces of work under way for each process: no core waits, and memory stays bounded.
+_SIGNAL_SECONDS: Final = 0.1
 _AHEAD: Final = 4
 
 _Begun = AbstractContextManager[Callable[[Any], Any]]
@@ -198,8 +199,12 @@ class _Worker:
         assert parent is not None  # noqa: S101 (this is a worker)
         if parent.sentinel not in wait([parent.sentinel, stopped]):
             self._is_stopped = True
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            wait([parent.sentinel])
+            # Sent again and again: a signal that comes just before a system call begins to
+            # wait does not wake it.
+            while True:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+                if wait([parent.sentinel], _SIGNAL_SECONDS):
+                    break
         os._exit(1)
 
     def _interrupt(self, *_: object) -> None:

@@ -102,6 +102,9 @@ TRIAL = {
     r"/rules": 0o2750,
     r"/pages": 0o2755,
     r"/(run|squid)": 0o2750,
+    r"/launcher": 0o2755,
+    r"/launcher/inkgate-(launch|standby)": 0o755,
+    r"/launcher/fail": 0o644,
     r"/squid/hosts": 0o644,
     r"/events": 0o700,
 }
@@ -258,7 +261,8 @@ def test_modes_of_a_trial(tmp_path: Path, mask: int) -> None:
             trial._configure(state, config, probe.getsockname()[1], 1)
     finally:
         os.umask(before)
-    paths = [p for p in (state, *state.glob("*"), *state.glob("squid/*")) if not p.is_symlink()]
+    found = (state, *state.glob("*"), *state.glob("squid/*"), *state.glob("launcher/*"))
+    paths = [path for path in found if not path.is_symlink()]
     rest = {
         f"trial{row}": mode
         for row, mode in {
