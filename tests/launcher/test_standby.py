@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.squid_conf.launching import place_launcher
 from support.waiting import wait_until
 
 LAUNCHER = Path(__file__).parents[2] / "squid_conf" / "launcher" / "inkgate-launch"
@@ -218,3 +219,20 @@ def test_fail_is_read_from_the_settings_even_if_they_are_broken(
 
 def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize("content", [b"", b"ajar\n", b"open; exit 1\n", b"\xff\x00"])
+def test_copy_of_fail_that_is_damaged_counts_as_open(tmp_path: Path, content: bytes) -> None:
+    place_launcher(tmp_path, "closed")
+    (tmp_path / "fail").write_bytes(content)
+    helper = tmp_path / "helper"
+    helper.write_text('#!/bin/sh\n[ "$4" = open ] || exit 1\nexec awk \'{ print $1, "OK" }\'\n')
+    helper.chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "inkgate-launch", helper, tmp_path / "missing.toml"],
+        input=b"1 GET x\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == b"1 OK\n"
