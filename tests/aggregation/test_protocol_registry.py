@@ -83,6 +83,7 @@ def test_a_group_of_an_unknown_protocol_is_refused() -> None:
         parse_group(data)
 
 
+@pytest.mark.slow
 def test_an_entry_without_the_aggregators_side_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(REGISTRY) == []
@@ -95,12 +96,14 @@ def test_an_entry_without_the_aggregators_side_fails_mypy(tmp_path: Path) -> Non
     assert any('Missing positional argument "aggregator"' in line for line in copy.mypy(REGISTRY))
 
 
+@pytest.mark.slow
 def test_an_entry_with_other_rounds_than_its_aggregator_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    SHI,\n", "    SHI,\n    SHI._replace(name='dummy', rounds=('r',)),\n")
     assert "1 failed" in copy.pytest(TEST, "-k", "both_sides and dummy")
 
 
+@pytest.mark.slow
 def test_an_entry_that_nobody_describes_or_gives_vectors_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    SHI,\n", "    SHI,\n    SHI._replace(name='dummy'),\n")
@@ -109,6 +112,7 @@ def test_an_entry_that_nobody_describes_or_gives_vectors_fails(tmp_path: Path) -
     assert "FileNotFoundError" in said
 
 
+@pytest.mark.slow
 def test_a_protocol_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    SHI,\n", "")

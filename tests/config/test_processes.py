@@ -14,6 +14,7 @@ import pytest
 
 from inkgate.config.processes import WorkerEnded, Workers, processes_for, result_of, usable_cores
 from support import worked
+from support.terminal import heed_interrupts
 from support.worked import doing
 
 
@@ -141,6 +142,7 @@ def test_control_c_goes_to_the_parent_alone(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 (it only sets a signal)
     )
     assert until(lambda: len(pids(tmp_path, "sleep")) == 2)
     for pid in pids(tmp_path, "began"):

@@ -172,6 +172,7 @@ def test_one_of_two_workers_derives_for_a_new_epoch(listed: Installation, start:
     assert sum(worker.counts.derivations for worker in workers) - before == len(REQUESTS) + 1
 
 
+@pytest.mark.slow
 def test_new_epoch_waits_no_longer_than_it_may(listed: Installation, start: Start) -> None:
     text = listed.config.read_text()
     listed.config.write_text(text.replace("warm_up_seconds = 60", "warm_up_seconds = 0.5"))
@@ -227,6 +228,7 @@ def test_first_rules_are_used_when_they_come(installation: Installation, start: 
     assert "no rules are open" in worker.close()
 
 
+@pytest.mark.slow
 def test_worker_that_warms_up_ends_without_finishing(listed: Installation, start: Start) -> None:
     worker = start(listed)
     make_hot(worker, REQUESTS)

@@ -90,6 +90,7 @@ def test_every_format_of_the_room_is_in_the_table() -> None:
     assert len({entry.name for entry in FORMATS}) == len(FORMATS)
 
 
+@pytest.mark.slow
 def test_an_entry_without_a_reader_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(REGISTRY) == []
@@ -99,6 +100,7 @@ def test_an_entry_without_a_reader_fails_mypy(tmp_path: Path) -> None:
     assert any('Missing positional argument "open_reader"' in line for line in copy.mypy(REGISTRY))
 
 
+@pytest.mark.slow
 def test_an_entry_that_nobody_tests_or_describes_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.pytest(TEST, "-k", "first_lines or chunks or documentation") == ""
@@ -112,6 +114,7 @@ def test_an_entry_that_nobody_tests_or_describes_fails(tmp_path: Path) -> None:
     assert "3 failed" in said
 
 
+@pytest.mark.slow
 def test_a_format_whose_header_is_forgotten_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(
@@ -122,6 +125,7 @@ def test_a_format_whose_header_is_forgotten_fails(tmp_path: Path) -> None:
     assert "1 failed" in copy.pytest(TEST, "-k", "chunks and zeek")
 
 
+@pytest.mark.slow
 def test_a_format_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    zeek_log.ZEEK,\n", "")

@@ -146,6 +146,7 @@ def test_format_md_has_the_table() -> None:
     assert table() in section[0], f"docs/format.md, section 2.8, should have\n{table()}"
 
 
+@pytest.mark.slow
 def test_place_without_front_end_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(TABLE) == []
@@ -155,6 +156,7 @@ def test_place_without_front_end_fails_mypy(tmp_path: Path) -> None:
     assert '"assert_never" has incompatible type "Literal[ObservedAt.REFERER]"' in error
 
 
+@pytest.mark.slow
 def test_class_at_a_place_that_is_not_handled_fails_a_test(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE_FILE, NEW_PLACE, f'{NEW_PLACE}    REFERER = "Referer header"\n')
@@ -168,6 +170,7 @@ def test_class_at_a_place_that_is_not_handled_fails_a_test(tmp_path: Path) -> No
     assert "nothing here shows a value at ObservedAt.REFERER" in output
 
 
+@pytest.mark.slow
 def test_class_that_its_place_cannot_show_fails_a_test(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     line = '    _one("sha256-of-url", SHA256, ObservedAt.URL),\n'

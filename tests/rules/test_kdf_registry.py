@@ -7,6 +7,8 @@ import sys
 import typing
 from pathlib import Path
 
+import pytest
+
 from inkgate.rules.crypto.profiles import PROFILES, Profile
 from support.registry_copy import ROOT, SourceCopy, copy_sources
 
@@ -29,6 +31,7 @@ def add_algorithm(copy: SourceCopy, *methods: str) -> None:
     copy.replace(PROFILES_FILE, UNION, f"{text}Profile = Argon2id | Pbkdf2 | Hkdf | Balloon\n")
 
 
+@pytest.mark.slow
 def test_profile_without_kdf_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(REGISTRY) == []
@@ -38,6 +41,7 @@ def test_profile_without_kdf_fails_mypy(tmp_path: Path) -> None:
     assert '"assert_never" has incompatible type "Balloon"' in error
 
 
+@pytest.mark.slow
 def test_profile_without_cost_check_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     add_algorithm(copy, SOUND)

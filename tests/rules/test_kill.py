@@ -13,6 +13,7 @@ import pytest
 
 from support.installation import BIN, Installation, attribute
 from support.measured import measure
+from support.terminal import heed_interrupts
 from support.waiting import wait_for_work, wait_until
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,11 @@ def test_ctrl_c_ends_a_refresh_on_all_cores_and_keeps_what_was_derived(
     command = [BIN / "inkgate-rules", "--config", installation.config, "refresh", "--full"]
     dear = ["--iterations", "8000"]
     process = subprocess.Popen(
-        [*command, *dear], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, *dear],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 (it only sets a signal)
     )
     derived = installation.places.publisher / "derived"
     try:

@@ -113,6 +113,7 @@ def test_every_back_end_of_the_room_is_in_the_table() -> None:
     assert made == {backend.name for backend in BACKENDS}
 
 
+@pytest.mark.slow
 def test_an_entry_without_a_reported_file_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(REGISTRY) == []
@@ -126,6 +127,7 @@ def test_an_entry_without_a_reported_file_fails_mypy(tmp_path: Path) -> None:
     assert any('Missing positional argument "reported_file"' in line for line in said)
 
 
+@pytest.mark.slow
 def test_an_entry_that_nobody_tries_or_describes_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     dummy = "SQLITE_FILE._replace(name='dummy', schemes=('dummy',)),"
@@ -135,12 +137,14 @@ def test_an_entry_that_nobody_tries_or_describes_fails(tmp_path: Path) -> None:
     assert "2 failed" in said
 
 
+@pytest.mark.slow
 def test_an_entry_whose_relay_is_forgotten_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    REDIS_STREAM,\n)", "    REDIS_STREAM._replace(relay=None),\n)")
     assert "1 failed" in copy.pytest(TEST, "-k", "comes_into_the_file and Redis")
 
 
+@pytest.mark.slow
 def test_a_back_end_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    REDIS_STREAM,\n)", ")")

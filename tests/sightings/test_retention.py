@@ -85,6 +85,7 @@ open_writer(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_migration_killed_before_any_statement_is_taken_up_again(tmp_path: Path) -> None:
     statements = 0
     status = None

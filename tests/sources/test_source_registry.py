@@ -162,6 +162,7 @@ def test_every_format_of_the_room_is_in_the_table() -> None:
     assert declared(readers, FileFormat) == {id(form) for form in FILE_FORMATS}
 
 
+@pytest.mark.slow
 def test_source_that_is_added_as_one_file_and_one_line_is_read(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     (copy.folder / "rules/sources/dummy.py").write_text(
@@ -177,6 +178,7 @@ def test_source_that_is_added_as_one_file_and_one_line_is_read(tmp_path: Path) -
     assert copy.pytest("test_dummy.py") == ""
 
 
+@pytest.mark.slow
 def test_source_without_a_way_to_open_it_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     assert copy.mypy(REGISTRY) == []
@@ -184,6 +186,7 @@ def test_source_without_a_way_to_open_it_fails_mypy(tmp_path: Path) -> None:
     assert any('Missing positional argument "open"' in line for line in copy.mypy(REGISTRY))
 
 
+@pytest.mark.slow
 def test_source_that_is_opened_by_anothers_way_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     module, feed = "inkgate.rules.sources.misp_feed", "rules/sources/misp_feed.py"
@@ -194,12 +197,14 @@ def test_source_that_is_opened_by_anothers_way_fails_mypy(tmp_path: Path) -> Non
     assert any('Argument 2 to "SourceType"' in line for line in copy.mypy(module))
 
 
+@pytest.mark.slow
 def test_source_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace(TABLE, "    misp_web.SOURCE,\n", "")
     assert "1 failed" in copy.pytest(TEST, "-k", "every_source_of_the_room")
 
 
+@pytest.mark.slow
 def test_format_without_a_reader_fails_mypy(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     table = "rules/sources/readers/registry.py"
@@ -209,6 +214,7 @@ def test_format_without_a_reader_fails_mypy(tmp_path: Path) -> None:
     assert any('Missing positional argument "read"' in line for line in found)
 
 
+@pytest.mark.slow
 def test_format_that_is_left_out_of_the_table_fails(tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
     copy.replace("rules/sources/readers/registry.py", "    misp_csv.FORMAT,\n", "")
