@@ -50,6 +50,7 @@ def test_dropouts_at_every_round(number: int, percent: int) -> None:
     assert totals.contributors == 20 - len(left_out)
 
 
+@pytest.mark.slow
 def test_dropouts_at_all_rounds_together() -> None:
     party = Party("masked", 20, 40)
     vectors = random_vectors(party, random.Random(1))

@@ -102,6 +102,7 @@ def test_wordlist_beyond_the_limit(listed: Installation) -> None:
     assert "over 10 lines" in result.stderr
 
 
+@pytest.mark.slow
 def test_table_states_what_the_set_resists(listed: Installation) -> None:
     result = listed.run("inkgate-rules", "audit")
     assert result.returncode == 0
@@ -118,6 +119,7 @@ def test_table_states_what_the_set_resists(listed: Installation) -> None:
         assert text in result.stdout
 
 
+@pytest.mark.slow
 def test_numbers_agree_with_each_other(listed: Installation) -> None:
     found = audited(listed)["audit"]
     by_kind = {finding["kind"]: finding for finding in found["findings"]}
@@ -249,6 +251,7 @@ def test_calibrate_reads_a_log_and_prints_a_setting_that_works(listed: Installat
 
 
 @pytest.mark.parametrize("budget", ["soon", "1ns", "0ms", "0.1us"])
+@pytest.mark.slow
 def test_budgets_that_cannot_be_kept(listed: Installation, budget: str) -> None:
     result = listed.run("inkgate-rules", "calibrate", "--budget", budget)
     assert result.returncode == 2

@@ -34,6 +34,8 @@ from support.aggregation import Party
 from support.installation import Installation, attribute
 from support.reporting import sighting
 
+pytestmark = pytest.mark.slow
+
 ANY = r"[^/]+"
 # Paths, with the mode of what lies there. Folders are made in one with set-group-ID.
 PUBLISHER = {

@@ -115,6 +115,7 @@ def told(installation: Installation) -> Installation:
     return installation
 
 
+@pytest.mark.slow
 def test_messages_of_matches(told: Installation) -> None:
     done = told.run("inkgate-rules", "match", "domain=listed.example")
     assert done.returncode == 0
@@ -133,6 +134,7 @@ def log(installation: Installation) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_matches_in_a_log(told: Installation) -> None:
     done = told.run("inkgate-rules", "match", str(log(told)))
     assert r"comment=\x1b[2J" in done.stdout

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,8 @@ import pytest
 from inkgate.config.processes import WorkerEnded, Workers, processes_for, result_of, usable_cores
 from support import worked
 from support.terminal import heed_interrupts
+from support.waiting import wait_until
 from support.worked import doing
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def pids(folder: Path, what: str) -> set[int]:
@@ -37,6 +29,12 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def ignores_interrupts(pid: int) -> bool:
+    """Whether SIGINT does nothing to a process, however long one waits (proc(5), SigIgn)."""
+    words = Path(f"/proc/{pid}/status").read_text().split()
+    return bool(int(words[words.index("SigIgn:") + 1], 16) >> (signal.SIGINT - 1) & 1)
 
 
 def test_cores_and_whether_processes_are_worth_it() -> None:
@@ -118,7 +116,7 @@ def test_results_that_nobody_wants_any_more_end_the_processes(tmp_path: Path) ->
 def test_worker_that_is_killed(tmp_path: Path) -> None:
     with Workers(1, doing, tmp_path) as workers:
         future = workers.submit(("sleep", 600.0))
-        assert until(lambda: bool(pids(tmp_path, "sleep")))
+        wait_until(lambda: pids(tmp_path, "sleep"), "a worker at work")
         for pid in pids(tmp_path, "sleep"):
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(WorkerEnded, match="lack of memory"):
@@ -130,10 +128,10 @@ def test_worker_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     parent = subprocess.Popen([sys.executable, worked.__file__, tmp_path])
-    assert until(lambda: len(pids(tmp_path, "sleep")) == 2)
+    wait_until(lambda: len(pids(tmp_path, "sleep")) == 2, "two workers at work")
     parent.send_signal(how)
     parent.wait(30)
-    assert until(lambda: not any(is_alive(pid) for pid in pids(tmp_path, "began")))
+    wait_until(lambda: not any(map(is_alive, pids(tmp_path, "began"))), "the workers' end")
 
 
 def test_control_c_goes_to_the_parent_alone(tmp_path: Path) -> None:
@@ -144,12 +142,11 @@ def test_control_c_goes_to_the_parent_alone(tmp_path: Path) -> None:
         start_new_session=True,
         preexec_fn=heed_interrupts,  # noqa: PLW1509 (it only sets a signal)
     )
-    assert until(lambda: len(pids(tmp_path, "sleep")) == 2)
+    wait_until(lambda: len(pids(tmp_path, "sleep")) == 2, "two workers at work")
     for pid in pids(tmp_path, "began"):
         os.kill(pid, signal.SIGINT)
-    time.sleep(0.2)
-    assert all(is_alive(pid) for pid in pids(tmp_path, "began"))
+    assert all(ignores_interrupts(pid) and is_alive(pid) for pid in pids(tmp_path, "began"))
     os.killpg(parent.pid, signal.SIGINT)
     said = parent.communicate(timeout=60)[1]
     assert said.count("KeyboardInterrupt") == 1
-    assert until(lambda: not any(is_alive(pid) for pid in pids(tmp_path, "began")))
+    wait_until(lambda: not any(map(is_alive, pids(tmp_path, "began"))), "the workers' end")

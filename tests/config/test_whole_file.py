@@ -197,6 +197,7 @@ def _is_writing(flags: object) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
+@pytest.mark.slow
 def test_kill_at_every_change_leaves_old_or_new(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     seen: set[tuple[bool, ...]] = set()

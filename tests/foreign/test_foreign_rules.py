@@ -92,6 +92,7 @@ def test_every_value_of_a_thesis_folder_is_found_with_its_message(
 
 
 @pytest.mark.parametrize("name", WITH_RULES)
+@pytest.mark.slow
 def test_a_wrong_token_gives_no_match(tmp_path: Path, name: str) -> None:
     rules = opened(thesis_folder(tmp_path / "set", name), TOKEN + "x")
     assert matches(rules, QUERIES) == []

@@ -76,6 +76,7 @@ def test_beyond_the_bound_fail_decides_at_once(patient: Installation) -> None:
 
 
 @pytest.mark.parametrize(("fail", "verdict"), [("open", b"ERR"), ("closed", b"BH")])
+@pytest.mark.slow
 def test_deadline_makes_fail_decide(hasty: Installation, fail: str, verdict: bytes) -> None:
     helper = HelperProcess(hasty, "--fail", fail)
     with helper.held():
@@ -87,6 +88,7 @@ def test_deadline_makes_fail_decide(hasty: Installation, fail: str, verdict: byt
     helper.close()
 
 
+@pytest.mark.slow
 def test_match_after_the_deadline_is_journalled_and_not_answered_again(
     hasty: Installation,
 ) -> None:

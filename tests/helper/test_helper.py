@@ -137,6 +137,7 @@ def test_match_is_journalled_after_its_answer_and_needs_no_other_request(
 @pytest.mark.parametrize(
     ("how", "loses"), [("end of input", False), (signal.SIGTERM, False), (signal.SIGKILL, True)]
 )
+@pytest.mark.slow
 def test_only_a_kill_loses_matches_and_only_those_not_yet_committed(
     listed: Installation, how: signal.Signals | str, loses: bool
 ) -> None:
@@ -155,6 +156,7 @@ def test_only_a_kill_loses_matches_and_only_those_not_yet_committed(
     assert kept == [first, *([] if loses else others)]
 
 
+@pytest.mark.slow
 def test_what_a_kill_loses_is_the_newest(listed: Installation) -> None:
     helper = start(listed)
     answered = [match(helper)]
@@ -172,6 +174,7 @@ def test_what_a_kill_loses_is_the_newest(listed: Installation) -> None:
 
 @pytest.mark.parametrize(("fail", "answer"), [("open", b"ERR"), ("closed", b"BH")])
 @pytest.mark.parametrize("broken", ["settings", "rules", "cut-off rules", "token"])
+@pytest.mark.slow
 def test_what_cannot_be_read_follows_fail(
     listed: Installation, fail: str, answer: bytes, broken: str
 ) -> None:
@@ -224,6 +227,7 @@ def test_new_generation_is_noticed_and_old_one_kept_when_it_is_damaged(
 
 
 @pytest.mark.parametrize("how", ["eof", "sigterm"])
+@pytest.mark.slow
 def test_everything_pending_is_answered_at_the_end(listed: Installation, how: str) -> None:
     helper = start(listed)
     assert helper.stdin
@@ -247,6 +251,7 @@ def test_everything_pending_is_answered_at_the_end(listed: Installation, how: st
 
 
 @pytest.mark.parametrize("squid_is", ["closing", "gone"])
+@pytest.mark.slow
 def test_no_thread_is_left_when_the_interpreter_ends(listed: Installation, squid_is: str) -> None:
     code = (
         "import sys, threading, inkgate.helper.__main__ as m\n"

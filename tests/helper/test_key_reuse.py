@@ -68,6 +68,7 @@ def test_restart_derives_nothing(listed: Installation) -> None:
     after.close()
 
 
+@pytest.mark.slow
 def test_refresh_in_the_same_epoch_derives_nothing(listed: Installation) -> None:
     helper = HelperProcess(listed)
     helper.ask(*HOSTS)
@@ -79,6 +80,7 @@ def test_refresh_in_the_same_epoch_derives_nothing(listed: Installation) -> None
     helper.close()
 
 
+@pytest.mark.slow
 def test_new_epoch_is_used_when_the_hottest_names_are_derived(listed: Installation) -> None:
     helper = HelperProcess(listed)
     make_hot(helper)
@@ -91,6 +93,7 @@ def test_new_epoch_is_used_when_the_hottest_names_are_derived(listed: Installati
     helper.close()
 
 
+@pytest.mark.slow
 def test_one_of_two_children_derives_for_a_new_epoch(listed: Installation) -> None:
     text = listed.config.read_text()
     listed.config.write_text(text.replace('fail = "open"', 'fail = "open"\nwarm_up_seconds = 60'))

@@ -93,6 +93,7 @@ CUTS = pytest.mark.parametrize("cut", [1, 7, 4096, 1 << 30])
 
 @CUTS
 @pytest.mark.parametrize("at", [-8, -1])
+@pytest.mark.slow
 def test_gzip_is_decoded_whatever_its_checksums_say(at: int, cut: int) -> None:
     packed = bytearray(gzip.compress(RANDOM))
     packed[at] ^= 1

@@ -62,6 +62,7 @@ def test_slow_headers_end_with_408(icap: Icap) -> None:
         assert closed(client)
 
 
+@pytest.mark.slow
 def test_slow_body_ends_with_408(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(reqmod(POST, b"5\r\nab"))

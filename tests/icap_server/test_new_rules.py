@@ -109,6 +109,7 @@ def until_new(worker: IcapWorker, old: str) -> None:
     wait_until(lambda: worker.ask(REQUESTS[0]).fields["istag"] != old, "an answer by new rules")
 
 
+@pytest.mark.slow
 def test_new_epoch_is_used_when_the_hottest_names_are_derived(
     listed: Installation, start: Start
 ) -> None:
@@ -130,6 +131,7 @@ def test_new_epoch_is_used_when_the_hottest_names_are_derived(
 
 
 @pytest.mark.parametrize("messages", [TUNNELS, REPLIES], ids=["tunnels", "replies"])
+@pytest.mark.slow
 def test_what_threads_answer_is_warmed_up_too(
     listed: Installation, start: Start, messages: list[bytes]
 ) -> None:
@@ -143,6 +145,7 @@ def test_what_threads_answer_is_warmed_up_too(
     assert worker.counts.derivations == made
 
 
+@pytest.mark.slow
 def test_old_rules_answer_while_new_ones_are_warmed_up(listed: Installation, start: Start) -> None:
     worker = start(listed)
     old = make_hot(worker, REQUESTS)
@@ -155,6 +158,7 @@ def test_old_rules_answer_while_new_ones_are_warmed_up(listed: Installation, sta
     until_new(worker, old)
 
 
+@pytest.mark.slow
 def test_one_of_two_workers_derives_for_a_new_epoch(listed: Installation, start: Start) -> None:
     workers = [start(listed), start(listed)]
     old = [make_hot(worker, REQUESTS) for worker in workers]
@@ -187,6 +191,7 @@ def test_new_epoch_waits_no_longer_than_it_may(listed: Installation, start: Star
 
 
 @pytest.mark.parametrize("new_epoch", [False, True])
+@pytest.mark.slow
 def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     listed: Installation, start: Start, new_epoch: bool
 ) -> None:
@@ -203,6 +208,7 @@ def test_hot_and_clean_host_that_becomes_listed_is_blocked(
     assert worker.ask(REQUESTS[5]).status == 204
 
 
+@pytest.mark.slow
 def test_old_generations_are_let_go_of(listed: Installation, start: Start) -> None:
     worker = start(listed)
     tag = make_hot(worker, REQUESTS)

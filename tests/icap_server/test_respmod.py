@@ -248,6 +248,7 @@ def test_what_does_not_decode_is_judged_as_it_is(
     assert ask(icap[0], CHOOSE.randbytes(5000), Content_Encoding=encoding).status == 204
 
 
+@pytest.mark.slow
 def test_unchecked_bodies_can_be_blocked() -> None:
     installation = Installation()
     installation.add("listed", *LISTED)

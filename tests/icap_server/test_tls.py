@@ -158,6 +158,7 @@ def test_attack_thousand_idle_tls_connections_take_no_threads() -> None:
         assert read_answer(idle[1]).http_status == 403
 
 
+@pytest.mark.slow
 def test_idle_tls_connections_make_room() -> None:
     with running("connections = 10\n") as server, ExitStack() as stack:
         idle = [stack.enter_context(server.connect_tls()) for _ in range(30)]

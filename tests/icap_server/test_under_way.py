@@ -282,6 +282,7 @@ def test_attack_file_that_is_called_a_stream_is_held(icap: Icap, head: bytes) ->
         assert read_answer(client).http_status == 403
 
 
+@pytest.mark.slow
 def test_no_stream_types_means_that_all_is_held() -> None:
     installation = Installation()
     installation.add("listed", attribute("sha256", hashlib.sha256(SHORT).hexdigest()))

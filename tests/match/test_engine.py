@@ -75,6 +75,7 @@ ENTRIES = st.builds(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ENTRIES)
 @example(Entry(names=("\ud800",)))
+@pytest.mark.slow
 def test_hostile_entries_neither_raise_nor_change_with_what_is_known(
     matcher: Matcher, entry: Entry
 ) -> None:

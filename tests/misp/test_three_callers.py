@@ -159,6 +159,7 @@ def test_ca_file_that_is_none_is_named(
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "hang", "cut", "not-json", "drop"])
+@pytest.mark.slow
 def test_key_is_in_no_error_and_no_log(
     server: MispServer, tmp_path: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,8 @@ from inkgate.config.extras import Extra, remedy
 from support.installation import SETTINGS, Installation, attribute
 from support.venvs import LOCKS, Venv, locked
 
+pytestmark = pytest.mark.slow
+
 PERIOD = ["--period", "2026-01-01", "--list", "list"]
 # The commands that need more than the base, with arguments that they would take.
 NEEDED: list[tuple[Extra, str, list[str]]] = [
@@ -40,7 +42,6 @@ from importlib import import_module
 import click
 from inkgate.config.extras import MODULES
 from click.testing import CliRunner
-
 for place in ("rules.cli", "sightings.commands.cli", "squid_conf.cli"):
     group = import_module(f"inkgate.{place}").main
     told = CliRunner().invoke(group, ["--help"])

@@ -63,6 +63,7 @@ def test_source_distribution_has_what_tests_and_builders_need(built: Built, fold
     assert {path.name for path in ROOT.iterdir() if path.is_file() and path.name[0] != "."} < names
 
 
+@pytest.mark.slow
 def test_strict_mypy_finds_the_types_of_an_installed_inkgate(base: Venv, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(TYPED_PROGRAM)

@@ -6,6 +6,8 @@ import base64
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from inkgate.rules.crypto.gates import Gate, gate_bits
 from inkgate.rules.crypto.sealing import Rule
 from inkgate.rules.install.install import open_current
@@ -40,6 +42,7 @@ def test_every_class_is_filled_to_a_multiple(installation: Installation) -> None
     }
 
 
+@pytest.mark.slow
 def test_everything_is_still_found_and_nothing_else(installation: Installation) -> None:
     installation.configure("pad = 256")
     fill(installation, 100)

@@ -122,6 +122,7 @@ def test_empty_sources_do_not_empty_the_rules(listed: Installation) -> None:
 
 
 @pytest.mark.parametrize("name", ["url", "uri", "link"])
+@pytest.mark.slow
 def test_urls_are_looked_up_as_a_proxy_does(installation: Installation, name: str) -> None:
     installation.add("listed", attribute(name, "http://files.example/bad"))
     installation.refresh()
@@ -238,6 +239,7 @@ def test_short_token_is_refused_without_being_shown(listed: Installation) -> Non
 
 
 @pytest.mark.parametrize("fault", ["[rules]\nsauces = []", "[rules]\nepsilon = 2", "[rules"])
+@pytest.mark.slow
 def test_settings_errors_are_one_line_with_the_file(listed: Installation, fault: str) -> None:
     listed.config.write_text(fault)
     done = listed.run("inkgate-rules", "inspect")

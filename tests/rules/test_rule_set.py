@@ -25,6 +25,7 @@ def opened(installation: Installation, said: list[str]) -> RuleSet:
     return rules
 
 
+@pytest.mark.slow
 def test_settings_are_read_again_when_they_change(
     installation: Installation, opened: RuleSet, said: list[str]
 ) -> None:

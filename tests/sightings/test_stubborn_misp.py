@@ -175,6 +175,7 @@ def test_nobody_can_take_a_sightings_uuid_beforehand() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 408, 429])
+@pytest.mark.slow
 def test_misp_that_asks_for_a_pause_gets_one(status: int) -> None:
     with MispServer(populated(3, 1)) as server, Reporting(server, misp=FEW) as reporting:
         answer_bulk_by(server, lambda *_: Answer({"message": "Not now."}, status))
@@ -198,6 +199,7 @@ def test_redirect_is_waited_out_and_named() -> None:
 
 
 @pytest.mark.parametrize("follow", [[], ["--follow"]])
+@pytest.mark.slow
 def test_certificate_that_is_not_trusted_needs_the_operator_at_once(
     tmp_path: Path, follow: list[str]
 ) -> None:

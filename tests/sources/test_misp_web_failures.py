@@ -33,6 +33,7 @@ def test_retry_after_is_honoured(linked: Installation, server: MispServer) -> No
     assert server.faults.made == ["429-retry-after"]
 
 
+@pytest.mark.slow
 def test_misp_that_is_down_leaves_the_last_good_reading(
     linked: Installation, server: MispServer
 ) -> None:
@@ -50,6 +51,7 @@ def test_misp_that_is_down_leaves_the_last_good_reading(
     assert sealed(linked, {("domain", "listed.example")}) == server.misp.truth()
 
 
+@pytest.mark.slow
 def test_reading_that_breaks_off_goes_on_where_it_was(
     linked: Installation, server: MispServer
 ) -> None:

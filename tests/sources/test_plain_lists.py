@@ -83,6 +83,7 @@ def test_endless_line_is_cut_and_refused(installation: Installation) -> None:
     assert summary.report.total("refused") >= 1
 
 
+@pytest.mark.slow
 def test_a_list_is_enough_to_block(installation: Installation) -> None:
     """What a Squid operator without a MISP has: one file, one indicator a line."""
     (installation.events / "list.txt").write_text("bad.example\n192.0.2.7\nwhat is this\n")
@@ -96,6 +97,7 @@ def test_a_list_is_enough_to_block(installation: Installation) -> None:
     assert "source=list.txt" in found.stdout
 
 
+@pytest.mark.slow
 def test_typed_list_from_the_settings(installation: Installation) -> None:
     (installation.folder / "hosts").write_text("bad.example\n")
     installation.configure(

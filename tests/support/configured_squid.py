@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import time
 import zlib
 from contextlib import suppress
 from http.client import HTTPConnection
@@ -17,9 +16,9 @@ from inkgate.squid_conf.origin import start_origin
 from inkgate.squid_conf.trial import SQUID_USER
 from support.installation import Installation
 from support.squid import Reply, free_port
+from support.waiting import wait_until
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
-_START_SECONDS = 30
 
 
 class ConfiguredSquid:
@@ -51,18 +50,18 @@ class ConfiguredSquid:
         )
         service = f"inkgate{zlib.crc32(bytes(self.folder)):08x}"
         self.process = subprocess.Popen([str(SQUID), "-N", "-f", str(conf), "-n", service])
-        self._wait_until_up()
+        wait_until(self._answers, f"Squid on port {self.port}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
 
     def get(self, url: str) -> Reply:
         """Ask for a URL as a client of a proxy does."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", url)
             reply = connection.getresponse()
@@ -70,15 +69,14 @@ class ConfiguredSquid:
         finally:
             connection.close()
 
-    def _wait_until_up(self) -> None:
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            with suppress(OSError):
-                self.get("http://neighbour.example/")
-                return
-            time.sleep(0.05)
+    def _answers(self) -> bool:
         log = self.folder / "cache.log"
-        raise AssertionError(f"Squid did not start: {log.read_text() if log.exists() else ''}")
+        said = log.read_text() if log.exists() else ""
+        assert self.process.poll() is None, f"Squid did not start: {said}"
+        with suppress(OSError):
+            self.get("http://neighbour.example/")
+            return True
+        return False
 
 
 def _owned_by_squid(installation: Installation) -> list[Path]:

@@ -14,6 +14,8 @@ from support.certificates import self_signed
 from support.mariadb import DATABASE, PASSWORD, USER, MariaDb
 from support.misp_mysql import add, fault, only, read, settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "statement",
@@ -24,7 +26,6 @@ from support.misp_mysql import add, fault, only, read, settings_for
         "CREATE TABLE extra (id INT)",
     ],
 )
-@pytest.mark.slow
 def test_session_cannot_write_even_for_a_user_who_may(
     misp: MariaDb, tmp_path: Path, statement: str
 ) -> None:

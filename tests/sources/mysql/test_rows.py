@@ -12,8 +12,9 @@ from inkgate.rules.sources.attribute import Attribute
 from support.mariadb import MariaDb
 from support.misp_mysql import add, fill, only, read
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_all_that_misp_knows_about_an_attribute(misp: MariaDb, tmp_path: Path) -> None:
     name = add(misp, "domain", "bücher.example", comment="seen", last_seen=1_767_225_600_123_456)
     assert only(read(misp, tmp_path)) == Attribute(
