@@ -89,7 +89,8 @@ def measure(port: int, pid: int, messages: list[bytes], connections: int, most: 
     seconds = time.perf_counter() - started
     spent = cpu_seconds(pid) - cpu
     p99 = statistics.quantiles(latencies, n=100)[98] * 1000
-    return Measured(count / seconds, count / spent, p99)
+    # Processor times are told in hundredths of a second: with --quick it may be none.
+    return Measured(count / seconds, count / max(spent, 0.01), p99)
 
 
 def wait_for(port: int) -> None:
@@ -163,7 +164,8 @@ def through_squid(service: str, origin: Origin, count: int) -> Measured:
         seconds = time.perf_counter() - started
         spent = cpu_seconds(squid.pid) - cpu
         p99 = statistics.quantiles(latencies, n=100)[98] * 1000
-        return Measured(count / seconds, count / spent, p99)
+        # Processor times are told in hundredths of a second: with --quick it may be none.
+        return Measured(count / seconds, count / max(spent, 0.01), p99)
     finally:
         squid.terminate()
         squid.wait()
