@@ -104,10 +104,14 @@ class Workers(Generic[Piece, Outcome]):
     def submit(self, piece: Piece) -> Future[Outcome]:
         """Have a piece of work done; here it is done when this returns."""
         if self._pool is not None:
+            # A process that is started here has Ctrl-C blocked until it ignores it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 return self._pool.submit(_work_there, piece)
             except BrokenProcessPool:
                 raise WorkerEnded from None
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self._work is not None  # noqa: S101 (used in a `with`)
         done: Future[Outcome] = Future()
         done.set_result(self._work(piece))
@@ -178,6 +182,7 @@ class _Worker:
         # Ctrl-C in a terminal sends SIGINT to all processes of the command. The parent
         # process decides when its workers stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, self._interrupt)
         threading.Thread(target=self._watch, args=(stopped,), daemon=True).start()
