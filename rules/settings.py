@@ -23,6 +23,8 @@ Padding = Annotated[int, Meta(ge=1, le=MAX_PADDING)]
 """Dummies up to a multiple of this; 1 means none."""
 Disposition = Literal["drop", "mark", "off"]
 """What a warninglist does with an indicator that is on it."""
+AfterExpiry = Literal["use", "fail"]
+"""What a proxy answers from a set past its expiry: its rules, or as `fail` says."""
 Tlp = Literal["clear", "green", "amber", "amber+strict", "red"]
 
 MessageField = Literal[
@@ -86,6 +88,8 @@ class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     pad: Padding = 1
     domain_ip_by_domain: bool = True
     expires_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    warn_age_days: Annotated[int, Meta(ge=0, le=3650)] = 7
+    after_expiry: AfterExpiry = "use"
     profiles: dict[str, str | Profile] = {}
     caps: Caps = Caps()
 

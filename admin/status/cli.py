@@ -1,0 +1,83 @@
+"""`inkgate status`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from inkgate.admin.status.row import Level, Machine, Row, worst
+from inkgate.admin.status.rows import ROWS
+from inkgate.config.printable import printable, printable_json
+from inkgate.config.settings_file import SettingsError
+from inkgate.health.reading import ProcessCounters, read_all
+from inkgate.health.settings import counter_folder
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What `--json` prints.
+
+    Attributes:
+        status: the level of all rows together, in words.
+        rows: the answers.
+    """
+
+    status: str
+    rows: list[Row]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.pass_obj
+def status(config: Path, as_json: bool) -> None:
+    """Say whether this machine blocks, row by row.
+
+    Exit status as monitoring plug-ins have it: 0 all is well, 1 warning, 2 critical, 3
+    something could not be found out.
+    """
+    rows = rows_of(config, time.time())
+    level = worst(rows)
+    if as_json:
+        named = Report(level.name.lower(), rows)
+        click.echo(printable_json(msgspec.json.format(msgspec.json.encode(named), indent=2)))
+    else:
+        for row in rows:
+            click.echo(_line(row))
+    sys.exit(level)
+
+
+def rows_of(config: Path, now: float) -> list[Row]:
+    """All rows.
+
+    Args:
+        config: the settings file.
+        now: seconds since 1970.
+    """
+    processes, faults = _processes(config)
+    machine = Machine(config, processes, now)
+    return [*faults, *(row for make in ROWS for row in make(machine))]
+
+
+def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
+    try:
+        folder = counter_folder(config)
+    except SettingsError as error:
+        remedy = "correct it; until then the helper runs with its defaults"
+        return [], [Row("settings", Level.CRITICAL, str(error), remedy)]
+    if folder is None:
+        return [], []
+    try:
+        return read_all(folder), []
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        text = f"{folder}: {error.strerror}: what helpers counted cannot be read"
+        return [], [Row("counters", Level.UNKNOWN, text, "run it as root or as Squid's user")]
+
+
+def _line(row: Row) -> str:
+    remedy = f"\n          {'':16}-> {row.remedy}" if row.remedy and row.level else ""
+    return printable(f"{row.level.name:9} {row.name:16} {row.text}") + remedy

@@ -1,0 +1,69 @@
+"""Rows `helper`, `icap` and `standby`: who is alive, and by which rules each answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inkgate.admin.status.row import Level, Machine, Row
+from inkgate.admin.status.rules import installed
+from inkgate.config.errors import InkgateError
+from inkgate.health.reading import ProcessCounters
+
+FRONT_ENDS = {"helper": "inkgate-helper", "icap": "inkgate-icap"}
+
+
+def rows(machine: Machine) -> Iterable[Row]:
+    """See the module."""
+    serial = _installed_serial(machine)
+    alive = [process for process in machine.processes if process.is_alive]
+    standby = [p for p in alive if p.header.program == "inkgate-standby"]
+    found = {
+        name: [p for p in alive if p.header.program == program]
+        for name, program in FRONT_ENDS.items()
+    }
+    for name, processes in found.items():
+        if processes:
+            yield _front_end(name, processes, serial)
+    if standby:
+        yield Row(
+            "standby",
+            Level.CRITICAL,
+            f"{len(standby)} processes answer as `fail` says, because the helper cannot start",
+            "the log has the helper's own words; often a changed Python or a removed package",
+            {"alive": len(standby)},
+        )
+    elif not any(found.values()):
+        yield Row(
+            "helper",
+            Level.WARNING,
+            "no helper and no ICAP worker is running (Squid starts a helper at its first request)",
+            "see that Squid runs and that inkgate squid check finds its lines",
+            {"alive": 0},
+        )
+
+
+def _front_end(name: str, processes: list[ProcessCounters], serial: int | None) -> Row:
+    loaded = sorted({int(p.state.get("serial", 0)) for p in processes})
+    level, remedy = Level.OK, ""
+    if 0 in loaded:
+        level = Level.CRITICAL
+        remedy = "its log says why no rules could be opened"
+    elif serial is not None and loaded != [serial]:
+        level = Level.WARNING
+        remedy = "newer rules are taken within seconds; if this stays, its log says why not"
+    serials = ", ".join(f"serial {n}" if n else "no rules" for n in loaded)
+    return Row(
+        name,
+        level,
+        f"{len(processes)} alive, {serials}",
+        remedy,
+        {"alive": len(processes), "oldest_serial": loaded[0]},
+    )
+
+
+def _installed_serial(machine: Machine) -> int | None:
+    try:
+        manifest, _ = installed(machine.config)
+    except (InkgateError, OSError):
+        return None
+    return manifest.serial if manifest else None

@@ -1,0 +1,14 @@
+"""The table of all rows, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inkgate.admin.status import conditions, processes, rules
+from inkgate.admin.status.row import Rows
+
+ROWS: Final[tuple[Rows, ...]] = (
+    rules.rows,
+    processes.rows,
+    conditions.rows,
+)

@@ -1,0 +1,65 @@
+"""Row `rules`: the rule set that is installed, its age and its expiry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from inkgate.admin.status.row import Level, Machine, Row, age
+from inkgate.config.errors import InkgateError
+from inkgate.config.settings_file import load_section, resolve
+from inkgate.rules.install.install import current_folder
+from inkgate.rules.pack.files import MANIFEST, read_small
+from inkgate.rules.pack.manifest import Manifest, parse_manifest
+from inkgate.rules.settings import RulesSettings
+
+_DAY: Final = 86_400
+_REFRESH: Final = "run inkgate-rules refresh, and see that its timer runs"
+
+
+def installed(config: Path) -> tuple[Manifest | None, RulesSettings]:
+    """The manifest of the installed rule set, if there is one.
+
+    Raises:
+        InkgateError: the settings or the manifest cannot be used.
+        OSError: they cannot be read.
+    """
+    settings = load_section(config, "rules", RulesSettings)
+    folder = current_folder(resolve(config, settings.installed))
+    if folder is None:
+        return None, settings
+    return parse_manifest(read_small(folder / MANIFEST), settings.caps), settings
+
+
+def rows(machine: Machine) -> Iterable[Row]:
+    """See the module."""
+    try:
+        manifest, settings = installed(machine.config)
+    except (InkgateError, OSError) as error:
+        yield Row("rules", Level.CRITICAL, f"cannot be read: {error}", _REFRESH)
+        return
+    if manifest is None:
+        yield Row("rules", Level.CRITICAL, "no rule set is installed", _REFRESH)
+        return
+    old = machine.now - manifest.created.timestamp()
+    left = manifest.expires.timestamp() - machine.now
+    level, remedy = Level.OK, ""
+    if left <= 0:
+        level, remedy = Level.CRITICAL, "refresh, or ask the publisher for a newer pack"
+    elif settings.warn_age_days and old > settings.warn_age_days * _DAY:
+        level, remedy = Level.WARNING, _REFRESH
+    expiry = f"expires in {age(left)}" if left > 0 else f"expired {age(-left)} ago"
+    yield Row(
+        "rules",
+        level,
+        f"serial {manifest.serial}, {manifest.rule_count()} rules, made {age(old)} ago, {expiry}",
+        remedy,
+        {
+            "serial": manifest.serial,
+            "rules": manifest.rule_count(),
+            "age_seconds": round(old),
+            "expires_in_seconds": round(left),
+            "set_id": manifest.set_id,
+        },
+    )

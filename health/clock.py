@@ -1,0 +1,115 @@
+"""What time it is, as far as a wall clock can be believed that somebody may set.
+
+A rule set must not seem to be past its expiry only because the clock jumped by a year. So
+each process notes now and then what the wall clock said at which time since the machine's
+start; whoever finds the wall clock far from what these notes lead to goes by the notes.
+A restart of the machine ends that: then the wall clock is all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+NOTE: Final = "clock.json"
+# Clocks are set by seconds all the time, and by hours where a time zone is mistaken.
+JUMP_SECONDS: Final = 86_400.0
+_MODE: Final = 0o640
+_MAX_BYTES: Final = 4096
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the wall clock said. Times in seconds.
+
+    Attributes:
+        boot: which start of the machine (random(4), boot_id).
+        since_boot: time since then, suspensions included (CLOCK_BOOTTIME).
+        wall: the wall clock, since 1970.
+    """
+
+    boot: str
+    since_boot: float
+    wall: float
+
+
+class Clock:
+    """Tells the time and notices jumps.
+
+    Args:
+        folder: where notes are kept; None for those of this process alone.
+        jumped: called when the wall clock is found to have jumped, with the seconds.
+        wall, since_boot: the clocks.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        jumped: Callable[[float], None],
+        *,
+        wall: Callable[[], float] = time.time,
+        since_boot: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    ) -> None:
+        self._path = folder / NOTE if folder else None
+        self._jumped = jumped
+        self._wall = wall
+        self._since_boot = since_boot
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._said = False
+        note = self._read()
+        self._note = note if note and note.boot == self._boot else self._now()
+
+    def now(self) -> float:
+        """Seconds since 1970, from the notes if the wall clock has jumped."""
+        expected = self._note.wall + self._since_boot() - self._note.since_boot
+        jump = self._wall() - expected
+        if abs(jump) < JUMP_SECONDS:
+            return self._wall()
+        if not self._said:
+            self._said = True
+            self._jumped(jump)
+        return expected
+
+    def keep(self) -> None:
+        """Note the time for the next process; not while the clock stands where it jumped to."""
+        current = self.now()
+        if abs(self._wall() - current) >= JUMP_SECONDS or self._path is None:
+            return
+        self._said = False
+        self._note = self._now()
+        with contextlib.suppress(OSError):
+            self._write(msgspec.json.encode(self._note))
+
+    def _now(self) -> Note:
+        return Note(self._boot, self._since_boot(), self._wall())
+
+    def _read(self) -> Note | None:
+        if self._path is None:
+            return None
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            return msgspec.json.decode(os.read(fd, _MAX_BYTES), type=Note)
+        except (msgspec.MsgspecError, UnicodeError, OSError):
+            return None
+        finally:
+            os.close(fd)
+
+    def _write(self, data: bytes) -> None:
+        # A note that a kill cuts off is no note, and the wall clock is believed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(self._path or "", flags, _MODE)
+        try:
+            os.pwrite(fd, data.ljust(_MAX_BYTES), 0)
+        finally:
+            os.close(fd)

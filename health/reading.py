@@ -1,0 +1,151 @@
+"""The reading side: the numbers of all processes, living and dead, from files of another user.
+
+Nothing in the folder is believed: links are not followed, pipes and devices not opened for
+long, and no more than so many files of a fixed size are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inkgate.health.layout import (
+    FILE_BYTES,
+    SUFFIX,
+    Header,
+    decode_header,
+    decode_numbers,
+    decode_state,
+)
+
+MAX_FILES: Final = 1024
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class ProcessCounters(NamedTuple):
+    """One process's numbers.
+
+    Attributes:
+        header: whose they are.
+        numbers: by name.
+        state: what the process last said of itself.
+        is_alive: whether it still holds its file's lock.
+    """
+
+    header: Header
+    numbers: dict[str, int]
+    state: dict[str, str | int | float]
+    is_alive: bool
+
+
+def read_all(folder: Path) -> list[ProcessCounters]:
+    """All that a folder holds; damaged and foreign files are passed over.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    with _opened_folder(folder) as directory:
+        read = (_read(directory, name) for name in _names(directory))
+        return [process for process in read if process is not None]
+
+
+def fold_dead(folder: Path, program: str, inherit: Callable[[dict[str, int]], None]) -> None:
+    """Hand on the numbers of a program's dead processes and remove their files.
+
+    Called by the same program's next process, so that files do not grow in number and no
+    count is lost.
+
+    Args:
+        folder: of the counters.
+        program: whose dead.
+        inherit: takes one process's numbers, before its file goes: a kill in between
+            counts them twice, which is better than not at all.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    with _opened_folder(folder) as directory:
+        for name in _names(directory):
+            if name.startswith(f"{program}-"):
+                _fold(directory, name, inherit)
+
+
+def merge(into: dict[str, int], numbers: dict[str, int]) -> None:
+    """Add numbers to sums; of times (`….last`) the latest counts."""
+    for name, number in numbers.items():
+        old = into.get(name, 0)
+        into[name] = max(old, number) if name.endswith(".last") else old + number
+
+
+def _fold(directory: int, name: str, inherit: Callable[[dict[str, int]], None]) -> None:
+    with _opened(directory, name) as fd:
+        # Whoever holds the lock may remove: two that start at once do not count twice.
+        if fd is None or not _locked(fd, fcntl.LOCK_EX):
+            return
+        process = _decoded(fd)
+        if process is not None:
+            inherit(process.numbers)
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+
+
+def _read(directory: int, name: str) -> ProcessCounters | None:
+    with _opened(directory, name) as fd:
+        if fd is None:
+            return None
+        is_alive = not _locked(fd, fcntl.LOCK_SH)
+        process = _decoded(fd)
+        return None if process is None else process._replace(is_alive=is_alive)
+
+
+def _decoded(fd: int) -> ProcessCounters | None:
+    data = os.pread(fd, FILE_BYTES, 0)
+    header = decode_header(data)
+    if header is None:
+        return None
+    return ProcessCounters(header, decode_numbers(data, header), decode_state(data), False)
+
+
+def _locked(fd: int, operation: int) -> bool:
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _names(directory: int) -> list[str]:
+    names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
+    return names[:MAX_FILES]
+
+
+@contextlib.contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
+def _opened(directory: int, name: str) -> Iterator[int | None]:
+    """A regular file of the right size, never through a link; None if it is no such file."""
+    try:
+        fd = os.open(name, _FLAGS, dir_fd=directory)
+    except OSError:
+        yield None
+        return
+    try:
+        found = os.fstat(fd)
+        yield fd if stat.S_ISREG(found.st_mode) and found.st_size == FILE_BYTES else None
+    finally:
+        os.close(fd)
