@@ -18,10 +18,13 @@ from typing import Final
 
 import msgspec
 
+from inkgate.health.layout import boot_id
+
 NOTE: Final = "clock.json"
 # Clocks are set by seconds all the time, and by hours where a time zone is mistaken.
 JUMP_SECONDS: Final = 86_400.0
 _MODE: Final = 0o640
+_KEEP_SECONDS: Final = 60.0
 _MAX_BYTES: Final = 4096
 
 
@@ -44,47 +47,52 @@ class Clock:
 
     Args:
         folder: where notes are kept; None for those of this process alone.
-        jumped: called when the wall clock is found to have jumped, with the seconds.
         wall, since_boot: the clocks.
+
+    Attributes:
+        jump: seconds by which the wall clock was found to have jumped; 0 while it fits.
     """
 
     def __init__(
         self,
         folder: Path | None,
-        jumped: Callable[[float], None],
         *,
         wall: Callable[[], float] = time.time,
         since_boot: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self._path = folder / NOTE if folder else None
-        self._jumped = jumped
         self._wall = wall
         self._since_boot = since_boot
-        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._said = False
+        self._boot = boot_id()
+        self.jump = 0.0
+        self._kept_at = -_KEEP_SECONDS
         note = self._read()
         self._note = note if note and note.boot == self._boot else self._now()
 
     def now(self) -> float:
         """Seconds since 1970, from the notes if the wall clock has jumped."""
         expected = self._note.wall + self._since_boot() - self._note.since_boot
-        jump = self._wall() - expected
-        if abs(jump) < JUMP_SECONDS:
-            return self._wall()
-        if not self._said:
-            self._said = True
-            self._jumped(jump)
+        wall = self._wall()
+        if abs(wall - expected) < JUMP_SECONDS:
+            self.jump = 0.0
+            return wall
+        self.jump = wall - expected
         return expected
 
     def keep(self) -> None:
-        """Note the time for the next process; not while the clock stands where it jumped to."""
-        current = self.now()
-        if abs(self._wall() - current) >= JUMP_SECONDS or self._path is None:
+        """Note the time for the next process, once a minute.
+
+        Not while the clock stands where it jumped to.
+        """
+        self.now()
+        since_boot = self._since_boot()
+        if self.jump or since_boot - self._kept_at < _KEEP_SECONDS:
             return
-        self._said = False
+        self._kept_at = since_boot
         self._note = self._now()
-        with contextlib.suppress(OSError):
-            self._write(msgspec.json.encode(self._note))
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._write(self._path, msgspec.json.encode(self._note))
 
     def _now(self) -> Note:
         return Note(self._boot, self._since_boot(), self._wall())
@@ -105,10 +113,11 @@ class Clock:
         finally:
             os.close(fd)
 
-    def _write(self, data: bytes) -> None:
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
         # A note that a kill cuts off is no note, and the wall clock is believed.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(self._path or "", flags, _MODE)
+        fd = os.open(path, flags, _MODE)
         try:
             os.pwrite(fd, data.ljust(_MAX_BYTES), 0)
         finally:

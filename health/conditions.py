@@ -18,13 +18,15 @@ class Condition(NamedTuple):
 
     Attributes:
         name: of the counter, and in the log line.
-        severity: what `inkgate status` makes of it while it lasts or was seen lately.
+        severity: what `inkgate status` makes of it while it lasts or was met lately.
+        lasts: whether it goes on until it is over; else each time stands for itself.
         meaning: what it means for requests, in one sentence.
         remedy: what an operator does about it.
     """
 
     name: str
     severity: Severity
+    lasts: bool
     meaning: str
     remedy: str
 
@@ -33,104 +35,164 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
     Condition(
         "no-rules",
         "critical",
-        "no rule set could be opened: `fail` answers every request",
+        True,
+        "no rule set can be opened: `fail` answers every request",
         "run inkgate-rules refresh, or install a pack; the log says why none opens",
     ),
     Condition(
         "rules-not-opened",
         "critical",
-        "a newer rule set could not be opened: the old one stays in use",
+        True,
+        "a newer rule set cannot be opened: the old one stays in use",
         "the log names the file and the reason; often a mode or an owner",
     ),
     Condition(
         "rules-old",
         "warning",
+        True,
         "the rule set in use is older than warn_age_days",
         "see why no refresh came: inkgate status, and the log of the timer",
     ),
     Condition(
         "rules-expired",
         "critical",
+        True,
         "the rule set in use is past the expiry that its publisher gave it",
         "refresh, or ask the publisher for a newer pack",
     ),
     Condition(
+        "clock-jumped",
+        "warning",
+        True,
+        "the clock was set by more than a day: ages go by the time since the start",
+        "see that the clock is right (timedatectl), then restart the machine",
+    ),
+    Condition(
         "rule-damaged",
         "critical",
+        False,
         "a rule that a request met is damaged: `fail` answered it",
         "run inkgate-rules refresh, which makes a new generation",
     ),
     Condition(
         "queue-full",
-        "warning",
+        "critical",
+        False,
         "more requests waited than [helper] pending allows: `fail` answered the rest",
         "raise [helper] pending or workers, or find who floods the proxy",
     ),
     Condition(
         "deadline-passed",
-        "warning",
+        "critical",
+        False,
         "a request waited longer than [helper] deadline_seconds: `fail` answered it",
+        "raise [helper] workers; see whether other processes take the processors",
+    ),
+    Condition(
+        "late-match",
+        "critical",
+        False,
+        "a listed request was answered by `fail` before its match was found",
         "raise [helper] workers; see whether other processes take the processors",
     ),
     Condition(
         "lookup-failed",
         "critical",
+        False,
         "a look-up ended with an error of inkgate's own: `fail` answered the request",
         "report the line in the log to inkgate's developers",
     ),
     Condition(
+        "line-refused",
+        "critical",
+        False,
+        "Squid sent a line that is not of inkgate's format, or longer than 256 KiB: `fail` "
+        "answered it",
+        "write the lines for squid.conf anew (inkgate squid install)",
+    ),
+    Condition(
         "settings-refused",
         "critical",
-        "the settings file cannot be used: the helper runs with defaults",
-        "correct the key that the log names",
+        True,
+        "a section of the settings cannot be used: defaults stand in for it",
+        "correct the key that the log names, then squid -k reconfigure",
     ),
     Condition(
         "key-cache-failed",
         "warning",
+        True,
         "the key cache cannot be used: every new name costs a derivation in each process",
         "see that the folder of [rules] key_cache belongs to Squid's user and has room",
     ),
     Condition(
         "journal-failed",
-        "warning",
+        "critical",
+        True,
         "the journal cannot be written: incidents wait in memory",
         "see that the folder of [sightings] journal belongs to Squid's user and has room",
     ),
     Condition(
-        "incidents-lost",
+        "incident-lost",
         "critical",
-        "more incidents waited for the journal than memory allows: the oldest were dropped",
-        "mend the journal's folder or disk",
+        False,
+        "an incident is in no journal, although its request was blocked",
+        "the log says why; often the journal's folder or disk",
+    ),
+    Condition(
+        "clients-not-journalled",
+        "warning",
+        True,
+        "incidents are journalled without their client: the key of client addresses is missing",
+        "run inkgate-sightings keygen, or see who may read [sightings] clients_key_file",
+    ),
+    Condition(
+        "process-died",
+        "critical",
+        False,
+        "a process ended while it served: Squid answers what it had asked it with 403",
+        "report the lines before it in the log to inkgate's developers; often too little memory",
     ),
     Condition(
         "helper-not-started",
         "critical",
-        "the helper could not start: the launcher answers every request as `fail` says",
+        True,
+        "the helper cannot start: the launcher answers every request as `fail` says",
         "the log has the helper's own words; often a changed Python or a removed package",
     ),
     Condition(
-        "helper-died",
-        "critical",
-        "a helper ended while requests waited: Squid answered them with 403",
-        "report the lines before it in cache.log to inkgate's developers",
-    ),
-    Condition(
-        "refresh-failed",
-        "critical",
-        "the last refresh changed nothing because of an error",
-        "its own line says what; run inkgate-rules refresh by hand",
-    ),
-    Condition(
-        "source-not-read",
+        "connections-limited",
         "warning",
-        "a source could not be read: its last good reading counts",
-        "the line names the source and the reason",
+        True,
+        "an ICAP worker takes fewer connections than [icap] connections says",
+        "raise LimitNOFILE (ulimit -Hn), or lower [icap] connections",
     ),
     Condition(
-        "canary-failed",
+        "connections-used-up",
         "critical",
-        "a request that must be blocked was not blocked by this proxy",
-        "run inkgate squid check: it names the reason",
+        False,
+        "an ICAP connection was refused because all that are allowed are in use",
+        "raise [icap] connections or LimitNOFILE, or find who holds them (ss -tnp)",
+    ),
+    Condition(
+        "peer-refused",
+        "warning",
+        False,
+        "a peer that is not among [icap] allow connected: its connection was closed",
+        "add the proxy's address to [icap] allow, or find out who that is",
+    ),
+    Condition(
+        "message-failed",
+        "critical",
+        False,
+        "an ICAP message ended with an error of inkgate's own",
+        "report the line in the log to inkgate's developers",
+    ),
+    Condition(
+        "settings-not-taken",
+        "warning",
+        True,
+        "new settings of the ICAP server cannot be used: the old ones stay in use",
+        "mend what the log names, and send SIGHUP again",
     ),
 )
 

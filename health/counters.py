@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import mmap
 import os
@@ -18,11 +17,14 @@ from inkgate.health.layout import (
     STATE_AT,
     SUFFIX,
     Header,
+    boot_id,
     encode_header,
     encode_state,
+    merged,
 )
 
 _MODE: Final = 0o640
+_GREATEST: Final = 2**64 - 1
 
 
 class Counters:
@@ -42,17 +44,9 @@ class Counters:
         self._lock = threading.Lock()
         self._fd = _make(folder, program) if folder else -1
         self._map = mmap.mmap(self._fd, FILE_BYTES)
-        header = encode_header(Header(program, os.getpid(), time.time(), tuple(names)))
+        header = encode_header(Header(program, os.getpid(), time.time(), boot_id(), tuple(names)))
         self._map[: len(header)] = header
-        self.numbers = memoryview(self._map)[NUMBERS_AT:STATE_AT].cast("Q")
-
-    def number(self, name: str) -> int:
-        """The place of a counter in `numbers`, for one thread that counts often.
-
-        Raises:
-            KeyError: there is no such counter.
-        """
-        return self._index[name]
+        self._numbers = memoryview(self._map)[NUMBERS_AT:STATE_AT].cast("Q")
 
     def add(self, name: str, count: int = 1) -> None:
         """Add to a counter; from any thread.
@@ -61,7 +55,7 @@ class Counters:
             KeyError: there is no such counter.
         """
         with self._lock:
-            self.numbers[self._index[name]] += count
+            self._numbers[self._index[name]] += count
 
     def set(self, name: str, value: int) -> None:
         """Set a number that is no sum, for instance a time.
@@ -69,9 +63,24 @@ class Counters:
         Raises:
             KeyError: there is no such number.
         """
-        self.numbers[self._index[name]] = value
+        self._numbers[self._index[name]] = value
 
-    def say(self, **state: str | float) -> None:
+    def value(self, name: str) -> int:
+        """A number as it stands.
+
+        Raises:
+            KeyError: there is no such number.
+        """
+        return self._numbers[self._index[name]]
+
+    def inherit(self, name: str, number: int) -> None:
+        """Take a dead process's number over, if there is a counter of that name."""
+        index = self._index.get(name)
+        if index is not None:
+            with self._lock:
+                self._numbers[index] = min(merged(name, self._numbers[index], number), _GREATEST)
+
+    def say(self, state: dict[str, str | float]) -> None:
         """Replace what this process says of itself.
 
         Raises:
@@ -81,13 +90,11 @@ class Counters:
         with self._lock:
             self._map[STATE_AT : STATE_AT + len(data)] = data
 
-    def close(self) -> None:
-        """Let go of the file, which stays for whoever adds the dead up."""
-        self.numbers.release()
-        with contextlib.suppress(BufferError):
-            self._map.close()
+    def let_go(self) -> None:
+        """Leave the file to whoever adds the dead up. What is counted from now on may be lost."""
         if self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1
 
 
 def _make(folder: Path, program: str) -> int:

@@ -2,8 +2,9 @@
 
     0      8 bytes  magic
     8      4 bytes  length of the header (little endian, as all numbers)
-    12     header   JSON: program, process id, start, names of the counters
-    64 KiB numbers  one unsigned 64-bit number a counter, two a condition (count, last time)
+    12     header   JSON: program, process id, start, boot, names of the counters
+    64 KiB numbers  one unsigned 64-bit number a counter; for a condition how often it was met,
+                    when last (`….last`), and whether it is there now (`….now`)
     128 KiB state   4 bytes length, 4 bytes CRC-32, JSON: what the process says of itself
 
 The header names the counters, so a reader of another version finds those that it knows.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -34,12 +36,14 @@ class Header(msgspec.Struct, frozen=True):
         program: the command, for instance `inkgate-helper`.
         pid: its process id.
         started: when it started.
+        boot: which start of the machine that was (random(4), boot_id).
         names: the counters, in the order of their numbers.
     """
 
     program: str
     pid: int
     started: float
+    boot: str
     names: tuple[str, ...]
 
 
@@ -73,7 +77,17 @@ def decode_numbers(data: bytes, header: Header) -> dict[str, int]:
     return dict(zip(header.names, numbers, strict=True))
 
 
-def encode_state(state: dict[str, str | int | float]) -> bytes:
+def merged(name: str, one: int, other: int) -> int:
+    """Two processes' numbers as one: of times (`….last`) the latest, else the sum."""
+    return max(one, other) if name.endswith(".last") else one + other
+
+
+def boot_id() -> str:
+    """Which start of the machine this is."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def encode_state(state: dict[str, str | float]) -> bytes:
     """What a process says of itself, with its length and its checksum.
 
     Raises:
@@ -85,7 +99,7 @@ def encode_state(state: dict[str, str | int | float]) -> bytes:
     return _WORDS.pack(len(data), zlib.crc32(data)) + data
 
 
-def decode_state(data: bytes) -> dict[str, str | int | float]:
+def decode_state(data: bytes) -> dict[str, str | float]:
     """The same; empty while it is being written, or damaged."""
     length, checksum = _WORDS.unpack_from(data, STATE_AT)
     start = STATE_AT + _WORDS.size
@@ -93,6 +107,6 @@ def decode_state(data: bytes) -> dict[str, str | int | float]:
     if zlib.crc32(written) != checksum:
         return {}
     try:
-        return msgspec.json.decode(written, type=dict[str, str | int | float])
+        return msgspec.json.decode(written, type=dict[str, str | float])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}

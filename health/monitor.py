@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Sequence
@@ -10,96 +11,194 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.printable import Log
-from inkgate.health.conditions import BY_NAME, NAMES
+from inkgate.health.conditions import BY_NAME, CONDITIONS, NAMES, Condition
 from inkgate.health.counters import Counters
-from inkgate.health.reading import fold_dead
+from inkgate.health.reading import ProcessCounters, fold_dead
 
-# How often a condition that goes on is said again in the log.
+# How soon a condition is said again in the log; one that lasts, at twice the interval each time.
 SAY_AGAIN_SECONDS: Final = 60.0
+MOST_SECONDS: Final = 3600.0
+ENDED: Final = "ended"
+BY_FAIL: Final = "by-fail"
+REQUESTS: Final = "requests"
+_FOLDER_MODE: Final = 0o750
+_OF_CONDITIONS: Final = (
+    *(f"{name}{kind}" for name in NAMES for kind in ("", ".last")),
+    *(f"{condition.name}.now" for condition in CONDITIONS if condition.lasts),
+)
 
 
 class Monitor:
-    """Counts and dates what goes wrong in this process.
+    """Counts and dates what goes wrong in this process. For many threads.
 
     A folder that cannot be used is said once; then the numbers are this process's alone.
 
     Args:
         folder: of the counters; None for a process that nobody watches.
         program: the command.
-        counters: numbers besides those of the conditions.
         log: takes one line without secrets.
+        counters: numbers besides those that all processes have.
     """
 
     def __init__(
-        self, folder: Path | None, program: str, counters: Sequence[str], log: Log
+        self, folder: Path | None, program: str, log: Log, counters: Sequence[str] = ()
     ) -> None:
         self._log = log
+        self._program = program
         self._lock = threading.Lock()
         self._said: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
-        names = (*counters, *(n for name in NAMES for n in (name, f"{name}.last")))
-        try:
-            self.counters = Counters(folder, program, names)
-            if folder is not None:
+        self._pauses: dict[str, float] = {}
+        self._details: dict[str, str] = {}
+        self._state: dict[str, str | float] = {}
+        names = (ENDED, REQUESTS, BY_FAIL, *counters, *_OF_CONDITIONS)
+        self._counters = self._made(folder, names)
+        if folder is not None:
+            with contextlib.suppress(OSError):
                 fold_dead(folder, program, self._inherit)
-        except OSError as error:
-            log(
-                f"no counters in {folder} ({error.strerror}): inkgate status does not see "
-                "this process"
-            )
-            self.counters = Counters(None, program, names)
 
-    def met(self, name: str, detail: str = "", count: int = 1) -> None:
+    def met(self, name: str, detail: str = "", count: int | None = None) -> None:
         """A condition is met: count it, date it and say it, though not every time.
+
+        A condition that lasts may be said to be met again and again: it is counted once,
+        and said at longer and longer intervals.
 
         Args:
             name: from the table of conditions.
-            detail: what exactly, without secrets.
-            count: how many requests (or incidents, or rules) it concerns.
+            detail: what exactly, without secrets; without it, as it was said before.
+            count: how many requests (or incidents, or rules) it concerns, if not one
+                for each time that it begins.
 
         Raises:
             KeyError: the table has no such condition.
         """
         condition = BY_NAME[name]
-        self.counters.add(name, count)
-        self.counters.set(f"{name}.last", int(time.time()))
-        if (silent := self._silent(name, count)) is not None:
-            more = f" ({silent} times since the last such line)" if silent > 1 else ""
-            text = f"{condition.severity}: {name}: {detail or condition.meaning}{more}"
-            # The log may lie on the disk that is full.
-            with contextlib.suppress(OSError, ValueError):
-                self._log(text)
+        counters = self._counters
+        if count is None:
+            count = 0 if condition.lasts and counters.value(f"{name}.now") else 1
+        counters.add(name, count)
+        counters.set(f"{name}.last", int(time.time()))
+        if condition.lasts:
+            counters.set(f"{name}.now", 1)
+        is_new = condition.lasts and detail != "" and detail != self._details.get(name)
+        if detail:
+            self._details[name] = detail
+        unsaid = self._not_said_for(condition, count, at_once=is_new)
+        if unsaid is not None:
+            self._say_met(condition, unsaid)
+
+    def remind(self) -> None:
+        """Say what was met since its last line, once the time has come. Call it now and then."""
+        if not any(self._unsaid.values()):
+            return
+        for name in [name for name, unsaid in self._unsaid.items() if unsaid]:
+            unsaid = self._not_said_for(BY_NAME[name], 0)
+            if unsaid is not None:
+                self._say_met(BY_NAME[name], unsaid)
 
     def over(self, name: str, detail: str) -> None:
-        """A condition is over: say so, if it was said that it was there."""
+        """A condition that lasts is over: say so, if it was there.
+
+        Args:
+            name: from the table of conditions.
+            detail: what is the case now, without secrets.
+
+        Raises:
+            KeyError: the table has no such condition, or it is not one that lasts.
+        """
+        if not self._counters.value(f"{name}.now"):
+            return
+        self._counters.set(f"{name}.now", 0)
         with self._lock:
-            was_said = self._said.pop(name, None) is not None
-            self._unsaid.pop(name, None)
-        if was_said:
-            self.say(f"recovered: {name}: {detail}")
+            for noted in (self._said, self._unsaid, self._pauses):
+                noted.pop(name, None)
+        self._details.pop(name, None)
+        self.say(f"recovered: {name}: {detail}")
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a counter.
+
+        Raises:
+            KeyError: there is no such counter.
+        """
+        self._counters.add(name, number)
+
+    def state(self, **state: str | float) -> None:
+        """Say of this process what is so from now on, for instance the serial in use."""
+        with self._lock:
+            self._state.update(state)
+            said = dict(self._state)
+        self._counters.say(said)
 
     def say(self, text: str) -> None:
         """Write a line that is no condition, for instance which rules are in use."""
+        # The log may lie on the disk that is full.
         with contextlib.suppress(OSError, ValueError):
             self._log(text)
 
-    def _silent(self, name: str, count: int) -> int | None:
+    def end(self) -> None:
+        """This process ends as it should. It may still count until it is gone."""
+        for name in [name for name, unsaid in self._unsaid.items() if unsaid]:
+            self._say_met(BY_NAME[name], self._unsaid.pop(name))
+        self._counters.set(ENDED, 1)
+        self._counters.let_go()
+
+    def _made(self, folder: Path | None, names: Sequence[str]) -> Counters:
+        try:
+            if folder is not None:
+                _make_folder(folder)
+            return Counters(folder, self._program, names)
+        except OSError as error:
+            self.say(
+                f"warning: no counters in {folder} ({error.strerror}): inkgate status does not "
+                "see this process; let the folder belong to the user that it runs as"
+            )
+            return Counters(None, self._program, names)
+
+    def _say_met(self, condition: Condition, unsaid: int) -> None:
+        more = f" ({unsaid} times since the last such line)" if unsaid > 1 else ""
+        text = self._details.get(condition.name) or condition.meaning
+        self.say(f"{condition.severity}: {condition.name}: {text}{more}")
+
+    def _not_said_for(
+        self, condition: Condition, count: int, *, at_once: bool = False
+    ) -> int | None:
         """How many were not said since the last line; None if now is not the time either."""
-        now = time.monotonic()
+        name, now = condition.name, time.monotonic()
         with self._lock:
             unsaid = self._unsaid.get(name, 0) + count
-            if now - self._said.get(name, -SAY_AGAIN_SECONDS) < SAY_AGAIN_SECONDS:
+            is_soon = name in self._said and now - self._said[name] < self._pauses[name]
+            if is_soon and not at_once:
                 self._unsaid[name] = unsaid
                 return None
+            pause = SAY_AGAIN_SECONDS
+            if condition.lasts and name in self._pauses:
+                pause = min(2 * self._pauses[name], MOST_SECONDS)
+            self._pauses[name] = pause
             self._said[name] = now
             self._unsaid[name] = 0
         return unsaid
 
-    def _inherit(self, numbers: dict[str, int]) -> None:
-        for name, number in numbers.items():
-            with contextlib.suppress(KeyError):
-                index = self.counters.number(name)
-                old = self.counters.numbers[index]
-                self.counters.numbers[index] = (
-                    max(old, number) if name.endswith(".last") else old + number
-                )
+    def _inherit(self, dead: ProcessCounters) -> None:
+        for name, number in dead.numbers.items():
+            if name != ENDED and not name.endswith(".now"):
+                self._counters.inherit(name, number)
+        if dead.has_died:
+            self.met("process-died", f"{dead.header.program}[{dead.header.pid}] ended as it served")
+
+
+def unwatched(log: Log) -> Monitor:
+    """A monitor for a process that runs once and that nobody watches."""
+    return Monitor(None, "inkgate", log)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder in one that is there."""
+    try:
+        folder.mkdir(_FOLDER_MODE)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        raise OSError(errno.ENOENT, f"{folder.parent} is not there") from None
+    # Whatever the umask.
+    folder.chmod(_FOLDER_MODE)

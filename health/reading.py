@@ -19,9 +19,11 @@ from inkgate.health.layout import (
     FILE_BYTES,
     SUFFIX,
     Header,
+    boot_id,
     decode_header,
     decode_numbers,
     decode_state,
+    merged,
 )
 
 MAX_FILES: Final = 1024
@@ -36,12 +38,19 @@ class ProcessCounters(NamedTuple):
         numbers: by name.
         state: what the process last said of itself.
         is_alive: whether it still holds its file's lock.
+        written: when its file was last written, in seconds since 1970.
     """
 
     header: Header
     numbers: dict[str, int]
-    state: dict[str, str | int | float]
+    state: dict[str, str | float]
     is_alive: bool
+    written: float
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it ended as it should not: killed, or by a fault. A restart is none."""
+        return not (self.is_alive or self.numbers.get("ended", 0) or self.header.boot != boot_id())
 
 
 def read_all(folder: Path) -> list[ProcessCounters]:
@@ -55,7 +64,7 @@ def read_all(folder: Path) -> list[ProcessCounters]:
         return [process for process in read if process is not None]
 
 
-def fold_dead(folder: Path, program: str, inherit: Callable[[dict[str, int]], None]) -> None:
+def fold_dead(folder: Path, program: str, inherit: Callable[[ProcessCounters], None]) -> None:
     """Hand on the numbers of a program's dead processes and remove their files.
 
     Called by the same program's next process, so that files do not grow in number and no
@@ -72,25 +81,27 @@ def fold_dead(folder: Path, program: str, inherit: Callable[[dict[str, int]], No
     """
     with _opened_folder(folder) as directory:
         for name in _names(directory):
-            if name.startswith(f"{program}-"):
-                _fold(directory, name, inherit)
+            _fold(directory, name, program, inherit)
 
 
 def merge(into: dict[str, int], numbers: dict[str, int]) -> None:
     """Add numbers to sums; of times (`….last`) the latest counts."""
     for name, number in numbers.items():
-        old = into.get(name, 0)
-        into[name] = max(old, number) if name.endswith(".last") else old + number
+        into[name] = merged(name, into.get(name, 0), number)
 
 
-def _fold(directory: int, name: str, inherit: Callable[[dict[str, int]], None]) -> None:
+def _fold(
+    directory: int, name: str, program: str, inherit: Callable[[ProcessCounters], None]
+) -> None:
     with _opened(directory, name) as fd:
         # Whoever holds the lock may remove: two that start at once do not count twice.
         if fd is None or not _locked(fd, fcntl.LOCK_EX):
             return
         process = _decoded(fd)
         if process is not None:
-            inherit(process.numbers)
+            if process.header.program != program:
+                return
+            inherit(process)
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=directory)
 
@@ -109,7 +120,9 @@ def _decoded(fd: int) -> ProcessCounters | None:
     header = decode_header(data)
     if header is None:
         return None
-    return ProcessCounters(header, decode_numbers(data, header), decode_state(data), False)
+    return ProcessCounters(
+        header, decode_numbers(data, header), decode_state(data), False, os.fstat(fd).st_mtime
+    )
 
 
 def _locked(fd: int, operation: int) -> bool:

@@ -14,16 +14,21 @@ from typing import Final
 
 import msgspec
 
-from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, load_section, settings_path
+from inkgate.health.clock import Clock
+from inkgate.health.log import dated_log
+from inkgate.health.monitor import Monitor
+from inkgate.health.settings import HealthSettings, counter_folder
 from inkgate.helper.answers import Answers
 from inkgate.helper.loop import Helper
 from inkgate.helper.reports import Reports
 from inkgate.helper.settings import HelperSettings
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.recorder import Recorder
 
+PROGRAM: Final = "inkgate-helper"
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -31,17 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve Squid on standard input and output until it closes them."""
     options = _parse(arguments)
     config = settings_path(options.config)
-    settings = _settings(config, options)
     if options.check:
+        _check(config)
         return
+    folder, refused = _counter_folder(config)
+    monitor = Monitor(folder, PROGRAM, log)
+    if refused:
+        monitor.met("settings-refused", refused)
+    settings = _settings(config, options, monitor)
+    monitor.state(fail=settings.fail, config=str(config))
     answers = Answers(_take_stdout())
-    recorder = Recorder(config, log)
+    recorder = Recorder(config, monitor)
     helper = Helper(
-        RuleSet(config, settings.cached_keys, settings.key_cache_mib, log),
+        RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor),
         settings,
         answers,
-        Reports(recorder.record, new_incident, log),
-        log,
+        Reports(recorder.record, new_incident, monitor),
+        Freshness(Clock(folder), monitor),
+        monitor,
     )
     # The main loop waits for other threads' Python code a tenth of the default time
     # (docs/decisions/0041).
@@ -57,11 +69,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log(f"Squid is gone: {error.strerror}")
     finally:
         recorder.close()
+        monitor.end()
 
 
-def log(text: str) -> None:
-    """One line to standard error, which Squid appends to cache.log."""
-    to_stderr("inkgate-helper", text)
+log = dated_log(PROGRAM)
+"""One line to standard error, which Squid appends to cache.log."""
+
+
+def _check(config: Path) -> None:
+    """Read what a start reads, and say what of it cannot be used."""
+    for section, kind in (("helper", HelperSettings), ("health", HealthSettings)):
+        try:
+            load_section(config, section, kind)
+        except SettingsError as error:
+            log(str(error))
+
+
+def _counter_folder(config: Path) -> tuple[Path | None, str]:
+    """The folder of the counters, and why there is none."""
+    try:
+        return counter_folder(config), ""
+    except SettingsError as error:
+        return None, str(error)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -101,13 +130,13 @@ def _take_stdout() -> int:
     return private
 
 
-def _settings(config: Path, options: argparse.Namespace) -> HelperSettings:
+def _settings(config: Path, options: argparse.Namespace, monitor: Monitor) -> HelperSettings:
     # A helper that ends at its start leaves Squid without answers. So wrong settings are
     # logged, and the defaults are used.
     try:
         settings = load_section(config, "helper", HelperSettings)
     except SettingsError as error:
-        log(str(error))
+        monitor.met("settings-refused", str(error))
         settings = HelperSettings(fail=options.unreadable)
     return msgspec.structs.replace(settings, fail=options.fail) if options.fail else settings
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 from inkgate.helper.protocol import Request, parse_request
 from inkgate.helper.rules_in_use import HelperRules
 from inkgate.rules.crypto.derive import Unstretched
@@ -81,7 +81,7 @@ class Lookups:
             what was found or None if that could not be told; and for those that are,
             if something is found after all.
         give_up: called when a request's deadline has passed.
-        log: takes one line without secrets.
+        monitor: told why a look-up came to no end.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Lookups:
         seconds: float,
         settle: Callable[[Lookup, Findings | None], None],
         give_up: Callable[[Lookup], None],
-        log: Log,
+        monitor: Monitor,
     ) -> None:
         self._derivers = derivers
         self._most_ahead = threads * _AHEAD
         self._seconds = seconds
         self._settle = settle
         self._give_up = give_up
-        self._log = log
+        self._monitor = monitor
         self._new: deque[Lookup] = deque()
         self._by_age: deque[Lookup] = deque()
         self._waiting: dict[tuple[CachedStretch, Unstretched], list[Lookup]] = {}
@@ -135,7 +135,10 @@ class Lookups:
         self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
-        if lookup.answered or (request := parse_request(lookup.line)) is None:
+        if lookup.answered:
+            self._end(lookup, None)
+        elif (request := parse_request(lookup.line)) is None:
+            self._monitor.met("line-refused")
             self._end(lookup, None)
         elif lookup.rules.clean.covers(lookup.fields):
             # The look-up of an earlier request has found this host clean.
@@ -151,11 +154,11 @@ class Lookups:
         except StopIteration as end:
             self._end(lookup, end.value)
         except PackError as error:
-            self._log(str(error))
+            self._monitor.met("rule-damaged", str(error))
             self._end(lookup, None)
         except Exception as error:  # noqa: BLE001
             # The text may hold the value that caused it, so only the type is said.
-            self._log(f"a lookup failed: {type(error).__name__}")
+            self._monitor.met("lookup-failed", f"a look-up failed: {type(error).__name__}")
             self._end(lookup, None)
 
     def _take_steps(self, lookup: Lookup) -> None:

@@ -12,7 +12,7 @@ import os
 import select
 from typing import Final
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import BY_FAIL, REQUESTS, Monitor
 from inkgate.helper.answers import Answers
 from inkgate.helper.lookups import Lookup, Lookups
 from inkgate.helper.protocol import (
@@ -32,6 +32,7 @@ from inkgate.helper.rules_in_use import HelperRules, HotFields, watch_rules
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.lookup.clean_parts import HOST_FROM
 from inkgate.rules.lookup.derivers import Derivers
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.rules.lookup.verdicts import Findings
 
@@ -50,7 +51,8 @@ class Helper:
         settings: section `[helper]`.
         answers: Squid's end.
         reports: where matches go.
-        log: takes one line without secrets.
+        freshness: tells which rule set may still be used.
+        monitor: told what goes wrong, and how much there was to do.
     """
 
     def __init__(
@@ -59,27 +61,35 @@ class Helper:
         settings: HelperSettings,
         answers: Answers,
         reports: Reports,
-        log: Log,
+        freshness: Freshness,
+        monitor: Monitor,
     ) -> None:
         self._pending = settings.pending
-        self._unable = broken if settings.fail == "closed" else err
+        self._by_fail = broken if settings.fail == "closed" else err
+        self._monitor = monitor
         self._answers = answers
         self._reports = reports
         self._hot = HotFields(settings.warm_up_hosts)
-        self._watcher = watch_rules(rule_set, self._hot, settings, log)
+        self._watcher = watch_rules(
+            rule_set, self._hot, settings, freshness, monitor, self._tell_requests
+        )
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._derivers = Derivers(settings.workers, lambda: os.eventfd_write(self._wake, 1), log)
+        self._derivers = Derivers(
+            settings.workers, lambda: os.eventfd_write(self._wake, 1), monitor
+        )
         self._lookups = Lookups(
             self._derivers,
             settings.workers,
             settings.deadline_seconds,
             self._settle,
             self._give_up,
-            log,
+            monitor,
         )
         self._poll = select.poll()
         self._out: list[bytes] = []
-        self._batches = 0
+        # Requests are counted as batches and what is beyond the first line of each, so that
+        # a line that comes alone, as nearly all do, costs nothing more.
+        self._batches = self._beyond = self._told = 0
 
     def run(self, fd: int) -> None:
         """Serve until the input ends or has nothing more to give, then answer what is pending.
@@ -101,6 +111,7 @@ class Helper:
         finally:
             self._watcher.stop()
             self._derivers.stop()
+            self._tell_requests()
 
     def _read_all(self, fd: int) -> None:
         lines = LineSplitter()
@@ -160,12 +171,21 @@ class Helper:
 
     def _handle(self, lines: list[bytes]) -> None:
         rules = self._watcher.current
+        if not lines:
+            return
         if rules is None:
-            self._out += [self._unable(i) for line in lines if (i := request_id(line))]
-        elif lines:
+            self._answer_without_rules(lines)
+        else:
             self._sort(lines, rules)
         if self._out:
             self._flush()
+
+    def _answer_without_rules(self, lines: list[bytes]) -> None:
+        answers = [self._unable(request) for line in lines if (request := request_id(line))]
+        self._out += answers
+        self._batches += 1
+        self._beyond += len(lines) - 1
+        self._monitor.met(self._watcher.lack, count=len(answers))
 
     def _sort(self, lines: list[bytes], rules: HelperRules) -> None:
         """Answer the requests that are known to be clean and queue the others."""
@@ -194,8 +214,11 @@ class Helper:
                     continue
             if request := request_id(line):
                 self._queue(request, line, rules)
+            else:
+                self._monitor.met("line-refused", "Squid sent a line without an ID: no answer")
         if clean:
             self._answers.write(b" ERR\n".join(clean) + b" ERR\n")
+        self._beyond += len(lines) - 1
         self._sample(lines[-1])
 
     def _sample(self, line: bytes) -> None:
@@ -207,7 +230,18 @@ class Helper:
         if self._lookups.count < self._pending:
             self._lookups.add(line, rules)
         else:
+            self._monitor.met("queue-full", f"{self._pending} requests wait already")
             self._out.append(self._unable(request))
+
+    def _unable(self, request: bytes) -> bytes:
+        """The answer to a request on which there is no verdict."""
+        self._monitor.count(BY_FAIL)
+        return self._by_fail(request)
+
+    def _tell_requests(self) -> None:
+        requests = self._batches + self._beyond
+        self._monitor.count(REQUESTS, requests - self._told)
+        self._told = requests
 
     def _do_pending(self) -> None:
         self._lookups.work()
@@ -232,4 +266,5 @@ class Helper:
             self._out.append((self._unable if found is None else err)(lookup.fields[0]))
 
     def _give_up(self, lookup: Lookup) -> None:
+        self._monitor.met("deadline-passed")
         self._out.append(self._unable(lookup.fields[0]))

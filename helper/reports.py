@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 from inkgate.helper.protocol import Request, err, ok
 from inkgate.rules.lookup.matcher import Match
 from inkgate.sightings.journal.recorder import RecordIncident
@@ -16,13 +16,15 @@ class Reports:
     Args:
         record: puts a match into the journal; must not wait for the disk.
         new_incident: makes incident ids.
-        log: takes one line without secrets.
+        monitor: told of matches that are in no journal, or come too late.
     """
 
-    def __init__(self, record: RecordIncident, new_incident: Callable[[], str], log: Log) -> None:
+    def __init__(
+        self, record: RecordIncident, new_incident: Callable[[], str], monitor: Monitor
+    ) -> None:
         self._record = record
         self._new_incident = new_incident
-        self._log = log
+        self._monitor = monitor
 
     def answer(self, request: Request, matches: Sequence[Match], *, late: bool) -> bytes:
         """Record a match, and make the answer to its request.
@@ -36,9 +38,9 @@ class Reports:
             self._record(request.client, request.method, incident, matches)
         except Exception as error:  # noqa: BLE001
             # The text may hold what was matched, so only the type is said.
-            self._log(f"a sighting was not journalled: {type(error).__name__}")
+            self._monitor.met("incident-lost", f"it cannot be recorded: {type(error).__name__}")
         if late:
-            self._log(f"the match of {incident} came after the request's deadline")
+            self._monitor.met("late-match", f"{incident}: `fail` had answered its request before")
             return b""
         if any(match.message.action == "block" for match in matches):
             return ok(request.id, incident)

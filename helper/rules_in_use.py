@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 from inkgate.helper.clean_fields import CleanFields, host_key
 from inkgate.helper.protocol import (
     ABSENT,
@@ -18,6 +18,7 @@ from inkgate.helper.protocol import (
     parse_request,
 )
 from inkgate.helper.settings import HelperSettings
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.hottest import HotParts, RequestPart
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.warming import HotRequest
@@ -71,7 +72,12 @@ class HotFields:
 
 
 def watch_rules(
-    rule_set: RuleSet, hot: HotFields, settings: HelperSettings, log: Log
+    rule_set: RuleSet,
+    hot: HotFields,
+    settings: HelperSettings,
+    freshness: Freshness,
+    monitor: Monitor,
+    at_each_look: Callable[[], None],
 ) -> Watcher[HelperRules]:
     """What keeps the helper's rules up to date."""
 
@@ -79,4 +85,12 @@ def watch_rules(
         clean = CleanFields(settings.cached_hosts)
         return HelperRules(opened, clean, not opened.matcher.has_user_agents)
 
-    return Watcher(rule_set, prepare, hot.requests, settings.warm_up_seconds, log)
+    return Watcher(
+        rule_set,
+        prepare,
+        hot.requests,
+        settings.warm_up_seconds,
+        freshness,
+        monitor,
+        at_each_look,
+    )

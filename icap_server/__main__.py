@@ -6,14 +6,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from inkgate.config.command import ERROR_STATUS
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import require
-from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, settings_path
+from inkgate.health.log import dated_log
+from inkgate.health.monitor import Monitor
+from inkgate.health.settings import counter_folder
 from inkgate.icap_server.processes.readiness import say_unfit
 from inkgate.icap_server.processes.supervisor import supervise
+
+WORKER: Final = "inkgate-icap"
+SUPERVISOR: Final = "inkgate-icap-supervisor"
+
+log = dated_log(WORKER)
+"""One line to standard error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         require("icap", "the server")
-        supervise(config, log)
+        supervise(config, Monitor(counter_folder(config), SUPERVISOR, log))
     except InkgateError as error:
         log(str(error))
         sys.exit(ERROR_STATUS)
@@ -37,16 +46,11 @@ def _work(config: Path, options: argparse.Namespace) -> None:
 
     inherited = Inherited(options.plain, options.secure, options.vacancy, options.ready)
     try:
-        run_worker(config, inherited, log)
+        run_worker(config, inherited, Monitor(counter_folder(config), WORKER, log))
     except SettingsError as error:
         # The supervisor says it, once for all workers.
         say_unfit(options.ready, str(error))
         sys.exit(ERROR_STATUS)
-
-
-def log(text: str) -> None:
-    """One line to standard error."""
-    to_stderr("inkgate-icap", text)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -110,7 +110,9 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
             self.close_connection = True
         except Exception as error:  # noqa: BLE001
             # The text may hold the value that caused it, so only the type is said.
-            self.log_error("a message failed: %s", type(error).__name__)
+            self.server.service.monitor.met(
+                "message-failed", f"a message failed: {type(error).__name__}"
+            )
             self.send_error(500)
 
     def parse_request(self) -> bool:
@@ -267,7 +269,7 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (pyicap's name)
         """One line to the log."""
-        self.server.service.log(format % args)
+        self.server.service.monitor.say(format % args)
 
     log_error = log_message
 

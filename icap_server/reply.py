@@ -45,7 +45,7 @@ def check_reply(handler: VerdictHandler) -> None:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
     except NoVerdictError as error:
         if handler.server.settings.fail == "open":
-            handler.server.service.log_seldom(str(error))
+            handler.server.service.told(error)
             _let_pass(handler, PASS)
         else:
             handler.send_no_verdict(error)
@@ -238,7 +238,7 @@ class ReplyCheck:
         return verdict.blocked
 
     def _without_verdict(self, error: NoVerdictError) -> bool:
-        self._handler.server.service.log_seldom(str(error))
+        self._handler.server.service.told(error)
         if self._handler.server.settings.fail == "closed":
             self._stop(self._handler.send_unable)
         return False

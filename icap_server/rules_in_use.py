@@ -115,6 +115,11 @@ class HotMessages:
         self._name_header = settings.name_header.lower().encode()
         self._common = self._others = 0
 
+    @property
+    def messages(self) -> int:
+        """How many there were."""
+        return self._common + self._others
+
     def count_common(self, data: bytes) -> None:
         """Count a message that the loop has recognised, if it is its turn."""
         self._common += 1

@@ -144,9 +144,10 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             taken = self._acceptor.accept(listener)
         except NoDescriptorsError:
-            self.service.log_seldom(
+            self.service.monitor.met(
+                "connections-used-up",
                 "no file descriptor is left for a connection: raise LimitNOFILE (ulimit -n), or "
-                "lower [icap] connections"
+                "lower [icap] connections",
             )
             self._acceptor.pause()
             return
@@ -155,10 +156,13 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def _greet(self, connected: socket.socket, peer: str, listener: Listener) -> None:
         if not self._is_allowed(peer):
-            self.service.log_seldom(f"{peer} is not among [icap] allow: its connection is closed")
+            self.service.monitor.met(
+                "peer-refused", f"{peer} is not among [icap] allow: its connection is closed"
+            )
             connected.close()
             return
         if self._is_full() and not self._make_room():
+            self.service.monitor.met("connections-used-up", f"all {self._limit} are in use")
             _refuse(connected, listener)
             return
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -283,7 +287,9 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             InkgateHandler(connection, connection.peer, self)
         except Exception as error:  # noqa: BLE001
-            self.service.log(f"a connection failed: {type(error).__name__}")
+            self.service.monitor.met(
+                "message-failed", f"a connection failed: {type(error).__name__}"
+            )
             connection.closing = True
         self._give_back(connection)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import BY_FAIL, REQUESTS, Monitor
 from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.rules_in_use import HotMessages, IcapRules, new_rules
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.errors import PackError
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.replies import digest_matches, filename_matches, server_matches
@@ -21,9 +21,6 @@ from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.verdicts import examine
 from inkgate.rules.lookup.watcher import Watcher
 from inkgate.sightings.journal.recorder import RecordIncident
-
-_SAME_TEXT_SECONDS: Final = 60
-_MAX_TEXTS: Final = 100
 
 
 class Verdict(NamedTuple):
@@ -39,7 +36,17 @@ class Verdict(NamedTuple):
 
 
 class NoVerdictError(Exception):
-    """No verdict can be given; the setting `fail` decides."""
+    """No verdict can be given; the setting `fail` decides.
+
+    Args:
+        condition: why, from the table of conditions.
+        detail: what exactly, without secrets.
+    """
+
+    def __init__(self, condition: str, detail: str = "") -> None:
+        super().__init__(detail or condition)
+        self.condition = condition
+        self.detail = detail
 
 
 PASS = Verdict(blocked=False, incident="")
@@ -53,7 +60,8 @@ class Service:
         settings: section `[icap]`.
         report: puts a match into the journal, before its verdict is given.
         new_incident: makes incident ids.
-        log: takes one line without secrets.
+        freshness: tells which rule set may still be used.
+        monitor: told what goes wrong.
 
     Attributes:
         watcher: keeps the rules up to date, once it is started.
@@ -66,19 +74,26 @@ class Service:
         settings: IcapSettings,
         report: RecordIncident,
         new_incident: Callable[[], str],
-        log: Log,
+        freshness: Freshness,
+        monitor: Monitor,
     ) -> None:
         self._report = report
         self._new_incident = new_incident
         self._settings = msgspec.json.encode(settings)
         self._cached_hosts = settings.cached_hosts
-        self.log = log
-        self._logged_at: dict[str, float] = {}
+        self.monitor = monitor
         self._no_rules = new_rules(None, self._settings, 1)
         self.hot = HotMessages(settings)
         self.watcher = Watcher(
-            rule_set, self._prepare, self.hot.requests, settings.warm_up_seconds, log
+            rule_set,
+            self._prepare,
+            self.hot.requests,
+            settings.warm_up_seconds,
+            freshness,
+            monitor,
+            self.tell_requests,
         )
+        self._told = 0
 
     @property
     def rules(self) -> IcapRules:
@@ -88,15 +103,21 @@ class Service:
     def _prepare(self, opened: OpenRuleSet) -> IcapRules:
         return new_rules(opened.matcher, self._settings, self._cached_hosts)
 
-    def log_seldom(self, text: str) -> None:
-        """Log what may happen with every message: the same text once a minute at most."""
-        now = time.monotonic()
-        if now - self._logged_at.get(text, -_SAME_TEXT_SECONDS) < _SAME_TEXT_SECONDS:
-            return
-        if len(self._logged_at) >= _MAX_TEXTS:
-            self._logged_at.clear()
-        self._logged_at[text] = now
-        self.log(text)
+    def tell_requests(self) -> None:
+        """Add the messages since the last time to their counter."""
+        messages = self.hot.messages
+        self.monitor.count(REQUESTS, messages - self._told)
+        self._told = messages
+
+    def told(self, error: NoVerdictError) -> None:
+        """Count and log that `fail` answers a message, and why."""
+        self.monitor.count(BY_FAIL)
+        self.monitor.met(error.condition, error.detail, 1)
+
+    def _matcher(self, rules: IcapRules) -> Matcher:
+        if rules.matcher is None:
+            raise NoVerdictError(self.watcher.lack)
+        return rules.matcher
 
     def judge_request(
         self,
@@ -116,12 +137,12 @@ class Service:
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(rules)
+        matcher = self._matcher(rules)
         observed = Observed(request.method, request.uri, "", request.user_agent)
         try:
             found = examine(observed, matcher)
         except PackError as error:
-            raise NoVerdictError(str(error)) from None
+            raise NoVerdictError("rule-damaged", str(error)) from None
         rules.remember(*spelled, found)
         return self._verdict(client, request.method, found.matches)
 
@@ -133,9 +154,9 @@ class Service:
         """
         port = request.uri.rpartition(":")[2]
         try:
-            found = examine(Observed(request.method, f"{name}:{port}"), _matcher(rules))
+            found = examine(Observed(request.method, f"{name}:{port}"), self._matcher(rules))
         except PackError as error:
-            raise NoVerdictError(str(error)) from None
+            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found.matches)
 
     def judge_server(
@@ -146,11 +167,11 @@ class Service:
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(rules)
+        matcher = self._matcher(rules)
         try:
             found = server_matches(server, request.method, request.uri, matcher)
         except PackError as error:
-            raise NoVerdictError(str(error)) from None
+            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found)
 
     def judge_names(
@@ -164,9 +185,9 @@ class Service:
         if not rules.replies.filename:
             return PASS
         try:
-            found = tuple(filename_matches(names, _matcher(rules)))
+            found = tuple(filename_matches(names, self._matcher(rules)))
         except PackError as error:
-            raise NoVerdictError(str(error)) from None
+            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found)
 
     def judge_body(
@@ -182,7 +203,7 @@ class Service:
         Raises:
             NoVerdictError: there are no sound rules.
         """
-        matcher = _matcher(rules)
+        matcher = self._matcher(rules)
         try:
             found = tuple(
                 match
@@ -190,7 +211,7 @@ class Service:
                 for match in digest_matches(seen, names, rules.replies, matcher)
             )
         except PackError as error:
-            raise NoVerdictError(str(error)) from None
+            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found)
 
     def _verdict(self, client: str, method: str, matches: Sequence[Match]) -> Verdict:
@@ -207,9 +228,3 @@ def client_address(field: bytes) -> str:
         return str(ipaddress.ip_address(field.decode("ascii").strip()))
     except (UnicodeDecodeError, ValueError):
         return ""
-
-
-def _matcher(rules: IcapRules) -> Matcher:
-    if rules.matcher is None:
-        raise NoVerdictError("no rules are open")
-    return rules.matcher

@@ -39,7 +39,7 @@ class VerdictHandler(BaseHandler):
 
     def send_no_verdict(self, error: NoVerdictError) -> None:
         """Answer as `fail` says, when no verdict can be given."""
-        self.server.service.log_seldom(str(error))
+        self.server.service.told(error)
         if self.server.settings.fail == "open":
             self.no_adaptation_required()
         else:

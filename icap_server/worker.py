@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inkgate.config.printable import Log
+from inkgate.health.clock import Clock
+from inkgate.health.monitor import Monitor
+from inkgate.health.settings import counter_folder
 from inkgate.icap_server.acceptor import Listener
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.processes.descriptors import connections_within
@@ -19,6 +21,7 @@ from inkgate.icap_server.processes.spare_room import SpareRoom
 from inkgate.icap_server.sections import Sections, load_sections
 from inkgate.icap_server.server import InkgateServer
 from inkgate.icap_server.service import Service
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import RuleSet
 from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.recorder import Recorder
@@ -40,13 +43,13 @@ class Inherited(NamedTuple):
     ready: int
 
 
-def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
+def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
     """Serve until SIGTERM, or until the supervisor is gone.
 
     Args:
         config: the settings file.
         inherited: what the supervisor hands down.
-        log: takes one line without secrets.
+        monitor: told what goes wrong.
 
     Raises:
         SettingsError: the settings cannot be used.
@@ -56,9 +59,10 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sections = load_sections(config, secure=bool(inherited.secure))
-    recorder = Recorder(config, log)
-    service = _service(config, sections, recorder, log)
-    limit = connections_within(-(-sections.icap.connections // sections.icap.workers), log)
+    monitor.state(fail=sections.icap.fail, config=str(config))
+    recorder = Recorder(config, monitor)
+    service = _service(config, sections, recorder, monitor)
+    limit = connections_within(-(-sections.icap.connections // sections.icap.workers), monitor)
     server = _server(sections, inherited, service, limit)
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     _end_with_parent(server)
@@ -71,12 +75,15 @@ def run_worker(config: Path, inherited: Inherited, log: Log) -> None:
         # Not left to atexit: Python waits for the threads of all pools before it.
         recorder.close()
         service.watcher.stop()
+        service.tell_requests()
+        monitor.end()
 
 
-def _service(config: Path, sections: Sections, recorder: Recorder, log: Log) -> Service:
+def _service(config: Path, sections: Sections, recorder: Recorder, monitor: Monitor) -> Service:
     settings = sections.icap
-    rules = RuleSet(config, settings.cached_keys, settings.key_cache_mib, log)
-    return Service(rules, settings, recorder.record, new_incident, log)
+    rules = RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor)
+    freshness = Freshness(Clock(counter_folder(config)), monitor)
+    return Service(rules, settings, recorder.record, new_incident, freshness, monitor)
 
 
 def _server(

@@ -34,3 +34,7 @@ class PackError(InkgateError):
 
 class RefreshError(InkgateError):
     """A refresh that changed nothing; says why and what to do."""
+
+
+class BusyError(RefreshError):
+    """Another refresh or installation is running."""

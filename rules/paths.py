@@ -11,10 +11,11 @@ from inkgate.config.locks import lock_file
 from inkgate.config.modes import make_folder
 from inkgate.config.settings_file import resolve
 from inkgate.config.whole_file import remove_unfinished
-from inkgate.rules.errors import RefreshError
+from inkgate.rules.errors import BusyError
 from inkgate.rules.settings import RulesSettings
 
 PUBLISHER_MODE: Final = 0o700
+LOCK: Final = ".lock"
 
 
 class RulesPaths(NamedTuple):
@@ -49,11 +50,11 @@ def writer_lock(folder: Path, mode: int) -> Iterator[None]:
         mode: then, of the folder.
 
     Raises:
-        RefreshError: somebody else holds it.
+        BusyError: somebody else holds it.
     """
     make_folder(folder, mode)
-    with lock_file(folder / ".lock", 0o600) as is_locked:
+    with lock_file(folder / LOCK, 0o600) as is_locked:
         if not is_locked:
-            raise RefreshError("another refresh is running; wait for it, or stop it")
+            raise BusyError("another refresh is running; wait for it, or stop it")
         remove_unfinished(folder)
         yield

@@ -52,6 +52,9 @@ warninglists = { default = "off" }
 [helper]
 fail = "open"
 
+[health]
+folder = "run/health"
+
 [sightings]
 journal = "run/sightings.db"
 

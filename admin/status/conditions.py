@@ -1,4 +1,4 @@
-"""Rows of conditions that were met lately, and row `by-fail`: what `fail` answered."""
+"""Row `by-fail`: what `fail` answered; then a row for each condition that was ever met."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from inkgate.admin.status.row import Level, Machine, Row, age
-from inkgate.health.conditions import CONDITIONS
+from inkgate.health.conditions import CONDITIONS, Condition
+from inkgate.health.monitor import BY_FAIL, REQUESTS
 from inkgate.health.reading import merge
 
-RECENT_SECONDS: Final = 3600
+# Twice the time between two looks of a monitoring system: none misses an event.
+RECENT_SECONDS: Final = 600
 _LEVELS: Final = {"warning": Level.WARNING, "critical": Level.CRITICAL}
 
 
@@ -18,22 +20,37 @@ def rows(machine: Machine) -> Iterable[Row]:
     numbers: dict[str, int] = {}
     for process in machine.processes:
         merge(numbers, process.numbers)
-    requests, by_fail = numbers.get("requests", 0), numbers.get("by-fail", 0)
+    requests, by_fail = numbers.get(REQUESTS, 0), numbers.get(BY_FAIL, 0)
     yield Row(
         "by-fail",
         Level.OK,
-        f"{by_fail} of {requests} requests were answered by `fail` since the counters began",
+        f"{by_fail:,} of {requests:,} requests were answered by `fail` since counting began",
         data={"requests": requests, "by_fail": by_fail},
     )
     for condition in CONDITIONS:
-        count = numbers.get(condition.name, 0)
-        last = numbers.get(f"{condition.name}.last", 0)
-        since = machine.now - last
-        if count and since < RECENT_SECONDS:
-            yield Row(
-                condition.name,
-                _LEVELS[condition.severity],
-                f"{condition.meaning} ({count} times, last {age(since)} ago)",
-                condition.remedy,
-                {"count": count, "last": last},
-            )
+        row = _row(condition, numbers, machine)
+        if row is not None:
+            yield row
+
+
+def _row(condition: Condition, numbers: dict[str, int], machine: Machine) -> Row | None:
+    name = condition.name
+    count, last = numbers.get(name, 0), numbers.get(f"{name}.last", 0)
+    died = [p for p in machine.processes if p.has_died] if name == "process-died" else []
+    if died:
+        # Nobody has counted them yet.
+        count += len(died)
+        last = max(last, int(max(p.written for p in died)))
+    lasts = sum(p.numbers.get(f"{name}.now", 0) for p in machine.processes if p.is_alive)
+    if not (count or lasts):
+        return None
+    since = machine.now - last
+    is_there = bool(lasts) or (not condition.lasts and since < RECENT_SECONDS)
+    when = "now" if lasts else f"last {age(since)} ago"
+    return Row(
+        name,
+        _LEVELS[condition.severity] if is_there else Level.OK,
+        f"{condition.meaning} ({count:,} times, {when})",
+        condition.remedy,
+        {"count": count, "last": last, "now": bool(lasts)},
+    )

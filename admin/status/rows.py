@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from inkgate.admin.status import conditions, processes, rules
+from inkgate.admin.status import conditions, processes, refresh, rules
 from inkgate.admin.status.row import Rows
 
 ROWS: Final[tuple[Rows, ...]] = (
     rules.rows,
+    refresh.rows,
     processes.rows,
     conditions.rows,
 )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import resource
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 
 # For rules, key cache, journal and settings, two generations of them at a time.
 SPARE = 64
 
 
-def connections_within(wanted: int, log: Log) -> int:
+def connections_within(wanted: int, monitor: Monitor) -> int:
     """Raise the limit of open files as far as it is needed and allowed.
 
     Args:
         wanted: connections at most.
-        log: is told when they are too many.
+        monitor: is told when they are too many.
 
     Returns:
         How many there can be.
@@ -28,8 +28,9 @@ def connections_within(wanted: int, log: Log) -> int:
     if soft not in range(wanted + SPARE):
         return wanted
     possible = max(1, soft - SPARE)
-    log(
+    monitor.met(
+        "connections-limited",
         f"open files are limited to {soft}: a worker takes {possible} connections, not {wanted}; "
-        "raise LimitNOFILE (ulimit -Hn), or lower [icap] connections"
+        "raise LimitNOFILE (ulimit -Hn), or lower [icap] connections",
     )
     return possible

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Final
 
 from inkgate.config.errors import InkgateError
-from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError
+from inkgate.health.monitor import Monitor
 from inkgate.icap_server.processes.child import Child, WorkerError
 from inkgate.icap_server.sections import load_sections
 from inkgate.icap_server.settings import IcapSettings, address_of
@@ -58,16 +58,16 @@ class Supervisor:
 
     Args:
         config: the settings file.
-        log: takes one line.
+        monitor: told what goes wrong.
 
     Raises:
         SettingsError: the settings cannot be used.
         ListenError: an address cannot be listened on.
     """
 
-    def __init__(self, config: Path, log: Log) -> None:
+    def __init__(self, config: Path, monitor: Monitor) -> None:
         self._config = config
-        self._log = log
+        self._monitor = monitor
         self._settings = load_sections(config).icap
         self._plain = [listen(self._settings.listen)] if self._settings.listen else []
         self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
@@ -101,7 +101,7 @@ class Supervisor:
     def _say_where(self) -> None:
         for listening in (*self._plain, *self._secure):
             host, port = listening.getsockname()[:2]
-            self._log(f"listening on {host} port {port}")
+            self._monitor.say(f"listening on {host} port {port}")
 
     def _start(self) -> Child:
         plain = [listening.fileno() for listening in self._plain]
@@ -141,7 +141,8 @@ class Supervisor:
     def _alive(self, worker: Child) -> Child:
         if not worker.is_due():
             return worker
-        self._log(f"{worker.how_it_ended()}; starting another")
+        # The next worker counts it, by the file that this one left.
+        self._monitor.say(f"{worker.how_it_ended()}; starting another")
         return self._start()
 
     def _replace_all(self) -> None:
@@ -151,8 +152,9 @@ class Supervisor:
             new = self._start_all(settings)
             self._check_rules(new)
         except (SettingsError, WorkerError) as error:
-            self._log(f"{error}; the old settings stay in use")
+            self._monitor.met("settings-not-taken", f"{error}; the old settings stay in use")
             return
+        self._monitor.over("settings-not-taken", "the new settings are in use")
         self._settings = settings
         old, self._workers = self._workers, new
         self._dismiss(old)
@@ -187,11 +189,14 @@ class Supervisor:
         self._reload = True
 
 
-def supervise(config: Path, log: Log) -> None:
+def supervise(config: Path, monitor: Monitor) -> None:
     """Run the ICAP server in the foreground.
 
     Raises:
         SettingsError, ListenError, WorkerError: it cannot be started.
     """
     os.umask(0o027)
-    Supervisor(config, log).run()
+    try:
+        Supervisor(config, monitor).run()
+    finally:
+        monitor.end()

@@ -19,6 +19,7 @@ from inkgate.rules.errors import RefreshError
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import ROOT_MODE, open_current
+from inkgate.rules.install.outcome import recorded
 from inkgate.rules.pack.manifest import Manifest
 from inkgate.rules.paths import writer_lock
 
@@ -34,7 +35,7 @@ def install(settings: Settings, file: Path) -> None:
     where = settings.paths
     if file.is_dir():
         raise RefreshError(f"{file} is a folder; name the pack in it, a file NAME.inkgate")
-    with ExitStack() as stack:
+    with recorded(where.installed, "install") as outcome, ExitStack() as stack:
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))
         source: BinaryIO = (
             sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
@@ -47,6 +48,7 @@ def install(settings: Settings, file: Path) -> None:
             token=read_token(where.token_file),
             now=datetime.now(UTC),
         )
+        outcome.serial, outcome.rules = manifest.serial, manifest.rule_count()
     click.echo(f"installed serial {manifest.serial} with {manifest.rule_count()} rules")
 
 

@@ -17,6 +17,7 @@ from inkgate.config.whole_file import remove_unfinished, writing_whole
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.profiles import Pbkdf2, Profile
 from inkgate.rules.install.archive import export_pack
+from inkgate.rules.install.outcome import recorded
 from inkgate.rules.pack.files import FILE_MODE
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
@@ -68,7 +69,12 @@ def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None
     counts), 2 nothing changed because of an error. Flags count for this run; what
     shall stay belongs in inkgate.toml.
     """
-    summary = _refresh(settings, None, quiet=quiet, **flags)
+    with recorded(settings.paths.installed, "refresh") as outcome:
+        summary = _refresh(settings, None, quiet=quiet, **flags)
+        outcome.serial, outcome.rules = summary.serial, summary.rules
+        if summary.unreadable:
+            outcome.state = "partial"
+            outcome.text = "; ".join(f"not read: {fault}" for fault in summary.unreadable)
     sys.exit(1 if summary.unreadable else 0)
 
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 
@@ -43,12 +43,12 @@ class Derivers:
     Args:
         threads: how many have the lowest priority.
         wake: called on such a thread whenever there are results.
-        log: takes one line without secrets.
+        monitor: told of derivations that fail.
     """
 
-    def __init__(self, threads: int, wake: Callable[[], None], log: Log) -> None:
+    def __init__(self, threads: int, wake: Callable[[], None], monitor: Monitor) -> None:
         self._wake = wake
-        self._log = log
+        self._monitor = monitor
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._hurries: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._results: deque[Result] = deque()
@@ -130,7 +130,7 @@ class Derivers:
             return keys.derive(*value)
         except Exception as error:  # noqa: BLE001
             # The text may hold the value that caused it, so only the type is said.
-            self._log(f"a derivation failed: {type(error).__name__}")
+            self._monitor.met("lookup-failed", f"a derivation failed: {type(error).__name__}")
             return None
 
 

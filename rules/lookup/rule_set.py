@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import lmdb
 
-from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
 from inkgate.rules.errors import PackError
@@ -17,6 +18,9 @@ from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.settings import RulesSettings
+
+# A disk that was full may have room again, and a folder another owner.
+_KEY_CACHE_AGAIN_SECONDS: Final = 30.0
 
 
 class OpenRuleSet(NamedTuple):
@@ -45,22 +49,25 @@ class RuleSet:
         config: the settings file.
         cached_keys: stretched values kept in memory.
         key_cache_mib: largest size of the shared key cache on disk.
-        log: takes one line; the same line is not repeated in a row.
+        monitor: told what cannot be opened, and when it can again.
 
     Attributes:
         in_use: None until one was opened.
+        settings: section `[rules]` as it was last read.
 
     Nothing here raises: a set that cannot be opened leaves the one in use as it is, and
     is tried again by the next `open_if_new`. For one thread at a time (`Watcher`).
     """
 
-    def __init__(self, config: Path, cached_keys: int, key_cache_mib: int, log: Log) -> None:
+    def __init__(
+        self, config: Path, cached_keys: int, key_cache_mib: int, monitor: Monitor
+    ) -> None:
         self._config = config
         self._cached_keys = cached_keys
         self._key_cache_mib = key_cache_mib
-        self._log = log
-        self._last_line = ""
-        self._settings = RulesSettings()
+        self._monitor = monitor
+        self._key_cache_at = 0.0
+        self.settings = RulesSettings()
         self._settings_read: tuple[int, ...] = ()
         self.in_use: OpenRuleSet | None = None
 
@@ -69,20 +76,40 @@ class RuleSet:
         try:
             return self._open()
         except (SettingsError, KeyFileError, PackError, OSError, lmdb.Error) as error:
-            self._log_once(str(error))
+            self.cannot(str(error))
             return None
+
+    def cannot(self, why: str) -> None:
+        """Say that the current generation cannot be used."""
+        self._monitor.met("rules-not-opened" if self.in_use else "no-rules", why)
 
     def use(self, new: OpenRuleSet) -> None:
         """Use a generation from now on."""
         # The old generation is closed when its last look-up has ended.
         self.in_use = new
-        self._last_line = ""
+        manifest = new.matcher.generation.manifest
+        said = f"serial {manifest.serial}, {manifest.rule_count()} rules, in use"
+        self._monitor.over("no-rules", said)
+        self._monitor.over("rules-not-opened", said)
+        self._monitor.state(
+            serial=manifest.serial,
+            rules=manifest.rule_count(),
+            set_id=manifest.set_id,
+            created=manifest.created.timestamp(),
+            expires=manifest.expires.timestamp(),
+        )
+        self._monitor.say(
+            f"use of {said.removesuffix(', in use')}, made {manifest.created.isoformat()}, "
+            f"expires {manifest.expires.isoformat()}"
+        )
 
     def _open(self) -> OpenRuleSet | None:
         settings = self._current_settings()
         root = resolve(self._config, settings.installed)
         folder = current_folder(root)
         if self.in_use and folder == self.in_use.matcher.generation.folder:
+            self._monitor.over("rules-not-opened", "the rule set in use is the one installed")
+            self._mend_key_cache(self.in_use)
             return None
         token = read_token(resolve(self._config, settings.token_file))
         generation = open_current(root, settings.caps)
@@ -104,25 +131,37 @@ class RuleSet:
         # is another one.
         version = _version(self._config)
         if not version or version != self._settings_read:
-            self._settings = load_section(self._config, "rules", RulesSettings)
+            self.settings = load_section(self._config, "rules", RulesSettings)
             self._settings_read = version
-        return self._settings
+        return self.settings
 
     def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
         # All generations of an epoch have the same keys: they stay in memory over a refresh.
         if self.in_use and self.in_use.set_id == set_id:
             return self.in_use.keys
+        disk = self._key_cache(folder, set_id)
+        return CachedStretch(derive, disk, self._cached_keys, self._without_key_cache)
+
+    def _key_cache(self, folder: Path, set_id: str) -> KeyCache | None:
+        self._key_cache_at = time.monotonic()
         try:
             disk = KeyCache(folder, set_id, self._key_cache_mib << 20)
         except (OSError, lmdb.Error) as error:
-            self._log(f"no key cache, every new name costs a derivation: {error}")
-            disk = None
-        return CachedStretch(derive, disk, self._cached_keys)
+            self._without_key_cache(str(error))
+            return None
+        self._monitor.over("key-cache-failed", f"{folder} can be used")
+        return disk
 
-    def _log_once(self, text: str) -> None:
-        if text != self._last_line:
-            self._last_line = text
-            self._log(text)
+    def _without_key_cache(self, why: str) -> None:
+        self._monitor.met("key-cache-failed", f"every new name costs a derivation: {why}")
+
+    def _mend_key_cache(self, opened: OpenRuleSet) -> None:
+        """Try a key cache that failed again, now and then."""
+        is_due = time.monotonic() - self._key_cache_at > _KEY_CACHE_AGAIN_SECONDS
+        if is_due and not opened.keys.has_disk:
+            disk = self._key_cache(opened.key_folder, opened.set_id)
+            if disk is not None:
+                opened.keys.attach(disk)
 
 
 def _version(path: Path) -> tuple[int, ...]:

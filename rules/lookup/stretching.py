@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
@@ -30,11 +31,19 @@ class CachedStretch:
         derive: the KDF.
         keys: the key cache, if there is one.
         limit: stretched values kept in memory.
+        failed: told why, when the key cache fails.
     """
 
-    def __init__(self, derive: Stretch, keys: KeyCache | None, limit: int) -> None:
+    def __init__(
+        self,
+        derive: Stretch,
+        keys: KeyCache | None,
+        limit: int,
+        failed: Callable[[str], None],
+    ) -> None:
         self.derive = derive
         self._keys = keys
+        self._failed = failed
         self._recent: Recent[Unstretched, bytes] = Recent(limit)
         self._under_way: dict[Unstretched, Future[bytes]] = {}
         self._lock = threading.Lock()
@@ -61,17 +70,30 @@ class CachedStretch:
         if self._keys is not None and derived:
             try:
                 self._keys.put_many(derived)
-            except lmdb.Error:
-                self._keys = None
+            except lmdb.Error as error:
+                self._leave_out(error)
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether a key cache is in use."""
+        return self._keys is not None
+
+    def attach(self, keys: KeyCache) -> None:
+        """Use a key cache from now on."""
+        self._keys = keys
 
     def _from_disk(self, kind: str, data: bytes) -> bytes | None:
         if self._keys is None:
             return None
         try:
             return self._keys.get(kind, data)
-        except lmdb.Error:
-            self._keys = None
+        except lmdb.Error as error:
+            self._leave_out(error)
             return None
+
+    def _leave_out(self, error: lmdb.Error) -> None:
+        self._keys = None
+        self._failed(str(error))
 
     def _derive_once(self, value: Unstretched) -> bytes:
         with self._lock:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
-from inkgate.config.printable import Log
+from inkgate.health.monitor import Monitor
 from inkgate.rules.lookup.derivers import lower_priority
+from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.warming import HotRequest, warm_up, warming_lock
 
@@ -43,10 +44,12 @@ class Watcher(Generic[R]):
         prepare: makes of an open rule set what the front end answers from.
         hottest: requests to look up in that before it is used, hottest first.
         warm_up_seconds: longest that a rule set of a new epoch waits for them.
-        log: takes one line without secrets.
+        freshness: tells which rule set may still be used.
+        monitor: told which rule set is in use, and what goes wrong.
+        at_each_look: called twice a second, on the thread of the watcher.
 
     Attributes:
-        current: what to answer from; None while there is no rule set that can be used.
+        current: what to answer from; None while there is no rule set that may be used.
             It is exchanged as a whole at any moment, so a front end reads it once for
             each request.
     """
@@ -57,20 +60,30 @@ class Watcher(Generic[R]):
         prepare: Callable[[OpenRuleSet], R],
         hottest: Callable[[R], Iterable[HotRequest]],
         warm_up_seconds: float,
-        log: Log,
+        freshness: Freshness,
+        monitor: Monitor,
+        at_each_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._rule_set = rule_set
         self._prepare = prepare
         self._hottest = hottest
         self._warm_up_seconds = warm_up_seconds
-        self._log = log
+        self._freshness = freshness
+        self._monitor = monitor
+        self._at_each_look = at_each_look
+        self._prepared: R | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self.current: R | None = None
 
+    @property
+    def lack(self) -> str:
+        """The condition that there is nothing to answer from."""
+        return "rules-expired" if self._rule_set.in_use else "no-rules"
+
     def start(self) -> None:
         """Open the rule set that is there, and watch for new ones from then on."""
-        self._use_if_new()
+        self._look()
         self._thread.start()
 
     def stop(self) -> None:
@@ -84,21 +97,33 @@ class Watcher(Generic[R]):
         while not self._stop.wait(_LOOK_SECONDS):
             try:
                 with _short_turns():
-                    self._use_if_new()
+                    self._look()
             except Exception as error:  # noqa: BLE001
                 # Whatever it was: the old rules stay in use, and the next round tries again.
-                self._log(f"a new rule set could not be used: {type(error).__name__}")
+                self._rule_set.cannot(type(error).__name__)
 
-    def _use_if_new(self) -> None:
+    def _look(self) -> None:
+        """Open a new rule set if there is one; see whether the one in use still may be."""
+        self._at_each_look()
+        self._monitor.remind()
         new = self._rule_set.open_if_new()
-        if new is None:
-            return
+        if new is not None:
+            self._use(new)
+        elif self._rule_set.in_use is not None:
+            self.current = self._prepared if self._is_fresh(self._rule_set.in_use) else None
+
+    def _use(self, new: OpenRuleSet) -> None:
         prepared = self._prepare(new)
         old = self._rule_set.in_use
         if old is not None:
             self._warm_up(new, prepared, same_epoch=old.keys is new.keys)
-        self.current = prepared
+        self._prepared = prepared
+        self.current = prepared if self._is_fresh(new) else None
         self._rule_set.use(new)
+
+    def _is_fresh(self, opened: OpenRuleSet) -> bool:
+        manifest = opened.matcher.generation.manifest
+        return self._freshness.may_be_used(manifest, self._rule_set.settings)
 
     def _warm_up(self, new: OpenRuleSet, prepared: R, *, same_epoch: bool) -> None:
         now = time.monotonic()

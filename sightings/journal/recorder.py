@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from inkgate.config.printable import Log
 from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.keys import KeyFileError
 from inkgate.rules.lookup.matcher import Match
 from inkgate.sightings.errors import JournalError
@@ -40,11 +39,11 @@ class Recorder:
 
     Args:
         config: the settings file.
-        log: takes one line without secrets.
+        monitor: told of incidents that wait or are lost.
     """
 
-    def __init__(self, config: Path, log: Log) -> None:
-        self._log_line = log
+    def __init__(self, config: Path, monitor: Monitor) -> None:
+        self._monitor = monitor
         self._node = ""
         self._path: Path | None = None
         self._reduce: Reducer = str
@@ -56,13 +55,11 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
         self._failing = False
-        self._dropped = 0
-        self._is_loss_logged = False
         try:
             settings = load_section(config, "sightings", SightingsSettings)
             self._path = own_file(config, settings)
         except SettingsError as error:
-            log(str(error))
+            monitor.met("settings-refused", f"no incident is journalled: {error}")
             return
         self._node = settings.node_name()
         self._reduce = self._reducer(settings, config)
@@ -75,7 +72,7 @@ class Recorder:
         try:
             self._backlog.add(incident, self._reduce(client), method, matches)
         except Exception as error:  # noqa: BLE001 (the request must be answered whatever happens here)
-            self._log(f"an incident could not be journalled ({type(error).__name__})")
+            self._monitor.met("incident-lost", f"it cannot be kept: {type(error).__name__}")
             return
         if not self._has_work.is_set():
             self._has_work.set()
@@ -100,8 +97,7 @@ class Recorder:
             thread.join()
         if not (was_ended and self._failing):
             self.flush()
-        self._is_loss_logged = False
-        self._log_dropped()
+        self._tell_dropped()
 
     def _start_thread(self) -> None:
         with self._starting:
@@ -113,7 +109,7 @@ class Recorder:
             except RuntimeError as error:
                 # The next match tries to start the thread again, and `close` writes what waits.
                 self._has_work.clear()
-                self._log(f"sightings wait to be journalled: {error}")
+                self._monitor.met("journal-failed", str(error))
             else:
                 self._thread = thread
 
@@ -139,38 +135,30 @@ class Recorder:
             self._open().append_block(self._node, block)
         except JournalError as error:
             self._backlog.put_back(block)
-            was_failing, self._failing = self._failing, True
-            if not was_failing:
-                self._log(f"sightings wait to be journalled: {error}")
-            self._log_dropped()
+            self._failing = True
+            self._monitor.met("journal-failed", f"incidents wait in memory: {error}")
+            self._tell_dropped()
             return False
         except Exception as error:  # noqa: BLE001 (the thread goes on)
-            self._log(
-                f"{block.incidents} incidents could not be journalled ({type(error).__name__})"
+            self._monitor.met(
+                "incident-lost",
+                f"the journal does not take them: {type(error).__name__}",
+                block.incidents,
             )
-        was_failing, self._failing = self._failing, False
-        if was_failing:
-            self._log("the journal can be written again")
-        self._log_dropped()
+        self._failing = False
+        self._monitor.over("journal-failed", "the journal can be written again")
+        self._tell_dropped()
         return True
 
-    def _log_dropped(self) -> None:
-        """Log the first loss at once, and the number of all lost incidents at the end."""
-        self._dropped += self._backlog.take_dropped()
-        if self._dropped and not self._is_loss_logged:
-            self._log(
-                f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: {self._dropped} "
-                "of the oldest were not journalled"
+    def _tell_dropped(self) -> None:
+        dropped = self._backlog.take_dropped()
+        if dropped:
+            self._monitor.met(
+                "incident-lost",
+                f"more than {_MOST_WAITING_BYTES >> 20} MiB of incidents wait: the oldest are "
+                "dropped",
+                dropped,
             )
-            self._dropped = 0
-            self._is_loss_logged = True
-        if not self._failing:
-            self._is_loss_logged = False
-
-    def _log(self, line: str) -> None:
-        # The log may be on a full disk. That must not stop the journal.
-        with contextlib.suppress(OSError, ValueError):
-            self._log_line(line)
 
     def _open(self) -> Journal:
         if self._journal is None:
@@ -183,5 +171,5 @@ class Recorder:
             return client_reducer(settings.clients, resolve(config, settings.clients_key_file))
         except KeyFileError as error:
             # An operator who asked for hashes does not want plain addresses in the journal.
-            self._log(f"clients are not journalled: {error}")
+            self._monitor.met("clients-not-journalled", str(error))
             return lambda _client: ""

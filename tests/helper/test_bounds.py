@@ -33,11 +33,18 @@ def test_key_cache_on_disk_never_outgrows_its_limit(tmp_path: Path) -> None:
 
 def test_failing_key_cache_is_left_out(tmp_path: Path) -> None:
     keys = KeyCache(tmp_path, "00" * 16, 1 << 20)
-    stretch = CachedStretch(lambda _kind, data: data.ljust(32), keys, 10)
+    why: list[str] = []
+    stretch = CachedStretch(lambda _kind, data: data.ljust(32), keys, 10, why.append)
     assert stretch("name", b"a") == b"a".ljust(32)
+    assert not why
     keys.close()
     assert stretch("name", b"b") == b"b".ljust(32)
     assert stretch.cached("name", b"c") is None
+    assert len(why) == 1
+    assert not stretch.has_disk
+    stretch.attach(KeyCache(tmp_path, "00" * 16, 1 << 20))
+    assert stretch("name", b"d") == b"d".ljust(32)
+    assert len(why) == 1
 
 
 @given(st.lists(st.binary(max_size=2)))

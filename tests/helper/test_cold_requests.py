@@ -100,7 +100,7 @@ def test_match_after_the_deadline_is_journalled_and_not_answered_again(
     (record,) = map(
         json.loads, hasty.run("inkgate-sightings", "list", "--json").stdout.split("\n")[:-1]
     )
-    assert f"the match of {record['incident']} came after" in said
+    assert f"critical: late-match: {record['incident']}: " in said
 
 
 def test_derivations_nobody_waits_for_any_more_are_not_made(hasty: Installation) -> None:

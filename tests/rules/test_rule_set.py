@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inkgate.health.monitor import unwatched
 from inkgate.rules.lookup import rule_set
 from inkgate.rules.lookup.rule_set import RuleSet
 from support.installation import Installation, attribute
@@ -18,7 +19,7 @@ def said() -> list[str]:
 def opened(installation: Installation, said: list[str]) -> RuleSet:
     installation.add("listed", attribute("domain", "listed.example"))
     installation.refresh()
-    rules = RuleSet(installation.config, 1000, 1, said.append)
+    rules = RuleSet(installation.config, 1000, 1, unwatched(said.append))
     new = rules.open_if_new()
     assert new is not None
     rules.use(new)
@@ -44,7 +45,8 @@ def test_settings_are_read_again_when_they_change(
     # The rules in use were never let go of, and are not opened twice.
     installation.config.write_text(sound)
     assert opened.open_if_new() is None
-    assert len(said) == 4
+    assert len(said) == 6
+    assert said[-1].startswith("recovered: rules-not-opened: ")
     installation.refresh(new_epoch=True)
     assert opened.open_if_new() is not None
 
@@ -61,7 +63,7 @@ def test_settings_that_stay_are_not_read_again(
 
 
 def test_first_rules_are_opened_when_they_come(installation: Installation, said: list[str]) -> None:
-    rules = RuleSet(installation.config, 1000, 1, said.append)
+    rules = RuleSet(installation.config, 1000, 1, unwatched(said.append))
     assert rules.open_if_new() is None
     assert rules.open_if_new() is None
     assert len(said) == 1

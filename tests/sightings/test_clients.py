@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -21,6 +20,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from inkgate.health.monitor import Monitor, unwatched
+from inkgate.health.reading import read_all
 from inkgate.rules.crypto.message import Message
 from inkgate.rules.lookup.matcher import Match
 from inkgate.sightings.journal.clients import client_reducer, hashed, truncated
@@ -88,7 +89,13 @@ def failing(folder: Path, log: Callable[[str], None]) -> Recorder:
     """A recorder whose journal's folder, `later`, is not there yet."""
     config = configured(folder, "")
     config.write_text('[sightings]\njournal = "later/j.db"\n')
-    return Recorder(config, log)
+    return Recorder(config, Monitor(folder / "health", "inkgate-helper", log))
+
+
+def lost(folder: Path) -> int:
+    """How many incidents the recorder of `failing` has counted as lost."""
+    (process,) = read_all(folder / "health")
+    return process.numbers["incident-lost"]
 
 
 def named(path: Path) -> list[str]:
@@ -96,7 +103,7 @@ def named(path: Path) -> list[str]:
 
 
 def test_recorded_is_in_the_file_before_a_page_is_read(tmp_path: Path) -> None:
-    recorder = Recorder(configured(tmp_path, 'node = "n"'), print)
+    recorder = Recorder(configured(tmp_path, 'node = "n"'), unwatched(print))
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     wait_until(lambda: named(tmp_path / "j.db"), "the first record")
     with closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
@@ -119,7 +126,7 @@ def test_recorded_is_in_the_file_before_a_page_is_read(tmp_path: Path) -> None:
 )
 def test_recorder_keeps_no_more_than_set(tmp_path: Path, lines: str, client: str) -> None:
     said: list[str] = []
-    recorder = Recorder(configured(tmp_path, lines), said.append)
+    recorder = Recorder(configured(tmp_path, lines), unwatched(said.append))
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     recorder.flush()
     # Without a key, a hash cannot be made, and the address is not what was asked for.
@@ -131,7 +138,7 @@ def test_recorder_keeps_no_more_than_set(tmp_path: Path, lines: str, client: str
 def test_empty_journal_records_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     config.write_text('[sightings]\njournal = ""\n')
-    recorder = Recorder(config, print)
+    recorder = Recorder(config, unwatched(print))
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     recorder.flush()
     assert not (tmp_path / "j.db").exists()
@@ -161,7 +168,7 @@ def test_what_was_recorded_while_the_journal_failed_waits_for_no_other(tmp_path:
 
 
 def test_burst_is_journalled_to_its_end(tmp_path: Path) -> None:
-    recorder = Recorder(configured(tmp_path, ""), print)
+    recorder = Recorder(configured(tmp_path, ""), unwatched(print))
     recorder.record("192.0.2.1", "GET", "IG-0", [MATCH])
     wait_until(lambda: named(tmp_path / "j.db") == ["IG-0"], "the first record")
     # While the next ones are gathered: more than a block, and no whole number of them.
@@ -182,7 +189,7 @@ def test_log_on_a_full_disk_stops_no_journal(tmp_path: Path) -> None:
         recorder = failing(tmp_path, log)
         recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
         recorder.record("192.0.2.1", "GET", "IG-2", [None])  # type: ignore[list-item]
-        wait_until(lambda: any("wait to be" in line for line in said), "the journal's line")
+        wait_until(lambda: any("journal-failed" in line for line in said), "the journal's line")
         (tmp_path / "later").mkdir()
         wait_until(lambda: named(tmp_path / "later/j.db") == ["IG-1"], "the first record")
         recorder.record("192.0.2.1", "GET", "IG-3", [MATCH])
@@ -196,7 +203,7 @@ def test_host_name_that_is_no_utf8_loses_nothing(
 ) -> None:
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="n\udcff"))
     config = configured(tmp_path, "")
-    recorder = Recorder(config, print)
+    recorder = Recorder(config, unwatched(print))
     recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
     recorder.flush()
     assert [s.node for s in Journal(tmp_path / "j.db").read()] == ["n?"]
@@ -208,7 +215,8 @@ def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
         "from pathlib import Path; from inkgate.rules.lookup.matcher import Match;"
         "from inkgate.rules.crypto.message import Message;"
         "from inkgate.sightings.journal.recorder import Recorder;"
-        f"r = Recorder(Path({str(config)!r}), print);"
+        "from inkgate.health.monitor import unwatched;"
+        f"r = Recorder(Path({str(config)!r}), unwatched(print));"
         "m = Match('domain', Message('block', ()));"
         "[r.record('', 'GET', f'IG-{n}', [m]) for n in range(500)]"
     )
@@ -218,7 +226,7 @@ def test_end_of_the_process_loses_nothing(tmp_path: Path) -> None:
 
 def test_unencodable_text_stops_no_journal(tmp_path: Path) -> None:
     said: list[str] = []
-    recorder = Recorder(configured(tmp_path, ""), said.append)
+    recorder = Recorder(configured(tmp_path, ""), unwatched(said.append))
     recorder.record("192.0.2.1", "G\udcff", "IG-1", [MATCH])
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
     wait_until(lambda: len(named(tmp_path / "j.db")) == 2, "both records")
@@ -230,7 +238,7 @@ def test_thread_that_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    recorder = Recorder(configured(tmp_path, ""), said.append)
+    recorder = Recorder(configured(tmp_path, ""), unwatched(said.append))
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         recorder.record("192.0.2.1", "GET", "IG-1", [MATCH])
@@ -248,7 +256,7 @@ def no_thread(_: threading.Thread) -> None:
 
 def test_what_comes_after_the_end_is_written_at_the_next_end(tmp_path: Path) -> None:
     before = threading.enumerate()
-    recorder = Recorder(configured(tmp_path, ""), print)
+    recorder = Recorder(configured(tmp_path, ""), unwatched(print))
     recorder.record("192.0.2.1", "GET", "IG-0", [MATCH])
     recorder.close()
     for n in (1, 2):
@@ -259,17 +267,18 @@ def test_what_comes_after_the_end_is_written_at_the_next_end(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
+def test_loss_of_every_outage_is_counted_and_said(tmp_path: Path) -> None:
     said: list[str] = []
+    before = 0
     recorder = failing(tmp_path, said.append)
     folder = tmp_path / "later"
     for outage in (1, 2):
         for n in range(150_000):
             recorder.record("", "GET", f"IG-{outage}-{n}", [MATCH])
-        wait_until(lambda: any("not journalled" in line for line in said), "a line about the loss")
+        wait_until(lambda before=before: lost(tmp_path) > before, "the loss to be counted")
         folder.mkdir()
         recorder.flush()
-        said.clear()
+        before = lost(tmp_path)
         recorder._journal = None
         shutil.rmtree(folder)
     recorder.record("", "GET", "IG-1", [MATCH])
@@ -277,16 +286,17 @@ def test_loss_of_every_outage_is_said(tmp_path: Path) -> None:
     for n in range(150_000):
         recorder.record("", "GET", f"IG-{n}", [MATCH])
     recorder.close()
-    assert any("not journalled" in line for line in said)
+    assert lost(tmp_path) > before
+    assert any("critical: incident-lost: more than 8 MiB of incidents wait" in s for s in said)
 
 
 def test_incident_that_cannot_be_journalled_is_said_and_others_go_on(tmp_path: Path) -> None:
     said: list[str] = []
-    recorder = Recorder(configured(tmp_path, ""), said.append)
+    recorder = Recorder(configured(tmp_path, ""), unwatched(said.append))
     recorder.record("192.0.2.1", "GET", "IG-1", [None])  # type: ignore[list-item]
     recorder.record("192.0.2.1", "GET", "IG-2", [MATCH])
     wait_until(lambda: named(tmp_path / "j.db"), "the other record")
-    assert said == ["an incident could not be journalled (TypeError)"]
+    assert said == ["critical: incident-lost: it cannot be kept: TypeError"]
 
 
 @pytest.mark.slow
@@ -298,12 +308,12 @@ def test_lost_incidents_are_counted(tmp_path: Path) -> None:
     (tmp_path / "later").mkdir()
     recorder.flush()
     found = [s.incident for s in Journal(tmp_path / "later/j.db").read()]
-    lost = 150_000 - len(found)
-    assert lost > 0
+    missing = 150_000 - len(found)
+    assert missing > 0
     with closing(sqlite3.connect(tmp_path / "later/j.db")) as connection:
         ((kept,),) = connection.execute("SELECT sum(length(data)) FROM blocks").fetchall()
     # What may wait, but for a block of 1,024 that is not whole.
     assert abs(kept - (8 << 20)) < 1024 * 100
     assert found[-1] == "IG-149999"
-    told = [re.findall(r"wait: (\d+) of", line) for line in said]
-    assert sum(int(number) for numbers in told for number in numbers) == lost
+    assert lost(tmp_path) == missing
+    assert any("critical: incident-lost: " in line for line in said)

@@ -38,6 +38,8 @@ profiles = { name = "test", ip = "test", url = "test", text = "test" }
 warninglists = { default = "off" }
 [helper]
 fail = "open"
+[health]
+folder = "run/health"
 [sightings]
 journal = "run/sightings.db"
 node = "proxy.test"
