@@ -149,7 +149,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "process-died",
         "critical",
         False,
-        "a process ended while it served: Squid answers what it had asked it with 403",
+        "a process was killed or broke off; what Squid had asked a helper is answered with 403",
         "report the lines before it in the log to inkgate's developers; often too little memory",
     ),
     Condition(

@@ -37,11 +37,11 @@ class Monitor:
         folder: of the counters; None for a process that nobody watches.
         program: the command.
         log: takes one line without secrets.
-        counters: numbers besides those that all processes have.
+        heir_of: other programs whose dead processes' numbers are taken over as well.
     """
 
     def __init__(
-        self, folder: Path | None, program: str, log: Log, counters: Sequence[str] = ()
+        self, folder: Path | None, program: str, log: Log, heir_of: Sequence[str] = ()
     ) -> None:
         self._log = log
         self._program = program
@@ -51,11 +51,11 @@ class Monitor:
         self._pauses: dict[str, float] = {}
         self._details: dict[str, str] = {}
         self._state: dict[str, str | float] = {}
-        names = (ENDED, REQUESTS, BY_FAIL, *counters, *_OF_CONDITIONS)
+        names = (ENDED, REQUESTS, BY_FAIL, *_OF_CONDITIONS)
         self._counters = self._made(folder, names)
         if folder is not None:
             with contextlib.suppress(OSError):
-                fold_dead(folder, program, self._inherit)
+                fold_dead(folder, (program, *heir_of), self._inherit)
 
     def met(self, name: str, detail: str = "", count: int | None = None) -> None:
         """A condition is met: count it, date it and say it, though not every time.

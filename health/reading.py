@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -64,15 +64,17 @@ def read_all(folder: Path) -> list[ProcessCounters]:
         return [process for process in read if process is not None]
 
 
-def fold_dead(folder: Path, program: str, inherit: Callable[[ProcessCounters], None]) -> None:
-    """Hand on the numbers of a program's dead processes and remove their files.
+def fold_dead(
+    folder: Path, programs: Sequence[str], inherit: Callable[[ProcessCounters], None]
+) -> None:
+    """Hand on the numbers of programs' dead processes and remove their files.
 
     Called by the same program's next process, so that files do not grow in number and no
     count is lost.
 
     Args:
         folder: of the counters.
-        program: whose dead.
+        programs: whose dead.
         inherit: takes one process's numbers, before its file goes: a kill in between
             counts them twice, which is better than not at all.
 
@@ -81,7 +83,7 @@ def fold_dead(folder: Path, program: str, inherit: Callable[[ProcessCounters], N
     """
     with _opened_folder(folder) as directory:
         for name in _names(directory):
-            _fold(directory, name, program, inherit)
+            _fold(directory, name, programs, inherit)
 
 
 def merge(into: dict[str, int], numbers: dict[str, int]) -> None:
@@ -91,7 +93,7 @@ def merge(into: dict[str, int], numbers: dict[str, int]) -> None:
 
 
 def _fold(
-    directory: int, name: str, program: str, inherit: Callable[[ProcessCounters], None]
+    directory: int, name: str, programs: Sequence[str], inherit: Callable[[ProcessCounters], None]
 ) -> None:
     with _opened(directory, name) as fd:
         # Whoever holds the lock may remove: two that start at once do not count twice.
@@ -99,7 +101,7 @@ def _fold(
             return
         process = _decoded(fd)
         if process is not None:
-            if process.header.program != program:
+            if process.header.program not in programs:
                 return
             inherit(process)
         with contextlib.suppress(OSError):

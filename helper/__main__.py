@@ -29,6 +29,7 @@ from inkgate.sightings.journal.incident import new_incident
 from inkgate.sightings.journal.recorder import Recorder
 
 PROGRAM: Final = "inkgate-helper"
+_STANDBY: Final = "inkgate-standby"
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check(config)
         return
     folder, refused = _counter_folder(config)
-    monitor = Monitor(folder, PROGRAM, log)
+    monitor = Monitor(folder, PROGRAM, log, (_STANDBY,))
     if refused:
         monitor.met("settings-refused", refused)
     settings = _settings(config, options, monitor)

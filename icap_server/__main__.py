@@ -11,6 +11,7 @@ from typing import Final
 from inkgate.config.command import ERROR_STATUS
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import require
+from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import SettingsError, settings_path
 from inkgate.health.log import dated_log
 from inkgate.health.monitor import Monitor
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require("icap", "the server")
         supervise(config, Monitor(counter_folder(config), SUPERVISOR, log))
     except InkgateError as error:
-        log(str(error))
+        to_stderr(WORKER, str(error))
         sys.exit(ERROR_STATUS)
 
 

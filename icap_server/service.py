@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -139,10 +140,8 @@ class Service:
         """
         matcher = self._matcher(rules)
         observed = Observed(request.method, request.uri, "", request.user_agent)
-        try:
+        with _errors_as_no_verdict():
             found = examine(observed, matcher)
-        except PackError as error:
-            raise NoVerdictError("rule-damaged", str(error)) from None
         rules.remember(*spelled, found)
         return self._verdict(client, request.method, found.matches)
 
@@ -153,10 +152,9 @@ class Service:
             NoVerdictError: there are no sound rules.
         """
         port = request.uri.rpartition(":")[2]
-        try:
-            found = examine(Observed(request.method, f"{name}:{port}"), self._matcher(rules))
-        except PackError as error:
-            raise NoVerdictError("rule-damaged", str(error)) from None
+        matcher = self._matcher(rules)
+        with _errors_as_no_verdict():
+            found = examine(Observed(request.method, f"{name}:{port}"), matcher)
         return self._verdict(client, request.method, found.matches)
 
     def judge_server(
@@ -168,10 +166,8 @@ class Service:
             NoVerdictError: there are no sound rules.
         """
         matcher = self._matcher(rules)
-        try:
+        with _errors_as_no_verdict():
             found = server_matches(server, request.method, request.uri, matcher)
-        except PackError as error:
-            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found)
 
     def judge_names(
@@ -184,10 +180,9 @@ class Service:
         """
         if not rules.replies.filename:
             return PASS
-        try:
-            found = tuple(filename_matches(names, self._matcher(rules)))
-        except PackError as error:
-            raise NoVerdictError("rule-damaged", str(error)) from None
+        matcher = self._matcher(rules)
+        with _errors_as_no_verdict():
+            found = tuple(filename_matches(names, matcher))
         return self._verdict(client, request.method, found)
 
     def judge_body(
@@ -204,14 +199,12 @@ class Service:
             NoVerdictError: there are no sound rules.
         """
         matcher = self._matcher(rules)
-        try:
+        with _errors_as_no_verdict():
             found = tuple(
                 match
                 for seen in digests
                 for match in digest_matches(seen, names, rules.replies, matcher)
             )
-        except PackError as error:
-            raise NoVerdictError("rule-damaged", str(error)) from None
         return self._verdict(client, request.method, found)
 
     def _verdict(self, client: str, method: str, matches: Sequence[Match]) -> Verdict:
@@ -220,6 +213,19 @@ class Service:
         incident = self._new_incident()
         self._report(client, method, incident, matches)
         return Verdict(any(m.message.action == "block" for m in matches), incident)
+
+
+@contextlib.contextmanager
+def _errors_as_no_verdict() -> Iterator[None]:
+    """A look-up that fails, whatever the reason, gives no verdict."""
+    try:
+        yield
+    except PackError as error:
+        raise NoVerdictError("rule-damaged", str(error)) from None
+    except Exception as error:  # noqa: BLE001 (whatever it is: `fail` answers)
+        # The text may hold the value that caused it, so only the type is said.
+        what = f"a look-up failed: {type(error).__name__}"
+        raise NoVerdictError("lookup-failed", what) from None
 
 
 def client_address(field: bytes) -> str:

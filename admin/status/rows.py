@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from inkgate.admin.status import conditions, processes, refresh, rules
+from inkgate.admin.status import conditions, journal, processes, refresh, rules
 from inkgate.admin.status.row import Rows
 
 ROWS: Final[tuple[Rows, ...]] = (
     rules.rows,
     refresh.rows,
     processes.rows,
+    journal.rows,
     conditions.rows,
 )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
 
 from inkgate.config.command import needs
-from inkgate.config.printable import printable_json, to_stderr
+from inkgate.config.errors import InkgateError
+from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.settings_file import SettingsError, resolve
+from inkgate.health.monitor import Monitor
+from inkgate.health.settings import counter_folder
 from inkgate.rules.crypto.keys import make_token
 from inkgate.sightings.commands.configured_journals import ConfiguredJournals, find_incident
 from inkgate.sightings.commands.formatting import as_reported, cell
@@ -43,6 +47,7 @@ def report(configured: ConfiguredJournals, *, follow: bool) -> None:
 
     stop = _stop_on_signals()
     with ExitStack() as stack:
+        watched = stack.enter_context(_watched(configured.config))
         reporter = Reporter(configured.config, configured.settings, _log, stop)
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
@@ -51,8 +56,23 @@ def report(configured: ConfiguredJournals, *, follow: bool) -> None:
             _guarded(reporter.follow)
             return
         told = _guarded(reporter.report_all)
+        watched.state(waiting=told.waiting, refused=told.refused)
     click.echo(f"reported {told.reported}, refused {told.refused}, waiting {told.waiting}")
     sys.exit(1 if told.refused or told.waiting else 0)
+
+
+@contextlib.contextmanager
+def _watched(config: Path) -> Iterator[Monitor]:
+    """Tell `inkgate status` how a report ends."""
+    monitor = Monitor(counter_folder(config), "inkgate-sightings", _log)
+    try:
+        yield monitor
+    except (_Failed, InkgateError, OSError) as error:
+        monitor.state(error=printable(str(error))[:1000])
+        raise
+    finally:
+        monitor.state(ended=time.time())
+        monitor.end()
 
 
 @click.command()
@@ -226,9 +246,20 @@ def _guarded(work: Callable[[], Any]) -> Any:
         _fail(str(error), 2)
 
 
-def _fail(text: str, code: int) -> None:
+class _Failed(SystemExit):
+    """The command ends with a status, and has said why."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(code)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _fail(text: str, code: int) -> NoReturn:
     _log(text)
-    sys.exit(code)
+    raise _Failed(text, code)
 
 
 def _stop_on_signals() -> threading.Event:

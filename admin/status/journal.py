@@ -1,0 +1,88 @@
+"""Rows `journal` and `report`: whether matches are kept, and whether MISP is told of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from inkgate.admin.status.row import Level, Machine, Row, age
+from inkgate.config.errors import InkgateError
+from inkgate.config.settings_file import load_section
+from inkgate.sightings.journal.backends.registry import own_file
+from inkgate.sightings.settings import SightingsSettings
+
+REPORTER: Final = "inkgate-sightings"
+_DAY: Final = 86_400
+
+
+def rows(machine: Machine) -> Iterable[Row]:
+    """See the module."""
+    try:
+        settings = load_section(machine.config, "sightings", SightingsSettings)
+        path = own_file(machine.config, settings)
+    except InkgateError as error:
+        yield Row("journal", Level.CRITICAL, str(error), "correct it: no incident is journalled")
+        return
+    if path is None:
+        yield Row("journal", Level.OK, "is switched off: [sightings] journal is empty")
+        return
+    yield _journal(path, machine.now)
+    if settings.misp.url:
+        yield _report(machine)
+
+
+def _journal(path: Path, now: float) -> Row:
+    # The folder is Squid's user's: only lstat, which follows no link of theirs.
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return Row("journal", Level.OK, f"{path} is not there yet: it is made at the first match")
+    except OSError as error:
+        text = f"{path}: {error.strerror}"
+        return Row("journal", Level.UNKNOWN, text, "run inkgate status as root")
+    if not stat.S_ISREG(found.st_mode):
+        remedy = "find out who put it there, and remove it: no incident is journalled"
+        return Row("journal", Level.CRITICAL, f"{path} is no file", remedy)
+    last = _last_written(path)
+    text = f"{found.st_size / (1 << 20):,.1f} MiB, last written {age(now - last)} ago"
+    return Row("journal", Level.OK, text, data={"bytes": found.st_size, "written": last})
+
+
+def _last_written(path: Path) -> float:
+    times = []
+    for name in (path.name, f"{path.name}-wal"):
+        try:
+            times.append(os.lstat(path.with_name(name)).st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)
+
+
+def _report(machine: Machine) -> Row:
+    reports = [p for p in machine.processes if p.header.program == REPORTER]
+    if not reports:
+        remedy = "run inkgate-sightings report, by a timer or with --follow"
+        return Row("report", Level.WARNING, "nothing was reported to MISP from here yet", remedy)
+    latest = max(reports, key=lambda report: report.header.started)
+    state = latest.state
+    since = machine.now - float(state.get("ended", latest.header.started))
+    data: dict[str, str | int | float | bool | None] = {
+        "since": since,
+        "waiting": state.get("waiting", 0),
+        "refused": state.get("refused", 0),
+    }
+    if error := state.get("error"):
+        text, remedy = f"failed {age(since)} ago: {error}", "its own line says what to do"
+        return Row("report", Level.WARNING, text, remedy, data)
+    if latest.is_alive:
+        return Row("report", Level.OK, f"is running for {age(since)}", data=data)
+    told = (
+        f"ended {age(since)} ago: {state.get('waiting', 0)} wait, {state.get('refused', 0)} refused"
+    )
+    if since > _DAY:
+        return Row("report", Level.WARNING, told, "see that its timer runs", data)
+    level = Level.WARNING if state.get("refused") else Level.OK
+    return Row("report", level, told, "inkgate-sightings refused says why", data)
