@@ -242,7 +242,7 @@ def test_without_rules_fail_decides(fail: str, status: int) -> None:
         if fail == "closed":
             assert answer.http_status == 503
         server.ask(reqmod(http_request()))
-        assert server.log.count("no rules are open") == 1
+        assert server.log.count(": critical: no-rules: ") == 1
         installation.add("listed", LISTED["domain"])
         installation.refresh()
         listed = reqmod(http_request("http://listed.example/"))

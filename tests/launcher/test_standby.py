@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from inkgate.squid_conf.launching import place_launcher
+from support.installation import BIN, Installation, attribute
+from support.status import status
 from support.waiting import wait_until
 
 LAUNCHER = Path(__file__).parents[2] / "squid_conf" / "launcher" / "inkgate-launch"
@@ -236,3 +238,44 @@ def test_copy_of_fail_that_is_damaged_counts_as_open(tmp_path: Path, content: by
         check=True,
     )
     assert done.stdout == b"1 OK\n"
+
+
+def test_status_tells_of_the_standby(installation: Installation) -> None:
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    helper = installation.folder / "helper"
+    helper.write_text(
+        f'#!/bin/sh\n[ -e "$0.can-start" ] || exit 3\nexec {BIN / "inkgate-helper"} "$@"\n'
+    )
+    helper.chmod(0o755)
+    process = subprocess.Popen(
+        [LAUNCHER, helper, installation.config], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        process.stdin.write(b"1 GET http://listed.example/ 192.0.2.1 - - -\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1 ERR\n"
+        found = wait_until(
+            lambda: (s := status(installation)).rows["by-fail"]["data"]["by_fail"] and s,
+            "the answer to be counted",
+        )
+        assert found.code == 2
+        assert found.is_now("helper-not-started")
+        assert found.level("standby") == 2
+        Path(f"{helper}.can-start").touch()
+        found = wait_until(
+            lambda: (s := status(installation)).rows.get("helper") and s, "the helper's row"
+        )
+        assert found.level("helper-not-started") == 0
+        assert found.count("helper-not-started") >= 1
+        assert found.rows["by-fail"]["data"]["by_fail"] == 1
+        assert "process-died" not in found.rows
+        process.stdin.write(b"2 GET http://listed.example/ 192.0.2.1 - - -\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"2 OK ")
+    finally:
+        process.stdin.close()
+        process.wait(60)
+        process.stdout.close()

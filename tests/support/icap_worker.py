@@ -21,7 +21,7 @@ class IcapWorker:
         ready: what it says to its supervisor when it begins to serve.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, program: str = "counted.py") -> None:
         self.counts = Counts(installation.folder)
         self._log = self.counts.path.with_suffix(".log")
         reading, writing = os.pipe()
@@ -32,7 +32,7 @@ class IcapWorker:
             self.process = subprocess.Popen(
                 [
                     BIN / "python",
-                    Path(__file__).with_name("counted.py"),
+                    Path(__file__).with_name(program),
                     "icap_server",
                     self.counts.path,
                     "--config",

@@ -1,0 +1,334 @@
+"""What happens when: faults of a helper, each with its verdict, log line, counter and row.
+
+docs/what-happens-when.md has the same as a table, and `test_table` holds both together.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from inkgate.rules.crypto.keys import make_token
+from support.helper_process import HelperProcess, request
+from support.installation import SETTINGS, Installation, attribute
+from support.status import Status, status, wait_for_now
+from support.waiting import wait_until
+
+LISTED = "http://listed.example/"
+PASSES, BLOCKS, UNABLE = b"ERR", b"OK", b"BH"
+DAY = 86_400
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    """One that lists `listed.example`, and lets `fail` block what it cannot tell."""
+    installation.config.write_text(SETTINGS.replace('fail = "open"', 'fail = "closed"'))
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    return installation
+
+
+@pytest.fixture
+def start(listed: Installation) -> Iterator[Callable[[], HelperProcess]]:
+    """Starts helpers, and ends them after the test."""
+    helpers: list[HelperProcess] = []
+
+    def started() -> HelperProcess:
+        helpers.append(HelperProcess(listed))
+        return helpers[-1]
+
+    yield started
+    for helper in helpers:
+        if helper.process.poll() is None:
+            helper.kill()
+
+
+Start = Callable[[], HelperProcess]
+
+
+def set_key(installation: Installation, section: str, line: str) -> None:
+    """Put a line into a section of the settings."""
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{line}\n", 1))
+
+
+def said(helper: HelperProcess, condition: str, severity: str = "critical") -> str:
+    """The helper's log, which has dated lines only, and one of them about the condition."""
+    log = helper.close()
+    for line in log.splitlines():
+        time.strptime(line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S%z")
+        assert line.split(" ", 2)[1] == f"inkgate-helper[{helper.process.pid}]:"
+    assert f": {severity}: {condition}: " in log
+    return log
+
+
+def change_manifest(installation: Installation, **values: object) -> None:
+    """Change the manifest of the installed rules, whose signature is not looked at any more."""
+    path = installation.places.installed / "current" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def at(days: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + days * DAY))
+
+
+def test_no_rule_set(listed: Installation, start: Start) -> None:
+    (listed.places.installed / "current").unlink()
+    helper = start()
+    assert helper.ask(LISTED, "http://other.example/") == [UNABLE, UNABLE]
+    found = status(listed)
+    assert (found.code, found.level("no-rules"), found.is_now("no-rules")) == (2, 2, True)
+    assert found.rows["by-fail"]["data"]["by_fail"] == 2
+    assert found.level("rules") == 2
+    listed.refresh()
+    helper.wait_for(LISTED, BLOCKS)
+    found = wait_for_now(listed, "no-rules", lasts=False)
+    assert found.level("no-rules") == 0
+    log = said(helper, "no-rules")
+    assert "no rule set is installed" in log
+    assert "recovered: no-rules: serial 1, 1 rules" in log
+    assert "use of serial 1, 1 rules, made 20" in log
+
+
+def test_token_that_cannot_be_read_at_the_start(listed: Installation, start: Start) -> None:
+    listed.places.token_file.rename(listed.folder / "elsewhere")
+    helper = start()
+    assert helper.ask(LISTED) == [UNABLE]
+    assert status(listed).level("no-rules") == 2
+    assert str(listed.places.token_file) in said(helper, "no-rules")
+
+
+def test_newer_rules_that_cannot_be_opened(listed: Installation, start: Start) -> None:
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    listed.places.token_file.unlink()
+    make_token(listed.places.token_file)
+    listed.add("more", attribute("domain", "more.example"))
+    kept = listed.places.token_file.read_bytes()
+    listed.refresh(new_epoch=True)
+    listed.places.token_file.unlink()
+    found = wait_for_now(listed, "rules-not-opened")
+    assert (found.code, found.level("rules-not-opened")) == (2, 2)
+    # The rules of before are still in use.
+    assert helper.ask(LISTED, "http://more.example/") == [BLOCKS, PASSES]
+    assert found.rows["helper"]["data"]["oldest_serial"] == 1
+    assert found.level("helper") == 1
+    listed.places.token_file.write_bytes(kept)
+    helper.wait_for("http://more.example/", BLOCKS)
+    assert status(listed).level("rules-not-opened") == 0
+    assert "recovered: rules-not-opened: serial 2" in said(helper, "rules-not-opened")
+
+
+def test_rules_older_than_warn_age_days(listed: Installation, start: Start) -> None:
+    change_manifest(listed, created=at(-8))
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert (found.code, found.level("rules-old"), found.level("rules")) == (1, 1, 1)
+    assert "8 days old (warn_age_days 7)" in said(helper, "rules-old", "warning")
+
+
+@pytest.mark.parametrize(("after", "verdict"), [("use", BLOCKS), ("fail", UNABLE)])
+def test_rules_past_their_expiry(
+    listed: Installation, start: Start, after: str, verdict: bytes
+) -> None:
+    set_key(listed, "rules", f'after_expiry = "{after}"')
+    change_manifest(listed, created=at(-40), expires=at(-10))
+    helper = start()
+    assert helper.ask(LISTED) == [verdict]
+    found = status(listed)
+    assert (found.code, found.level("rules-expired"), found.level("rules")) == (2, 2, 2)
+    assert found.rows["by-fail"]["data"]["by_fail"] == (after == "fail")
+    assert "serial 1 expired" in said(helper, "rules-expired")
+
+
+def test_rules_that_expire_while_they_are_in_use(listed: Installation, start: Start) -> None:
+    set_key(listed, "rules", 'after_expiry = "fail"')
+    change_manifest(listed, expires=at(4 / DAY))
+    helper = start()
+    helper.wait_for(LISTED, UNABLE)
+    wait_for_now(listed, "rules-expired")
+    listed.add("more", attribute("domain", "more.example"))
+    listed.refresh()
+    helper.wait_for(LISTED, BLOCKS)
+    assert "recovered: rules-expired: serial 2 expires" in said(helper, "rules-expired")
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_clock_that_jumps_by_a_year(listed: Installation, start: Start, years: int) -> None:
+    """The clock jumps between two helpers; what the first noted is moved instead of it."""
+    set_key(listed, "rules", 'after_expiry = "fail"')
+    first = start()
+    assert first.ask(LISTED) == [BLOCKS]
+    first.close()
+    path = listed.folder / "run/health/clock.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps(note | {"wall": note["wall"] - years * 366 * DAY}))
+    change_manifest(listed, created=at(-years * 366 - 1), expires=at(-years * 366 + 29))
+    second = start()
+    assert second.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert found.level("clock-jumped") == 1
+    assert not found.is_now("rules-expired")
+    assert f"{years * 366:+.1f} days" in said(second, "clock-jumped", "warning")
+
+
+def test_damaged_rule(listed: Installation, start: Start) -> None:
+    path = listed.places.installed / "current" / "rules.mdb"
+    with lmdb.open(str(path), subdir=False, lock=False) as rules, rules.begin(write=True) as txn:
+        for key, value in list(txn.cursor()):
+            txn.put(key, value[:-1] + bytes([value[-1] ^ 1]))
+    helper = start()
+    assert helper.ask(LISTED) == [UNABLE]
+    found = status(listed)
+    assert (found.code, found.level("rule-damaged"), found.count("rule-damaged")) == (2, 2, 1)
+    said(helper, "rule-damaged")
+
+
+def test_more_requests_than_may_wait(listed: Installation, start: Start) -> None:
+    set_key(listed, "helper", "pending = 2")
+    helper = start()
+    with helper.held():
+        urls = [f"http://new{n}.example/" for n in range(5)]
+        helper.send(*(request(n, url) for n, url in enumerate(urls)))
+        assert [helper.read().split()[1] for _ in range(3)] == [UNABLE] * 3
+    assert [helper.read().split()[1] for _ in range(2)] == [PASSES] * 2
+    found = status(listed)
+    assert (found.code, found.count("queue-full")) == (2, 3)
+    wait_until(
+        lambda: status(listed).rows["by-fail"]["data"] == {"requests": 5, "by_fail": 3},
+        "all five requests to be counted",
+    )
+    said(helper, "queue-full")
+
+
+def test_deadline_and_a_match_after_it(listed: Installation, start: Start) -> None:
+    set_key(listed, "helper", "deadline_seconds = 0.2")
+    helper = start()
+    with helper.held():
+        assert helper.ask(LISTED) == [UNABLE]
+        assert status(listed).count("deadline-passed") == 1
+    found = wait_until(
+        lambda: (s := status(listed)).count("late-match") == 1 and s, "the late match"
+    )
+    assert (found.code, found.level("late-match")) == (2, 2)
+    log = said(helper, "late-match")
+    assert ": critical: deadline-passed: " in log
+
+
+def test_derivation_without_memory(listed: Installation, start: Start) -> None:
+    text = listed.config.read_text()
+    big = '{ algorithm = "argon2id", memory_kib = 65536, iterations = 1 }'
+    listed.config.write_text(text.replace('name = "test"', f"name = {big}"))
+    listed.refresh()
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    size = int(Path(f"/proc/{helper.process.pid}/statm").read_text().split()[0])
+    most = size * resource.getpagesize() + (16 << 20)
+    resource.prlimit(helper.process.pid, resource.RLIMIT_AS, (most, most))
+    assert helper.ask("http://other.example/") == [UNABLE]
+    found = status(listed)
+    assert (found.code, found.count("lookup-failed")) == (2, 1)
+    assert "other.example" not in said(helper, "lookup-failed")
+
+
+@pytest.mark.parametrize("line", [b"7 GET http://other.example/\n", b"7\n", b"7  - - - - -\n"])
+def test_line_of_another_format(listed: Installation, start: Start, line: bytes) -> None:
+    helper = start()
+    helper.send(line)
+    assert helper.read().split()[:2] == [b"7", UNABLE]
+    assert status(listed).count("line-refused") == 1
+    said(helper, "line-refused")
+
+
+def test_line_without_an_id(listed: Installation, start: Start) -> None:
+    helper = start()
+    helper.send(b"GET http://other.example/ 192.0.2.1 - - -\n")
+    assert helper.ask(LISTED) == [BLOCKS]
+    assert status(listed).count("line-refused") == 1
+    assert "without an ID" in said(helper, "line-refused")
+
+
+@pytest.mark.parametrize("section", ["helper", "sightings", "health"])
+def test_section_that_cannot_be_used(listed: Installation, start: Start, section: str) -> None:
+    set_key(listed, section, "misspelt = 1")
+    helper = start()
+    assert helper.ask(LISTED, "http://other.example/") == [BLOCKS, PASSES]
+    found = status(listed)
+    assert found.code == 2
+    if section != "health":
+        assert found.level("settings-refused") == 2
+    assert f"[{section}]" in said(helper, "settings-refused")
+
+
+def test_key_cache_that_cannot_be_used(listed: Installation, start: Start) -> None:
+    listed.places.key_cache.write_text("in the way")
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert (found.code, found.level("key-cache-failed")) == (1, 1)
+    assert str(listed.places.key_cache) in said(helper, "key-cache-failed", "warning")
+
+
+def test_journal_that_cannot_be_written(listed: Installation, start: Start) -> None:
+    journal = listed.folder / "run/sightings.db"
+    journal.mkdir()
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found = wait_for_now(listed, "journal-failed")
+    assert (found.code, found.level("journal-failed"), found.level("journal")) == (2, 2, 2)
+    journal.rmdir()
+    found = wait_for_now(listed, "journal-failed", lasts=False)
+    assert found.level("journal") == 0
+    assert "recovered: journal-failed: " in said(helper, "journal-failed")
+    assert len(listed.run("inkgate-sightings", "list").stdout.splitlines()) >= 1
+
+
+def test_clients_that_cannot_be_hashed(listed: Installation, start: Start) -> None:
+    set_key(listed, "sightings", 'clients = "hash"\nclients_key_file = "missing.key"')
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    assert status(listed).level("clients-not-journalled") == 1
+    said(helper, "clients-not-journalled", "warning")
+
+
+def test_helper_that_is_killed(listed: Installation, start: Start) -> None:
+    first = start()
+    assert first.ask(LISTED) == [BLOCKS]
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    found = status(listed)
+    assert (found.code, found.count("process-died")) == (2, 1)
+    second = start()
+    assert second.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert (found.code, found.count("process-died")) == (2, 1)
+    assert f"inkgate-helper[{first.process.pid}]" in said(second, "process-died")
+
+
+def test_helper_that_ends_as_it_should_has_not_died(listed: Installation, start: Start) -> None:
+    first = start()
+    assert first.ask(LISTED) == [BLOCKS]
+    first.close()
+    second = start()
+    assert second.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert "process-died" not in found.rows
+    log = second.close()
+    assert "critical" not in log
+
+
+def test_counters_that_cannot_be_kept(listed: Installation, start: Start) -> None:
+    (listed.folder / "run/health").write_text("in the way")
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found: Status = status(listed)
+    assert (found.code, found.level("counters")) == (1, 3)
+    assert "inkgate status does not see this process" in helper.close()

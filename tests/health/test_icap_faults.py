@@ -1,0 +1,190 @@
+"""What happens when: faults of the ICAP server, each with its answer, log line, counter and row.
+
+docs/what-happens-when.md has the same as a table, and `test_table` holds both together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.icap import Answer, Icap, http_request, occupy, options, reqmod
+from support.icap_worker import IcapWorker
+from support.installation import Installation, attribute
+from support.status import status, wait_for_now
+from support.waiting import wait_until
+
+LISTED = reqmod(http_request("http://listed.example/"))
+DAY = 86_400
+
+Start = Callable[..., Icap]
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    """One that lists `listed.example`."""
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    return installation
+
+
+@pytest.fixture
+def start(listed: Installation) -> Iterator[Start]:
+    """Starts servers, and ends them after the test."""
+    with ExitStack() as stack:
+
+        def started(settings: str = "", workers: int = 1) -> Icap:
+            server = Icap(listed, settings, workers)
+            stack.callback(server.close)
+            return server
+
+        yield started
+
+
+def is_blocked(answer: Answer) -> bool:
+    return answer.status == 200 and answer.http_status == 403
+
+
+def is_unable(answer: Answer) -> bool:
+    return answer.status == 200 and answer.http_status == 503
+
+
+def test_icap_without_rules(listed: Installation, start: Start) -> None:
+    (listed.places.installed / "current").unlink()
+    server = start('fail = "closed"\n')
+    assert is_unable(server.ask(LISTED))
+    found = status(listed)
+    assert (found.code, found.level("no-rules"), found.level("icap")) == (2, 2, 2)
+    assert found.rows["by-fail"]["data"]["by_fail"] == 1
+    listed.refresh()
+    wait_until(lambda: is_blocked(server.ask(LISTED)), "the listed request to be blocked")
+    assert status(listed).level("no-rules") == 0
+    assert ": critical: no-rules: " in server.log
+    assert ": recovered: no-rules: serial 1" in server.log
+    assert all(_is_dated(line) for line in server.log.splitlines())
+
+
+def _is_dated(line: str) -> bool:
+    time.strptime(line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S%z")
+    return line.split(" ", 2)[1].startswith("inkgate-icap[")
+
+
+def test_icap_with_rules_past_their_expiry(listed: Installation, start: Start) -> None:
+    path = listed.places.installed / "current" / "manifest.json"
+    expired = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - DAY))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"expires": expired}))
+    text = listed.config.read_text()
+    listed.config.write_text(text.replace("[rules]\n", '[rules]\nafter_expiry = "fail"\n'))
+    server = start('fail = "closed"\n')
+    assert is_unable(server.ask(LISTED))
+    found = status(listed)
+    assert (found.code, found.level("rules-expired")) == (2, 2)
+    assert ": critical: rules-expired: serial 1 expired" in server.log
+
+
+def test_icap_worker_that_is_killed(listed: Installation, start: Start) -> None:
+    server = start()
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: server.workers() not in ([], [worker]), "another worker")
+    assert is_blocked(wait_until(lambda: _asked(server), "an answer of the other worker"))
+    found = wait_until(
+        lambda: (s := status(listed)).count("process-died") and s, "the dead worker's row"
+    )
+    assert (found.code, found.count("process-died")) == (2, 1)
+    assert f": critical: process-died: inkgate-icap[{worker}]" in server.log
+
+
+def _asked(server: Icap) -> Answer | None:
+    try:
+        return server.ask(LISTED)
+    except OSError:
+        return None
+
+
+def test_icap_with_all_connections_in_use(listed: Installation, start: Start) -> None:
+    server = start("connections = 2\n")
+    with ExitStack() as stack:
+        occupy(server, stack)
+        occupy(server, stack)
+        assert server.ask(options("reqmod")).status == 503
+    found = status(listed)
+    assert (found.code, found.count("connections-used-up")) == (2, 1)
+    assert ": critical: connections-used-up: all 2 are in use" in server.log
+
+
+def test_icap_with_too_few_descriptors(listed: Installation, start: Start) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
+    try:
+        server = start("connections = 1000\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+    server.process.send_signal(signal.SIGHUP)
+    found = wait_for_now(listed, "connections-limited")
+    assert (found.code, found.level("connections-limited")) == (1, 1)
+    assert ": warning: connections-limited: open files are limited to 100" in server.log
+
+
+def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> None:
+    server = start()
+    text = listed.config.read_text()
+    listed.config.write_text(text + 'allow = ["192.0.2.0/24"]\n')
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: _asked(server) is None, "connections to be closed")
+    found = status(listed)
+    assert (found.code, found.level("peer-refused")) == (1, 1)
+    assert ": warning: peer-refused: 127.0.0.1 is not among" in server.log
+
+
+def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start) -> None:
+    server = start()
+    sound = listed.config.read_text()
+    listed.config.write_text(sound + "misspelt = 1\n")
+    server.process.send_signal(signal.SIGHUP)
+    found = wait_for_now(listed, "settings-not-taken")
+    assert (found.code, found.level("settings-not-taken")) == (1, 1)
+    assert is_blocked(server.ask(LISTED))
+    listed.config.write_text(sound)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_now(listed, "settings-not-taken", lasts=False)
+    assert ": recovered: settings-not-taken: " in server.log
+
+
+def test_icap_derivation_without_memory(listed: Installation, start: Start) -> None:
+    text = listed.config.read_text()
+    costly = '{ algorithm = "argon2id", memory_kib = 65536, iterations = 1 }'
+    listed.config.write_text(text.replace('name = "test"', f"name = {costly}"))
+    listed.refresh()
+    server = start('fail = "closed"\n')
+    assert is_blocked(server.ask(LISTED))
+    (worker,) = server.workers()
+    size = int(Path(f"/proc/{worker}/statm").read_text().split()[0])
+    most = size * resource.getpagesize() + (16 << 20)
+    resource.prlimit(worker, resource.RLIMIT_AS, (most, most))
+    assert is_unable(server.ask(reqmod(http_request("http://other.example/"))))
+    found = status(listed)
+    assert (found.code, found.count("lookup-failed")) == (2, 1)
+    assert "other.example" not in server.log
+
+
+def test_icap_message_that_fails(listed: Installation) -> None:
+    """An error of our own, in the making of the page."""
+    worker = IcapWorker(listed, "without_page.py")
+    try:
+        assert worker.ask(LISTED).status == 500
+        found = status(listed)
+        assert (found.code, found.count("message-failed")) == (2, 1)
+    finally:
+        log = worker.close()
+    assert ": critical: message-failed: a message failed: ZeroDivisionError" in log
+    assert "listed.example" not in log
