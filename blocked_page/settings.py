@@ -21,6 +21,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         negative_ttl: seconds for which Squid repeats "not listed" without asking.
         children: helper processes at most.
         launcher: the folder with the launcher, which Squid starts in place of the helper.
+        check_result: the file with what the last check through the proxy found.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
         icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
@@ -36,6 +37,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     negative_ttl: Annotated[int, Meta(ge=0, le=86_400)] = 10
     children: Annotated[int, Meta(ge=1, le=64)] = 2
     launcher: str = "/usr/local/lib/inkgate"
+    check_result: str = "/var/lib/inkgate/squid-check.json"
     user_agent: bool = True
     replies: bool = True
     icap: str = ""

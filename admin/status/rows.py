@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from inkgate.admin.status import conditions, journal, processes, refresh, rules
+from inkgate.admin.status import canary, conditions, journal, processes, refresh, rules
 from inkgate.admin.status.row import Rows
 
 ROWS: Final[tuple[Rows, ...]] = (
     rules.rows,
     refresh.rows,
     processes.rows,
+    canary.rows,
     journal.rows,
     conditions.rows,
 )
