@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from inkgate.rules.canonical import canonical_attribute
 from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.crypto.canaries import canaries
 from inkgate.rules.crypto.derive import (
     Deriver,
     derive_set_key,
@@ -34,6 +35,7 @@ TOKEN = b"a token of a made-up subscriber"
 SALT = bytes(range(32))
 SET_ID = bytes(range(16))
 NONCE = bytes(range(12))
+CANARY_TOKENS = {"text": TOKEN, "bytes": bytes(range(200, 232)), "shortest": bytes(range(16))}
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 UUID = "00000000-0000-4000-8000-000000000001"
 PROFILES: dict[str, tuple[Profile, dict[str, Any]]] = {
@@ -197,6 +199,8 @@ def messages() -> dict[str, dict[str, Any]]:
         "block": ("counts", f'{{"action":"block",{one},"more":0}}'),
         "log": ("counts", f'{{"action":"log",{one},"more":3}}'),
         "unknown-member": ("counts", f'{{"action":"log",{one},"later":[1]}}'),
+        "canary": ("counts", f'{{"action":"block",{one},"canary":true,"more":0}}'),
+        "canary-not-boolean": ("bad-rules", f'{{"action":"block",{one},"canary":1}}'),
         "expires-later": ("counts", f'{{"action":"block",{one},"expires":1767225601}}'),
         "expires-now": ("over", f'{{"action":"block",{one},"expires":1767225600}}'),
         "action-unknown": ("bad-rules", f'{{"action":"allow",{one}}}'),
@@ -207,9 +211,25 @@ def messages() -> dict[str, dict[str, Any]]:
         name: {"now": 1767225600, "padded": _padded(text), "expected": expected}
         for name, (expected, text) in cases.items()
     }
+    made["canary"]["canary"] = True
     lie = "ffffffff" + made["block"]["padded"][8:]
     made["length-lies"] = {"now": 1767225600, "padded": lie, "expected": "bad-rules"}
     return made
+
+
+def canary_vector(token: bytes) -> dict[str, Any]:
+    """A token and what a check asks for with it."""
+    own = canaries(token)
+    return {
+        "token": token.hex(),
+        "name": own.name,
+        "url": own.url,
+        "neighbour": own.neighbour,
+        "neighbour_url": own.neighbour_url,
+        "reply_port": own.reply_port,
+        "body": own.body.hex(),
+        "sha256": own.digest(),
+    }
 
 
 def main() -> None:
@@ -218,6 +238,7 @@ def main() -> None:
     vectors = {f"good/{n}": good(*v) for n, v in GOOD.items()}
     vectors |= {f"bad/{n}": v for n, v in bad_packs().items()}
     vectors |= {f"messages/{n}": v for n, v in messages().items()}
+    vectors |= {f"canaries/{n}": canary_vector(token) for n, token in CANARY_TOKENS.items()}
     for name, vector in vectors.items():
         path = folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,11 @@ from inkgate.rules.errors import PackError
 
 Action = Literal["block", "log"]
 
+RecordedAction = Literal["block", "log", "canary"]
+"""What is recorded of a rule: its action, or that it is a canary, which blocks, too."""
+
+CANARY: Final = "canary"
+
 MIN_PADDED: Final = 128
 MAX_PADDED: Final = 65_536
 MAX_FIELD: Final = 1024
@@ -19,18 +24,30 @@ class Message(msgspec.Struct, frozen=True):
     """Course of action and, per attribute, the fields that the publisher chose.
 
     Attributes:
+        canary: whether the rule is there for the check alone (section 11). Unset means no.
         more: attributes that found no room.
         expires: seconds since 1970 from which on the rule no longer counts.
     """
 
     action: Action
     attributes: Annotated[tuple[dict[str, str], ...], msgspec.Meta(min_length=1)]
+    canary: bool | msgspec.UnsetType = msgspec.UNSET
     more: int = 0
     expires: int | msgspec.UnsetType = msgspec.UNSET
 
     def is_over(self, now: float) -> bool:
         """Whether the rule has expired by itself."""
         return self.expires is not msgspec.UNSET and self.expires <= now
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether the rule is there for the check alone: its matches are told to nobody."""
+        return self.canary is True
+
+    @property
+    def recorded_action(self) -> RecordedAction:
+        """What is shown and recorded as its action."""
+        return "canary" if self.is_canary else self.action
 
     def uuids(self) -> tuple[str, ...]:
         """The MISP attribute UUIDs, where the message carries them."""
@@ -54,12 +71,16 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(Message)
 
 
-def encode_message(action: Action, attributes: list[dict[str, str]], expires: int = 0) -> bytes:
+def encode_message(
+    action: RecordedAction, attributes: list[dict[str, str]], expires: int = 0
+) -> bytes:
     """Encode and pad a message; attributes beyond the size limit are counted, not listed.
 
     The order of the attributes does not matter: the same ones give the same bytes.
 
     Args:
+        action: a canary is written as a rule that blocks and has one member more: readers
+            that do not know the member block it like any other.
         expires: seconds since 1970; 0 for never.
     """
     short = sorted(
@@ -70,8 +91,9 @@ def encode_message(action: Action, attributes: list[dict[str, str]], expires: in
     while True:
         body = _ENCODER.encode(
             Message(
-                action=action,
+                action="block" if action == CANARY else action,
                 attributes=tuple(short[:listed]),
+                canary=True if action == CANARY else msgspec.UNSET,
                 more=len(short) - listed,
                 expires=expires or msgspec.UNSET,
             )

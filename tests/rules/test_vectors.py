@@ -70,6 +70,7 @@ def test_message(vector: dict[str, Any]) -> None:
         outcome: str = error.error_class
     else:
         outcome = "over" if message.is_over(vector["now"]) else "counts"
+        assert message.is_canary == vector.get("canary", False)
         assert message.uuids() == ("00000000-0000-4000-8000-000000000001",)
     assert outcome == vector["expected"]
 
