@@ -79,7 +79,9 @@ def attack(matcher: Matcher, guesses: Iterable[Guess]) -> Attack:
         tested[kind] += 1
         matcher.stretch(kind, data)
         for name in classes:
-            if matcher.look_up(name, kind, data):
+            found = matcher.look_up(name, kind, data)
+            # A canary is no indicator: nothing is lost with it.
+            if found is not None and not found.message.is_canary:
                 recovered[name] += 1
                 values.append((name, text))
     return Attack(

@@ -77,7 +77,7 @@ def _match_line(query: str, hit: Match) -> str:
         " ".join(f"{k}={v}" for k, v in attribute.items()) for attribute in hit.message.attributes
     )
     more = f"; and {hit.message.more} more" if hit.message.more else ""
-    cells = (query, hit.indicator_class, hit.message.action, attributes + more)
+    cells = (query, hit.indicator_class, hit.message.recorded_action, attributes + more)
     return "\t".join(map(printable, cells))
 
 

@@ -46,7 +46,7 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--full", is_flag=True, help="Read all of every source again."),
             click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
-            click.option("--allow-empty", is_flag=True, help="Publish even without any rule."),
+            click.option("--allow-empty", is_flag=True, help="Publish even without any indicator."),
             click.option("--pad", type=_PADDING, help="Dummies to a multiple of this, per type."),
             click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
             click.option("--iterations", type=int, help="PBKDF2 iterations."),

@@ -31,6 +31,7 @@ class RunTotals:
         self.hits = 0
         self.matched_lines = 0
         self.derived = 0
+        self.canaries = 0
         self.bad: dict[str, tuple[int, int]] = {}
         self.read: dict[str, int] = {}
         self.rules: dict[tuple[str, str], _Row] = {}
@@ -39,6 +40,7 @@ class RunTotals:
         """Count a chunk."""
         self.lines += result.lines
         self.derived += result.derived
+        self.canaries += result.canaries
         self.read[chunk.source] = self.read.get(chunk.source, 0) + result.lines
         if result.bad:
             count, first = self.bad.get(chunk.source, (0, chunk.first + result.first_bad))
@@ -125,6 +127,8 @@ def say_totals(totals: RunTotals, seconds: float) -> None:
     """What was read, on standard error."""
     for name, (count, first) in totals.bad.items():
         say(f"{name}: {count:,} lines could not be read, the first is line {first:,}")
+    if totals.canaries:
+        say(f"{totals.canaries:,} lines are of the check through the proxy, and are left out")
     rate = totals.lines / seconds if seconds else 0
     say(
         f"{totals.lines:,} lines in {seconds:,.1f} s ({rate:,.0f}/s), {totals.derived:,} keys "

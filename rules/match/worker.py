@@ -63,6 +63,7 @@ class ChunkResult(NamedTuple):
     Attributes:
         bad: lines that could not be read; `first_bad` is the first one's number, from 0.
         derived: keys that had to be derived.
+        canaries: lines of the check through the proxy; they are no hits.
     """
 
     hits: tuple[LogHit, ...]
@@ -70,6 +71,7 @@ class ChunkResult(NamedTuple):
     bad: int
     first_bad: int
     derived: int
+    canaries: int
 
 
 class Worker:
@@ -97,7 +99,7 @@ class Worker:
         self._follow_generation()
         before = self._derived()
         hits: list[LogHit] = []
-        bad, first_bad = 0, -1
+        bad, first_bad, canaries = 0, -1, 0
         text = chunk.text.decode("utf-8", "surrogateescape")
         reader = open_reader(chunk.format, chunk.header)
         for line, entry in reader.entries_to_look_up(text, self._engine.clean):
@@ -109,12 +111,16 @@ class Worker:
                 found = self._engine.matches(entry)
             except PackError as error:
                 raise MatchError(str(error)) from None
+            if any(match.message.is_canary for match in found):
+                canaries += 1
+                continue
             hits += (
                 LogHit(line, entry.time, entry.client, entry.method, entry.shown, match)
                 for match in found
             )
         lines = chunk.text.count(b"\n") + 1
-        return ChunkResult(tuple(hits), lines, bad, first_bad, self._derived() - before)
+        derived = self._derived() - before
+        return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries)
 
     def close(self) -> None:
         """Close all files."""

@@ -32,7 +32,7 @@ class Options(NamedTuple):
     """What one refresh does differently.
 
     Attributes:
-        allow_empty: publish even a set without any rule.
+        allow_empty: publish even a set without any indicator: it holds canaries only.
         new_epoch: new salt, and so new keys for everything.
         only: read sources of this origin only; of all others their last reading counts.
         full: read all of every source, however fresh its mirror is.

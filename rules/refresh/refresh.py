@@ -18,6 +18,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder
 from inkgate.config.progress import Progress
 from inkgate.config.whole_file import remove_unfinished
+from inkgate.rules.crypto.canaries import canaries
 from inkgate.rules.crypto.keys import read_public_key, read_signing_key
 from inkgate.rules.crypto.profiles import check_profile
 from inkgate.rules.errors import PackError, RefreshError
@@ -34,8 +35,9 @@ from inkgate.rules.seal.partition import Epoch, SealCounts, Task
 from inkgate.rules.seal.publish import PACK, last_serial, publish, published_content
 from inkgate.rules.seal.runs import Run, open_run
 from inkgate.rules.seal.workers import seal_partitions
+from inkgate.rules.select.canary_records import canary_records
 from inkgate.rules.select.report import Report
-from inkgate.rules.select.spool import Partition, Spool
+from inkgate.rules.select.spool import Partition, Spool, portions
 from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.registry import read_entries
 
@@ -44,12 +46,18 @@ SEALED: Final = "sealed"
 
 
 class Summary(NamedTuple):
-    """What a refresh did."""
+    """What a refresh did.
+
+    Attributes:
+        rules: how many the pack has, canaries included.
+        canaries: how many of them are canaries.
+    """
 
     report: Report
     unreadable: list[Unreadable]
     done: SealCounts
     rules: int
+    canaries: int
     serial: int
     published: bool
     pack: Path
@@ -83,9 +91,11 @@ def refresh(
             faults = collect(
                 config, settings, entries, where, subscriber.select, spool, report, stages, options
             )
-            parts = spool.finish()
-            if not any(part.records for part in parts) and not options.allow_empty:
+            if spool.is_empty and not options.allow_empty:
                 raise RefreshError(_nothing(faults))
+            sealed_canaries = canary_records(canaries(subscriber.token), spool.classes)
+            spool.take(portions(sealed_canaries))
+            parts = spool.finish()
             for kind, profile in settings.kdf_profiles().items():
                 check_profile(kind, profile, settings.caps)
             old = _last_manifest(subscriber.workspace, where, settings)
@@ -117,6 +127,7 @@ def refresh(
         unreadable=faults,
         done=done,
         rules=manifest.rule_count(),
+        canaries=len(sealed_canaries),
         serial=manifest.serial,
         published=published,
         pack=pack,

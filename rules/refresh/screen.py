@@ -38,7 +38,7 @@ def print_summary(summary: Summary) -> None:
         ("new", str(done.new)),
         ("sealed again", str(done.resealed)),
         ("removed", str(done.removed)),
-        ("rules", str(summary.rules)),
+        ("rules", f"{summary.rules} ({summary.canaries} of them canaries)"),
         ("serial", f"{summary.serial}" + ("" if summary.published else " (unchanged)")),
         ("time", f"{summary.seconds:.2f} s"),
         *((s.name, f"{s.seconds:.2f} s, {s.cpu:.2f} s of CPU") for s in summary.stages),

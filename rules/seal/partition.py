@@ -23,7 +23,7 @@ from inkgate.rules.crypto.derive import (
 )
 from inkgate.rules.crypto.gates import LEVELS
 from inkgate.rules.crypto.key_cache import KeyCache
-from inkgate.rules.crypto.message import Action, encode_message
+from inkgate.rules.crypto.message import CANARY, Action, encode_message
 from inkgate.rules.crypto.profiles import Hkdf, Profile
 from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
 from inkgate.rules.errors import PackError
@@ -208,8 +208,10 @@ def _message(records: list[Record]) -> bytes:
     """The message of a rule with all of its attributes.
 
     The rule blocks if one of them says so, until the last of those has expired. If others
-    only log and expire later, the next refresh after that makes a rule of them again.
+    only log and expire later, the next refresh after that makes a rule of them again. What
+    is listed by somebody is no canary any more: it must be reported.
     """
+    records = [record for record in records if record.action != CANARY] or records
     if len(records) == 1:
         (record,) = records
         return encode_message(record.action, [record.fields], record.expires)

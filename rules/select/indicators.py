@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from inkgate.rules.canonical import Refused, Value, canonical_attribute, class_of
-from inkgate.rules.crypto.message import Action
+from inkgate.rules.crypto.message import RecordedAction
 from inkgate.rules.sources.attribute import Attribute
 
 _SHORTEST: Final = {"4": 8, "6": 16}
@@ -30,7 +30,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     host_kind: str
     host: str
     is_url: bool
-    action: Action
+    action: RecordedAction
     expires: int
     fields: dict[str, str]
 
@@ -67,7 +67,11 @@ def _check_network(value: Value) -> None:
 
 
 def make_record(
-    indicator_class: str, value: Value, action: Action, expires: int, fields: dict[str, str]
+    indicator_class: str,
+    value: Value,
+    action: RecordedAction,
+    expires: int,
+    fields: dict[str, str],
 ) -> Record:
     """The record of an indicator for one attribute."""
     host = value.host

@@ -28,10 +28,11 @@ _DECODER = msgspec.msgpack.Decoder(Record)
 
 
 class Portion(msgspec.Struct, array_like=True):
-    """Some records of one partition: their number, and each after its length."""
+    """Some records of one partition: their number, each after its length, and their classes."""
 
     records: int
     data: bytes
+    classes: set[str]
 
 
 class Partition(NamedTuple):
@@ -47,15 +48,21 @@ def portions(records: Iterable[Record]) -> dict[int, Portion]:
     """Records by their partition, in their order."""
     counts: dict[int, int] = {}
     parts: dict[int, bytearray] = {}
+    classes: dict[int, set[str]] = {}
     encode = _ENCODER.encode
     for record in records:
         number = zlib.crc32(record.base()) % PARTITIONS
         if number not in parts:
             parts[number] = bytearray()
+            classes[number] = set()
         data = encode(record)
         parts[number] += len(data).to_bytes(_LENGTH_BYTES) + data
         counts[number] = counts.get(number, 0) + 1
-    return {number: Portion(counts[number], bytes(data)) for number, data in parts.items()}
+        classes[number].add(record.indicator_class)
+    return {
+        number: Portion(counts[number], bytes(data), classes[number])
+        for number, data in parts.items()
+    }
 
 
 class Spool:
@@ -63,6 +70,9 @@ class Spool:
 
     Args:
         folder: an empty folder of its own, made here with mode 0700.
+
+    Attributes:
+        classes: those of all records so far.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,6 +84,12 @@ class Spool:
         # Of the records in their order, not of the portions in which they came.
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(PARTITIONS)]
         self._counts = [0] * PARTITIONS
+        self.classes: set[str] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record."""
+        return not any(self._counts)
 
     def take(self, parts: Mapping[int, Portion]) -> None:
         """Keep records."""
@@ -81,6 +97,7 @@ class Spool:
             self._files[number].write(portion.data)
             self._digests[number].update(portion.data)
             self._counts[number] += portion.records
+            self.classes |= portion.classes
 
     def finish(self) -> list[Partition]:
         """Write out what is left; nothing can be added any more."""

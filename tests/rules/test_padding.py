@@ -39,6 +39,7 @@ def test_every_class_is_filled_to_a_multiple(installation: Installation) -> None
     assert {name: file.rules for name, file in manifest.classes.items()} == {
         "domain": 128,
         "url": 64,
+        "ip-dst|port": 64,
     }
 
 

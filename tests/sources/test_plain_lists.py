@@ -79,7 +79,7 @@ def test_guess_never_raises(text: str) -> None:
 def test_endless_line_is_cut_and_refused(installation: Installation) -> None:
     (installation.events / "list.txt").write_text("a" * 1_000_000 + "\nbad.example\n")
     summary = installation.refresh()
-    assert summary.rules == 1
+    assert summary.rules - summary.canaries == 1
     assert summary.report.total("refused") >= 1
 
 

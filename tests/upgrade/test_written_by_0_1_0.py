@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from inkgate.rules.lookup.canary_rules import installed_canaries
 from support.configured_squid import ConfiguredSquid
 from support.helper_process import HelperProcess
 from support.installation import BIN, Installation
@@ -102,15 +103,29 @@ def test_installed_set_is_read_as_it_was(old: Written) -> None:
     assert json.loads(done.stdout) == old.written["manifest"]
 
 
-def test_refresh_finds_nothing_new_and_derives_nothing(old: Written) -> None:
+def test_refresh_finds_nothing_new_but_the_canaries(old: Written) -> None:
     """The MISP of the fixture is away: its last reading counts, as does the feed's."""
     done = old.run("inkgate-rules", "refresh")
     assert done.returncode == 1, done.stderr
     assert "not read: 127.0.0.1:9" in done.stderr
     numbers = _numbers(done.stdout)
-    assert numbers["derived"] == numbers["new"] == numbers["removed"] == "0"
+    assert numbers["sealed again"] == numbers["removed"] == "0"
+    before = sum(c["rules"] for c in old.written["manifest"]["classes"].values())
+    new = int(numbers["new"])
+    assert numbers["rules"] == f"{before + new} ({new} of them canaries)"
     serial = old.written["manifest"]["serial"]
-    assert numbers["serial"] == f"{serial} (unchanged)"
+    assert numbers["serial"] == f"{serial + 1}"
+    again = _numbers(old.run("inkgate-rules", "refresh").stdout)
+    assert again["derived"] == again["new"] == again["removed"] == "0"
+    assert again["serial"] == f"{serial + 1} (unchanged)"
+
+
+def test_old_set_has_no_canary_and_the_next_one_has(old: Written) -> None:
+    assert not installed_canaries(old.config).any
+    old.run("inkgate-rules", "refresh")
+    held = installed_canaries(old.config)
+    digests = {"md5", "sha1", "sha256", "filename|sha256"} & set(old.written["manifest"]["classes"])
+    assert held == (True, True, True, bool(digests))
 
 
 def test_last_good_copies_stand_in_for_every_file(old: Written) -> None:
@@ -130,7 +145,8 @@ def test_next_refresh_goes_on_from_the_old_serial_and_epoch(old: Written) -> Non
     done = old.run("inkgate-rules", "refresh")
     numbers = _numbers(done.stdout)
     before = old.written["manifest"]
-    assert numbers["new"] == "1"
+    canaries = int(numbers["rules"].split("(")[1].split()[0])
+    assert numbers["new"] == str(1 + canaries)
     assert numbers["serial"] == str(before["serial"] + 1)
     after = json.loads(old.run("inkgate-rules", "inspect", "--json").stdout)
     assert after["set_id"] == before["set_id"]
