@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from inkgate.config.printable import printable
+from inkgate.rules.crypto.message import CANARY
 from inkgate.sightings.journal.sighting import Sighting
 from inkgate.sightings.report.outbox import FALSE_POSITIVE, Item
 
@@ -67,6 +68,8 @@ def match_lines(match: dict[str, object]) -> list[str]:
     assert isinstance(events, list)  # noqa: S101
     assert isinstance(told, list)  # noqa: S101
     plain = [(name, cell(match[name])) for name in COLUMNS]
+    if match["action"] == CANARY:
+        plain.append(("note", "a request of the check through the proxy; MISP is not told"))
     plain += [("MISP event", cell(event)) for event in events]
     for item in told:
         reason = f": {item['reason']}" if item["reason"] else ""

@@ -17,14 +17,26 @@ from inkgate.sightings.commands.formatting import COLUMNS, as_match, as_record, 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--since", type=click.DateTime(), help="Only from this time on (UTC).")
-@click.option("--incident", metavar="ID", help="Only this incident.")
+@click.option("--incident", metavar="ID", help="Only this incident, also of the check.")
+@click.option("--canaries", is_flag=True, help="Also what the check through the proxy made.")
 @click.pass_obj
 def list_command(
-    configured: ConfiguredJournals, *, as_json: bool, since: datetime | None, incident: str | None
+    configured: ConfiguredJournals,
+    *,
+    as_json: bool,
+    since: datetime | None,
+    incident: str | None,
+    canaries: bool,
 ) -> None:
     """List sightings, oldest first."""
     start = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    sightings = (s for path in configured.journals()[:1] for s in read(path, start, incident))
+    all_shown = canaries or incident is not None
+    sightings = (
+        sighting
+        for path in configured.journals()[:1]
+        for sighting in read(path, start, incident)
+        if all_shown or not sighting.is_canary
+    )
     if as_json:
         for sighting in sightings:
             click.echo(printable_json(msgspec.json.encode(as_record(sighting))))

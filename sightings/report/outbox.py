@@ -310,7 +310,9 @@ def _item(
 
 
 def _attributes(sighting: Sighting) -> Iterator[tuple[str, str]]:
-    """A record's attributes with their events, each once."""
+    """A record's attributes with their events, each once; none of the check's own requests."""
+    if sighting.is_canary:
+        return
     events = dict(zip(sighting.attributes, sighting.events, strict=False))
     for attribute in dict.fromkeys(sighting.attributes):
         yield attribute, events.get(attribute, "")

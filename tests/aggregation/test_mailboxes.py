@@ -141,10 +141,10 @@ def test_redis_that_is_not_there_is_one_line() -> None:
         list(mailbox.get("a", most=1))
 
 
-def sighting(moment: float, incident: str, *attributes: str) -> Sighting:
+def sighting(moment: float, incident: str, *attributes: str, action: str = "block") -> Sighting:
     return Sighting(
         time=moment, incident=incident, indicator_class="domain", attributes=attributes,
-        client="192.0.2.1", method="GET", action="block", node="n",
+        client="192.0.2.1", method="GET", action=action, node="n",
     )  # fmt: skip
 
 
@@ -218,3 +218,15 @@ def test_helper_and_list_load_nothing_of_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_requests_of_the_check_through_the_proxy_do_not_count(tmp_path: Path) -> None:
+    uuid = "00000000-0000-4000-8000-000000000000"
+    party = Party("masked", 3, 1, max_count=3)
+    party.session.labels = Labels(7, [label_of(uuid)])
+    start = 1767571200.0  # 2026-01-05T00:00:00Z
+    journal = Journal(tmp_path / "j.db")
+    journal.append([sighting(start + n, f"check {n}", uuid, action="canary") for n in range(2)])
+    assert counts_for_period(journal, party.session) == [0]
+    journal.append([sighting(start, "one", uuid)])
+    assert counts_for_period(journal, party.session) == [1]
