@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from inkgate.admin.status.row import Level, Machine, Row, age
-from inkgate.config.errors import Unreadable
-from inkgate.config.settings_file import SettingsError
+from inkgate.config.errors import InkgateError
+from inkgate.rules.lookup.canary_rules import installed_canaries
 from inkgate.squid_conf.check_result import (
     EVERY_SECONDS,
     CheckResult,
@@ -19,37 +19,57 @@ from inkgate.squid_conf.check_result import (
 STALE_SECONDS: Final = 3 * EVERY_SECONDS
 _LEVELS: Final = {"ok": Level.OK, "warning": Level.WARNING, "critical": Level.CRITICAL}
 _CHECK: Final = "run inkgate squid check"
+_NONE: Final = (
+    "the installed rule set lists no canaries (its publisher's inkgate is older), so a check "
+    "cannot ask for them"
+)
 
 
 def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
     try:
         result = read_check_result(check_result_file(machine.config))
-    except (SettingsError, Unreadable) as error:
+    except InkgateError as error:
         yield Row("canary", Level.UNKNOWN, str(error), _CHECK)
         return
-    if result is None:
-        text = "nobody has checked yet, through the proxy, that it blocks"
-        yield Row("canary", Level.UNKNOWN, text, _CHECK)
-        return
-    yield _checked(result, machine.now - result.checked)
-
-
-def _checked(result: CheckResult, old: float) -> Row:
-    level = _LEVELS[result.level]
-    text = "; ".join(result.findings) or "all that is listed was refused through the proxy"
-    remedy = "inkgate squid check says it line by line" if result.findings else ""
-    if abs(old) > STALE_SECONDS:
-        level = max(level, Level.WARNING)
-        when = f"{age(old)} ago" if old > 0 else f"{age(-old)} ahead of this clock"
-        text = f"last checked {when}: {text}"
-        remedy = f"{_CHECK}, and see that its timer runs"
-    else:
-        text = f"{text} ({age(old)} ago)"
-    return Row(
+    level, said, remedy = _checked(result, machine.now)
+    held, problem = _held(machine)
+    if problem:
+        # What is known to be bad weighs more than what is not known.
+        level, said = level or Level.UNKNOWN, f"{said}; {problem}"
+    elif not held:
+        # Said, but no fault of this machine: the set blocks all that it lists.
+        said = f"{said}; {_NONE}"
+    yield Row(
         "canary",
         level,
-        text,
+        said,
         remedy,
-        {"checked": round(result.checked), "findings": len(result.findings)},
+        {
+            "checked": round(result.checked) if result else None,
+            "findings": len(result.findings) if result else None,
+            "listed": None if problem else held,
+        },
     )
+
+
+def _checked(result: CheckResult | None, now: float) -> tuple[Level, str, str]:
+    if result is None:
+        text = "nobody has checked yet, through the proxy, that it blocks"
+        return Level.UNKNOWN, text, _CHECK
+    level, old = _LEVELS[result.level], now - result.checked
+    text = "; ".join(result.findings) or "all that is listed was refused through the proxy"
+    if abs(old) > STALE_SECONDS:
+        when = f"{age(old)} ago" if old > 0 else f"{age(-old)} ahead of this clock"
+        remedy = f"{_CHECK}, and see that its timer runs"
+        return max(level, Level.WARNING), f"last checked {when}: {text}", remedy
+    remedy = "inkgate squid check says it line by line" if result.findings else ""
+    return level, f"{text} ({age(old)} ago)", remedy
+
+
+def _held(machine: Machine) -> tuple[bool, str]:
+    """Whether the installed set lists canaries, or why that cannot be found out."""
+    try:
+        return installed_canaries(machine.config).any, ""
+    except (InkgateError, OSError) as error:
+        return False, f"whether the rule set lists canaries cannot be found out: {error}"

@@ -31,9 +31,10 @@ class Canaries(NamedTuple):
     """One subscriber's canaries, and what lies beside them and must pass.
 
     Attributes:
-        name: a host; it is listed as class `domain`.
-        url: on another host; listed as class `url`, while its host is not.
-        neighbour: a host that is not listed.
+        name: a host; it is listed as class `domain`, and so are all hosts below it: a check
+            that puts a new label in front is answered by no cache.
+        url: on another host; listed as class `url`, with any query, while its host is not.
+        neighbour: a host that is not listed, nor is any below it.
         neighbour_url: on the host of `url`; it is not listed.
         reply_port: listed with each of REPLY_ADDRESSES as class `ip-dst|port`.
         body: its digest is listed in sets that list digests.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,31 @@ from inkgate.squid_conf.check_result import (
     read_check_result,
     write_check_result,
 )
+from support.installation import Installation, attribute
 
 NOW = 1_800_000_000.0
 FOUND = "squid.conf, line 12: http_access allow localhost comes before inkgate's lines"
 
 
+@pytest.fixture(scope="module")
+def listed() -> Iterator[Installation]:
+    made = Installation()
+    made.add("listed", attribute("domain", "listed.example"))
+    made.refresh()
+    made.config.write_text(
+        made.config.read_text().replace(
+            "[squid_conf]\n", '[squid_conf]\ncheck_result = "check.json"\n'
+        )
+    )
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    config = tmp_path / "inkgate.toml"
-    config.write_text('[squid_conf]\ncheck_result = "check.json"\n')
-    return config
+def config(listed: Installation) -> Path:
+    """Settings of a machine with rules that list canaries, and without a check."""
+    (listed.folder / "check.json").unlink(missing_ok=True)
+    return listed.config
 
 
 def row(config: Path) -> Row:
@@ -92,7 +108,39 @@ def test_damaged_result_is_unknown_and_names_the_file(config: Path, data: bytes)
     assert row(config).level == Level.UNKNOWN
 
 
-def test_broken_section_is_said_in_the_row(config: Path) -> None:
+def test_broken_section_is_said_in_the_row(tmp_path: Path) -> None:
+    config = tmp_path / "inkgate.toml"
     config.write_text("[squid_conf]\ncheck_results = 1\n")
     assert row(config).level == Level.UNKNOWN
     assert "check_results" in row(config).text
+
+
+def test_set_without_canaries_is_said_and_no_fault(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = checked(config, CheckResult(NOW, "ok"))
+    assert (good.level, good.data["listed"]) == (Level.OK, True)
+    assert "canaries" not in good.text
+    monkeypatch.setattr("inkgate.rules.refresh.refresh.canary_records", lambda *_: [])
+    without = Installation(config.read_text())
+    try:
+        without.add("listed", attribute("domain", "listed.example"))
+        without.refresh()
+        old = checked(without.config, CheckResult(NOW, "ok"))
+    finally:
+        without.close()
+    assert (old.level, old.data["listed"]) == (Level.OK, False)
+    assert "lists no canaries" in old.text
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [("ok", Level.UNKNOWN), ("critical", Level.CRITICAL)]
+)
+def test_what_cannot_be_found_out_hides_nothing_that_is_bad(
+    tmp_path: Path, level: CheckLevel, expected: Level
+) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text('[rules]\ntoken_file = "none"\n[squid_conf]\ncheck_result = "check.json"\n')
+    found = checked(config, CheckResult(NOW, level, (FOUND,) * (level != "ok")))
+    assert found.level == expected
+    assert str(tmp_path / "none") in found.text
