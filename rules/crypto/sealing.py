@@ -13,6 +13,7 @@ from inkgate.rules.errors import PackError
 
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 32
+AUTHENTICATOR_BYTES: Final = 16
 _TAG_LENGTH: Final = TAG_BYTES.to_bytes(4)
 
 

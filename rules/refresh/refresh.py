@@ -30,7 +30,7 @@ from inkgate.rules.refresh.reading import Options, collect
 from inkgate.rules.refresh.stages import Stage, Stages
 from inkgate.rules.refresh.subscriber import Subscriber, find_subscriber
 from inkgate.rules.seal.epoch import EpochRecord, choose_epoch
-from inkgate.rules.seal.padding import Padding, read_padding_key
+from inkgate.rules.seal.padding import KnownRules, Padding, read_padding_key
 from inkgate.rules.seal.partition import Epoch, SealCounts, Task
 from inkgate.rules.seal.publish import PACK, last_serial, publish, published_content
 from inkgate.rules.seal.runs import Run, open_run
@@ -93,8 +93,8 @@ def refresh(
             )
             if spool.is_empty and not options.allow_empty:
                 raise RefreshError(_nothing(faults))
-            sealed_canaries = canary_records(canaries(subscriber.token), spool.classes)
-            spool.take(portions(sealed_canaries))
+            canary_set = canary_records(canaries(subscriber.token), spool.classes)
+            spool.take(portions(canary_set))
             parts = spool.finish()
             for kind, profile in settings.kdf_profiles().items():
                 check_profile(kind, profile, settings.caps)
@@ -117,7 +117,10 @@ def refresh(
             spool.remove()
             report.close()
         stages.start("publishing", None)
-        pack, manifest, published = _publish(runs, parts, old, base, subscriber, where, settings)
+        known = KnownRules.of(canary_set)
+        pack, manifest, published = _publish(
+            runs, parts, old, base, known, subscriber, where, settings
+        )
         if options.subscriber is None:
             stages.start("installing", None)
             _install(pack, where, settings, subscriber.token)
@@ -127,7 +130,7 @@ def refresh(
         unreadable=faults,
         done=done,
         rules=manifest.rule_count(),
-        canaries=len(sealed_canaries),
+        canaries=len(canary_set),
         serial=manifest.serial,
         published=published,
         pack=pack,
@@ -206,6 +209,7 @@ def _publish(
     parts: Sequence[Partition],
     old: Manifest | None,
     base: Manifest,
+    known: KnownRules,
     subscriber: Subscriber,
     where: RulesPaths,
     settings: RulesSettings,
@@ -218,9 +222,12 @@ def _publish(
         return subscriber.workspace / PACK, old, False
     padding = None
     if subscriber.pad > 1:
-        padding = Padding(read_padding_key(where.publisher), base.set_id, subscriber.pad)
-    key = read_signing_key(where.publisher)
-    pack, manifest = publish(subscriber.workspace, base, runs, key, content, padding, settings.caps)
+        key = read_padding_key(where.publisher)
+        padding = Padding(key, base.set_id, subscriber.pad, known)
+    signing = read_signing_key(where.publisher)
+    pack, manifest = publish(
+        subscriber.workspace, base, runs, signing, content, padding, settings.caps
+    )
     for other in (subscriber.workspace / SEALED).iterdir():
         if other.name != base.set_id:
             shutil.rmtree(other, ignore_errors=True)

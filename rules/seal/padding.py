@@ -10,17 +10,52 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.sealing import NONCE_BYTES, TAG_BYTES
+from inkgate.rules.crypto.message import encode_message
+from inkgate.rules.crypto.sealing import AUTHENTICATOR_BYTES, NONCE_BYTES, TAG_BYTES
+from inkgate.rules.seal.gate_values import gate_values_by_level
 from inkgate.rules.seal.runs import Row, RunHeader
+from inkgate.rules.select.indicators import Record
 
 PADDING_KEY: Final = "padding.key"
 _KEY_BYTES: Final = 32
+
+
+class KnownRules(NamedTuple):
+    """Rules of which everybody knows how many there are: canaries.
+
+    Dummies must not look like them. A class has one canary: if dummies had its length as
+    often as rules have it, they would tell how many rules there are; so would a gate.
+
+    Attributes:
+        lengths: by class, how many of their ciphertexts have which length.
+        values: by gate level, how many values they have there.
+    """
+
+    lengths: Mapping[str, Mapping[int, int]]
+    values: Mapping[str, int]
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Those that are made from these records, one each."""
+        records = tuple(records)
+        lengths: dict[str, Counter[int]] = {}
+        for record in records:
+            padded = encode_message(record.action, [record.fields], record.expires)
+            size = len(padded) + AUTHENTICATOR_BYTES
+            lengths.setdefault(record.indicator_class, Counter())[size] += 1
+        values = {level: len(found) for level, found in gate_values_by_level(records).items()}
+        return cls(lengths, values)
+
+    @property
+    def rules(self) -> int:
+        """How many they are."""
+        return sum(sum(found.values()) for found in self.lengths.values())
 
 
 class Padding:
@@ -30,19 +65,23 @@ class Padding:
         key: 32 secret bytes.
         set_id: the epoch; another one has other dummies.
         multiple: what the number of rules of each class becomes a multiple of.
+        known: rules that dummies do not look like.
     """
 
-    def __init__(self, key: bytes, set_id: str, multiple: int) -> None:
+    def __init__(self, key: bytes, set_id: str, multiple: int, known: KnownRules) -> None:
         self._key = key
         self._set_id = bytes.fromhex(set_id)
         self._multiple = multiple
+        self._known = known
 
     def rows(self, indicator_class: str, headers: Sequence[RunHeader]) -> Iterator[Row]:
         """The dummies of one class, sorted by tag."""
         lengths: Counter[int] = Counter()
         for header in headers:
             lengths.update(header.lengths.get(indicator_class, {}))
-        ordered = sorted(lengths.items())
+        hidden = lengths - Counter(self._known.lengths.get(indicator_class, {}))
+        # In a class of canaries alone there is nothing to hide, and nothing else to look like.
+        ordered = sorted((hidden or lengths).items())
         name = indicator_class.encode()
         dummies = (
             self._row(name, number, ordered) for number in range(self._missing(lengths.total()))
@@ -55,7 +94,9 @@ class Padding:
         for header in headers:
             rules.update(header.rules)
         dummies = sum(self._missing(count) for count in rules.values())
-        wanted = round(values * dummies / rules.total()) if rules.total() else 0
+        hidden = rules.total() - self._known.rules
+        values -= self._known.values.get(level, 0)
+        wanted = round(max(0, values) * dummies / hidden) if hidden > 0 else 0
         return [
             int.from_bytes(self._draw(8, b"gate", level.encode(), number.to_bytes(8)))
             for number in range(wanted)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.rules.canonical import ObservedAt, classes_at, suffixes
+from inkgate.rules.canonical import ObservedAt, classes_at
 from inkgate.rules.crypto.derive import (
     Deriver,
     Unstretched,
@@ -21,12 +21,12 @@ from inkgate.rules.crypto.derive import (
     rule_info,
     rule_keys,
 )
-from inkgate.rules.crypto.gates import LEVELS
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.message import CANARY, Action, encode_message
 from inkgate.rules.crypto.profiles import Hkdf, Profile
 from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
 from inkgate.rules.errors import PackError
+from inkgate.rules.seal.gate_values import gate_values, gate_values_by_level
 from inkgate.rules.seal.runs import Row, Run, open_run, write_run
 from inkgate.rules.select.indicators import Record
 from inkgate.rules.select.spool import read_partition
@@ -90,15 +90,6 @@ def _grouped(records: Iterable[Record]) -> dict[tuple[str, bytes], list[Record]]
     for record in records:
         grouped.setdefault((record.indicator_class, record.data), []).append(record)
     return grouped
-
-
-def gate_values(record: Record) -> Iterator[Unstretched]:
-    """The values that set bits in the suffix gate; the last one is the whole host."""
-    if record.host_kind == "ip":
-        yield "ip", record.host.encode()
-    elif record.host:
-        for name in suffixes(record.host):
-            yield "name", name.encode()
 
 
 class _Stretcher:
@@ -224,12 +215,7 @@ def _message(records: list[Record]) -> bytes:
 def _gate_numbers(
     grouped: Mapping[tuple[str, bytes], list[Record]], stretched: Mapping[Unstretched, bytes]
 ) -> dict[str, Iterable[int]]:
-    hosts: dict[str, set[Unstretched]] = {level: set() for level in LEVELS}
-    for first, *_ in grouped.values():
-        values = list(gate_values(first))
-        hosts["suffix"].update(values)
-        if first.is_url and values:
-            hosts["url-host"].add(values[-1])
+    hosts = gate_values_by_level(first for first, *_ in grouped.values())
     infos = {level: gate_info(level) for level in hosts}
     return {
         level: [gate_number(stretched[v], infos[level]) for v in sorted(values)]

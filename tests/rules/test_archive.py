@@ -103,7 +103,7 @@ def test_export_and_install_carry_a_pack_to_another_machine(
     assert listed.run("inkgate-rules", "export", str(file)).returncode == 0
     done = other_machine.run("inkgate-rules", "install", str(file))
     assert done.returncode == 0, done.stderr
-    assert "2 rules" in done.stdout
+    assert "6 rules" in done.stdout, "two that are listed, and four canaries"
     assert other_machine.run("inkgate-rules", "match", "domain=listed.example").returncode == 0
 
 

@@ -154,7 +154,13 @@ def test_a_subscriber_may_get_less(two: tuple[Installation, Installation]) -> No
     )
     (pack,) = out.iterdir()
     assert subscriber.run("inkgate-rules", "install", str(pack)).returncode == 0, done.stderr
-    assert {n: f.rules for n, f in manifest(subscriber).classes.items()} == {"ip-dst": 16}
+    assert {n: f.rules for n, f in manifest(subscriber).classes.items()} == {
+        "ip-dst": 16,
+        # Of canaries alone.
+        "domain": 16,
+        "url": 16,
+        "ip-dst|port": 16,
+    }
 
 
 def test_unknown_subscriber_is_an_error_that_names_the_section(listed: Installation) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.rules.canonical import Host
 from inkgate.rules.crypto.gates import Gate, gate_bits
 from inkgate.rules.crypto.sealing import Rule
 from inkgate.rules.install.install import open_current
 from inkgate.rules.pack.files import read_gate, read_rules, rule_path
+from inkgate.rules.pack.manifest import Manifest
+from support.canary_proxy import canaries_of
 from support.installation import Installation, attribute
 
 
@@ -21,6 +24,10 @@ def pack_of(installation: Installation) -> Path:
 
 def rows(installation: Installation, name: str = "domain") -> dict[bytes, Rule]:
     return {rule.tag: rule for rule in read_rules(rule_path(pack_of(installation), name))}
+
+
+def manifest_of(installation: Installation) -> Manifest:
+    return open_current(installation.places.installed, installation.settings.caps).manifest
 
 
 def fill(installation: Installation, count: int, name: str = "many") -> None:
@@ -64,12 +71,42 @@ def test_dummies_have_the_lengths_that_rules_have(installation: Installation) ->
     installation.configure("pad = 800")
     installation.refresh()
     dummies = {tag: rule for tag, rule in rows(installation).items() if tag not in real}
-    assert len(dummies) == 400
+    # The canary is the 401st rule.
+    assert len(dummies) == 399
     ours = Counter(len(rule.ciphertext) for rule in real.values())
     theirs = Counter(len(rule.ciphertext) for rule in dummies.values())
     assert len(ours) == 3
     assert theirs.keys() <= ours.keys()
     assert sum((theirs[size] - n) ** 2 / n for size, n in ours.items()) < 27.6
+
+
+def test_dummies_do_not_look_like_canaries_which_would_tell_how_many_rules_there_are(
+    installation: Installation,
+) -> None:
+    """One rule of a class is the canary: dummies of its length would be as rare as one in them."""
+    installation.configure("pad = 2048")
+    installation.add(
+        "many", *(attribute("domain", f"host{n}.example", comment="c" * 200) for n in range(20))
+    )
+    installation.configure('message = ["uuid", "comment"]\npad = 2048')
+    installation.refresh()
+    lengths = Counter(len(rule.ciphertext) for rule in rows(installation).values())
+    (canary,) = installation.matcher().host(Host("name", canaries_of(installation).name)).matches
+    assert canary.message.is_canary
+    assert sorted(lengths.values()) == [1, 2047]
+    # So would the gate of URLs' hosts, which holds the one canary and no listed URL.
+    bits = manifest_of(installation).gates["url-host"].bits
+    gate = Gate(read_gate(pack_of(installation) / "gates" / "url-host.b64", bits))
+    assert sum(gate.passes(n) for n in range(bits)) == 1
+
+
+def test_gate_of_hosts_is_as_full_as_if_dummies_were_rules(installation: Installation) -> None:
+    installation.configure("pad = 1024")
+    installation.add("urls", *(attribute("url", f"http://h{n}.example/x") for n in range(30)))
+    installation.refresh()
+    bits = manifest_of(installation).gates["url-host"].bits
+    # 3,072 rules of which 30 of 34 are URLs; the canaries among them are known to be four.
+    assert bits >= gate_bits(3000, 1 / 16)
 
 
 def test_dummies_stay_the_same_from_refresh_to_refresh(installation: Installation) -> None:

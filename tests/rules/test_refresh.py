@@ -356,7 +356,7 @@ def attack_endless_manifest(listed: Installation) -> Path:
 def attack_count_that_lies(listed: Installation) -> Path:
     return rewrite(
         listed,
-        lambda m: m["classes"]["url"].update(rules=2),  # type: ignore[index]
+        lambda m: m["classes"]["url"].update(rules=3),  # type: ignore[index]
     )
 
 
