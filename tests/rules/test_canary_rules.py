@@ -229,6 +229,7 @@ def test_canary_that_somebody_lists_is_an_indicator_and_is_reported(
     for address, uuids in (("127.0.0.1", (listed["uuid"],)), ("::1", ())):
         (match,) = matches(installation, f"http://localhost:{mine.reply_port}/", address)
         assert match.message.uuids() == uuids
+        assert len(match.message.attributes) == 1
         assert match.message.is_canary == (not uuids)
 
 
