@@ -126,7 +126,7 @@ def test_what_is_installed_can_be_inspected_and_asked(base: Venv, proxy: Install
     rules = "inkgate-rules", "--config", proxy.config
     done = base.run(*rules, "inspect")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "class   rules  bytes\ndomain  2      " in done.stdout
+    assert "class        rules  bytes\ndomain       2      " in done.stdout
     assert base.run(*rules, "match", "domain=listed.example").returncode == 0
     assert base.run(*rules, "match", "domain=fine.example").returncode == 1
     log = proxy.folder / "access.log"
