@@ -93,8 +93,9 @@ def test_no_rule_set(listed: Installation, start: Start) -> None:
     assert found.level("no-rules") == 0
     log = said(helper, "no-rules")
     assert "no rule set is installed" in log
-    assert "recovered: no-rules: serial 1, 1 rules" in log
-    assert "use of serial 1, 1 rules, made 20" in log
+    # One is listed, and four are canaries.
+    assert "recovered: no-rules: serial 1, 5 rules" in log
+    assert "use of serial 1, 5 rules, made 20" in log
 
 
 def test_token_that_cannot_be_read_at_the_start(listed: Installation, start: Start) -> None:

@@ -125,5 +125,5 @@ def test_list_hides_them_unless_it_is_asked(reporting: Reporting) -> None:
 def test_misp_is_not_told(reporting: Reporting) -> None:
     known = next(iter(reporting.server.misp.attributes.values()))
     reporting.journal.append([sighting([known.uuid], action="canary")])
-    assert reporting.run("report") == "reported 0, refused 0, waiting 0\n"
+    assert "reported 0, refused 0, waiting 0\n" in reporting.run("report")
     assert reporting.told() == []
