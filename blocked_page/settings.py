@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
+
+FrontEnds = Literal["helper", "icap", "both"]
 
 _ICAP: Final = re.compile(r"icaps?://[^\s/?#]+/?")
 
@@ -21,6 +23,9 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         negative_ttl: seconds for which Squid repeats "not listed" without asking.
         children: helper processes at most.
         launcher: the folder with the launcher, which Squid starts in place of the helper.
+        front_ends: whom Squid is to ask: the helper, the ICAP server, or both.
+        client_proxy_file: a file with the proxy's address as a client has it, with user and
+            password (`http://user:password@proxy:3128`), for the check. Empty: none.
         check_result: the file with what the last check through the proxy found.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
@@ -37,6 +42,8 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     negative_ttl: Annotated[int, Meta(ge=0, le=86_400)] = 10
     children: Annotated[int, Meta(ge=1, le=64)] = 2
     launcher: str = "/usr/local/lib/inkgate"
+    front_ends: FrontEnds = "helper"
+    client_proxy_file: str = ""
     check_result: str = "/var/lib/inkgate/squid-check.json"
     user_agent: bool = True
     replies: bool = True

@@ -1,0 +1,139 @@
+"""Whether squid.conf sends every message to inkgate's ICAP server, read from its lines.
+
+At each point (before a request goes out, when a response has come) Squid takes the first
+service, set or chain whose `adaptation_access` fits, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from inkgate.squid_conf.configuration import Line
+from inkgate.squid_conf.finding import Finding
+
+_POINTS: Final = {"reqmod_precache": "requests", "respmod_precache": "responses"}
+# Of a set only one service is asked, of a chain all.
+_CHAIN: Final = "adaptation_service_chain"
+_INSTALL: Final = "run inkgate squid install"
+
+
+def our_services(lines: Sequence[Line], service: str) -> list[Line]:
+    """The `icap_service` lines that name inkgate's server.
+
+    Args:
+        service: its address, as in `icap://127.0.0.1:1344`.
+    """
+    return [
+        line
+        for line in lines
+        if line.name == "icap_service" and any(_is_below(word, service) for word in line.words[2:])
+    ]
+
+
+def icap_findings(lines: Sequence[Line], service: str, helper: Line | None) -> Iterable[Finding]:
+    """All reasons why messages would not reach the ICAP server.
+
+    Args:
+        service: its address.
+        helper: the line that asks the helper about requests, if there is one.
+    """
+    ours = our_services(lines, service)
+    if not ours:
+        yield _no_service(service, helper)
+        return
+    yield from _switched_off(lines)
+    for point, what in _POINTS.items():
+        yield from _at_point(lines, point, what, {line.words[0] for line in ours})
+
+
+def other_services(lines: Sequence[Line], service: str) -> list[Line]:
+    """`adaptation_access` lines that send messages elsewhere, and not to inkgate as well."""
+    ours = {line.words[0] for line in our_services(lines, service)}
+    groups = _groups(lines)
+    return [
+        line
+        for line in lines
+        if line.name == "adaptation_access"
+        and line.words[1:2] == ("allow",)
+        and not ours & groups.get(line.words[0], {line.words[0]})
+    ]
+
+
+def _no_service(service: str, helper: Line | None) -> Finding:
+    if helper is not None:
+        return Finding(
+            "critical",
+            f"{helper.place}: Squid asks the helper only, and the settings want ICAP",
+            f'{_INSTALL}, or set front_ends = "helper" in [squid_conf] if the helper is meant',
+        )
+    text = f"no icap_service line of squid.conf names {service}: Squid does not ask inkgate"
+    return Finding("critical", text, _INSTALL)
+
+
+def _switched_off(lines: Sequence[Line]) -> Iterable[Finding]:
+    enabled = [line for line in lines if line.name == "icap_enable"]
+    if not enabled or enabled[-1].words[:1] != ("on",):
+        place = enabled[-1].place if enabled else "squid.conf"
+        fault = f"{place}: ICAP is switched off: no message reaches inkgate"
+        yield Finding("critical", fault, "set icap_enable on, and no other icap_enable after it")
+
+
+def _at_point(lines: Sequence[Line], point: str, what: str, ours: set[str]) -> Iterable[Finding]:
+    groups = _groups(lines)
+    here = {
+        line.words[0]
+        for line in lines
+        if line.name == "icap_service" and line.words[1:2] == (point,)
+    }
+    for line in lines:
+        if line.name != "adaptation_access" or len(line.words) < 2:
+            continue
+        members = groups.get(line.words[0], {line.words[0]})
+        if members.isdisjoint(here):
+            continue
+        is_ours = not members.isdisjoint(ours & here)
+        if not is_ours and line.words[1] == "deny":
+            continue
+        finding = _of_access(line, what, is_ours=is_ours)
+        if finding is None:
+            return
+        yield finding
+        if line.words[1] == "allow" and line.words[2:] == ("all",):
+            return
+    fault = f"no adaptation_access line sends all {what} to inkgate"
+    yield Finding("critical", fault, _INSTALL)
+
+
+def _of_access(line: Line, what: str, *, is_ours: bool) -> Finding | None:
+    """What is wrong with a line that comes before all else is inkgate's; None if it is that."""
+    is_allowed = line.words[1] == "allow"
+    if not is_ours:
+        return Finding(
+            "critical",
+            f"{line.place}: `{line.said}` comes before inkgate's: {what} that it fits go to that "
+            "service and never to inkgate",
+            "let a chain name both (adaptation_service_chain), and give the chain the access",
+        )
+    if is_allowed and line.words[2:] == ("all",) and not line.conditions:
+        return None
+    return Finding(
+        "critical",
+        f"{line.place}: `{line.said}` keeps {what} from inkgate",
+        f"let the first adaptation_access of inkgate's service be `{line.words[0]} allow all`, "
+        "outside of any `if`",
+    )
+
+
+def _groups(lines: Sequence[Line]) -> dict[str, set[str]]:
+    """The members of each chain."""
+    return {
+        line.words[0]: {line.words[0], *line.words[1:]}
+        for line in lines
+        if line.name == _CHAIN and line.words
+    }
+
+
+def _is_below(word: str, service: str) -> bool:
+    url = word.removeprefix("uri=")
+    return url == service or url.startswith(f"{service.rstrip('/')}/")
