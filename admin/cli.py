@@ -1,4 +1,4 @@
-"""The command `inkgate`: status."""
+"""The command `inkgate`: squid, status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from inkgate.config.command import Subcommand, settings_group
 from inkgate.config.settings_file import settings_path
 
 _SUBCOMMANDS: Final = {
+    "squid": Subcommand(
+        "inkgate.admin.squid.cli", "squid", "Squid's side: install, check, uninstall."
+    ),
     "status": Subcommand(
         "inkgate.admin.status.cli", "status", "Say whether this machine blocks, row by row."
     ),

@@ -58,7 +58,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(context)
         except (InkgateError, OSError) as error:
-            to_stderr(context.info_name or "inkgate", str(error))
+            to_stderr(context.find_root().info_name or "inkgate", str(error))
             sys.exit(ERROR_STATUS)
 
     def list_commands(self, context: click.Context) -> list[str]:

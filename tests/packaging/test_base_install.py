@@ -43,7 +43,7 @@ from importlib import import_module
 import click
 from inkgate.config.extras import MODULES
 from click.testing import CliRunner
-for place in ("rules.cli", "sightings.commands.cli", "squid_conf.cli"):
+for place in ("rules.cli", "sightings.commands.cli", "squid_conf.cli", "admin.cli"):
     group = import_module(f"inkgate.{place}").main
     told = CliRunner().invoke(group, ["--help"])
     assert told.exit_code == 0, told.output

@@ -1,0 +1,30 @@
+"""The group `inkgate squid`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from inkgate.config.command import CommandGroup, Subcommand
+
+_SUBCOMMANDS: Final = {
+    "install": Subcommand(
+        "inkgate.admin.squid.install",
+        "install",
+        "Have Squid ask inkgate before it lets a request through.",
+    ),
+    "check": Subcommand(
+        "inkgate.admin.squid.check",
+        "check",
+        "Check, by squid.conf's lines and through the proxy, that it blocks.",
+    ),
+    "uninstall": Subcommand(
+        "inkgate.admin.squid.uninstall", "uninstall", "Take inkgate's lines out of squid.conf."
+    ),
+}
+
+
+@click.group(cls=CommandGroup, subcommands=_SUBCOMMANDS)
+def squid() -> None:
+    """Squid's side: install, check, uninstall."""
