@@ -15,10 +15,13 @@ from inkgate.squid_conf.word import squid_word
 _TO_ROOT: Final = "../" * 8
 # A large cache costs Squid more than it saves (docs/decisions/0045).
 _CACHE: Final = 1000
+PRINTED: Final = "# Made by inkgate-squid-conf. Put it before your http_access allow lines."
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
 
-def fragment(settings: SquidSettings, *, launching: Launching, pages: Path, log: str) -> str:
+def fragment(
+    settings: SquidSettings, *, launching: Launching, pages: Path, log: str, header: str = PRINTED
+) -> str:
     """A drop-in for Squid's configuration.
 
     Args:
@@ -26,6 +29,7 @@ def fragment(settings: SquidSettings, *, launching: Launching, pages: Path, log:
         launching: what Squid starts.
         pages: the folder with the blocked page.
         log: Squid's access log, or empty for none of our own.
+        header: a comment for the first line.
 
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
@@ -34,7 +38,7 @@ def fragment(settings: SquidSettings, *, launching: Launching, pages: Path, log:
     agent = " %#>ha{User-Agent}" if settings.user_agent else ""
     page = _TO_ROOT + squid_word(str(pages / PAGE)).lstrip("/")
     lines = [
-        "# Made by inkgate-squid-conf. Put it before your http_access allow lines.",
+        header,
         (
             f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
             f"cache={_CACHE} children-max={settings.children} children-startup=0 children-idle=1 "

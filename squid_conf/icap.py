@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inkgate.squid_conf.word import squid_word
 
+PRINTED = "# Made by inkgate-squid-conf --icap."
 LOG_FORMAT = (
     "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt "
     "inkgate=%{X-Inkgate-Incident}adapt::<last_h"
@@ -11,7 +12,13 @@ LOG_FORMAT = (
 
 
 def icap_fragment(
-    *, service: str, fail: str, server_header: str, name_header: str, log: str
+    *,
+    service: str,
+    fail: str,
+    server_header: str,
+    name_header: str,
+    log: str,
+    header: str = PRINTED,
 ) -> str:
     """A drop-in for Squid's configuration.
 
@@ -21,6 +28,7 @@ def icap_fragment(
         server_header: the ICAP header that tells the server's address.
         name_header: the ICAP header that tells the name asked for inside TLS.
         log: Squid's access log, or empty for none of our own.
+        header: a comment for the first line.
 
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
@@ -31,7 +39,7 @@ def icap_fragment(
     answers = f"bypass={bypass} on-overload={overload}"
     server = squid_word(service.rstrip("/"))
     lines = [
-        "# Made by inkgate-squid-conf --icap.",
+        header,
         "icap_enable on",
         "icap_send_client_ip on",
         "icap_persistent_connections on",

@@ -1,0 +1,181 @@
+"""`inkgate squid install`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from inkgate.admin.squid.check import client_of
+from inkgate.admin.squid.places import fragment_option, site_of, squid_conf_option
+from inkgate.admin.squid.report import keep, show
+from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.settings import FrontEnds, SquidSettings
+from inkgate.config.errors import InkgateError
+from inkgate.config.printable import to_stderr
+from inkgate.config.settings_file import load_section, resolve
+from inkgate.health.settings import HealthSettings
+from inkgate.helper.settings import HelperSettings
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.crypto.canaries import canaries
+from inkgate.rules.crypto.keys import read_token
+from inkgate.rules.settings import RulesSettings
+from inkgate.sightings.settings import SightingsSettings
+from inkgate.squid_conf.check import helper_command, helper_problem
+from inkgate.squid_conf.finding import Finding, exit_status
+from inkgate.squid_conf.installed_fragment import has_log, installed_fragment
+from inkgate.squid_conf.launching import place_launcher
+from inkgate.squid_conf.placing.root_files import real_file
+from inkgate.squid_conf.placing.site import Site, carry_out, install_changes
+from inkgate.squid_conf.program import SquidProgram, find_squid, user_of
+from inkgate.squid_conf.through_proxy.client_proxy import ClientProxy
+from inkgate.squid_conf.through_proxy.run import check as check_squid
+
+# What a misspelt key in any of them would stop is not to be found out by Squid.
+_SECTIONS: Final[dict[str, type]] = {
+    "rules": RulesSettings,
+    "helper": HelperSettings,
+    "icap": IcapSettings,
+    "sightings": SightingsSettings,
+    "health": HealthSettings,
+}
+# Squid closes its ports for a moment, and starts helpers; rules seen as clean before are
+# asked about again after negative_ttl.
+_SETTLE_SECONDS: Final = 20.0
+_AGAIN_SECONDS: Final = 1.0
+
+
+@click.command()
+@click.option("--helper", "front_ends", flag_value="helper", help="Ask the helper.")
+@click.option("--icap", "front_ends", flag_value="icap", help="Ask the ICAP server.")
+@click.option("--both", "front_ends", flag_value="both", help="Ask both.")
+@squid_conf_option
+@fragment_option
+@click.option(
+    "--access-log",
+    default="daemon:/var/log/squid/access.log",
+    show_default=True,
+    help="Log with incident ids, if squid.conf names none; empty for none.",
+)
+@click.option("--no-reload", is_flag=True, help="Do not tell Squid, and do not check.")
+@click.pass_obj
+def install(
+    config: Path,
+    front_ends: FrontEnds | None,
+    squid_conf: Path | None,
+    fragment: Path | None,
+    access_log: str,
+    no_reload: bool,
+) -> None:
+    """Have Squid ask inkgate before it lets a request through.
+
+    Writes inkgate's lines to a file of their own, and one include line into squid.conf
+    before every line that allows something; places launcher and blocked page; has Squid
+    parse all of it before and after, and puts everything back if it does not take it.
+    Then Squid is reconfigured and checked through the proxy: exit status as of `check`.
+    Run again after each change of [squid_conf]; what is there already stays.
+    """
+    settings = _settings(config)
+    chosen = front_ends or settings.front_ends
+    program = find_squid()
+    site = site_of(program, squid_conf, fragment)
+    text = installed_fragment(
+        config,
+        settings,
+        chosen,
+        lines=site.lines,
+        log=access_log,
+        reply_port=canaries(_token(config)).reply_port,
+    )
+    changes = install_changes(site, text)
+    click.echo(f"Squid {program.version}, {site.conf.path}")
+    _place_files(config, settings, chosen, user_of(program, site.lines))
+    if changes:
+        carry_out(program, site, changes)
+    for change in changes:
+        click.echo(f"{change.path}: {'removed' if change.data is None else 'written'}")
+    if not changes:
+        click.echo(f"{site.named}: all lines are there")
+    _say_what_is_left(site, settings, chosen, access_log)
+    if no_reload:
+        click.echo("Squid was not told: run squid -k reconfigure, then inkgate squid check")
+        return
+    sys.exit(_reload_and_check(config, program, site.conf.path, is_changed=bool(changes)))
+
+
+def _settings(config: Path) -> SquidSettings:
+    for name, kind in _SECTIONS.items():
+        load_section(config, name, kind)
+    return load_section(config, "squid_conf", SquidSettings)
+
+
+def _token(config: Path) -> bytes:
+    rules = load_section(config, "rules", RulesSettings)
+    return read_token(resolve(config, rules.token_file))
+
+
+def _place_files(config: Path, settings: SquidSettings, chosen: FrontEnds, user: str) -> None:
+    pages = resolve(config, settings.pages)
+    real_file(pages / "page")
+    write_pages(pages, settings.organisation, settings.contact)
+    if chosen == "icap":
+        return
+    folder = resolve(config, settings.launcher)
+    real_file(folder / "launcher")
+    place_launcher(folder, load_section(config, "helper", HelperSettings).fail)
+    if problem := helper_problem(helper_command(), config.absolute(), user):
+        to_stderr("inkgate", f"warning: {problem}")
+
+
+def _say_what_is_left(
+    site: Site, settings: SquidSettings, chosen: FrontEnds, access_log: str
+) -> None:
+    if chosen != settings.front_ends:
+        click.echo(
+            f'Set front_ends = "{chosen}" in [squid_conf]: the settings still say '
+            f'"{settings.front_ends}", which the next check will want'
+        )
+    if access_log and has_log(site.lines):
+        click.echo(
+            "squid.conf names its access log: for incident ids add inkgate=%ea (helper) or "
+            "inkgate=%{X-Inkgate-Incident}adapt::<last_h (ICAP) to its logformat"
+        )
+
+
+def _reload_and_check(config: Path, program: SquidProgram, conf: Path, *, is_changed: bool) -> int:
+    if not program.is_running(conf):
+        click.echo(
+            "Squid is not running: start it (Debian: systemctl start squid), then run "
+            "inkgate squid check"
+        )
+        return 1
+    client = client_of(config, None)
+    if is_changed:
+        program.reconfigure(conf)
+    findings = _settled(lambda: _checked(config, conf, client))
+    if exit_status(findings) == 2 and not is_changed:
+        # Somebody wrote the lines and did not tell Squid.
+        program.reconfigure(conf)
+        findings = _settled(lambda: _checked(config, conf, client))
+    findings += keep(config, findings)
+    show(findings)
+    return exit_status(findings)
+
+
+def _checked(config: Path, conf: Path, client: ClientProxy | None) -> list[Finding]:
+    try:
+        return check_squid(config, conf, client)
+    except InkgateError as error:
+        return [Finding("critical", str(error), "correct that, and run inkgate squid check")]
+
+
+def _settled(check: Callable[[], list[Finding]]) -> list[Finding]:
+    """Check until nothing is critical any more, or Squid had time enough."""
+    until = time.monotonic() + _SETTLE_SECONDS
+    while exit_status(findings := check()) == 2 and time.monotonic() < until:
+        time.sleep(_AGAIN_SECONDS)
+    return findings
