@@ -12,7 +12,6 @@ import msgspec
 
 from inkgate.config.printable import printable, printable_json
 from inkgate.health.log import dated_log
-from inkgate.health.monitor import Monitor
 from inkgate.squid_conf.check_result import (
     CheckLevel,
     CheckResult,
@@ -55,7 +54,7 @@ def show(findings: Sequence[Finding], *, as_json: bool = False) -> None:
 def keep(config: Path, findings: Sequence[Finding]) -> list[Finding]:
     """Write the result for `inkgate status`; what hindered that is a finding, too.
 
-    What is critical is also said in the log (standard error), as of all conditions.
+    What is critical is also said in the log (standard error), with its date.
 
     Raises:
         SettingsError: the settings do not say where.
@@ -65,11 +64,11 @@ def keep(config: Path, findings: Sequence[Finding]) -> list[Finding]:
         for finding in findings
         if finding.level != "note"
     )
-    if exit_status(findings) == 2:
+    critical = [finding.fault for finding in findings if finding.level == "critical"]
+    if critical:
         # Counted nowhere: root writes nothing into the counters' folder, which is Squid's
         # user's. The result's file has the date and all findings.
-        critical = [finding.fault for finding in findings if finding.level == "critical"]
-        Monitor(None, "inkgate", (), dated_log("inkgate")).met("canary-failed", critical[0])
+        dated_log("inkgate")(f"critical: canary: {critical[0]} ({len(critical)} findings)")
     file = check_result_file(config)
     try:
         write_check_result(
