@@ -76,6 +76,17 @@ def set_file_mode(fd: int, mode: int, *, owner_of: Path | None = None) -> None:
         os.fchown(fd, folder.st_uid, folder.st_gid)
 
 
+def set_owner(fd: int, user: int, group: int, mode: int) -> None:
+    """Give a file, open as `fd`, the owner and the mode of the one that it replaces.
+
+    Only root can give a file away: for anybody else it stays his own.
+    """
+    if os.geteuid() == 0:
+        os.fchown(fd, user, group)
+    # After fchown(2), which takes set-ID bits away.
+    os.fchmod(fd, mode)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries, so that a rename survives a power cut (fsync(2)).
 

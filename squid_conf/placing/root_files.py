@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.config.modes import make_folder, sync_folder
+from inkgate.config.modes import make_folder, set_owner, sync_folder
 from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.squid_conf.word import SquidConfError
 
@@ -139,10 +139,7 @@ def _make(change: Change) -> None:
         write_whole(change.path, change.data, 0o644)
     else:
         with writing_whole(change.path, change.owner.mode) as file:
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), change.owner.user, change.owner.group)
-                # fchown(2) takes set-ID bits away.
-                os.fchmod(file.fileno(), change.owner.mode)
+            set_owner(file.fileno(), *change.owner)
             file.write(change.data)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inkgate.config.whole_file import write_whole
 from inkgate.squid_conf.configuration import Instead, Line, read_configuration
 from inkgate.squid_conf.order import our_acls
 from inkgate.squid_conf.placing.flat import flattened
@@ -119,7 +120,7 @@ def _try_aside(program: SquidProgram, site: Site, changes: Sequence[Change]) -> 
     text = flattened(site.conf.path, _as_instead(changes))
     with tempfile.TemporaryDirectory(prefix="inkgate-squid-") as folder:
         aside = Path(folder) / "squid.conf"
-        aside.write_bytes(text)
+        write_whole(aside, text, 0o600)
         complaint = program.complaint(aside)
     if complaint:
         raise _refused(site, complaint)
