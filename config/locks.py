@@ -28,6 +28,27 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def try_share(fd: int) -> bool:
+    """Lock a file that is open as others may, too; False if somebody has it for himself."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody has a file locked for himself; a link is not followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not try_share(fd)
+    finally:
+        os.close(fd)
+
+
 def lock_until(fd: int, until: float, pause: Callable[[float], bool]) -> bool:
     """Wait for the lock of a file that is open; False if it was in vain.
 

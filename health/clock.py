@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from inkgate.config.locks import open_lock_file
 from inkgate.health.layout import boot_id
 
 NOTE: Final = "clock.json"
@@ -116,8 +117,7 @@ class Clock:
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
         # A note that a kill cuts off is no note, and the wall clock is believed.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(path, flags, _MODE)
+        fd = open_lock_file(path, _MODE)
         try:
             os.pwrite(fd, data.ljust(_MAX_BYTES), 0)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.locks import open_lock_file, try_lock
 from inkgate.health.layout import (
     FILE_BYTES,
     NUMBERS_AT,
@@ -101,11 +101,9 @@ def _make(folder: Path, program: str) -> int:
     """A new file, locked for as long as this process lives."""
     # Random, since process numbers come again; the program is in the header.
     path = folder / f"{program}-{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, _MODE)
+    fd = open_lock_file(path, _MODE)
     try:
-        os.fchmod(fd, _MODE)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(fd)
         os.truncate(fd, FILE_BYTES)
     except BaseException:
         os.close(fd)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from inkgate.config.modes import make_folder
 from inkgate.config.printable import Log
 from inkgate.health.conditions import BY_NAME, CONDITIONS, NAMES, Condition
 from inkgate.health.counters import Counters
@@ -139,7 +140,9 @@ class Monitor:
     def end(self) -> None:
         """This process ends as it should. It may still count until it is gone."""
         for name in [name for name, unsaid in self._unsaid.items() if unsaid]:
-            self._say_met(BY_NAME[name], self._unsaid.pop(name))
+            # What lasts was said when it began.
+            if not BY_NAME[name].lasts:
+                self._say_met(BY_NAME[name], self._unsaid.pop(name))
         self._counters.set(ENDED, 1)
         self._counters.let_go()
 
@@ -194,11 +197,6 @@ def unwatched(log: Log) -> Monitor:
 
 def _make_folder(folder: Path) -> None:
     """Make the folder in one that is there."""
-    try:
-        folder.mkdir(_FOLDER_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        raise OSError(errno.ENOENT, f"{folder.parent} is not there") from None
-    # Whatever the umask.
-    folder.chmod(_FOLDER_MODE)
+    if not folder.parent.is_dir():
+        raise OSError(errno.ENOENT, f"{folder.parent} is not there")
+    make_folder(folder, _FOLDER_MODE)

@@ -7,14 +7,13 @@ long, and no more than so many files of a fixed size are read.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inkgate.config.locks import try_lock, try_share
 from inkgate.health.layout import (
     FILE_BYTES,
     SUFFIX,
@@ -97,7 +96,7 @@ def _fold(
 ) -> None:
     with _opened(directory, name) as fd:
         # Whoever holds the lock may remove: two that start at once do not count twice.
-        if fd is None or not _locked(fd, fcntl.LOCK_EX):
+        if fd is None or not try_lock(fd):
             return
         process = _decoded(fd)
         if process is not None:
@@ -112,7 +111,7 @@ def _read(directory: int, name: str) -> ProcessCounters | None:
     with _opened(directory, name) as fd:
         if fd is None:
             return None
-        is_alive = not _locked(fd, fcntl.LOCK_SH)
+        is_alive = not try_share(fd)
         process = _decoded(fd)
         return None if process is None else process._replace(is_alive=is_alive)
 
@@ -125,16 +124,6 @@ def _decoded(fd: int) -> ProcessCounters | None:
     return ProcessCounters(
         header, decode_numbers(data, header), decode_state(data), False, os.fstat(fd).st_mtime
     )
-
-
-def _locked(fd: int, operation: int) -> bool:
-    try:
-        fcntl.flock(fd, operation | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
-    return True
 
 
 def _names(directory: int) -> list[str]:

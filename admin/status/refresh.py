@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
+from inkgate.config.locks import is_locked
 from inkgate.config.settings_file import load_section
 from inkgate.rules.install.outcome import Outcome, read_outcome
 from inkgate.rules.paths import LOCK, RulesPaths, rules_paths
@@ -60,7 +58,7 @@ def _judged(
     ago = f"{age(now - (outcome.ended or outcome.started))} ago"
     if outcome.state == "running":
         began = f"{age(now - outcome.started)} ago"
-        if any(_is_locked(folder / LOCK) for folder in (paths.publisher, paths.installed)):
+        if any(is_locked(folder / LOCK) for folder in (paths.publisher, paths.installed)):
             return Level.OK, f"is running since {began}", ""
         return Level.CRITICAL, f"began {began} and was killed before its end", _BY_HAND
     if outcome.state == "failed":
@@ -71,17 +69,3 @@ def _judged(
     if outcome.state == "partial":
         return Level.WARNING, f"ended {ago}, with last good readings: {outcome.text}", _BY_HAND
     return Level.OK, f"ended well {ago}, serial {outcome.serial}", ""
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

@@ -45,6 +45,7 @@ from inkgate.rules.pack.manifest import (
 )
 
 CURRENT: Final = "current"
+GENERATIONS: Final = "generations"
 # Access is limited by the folder above it and by the modes of generations.
 ROOT_MODE: Final = 0o755
 _KEPT: Final = 2
@@ -115,7 +116,7 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     """
     if current_folder(root) is None:
         _refuse_foreign(root)
-    generations = root / "generations"
+    generations = root / GENERATIONS
     make_folder(generations, ROOT_MODE)
     data = read_small(pack / MANIFEST)
     final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"

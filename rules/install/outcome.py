@@ -16,6 +16,7 @@ from inkgate.config.errors import InkgateError
 from inkgate.config.printable import printable, to_stderr
 from inkgate.config.whole_file import write_whole
 from inkgate.rules.errors import BusyError
+from inkgate.rules.install.install import GENERATIONS
 
 OUTCOME: Final = "last-refresh.json"
 Action = Literal["refresh", "install"]
@@ -132,7 +133,8 @@ def _fail(outcome: Outcome, error: BaseException) -> None:
 
 
 def _write(folder: Path, outcome: Outcome) -> None:
-    if not folder.is_dir():
+    # Only beside rules of our own: the setting may name another tool's folder by mistake.
+    if not (folder / GENERATIONS).is_dir():
         return
     try:
         write_whole(folder / OUTCOME, msgspec.json.encode(outcome), _MODE)

@@ -71,6 +71,7 @@ TABLE = {
     r"publisher\.pub": 0o644,
     r"rules": 0o2755,
     r"rules/\.lock": 0o600,
+    r"rules/last-refresh\.json": 0o640,
     r"rules/generations": 0o2755,
     rf"rules/generations/{ANY}": 0o2750,
     rf"rules/generations/{ANY}/{ANY}": 0o640,
@@ -81,6 +82,8 @@ TABLE = {
     r"pages": 0o2755,
     r"pages/ERR_INKGATE_BLOCKED": 0o644,
     r"run": 0o2755,
+    r"run/health": 0o2750,
+    rf"run/health/{ANY}(\.counters|\.json)": 0o640,
     r"run/keys(-match)?": 0o2700,
     rf"run/keys(-match)?/{ANY}": 0o600,
     r"run/sightings\.db(-wal|-shm|\.reporter)?": 0o640,
@@ -178,6 +181,8 @@ def look_up_and_report(made: Installation) -> None:
     done = made.run("inkgate-rules", "match", "--sightings", str(made.folder / "log.json"))
     assert done.returncode == 0, done.stderr
     assert made.run("inkgate-squid-conf", "pages").returncode == 0
+    # A helper whose input ends at once has begun to count.
+    assert made.run("inkgate-helper").returncode == 0
     journal = made.folder / "run" / "sightings.db"
     with contextlib.closing(Journal(journal)) as writing, only_reporter(journal) as is_alone:
         writing.append([sighting(["u"])])

@@ -77,6 +77,7 @@ class Reporting:
         self.config = self.folder / "inkgate.toml"
         journal = "" if "journal =" in sightings else 'journal = "sightings.db"\n'
         self.config.write_text(
+            '[health]\nfolder = "health"\n'
             f'[sightings]\n{journal}node = "proxy1"\nclients_key_file = "clients.key"\n'
             f'spool = "sightings.db"\ncollected = "collected.db"\n{sightings}\n'
             f'[sightings.misp]\nurl = "{server.url}"\nkey_file = "misp.key"\n{misp}\n{more}\n'
