@@ -18,6 +18,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     Attributes:
         organisation: whose proxy it is, on the blocked page.
         contact: whom to ask, on the blocked page: an address, a number or a URL.
+        template: file with the operator's own HTML of the pages; empty for inkgate's.
         pages: the folder with the blocked page.
         ttl: seconds for which Squid repeats "listed" without asking.
         negative_ttl: seconds for which Squid repeats "not listed" without asking.
@@ -37,6 +38,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     organisation: str = ""
     contact: str = ""
+    template: str = ""
     pages: str = "/etc/inkgate/pages"
     ttl: Annotated[int, Meta(ge=0, le=86_400)] = 60
     negative_ttl: Annotated[int, Meta(ge=0, le=86_400)] = 10

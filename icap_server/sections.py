@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from inkgate.blocked_page.page import BlockedPages, load_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
@@ -19,12 +20,12 @@ class Sections(NamedTuple):
 
     Attributes:
         icap: section `[icap]`.
-        pages: section `[squid_conf]`, for the blocked page.
+        pages: the pages, from section `[squid_conf]`.
         context: for ICAP over TLS, or None.
     """
 
     icap: IcapSettings
-    pages: SquidSettings
+    pages: BlockedPages
     context: ssl.SSLContext | None
 
 
@@ -36,10 +37,10 @@ def load_sections(config: Path, *, secure: bool = False) -> Sections:
         secure: TLS is spoken whatever `tls_listen` says now.
 
     Raises:
-        SettingsError: some of it cannot be used.
+        InkgateError: some of it cannot be used.
     """
     icap = load_section(config, "icap", IcapSettings)
-    pages = load_section(config, "squid_conf", SquidSettings)
+    pages = load_pages(config, load_section(config, "squid_conf", SquidSettings))
     # RuleSet and Recorder only log that theirs are wrong, as the helper needs it. An ICAP
     # server must not start with them.
     load_section(config, "rules", RulesSettings)

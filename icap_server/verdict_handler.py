@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from inkgate.blocked_page.wording import Kind
 from inkgate.icap_server.base_handler import BaseHandler
 from inkgate.icap_server.service import NoVerdictError, Verdict
 
@@ -20,8 +21,9 @@ class VerdictHandler(BaseHandler):
         self.set_enc_header(_INCIDENT, verdict.incident.encode("ascii"))
         place = blocked.redirect(self.http_request, verdict.incident)
         if place is None:
-            page = blocked.page(self.http_request, verdict.incident)
-            self.send_enc_error(403, body=page, contenttype="text/html; charset=utf-8")
+            # A response is stopped after its request has reached the server.
+            kind: Kind = "reply" if self.command == b"RESPMOD" else "request"
+            self._send_page(403, blocked.page(self.http_request, kind, verdict.incident))
             return
         # 303 turns any method into GET, so that no form is sent to the page; clients
         # of HTTP/1.0 know only 302.
@@ -47,12 +49,14 @@ class VerdictHandler(BaseHandler):
 
     def send_unable(self) -> None:
         """Answer in place of a message on which no verdict can be given."""
-        self.send_enc_error(503, body="inkgate-unavailable\n", contenttype="text/plain")
+        self._send_page(503, self.server.blocked.page(self.http_request, "unavailable"))
 
     def send_unchecked(self) -> None:
         """Answer in place of a body that cannot be checked."""
-        text = "inkgate-unchecked: this proxy lets no file pass that it cannot check.\n"
-        self.send_enc_error(403, body=text, contenttype="text/plain")
+        self._send_page(403, self.server.blocked.page(self.http_request, "unchecked"))
+
+    def _send_page(self, status: int, page: str) -> None:
+        self.send_enc_error(status, body=page, contenttype="text/html; charset=utf-8")
 
     def mark(self, verdict: Verdict) -> None:
         """Tell the proxy's log of an incident."""

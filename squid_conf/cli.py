@@ -9,8 +9,9 @@ from typing import get_args
 import click
 import msgspec
 
-from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.page import load_pages, missing_pages, write_pages
 from inkgate.blocked_page.settings import SquidSettings
+from inkgate.blocked_page.template import own_source
 from inkgate.config.command import CommandGroup, needs
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve, settings_path
@@ -45,6 +46,14 @@ class _Settings(msgspec.Struct, frozen=True):
             pages=resolve(self.config, settings.pages),
             log=log,
         )
+
+    def warn_of_missing_pages(self) -> None:
+        """Without them Squid shows its users an internal error."""
+        for path in missing_pages(resolve(self.config, self.squid.pages)):
+            to_stderr(
+                "inkgate-squid-conf",
+                f"warning: {path} is missing, which Squid shows; run inkgate-squid-conf pages",
+            )
 
     def bumping(self) -> Bumping:
         settings = self.squid
@@ -117,6 +126,8 @@ def fragment(settings: _Settings, access_log: str) -> None:
             f"warning: {folder} has no launcher of this version, without which Squid gets no "
             "answers; run inkgate-squid-conf launcher",
         )
+    if not settings.icap:
+        settings.warn_of_missing_pages()
     bump = settings.bumping()
     if bump.port:
         click.echo(f"# Your port: http_port 3128{bump.port}")
@@ -159,12 +170,19 @@ def launcher(settings: _Settings) -> None:
 
 
 @main.command()
+@click.option(
+    "--show-template", is_flag=True, help="Only print inkgate's template, to make your own of it."
+)
 @click.pass_obj
-def pages(settings: _Settings) -> None:
-    """Write the blocked page into [squid_conf] pages."""
+def pages(settings: _Settings, show_template: bool) -> None:
+    """Write the pages that users see into [squid_conf] pages."""
+    if show_template:
+        click.echo(own_source(), nl=False)
+        return
     squid = settings.squid
-    folder = resolve(settings.config, squid.pages)
-    click.echo(write_pages(folder, squid.organisation, squid.contact))
+    made = load_pages(settings.config, squid)
+    for path in write_pages(resolve(settings.config, squid.pages), made):
+        click.echo(path)
 
 
 @main.command()

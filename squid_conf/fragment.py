@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from inkgate.blocked_page.page import PAGE
+from inkgate.blocked_page.page import PAGES
 from inkgate.blocked_page.settings import SquidSettings
+from inkgate.blocked_page.wording import Kind
 from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.word import squid_word
 
@@ -27,7 +28,7 @@ def fragment(
     Args:
         settings: section `[squid_conf]`.
         launching: what Squid starts.
-        pages: the folder with the blocked page.
+        pages: the folder with the pages.
         log: Squid's access log, or empty for none of our own.
         header: a comment for the first line.
 
@@ -36,7 +37,6 @@ def fragment(
     """
     # Without it, Squid's own last field (%DATA, here always "-") takes its place.
     agent = " %#>ha{User-Agent}" if settings.user_agent else ""
-    page = _TO_ROOT + squid_word(str(pages / PAGE)).lstrip("/")
     lines = [
         header,
         (
@@ -46,14 +46,19 @@ def fragment(
             f"%METHOD %#URI %>a %<a{agent} "
             f"{' '.join(squid_word(word) for word in launching.words())}"
         ),
-        "acl inkgate_listed external inkgate",
-        f"deny_info {page} inkgate_listed",
-        "http_access deny inkgate_listed",
+        "# Squid shows the page of the ACL that it asked last. Without a verdict it stops at the",
+        "# first one, whose page does not say that the address is dangerous.",
+        *_acls(pages, "inkgate", "request"),
+        "http_access deny inkgate_verdict inkgate_listed",
+        "# Squid would tell users where the pages lie.",
+        f"acl inkgate_page rep_header X-Squid-Error /({'|'.join(PAGES.values())})",
+        "reply_header_access X-Squid-Error deny inkgate_page",
     ]
     if settings.replies:
         lines += [
             "# Once more when the server's address is known.",
-            "http_reply_access deny inkgate_listed",
+            *_acls(pages, "inkgate_reply", "reply"),
+            "http_reply_access deny inkgate_reply_verdict inkgate_reply_listed",
         ]
     if log:
         lines += [
@@ -62,3 +67,16 @@ def fragment(
             f"access_log {squid_word(log)} inkgate",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _acls(pages: Path, name: str, kind: Kind) -> list[str]:
+    """The two ACLs of a check, each with its page."""
+    return [
+        line
+        for acl, page in ((f"{name}_verdict", "unavailable"), (f"{name}_listed", kind))
+        for line in (f"acl {acl} external inkgate", f"deny_info {_path(pages / PAGES[page])} {acl}")
+    ]
+
+
+def _path(page: Path) -> str:
+    return _TO_ROOT + squid_word(str(page)).lstrip("/")

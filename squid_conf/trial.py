@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
-from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.page import load_pages, write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
 from inkgate.config.modes import make_folder
@@ -130,7 +130,7 @@ def _prepare(state: Path) -> Path:
 def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
     settings = load_section(config, "squid_conf", SquidSettings)
     pages = resolve(config, settings.pages)
-    write_pages(pages, settings.organisation, settings.contact)
+    write_pages(pages, load_pages(config, settings))
     launcher = state / "launcher"
     place_launcher(launcher, load_section(config, "helper", HelperSettings).fail)
     squid = state / "squid"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from inkgate.blocked_page.page import TIME_FORMAT
 from support.installation import SETTINGS, Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED
 from support.squid import Squid
@@ -36,6 +39,8 @@ def test_listed_url_gets_the_blocked_page(
     reply = server.get(url)
     assert reply.status == 403
     assert reply.incident
+    assert "Nothing was sent to it" in reply.body
+    assert reply.squid_error is None
     assert f"inkgate={reply.incident}" in server.access_log(reply.incident)
     (record,) = installation.sightings(reply.incident)
     assert record["attributes"] == [LISTED[name]["uuid"]]
@@ -98,8 +103,25 @@ def test_page_shows_address_without_query_and_contact(squid: tuple[Squid, Instal
     body = squid[0].get("http://listed.example/<script>?secret=1").body
     assert "<script>" not in body
     assert "secret" not in body
-    assert "help &lt;desk@organisation.example&gt; 100%" in body
+    link = '<a href="mailto:desk@organisation.example?subject=IG-'
+    assert f"help &lt;{link}" in body
+    assert "</a>&gt; 100%<" in body
     assert "http://listed.example/" in body
+
+
+def test_squids_own_errors_keep_their_name(squid: tuple[Squid, Installation]) -> None:
+    reply = squid[0].get("http://neighbour.example:1/")
+    assert reply.squid_error is not None
+    assert reply.squid_error.startswith("ERR_")
+
+
+def test_page_tells_the_time_with_its_zone(squid: tuple[Squid, Installation]) -> None:
+    body = squid[0].get("http://listed.example/").body
+    (told, *more) = set(re.findall(r"<dd>(\d{4}-\d\d-\d\d [\d:]{8} UTC[+-]\d{4})</dd>", body))
+    assert more == []
+    moment = datetime.strptime(told, TIME_FORMAT)
+    assert moment.utcoffset() == datetime.now().astimezone().utcoffset()
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
 
 
 def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> None:
@@ -111,6 +133,9 @@ def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> No
         reply = server.get("http://innocent.example/")
         assert reply.status == 403
         assert reply.incident
+        assert "Your request has reached the server" in reply.body
+        assert "Nothing was" not in reply.body
+        assert reply.squid_error is None
     finally:
         server.close()
         installation.close()
@@ -180,7 +205,10 @@ def test_unreadable_rules_follow_fail_and_squid_lives(fail: str, status: int) ->
         (killed,) = helper_pids(server)
         os.kill(killed, 9)
         wait_until(lambda: helper_pids(server) - {killed}, "another helper")
-        assert server.get("http://fresh.example/").status == status
+        reply = server.get("http://fresh.example/")
+        assert reply.status == status
+        assert ("This address could not be checked" in reply.body) == (fail == "closed")
+        assert "known to be dangerous" not in reply.body
         installation.add("more", attribute("domain", "more.example"))
         assert installation.run("inkgate-rules", "refresh").returncode == 0
         wait_until(lambda: server.get("http://more.example/").incident, "more.example blocked")

@@ -86,8 +86,13 @@ def test_helper_that_cannot_start_is_answered_for_until_it_can(
     broken = listed.folder / "broken"
     broken.touch()
     with squid_with(listed, lines(listed, fail, helper_in(listed))) as squid:
-        assert squid.get(LISTED_URL).status == verdict
-        assert squid.get(NEIGHBOUR).status == verdict
+        for url in (LISTED_URL, NEIGHBOUR):
+            reply = squid.get(url)
+            assert reply.status == verdict
+            assert ("This address could not be checked" in reply.body) == (fail == "closed")
+            assert "inkgate-unavailable" in reply.body or fail == "open"
+            assert "known to be dangerous" not in reply.body
+            assert reply.squid_error is None
         log = squid.folder / "cache.log"
         wait_until(lambda: "no interpreter" in log.read_text(), "the reason in cache.log")
         broken.unlink()
@@ -121,7 +126,9 @@ def test_lines_that_kill_the_helper_ten_times_leave_squid_alive(listed: Installa
     helper.chmod(0o755)
     with squid_with(listed, lines(listed, "open", helper)) as squid:
         for _ in range(10):
-            assert squid.get("http://poison.example/").status == 403
+            reply = squid.get("http://poison.example/")
+            assert reply.status == 403
+            assert "This address could not be checked" in reply.body
             assert squid.get(NEIGHBOUR).status == 200
         assert squid.process.poll() is None
 

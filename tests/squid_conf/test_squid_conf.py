@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from inkgate.blocked_page.page import blocked_page, full_page
 from inkgate.squid_conf.check import helper_problem
 from inkgate.squid_conf.word import SquidConfError, squid_word
 from support.authority import Authority
@@ -49,34 +47,6 @@ def test_fragment_is_accepted_by_squid(installation: Installation, extra: str) -
     parsed = parsed_by_squid(installation.folder, f"http_port 127.0.0.1:3128\n{done.stdout}")
     assert parsed.returncode == 0, parsed.stderr
     assert ("User-Agent" in done.stdout) == (not extra)
-
-
-class Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_page_is_well_formed_and_needs_nothing_else() -> None:
-    text = blocked_page("Example <Ltd>", "desk@organisation.example 100%")
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert "script" not in page.seen
-    assert "Example &lt;Ltd&gt;" in text
-    assert "100%%" in text
-    assert '<html lang="en">' in text
-    assert "%O" not in text
 
 
 def test_paths_that_squid_conf_cannot_hold_are_refused() -> None:
@@ -135,14 +105,3 @@ def test_icap_by_itself_prints_a_drop_in(installation: Installation) -> None:
     done = installation.run("inkgate-squid-conf", "--icap")
     assert "icap_service inkgate_reqmod reqmod_precache icap://127.0.0.1:1344/reqmod" in done.stdout
     assert "external_acl_type" not in done.stdout
-
-
-def test_full_page_escapes_what_it_is_given() -> None:
-    text = full_page("A & B", "100%", incident="IG-1", address="http://x/<b>", time="now")
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert "A &amp; B" in text
-    assert "http://x/&lt;b&gt;" in text
-    assert "100%\n" in text.replace("</dd>", "\n")
-    assert "%o" not in text

@@ -65,7 +65,8 @@ class ConfiguredSquid:
         try:
             connection.request("GET", url)
             reply = connection.getresponse()
-            return Reply(reply.status, reply.read().decode("utf-8", "replace"))
+            body = reply.read().decode("utf-8", "replace")
+            return Reply(reply.status, body, reply.headers["X-Squid-Error"])
         finally:
             connection.close()
 

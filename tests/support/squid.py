@@ -21,6 +21,8 @@ INCIDENT = re.compile(r"IG-[0-9A-HJKMNP-TV-Z]{10}")
 class Reply(NamedTuple):
     status: int
     body: str
+    squid_error: str | None = None
+    """The header in which Squid names the page of its own that it shows."""
 
     @property
     def incident(self) -> str | None:
@@ -85,7 +87,8 @@ class Squid:
             connection.endheaders()
             reply = connection.getresponse()
             # Squid's refusal of a CONNECT has a body that http.client leaves unread.
-            return Reply(reply.status, reply.read().decode("utf-8", "replace"))
+            body = reply.read().decode("utf-8", "replace")
+            return Reply(reply.status, body, reply.headers["X-Squid-Error"])
         finally:
             connection.close()
 
