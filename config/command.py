@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import click
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import Extra, require
 from inkgate.config.printable import to_stderr
+from inkgate.config.system_errors import explain, flush_output
 
 ERROR_STATUS: Final = 2
 
@@ -41,7 +43,8 @@ class Subcommand(NamedTuple):
 class CommandGroup(click.Group):
     """A group whose commands end with status 2 and one line on errors that are expected.
 
-    Anything else is our fault and has a traceback.
+    Anything else is our fault and has a traceback, with status 2 as well: 1 means something
+    else in many commands, such as "nothing was found".
 
     Args:
         subcommands: by name; each is imported when it is asked for.
@@ -56,10 +59,22 @@ class CommandGroup(click.Group):
     def invoke(self, context: click.Context) -> object:
         """Run the command."""
         try:
-            return super().invoke(context)
-        except (InkgateError, OSError) as error:
-            to_stderr(context.find_root().info_name or "inkgate", str(error))
+            return self._invoke_flushed(context)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 (no error may end with a status of its own)
+            text = str(error) if isinstance(error, InkgateError) else explain(error)
+            if text is None:
+                traceback.print_exc()
+            else:
+                to_stderr(context.find_root().info_name or "inkgate", text)
             sys.exit(ERROR_STATUS)
+
+    def _invoke_flushed(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        finally:
+            flush_output()
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names of all subcommands."""
@@ -104,6 +119,13 @@ def settings_group(
         return group(function)
 
     return decorate
+
+
+def quiet_option(command: Command) -> Command:
+    """Give a command that a timer runs the option `--quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help="Print nothing when nothing changed.")(
+        command
+    )
 
 
 def needs(extra: Extra) -> Callable[[Callable[..., None]], Callable[..., None]]:

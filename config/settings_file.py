@@ -15,10 +15,16 @@ from typing import Final, TypeVar
 import msgspec
 
 from inkgate.config.errors import InkgateError
+from inkgate.config.printable import printable
 
 DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
 MAX_SETTINGS_BYTES: Final = 1 << 20
+SECTIONS: Final = frozenset(
+    {"aggregation", "health", "helper", "icap", "rules", "sightings", "squid_conf"}
+)
+"""All sections, so that a misspelt one is known without importing each one's package."""
 
+_LONGEST_NAME: Final = 60
 # How msgspec ends its messages: "… - at `$.misp.batch`".
 _PLACE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 
@@ -32,18 +38,33 @@ class SettingsError(InkgateError):
         super().__init__(f"{path}: {problem}; {remedy}")
 
 
+class UnknownSectionError(SettingsError):
+    """There is a section or key at the top that no package knows."""
+
+
 def settings_path(given: str | None) -> Path:
     """The settings file: the one given, else $INKGATE_CONFIG, else /etc/inkgate/inkgate.toml."""
     return Path(given or os.environ.get("INKGATE_CONFIG") or DEFAULT_SETTINGS)
 
 
-def load_section(path: Path, section: str, kind: type[T]) -> T:
+def load_section(path: Path, section: str, kind: type[T], *, alone: bool = False) -> T:
     """Read one section of the settings file; a missing section gives the defaults.
 
+    Args:
+        path: the file.
+        section: one of `SECTIONS`.
+        kind: its structure.
+        alone: overlook sections that nobody knows, for who must go on with this one.
+
     Raises:
+        UnknownSectionError: there is a section that nobody knows; it may be this one,
+            misspelt.
         SettingsError: the file cannot be read or parsed, or a key or value is wrong.
     """
-    table = _read(path).get(section, {})
+    tables = _read(path)
+    if not alone:
+        _check_names(path, tables)
+    table = tables.get(section, {})
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
@@ -53,6 +74,24 @@ def load_section(path: Path, section: str, kind: type[T]) -> T:
 def resolve(path: Path, value: str) -> Path:
     """A path from the settings file, relative to that file's folder unless absolute."""
     return path.absolute().parent / value
+
+
+def _check_names(path: Path, tables: dict[str, object]) -> None:
+    for name in sorted(tables.keys() - SECTIONS):
+        # Imported here: few files have a mistake.
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        nearest = get_close_matches(name, SECTIONS, 1)
+        sections = ", ".join(f"[{known}]" for known in sorted(SECTIONS))
+        shown = printable(name)[:_LONGEST_NAME]
+        is_section = isinstance(tables[name], (dict, list))
+        raise UnknownSectionError(
+            path,
+            f"there is no section [{shown}]" if is_section else f"key {shown} is in no section",
+            f"did you mean [{nearest[0]}]?"
+            if nearest and is_section
+            else f"the sections are {sections}",
+        )
 
 
 def _problem(error: msgspec.ValidationError) -> str:

@@ -9,8 +9,10 @@ holds a lock on it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +24,27 @@ from inkgate.config.modes import open_folder, set_file_mode, set_folder_mode, sy
 _ASIDE: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part", re.DOTALL)
 # A link cannot be locked, and making one takes no time.
 _OLD_LINK_SECONDS: Final = 3600.0
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors in the `with` say which file they are about.
+
+    Raises:
+        OSError: with the path, where one without was raised, and in place of what LMDB and
+            SQLite raise.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if not _is_of_a_database(error):
+            raise
+        number = errno.EIO if _has_room(path) else errno.ENOSPC
+        raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from error
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes | bytearray], mode: int) -> None:
@@ -47,7 +70,7 @@ def writing_whole(path: Path, mode: int, *, flush_folder: bool = True) -> Iterat
     Raises:
         OSError: it cannot be written; the old file is there as it was.
     """
-    with _aside(path, mode) as file:
+    with naming(path), _aside(path, mode) as file:
         yield file
         _flush(file)
         os.replace(file.name, path)  # noqa: PTH105 (a name as the file has it)
@@ -70,7 +93,7 @@ def create_once(path: Path, data: bytes, mode: int, *, owner_of: Path | None = N
     remove_unfinished(path.parent, path.name)
     if path.exists():
         return False
-    with _aside(path, mode, owner_of=owner_of) as file:
+    with naming(path), _aside(path, mode, owner_of=owner_of) as file:
         file.write(data)
         _flush(file)
         try:
@@ -90,7 +113,7 @@ def writing_new(path: Path, mode: int) -> Iterator[BinaryIO]:
     Raises:
         OSError: there is one, or it cannot be written.
     """
-    with _open_new(path) as file:
+    with naming(path), _open_new(path) as file:
         set_file_mode(file.fileno(), mode)
         yield file
         _flush(file)
@@ -154,6 +177,20 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
             match = _ASIDE.fullmatch(entry.name)
             if match and name in (None, match[1]):
                 _remove_if_left(Path(entry.path), is_link=entry.is_symlink())
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    # A library that was never imported has raised nothing, and importing it costs time.
+    kinds = (getattr(sys.modules.get(name), "Error", None) for name in ("lmdb", "sqlite3"))
+    return any(kind is not None and isinstance(error, kind) for kind in kinds)
+
+
+def _has_room(path: Path) -> bool:
+    """Whether another block can be written where a path lies."""
+    try:
+        return os.statvfs(path if path.exists() else path.parent).f_bavail > 0
+    except OSError:
+        return True
 
 
 def _name_aside(path: Path) -> Path:

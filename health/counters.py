@@ -104,7 +104,9 @@ def _make(folder: Path, program: str) -> int:
     fd = open_lock_file(path, _MODE)
     try:
         try_lock(fd)
-        os.truncate(fd, FILE_BYTES)
+        # With its blocks: on a full disk, writing to a hole of a mapped file would end the
+        # process (SIGBUS), and with it the helper.
+        os.posix_fallocate(fd, 0, FILE_BYTES)
     except BaseException:
         os.close(fd)
         path.unlink(missing_ok=True)

@@ -25,5 +25,5 @@ def counter_folder(config: Path) -> Path | None:
     Raises:
         SettingsError: the section cannot be used.
     """
-    folder = load_section(config, "health", HealthSettings).folder
+    folder = load_section(config, "health", HealthSettings, alone=True).folder
     return resolve(config, folder) if folder else None

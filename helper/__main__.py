@@ -14,7 +14,12 @@ from typing import Final
 
 import msgspec
 
-from inkgate.config.settings_file import SettingsError, load_section, settings_path
+from inkgate.config.settings_file import (
+    SettingsError,
+    UnknownSectionError,
+    load_section,
+    settings_path,
+)
 from inkgate.health.clock import Clock
 from inkgate.health.log import dated_log
 from inkgate.health.monitor import Monitor
@@ -81,7 +86,7 @@ def _check(config: Path) -> None:
     """Read what a start reads, and say what of it cannot be used."""
     for section, kind in (("helper", HelperSettings), ("health", HealthSettings)):
         try:
-            load_section(config, section, kind)
+            load_section(config, section, kind, alone=section != "helper")
         except SettingsError as error:
             log(str(error))
 
@@ -135,11 +140,19 @@ def _settings(config: Path, options: argparse.Namespace, monitor: Monitor) -> He
     # A helper that ends at its start leaves Squid without answers. So wrong settings are
     # logged, and the defaults are used.
     try:
-        settings = load_section(config, "helper", HelperSettings)
+        settings = _section(config, monitor)
     except SettingsError as error:
         monitor.met("settings-refused", str(error))
         settings = HelperSettings(fail=options.unreadable)
     return msgspec.structs.replace(settings, fail=options.fail) if options.fail else settings
+
+
+def _section(config: Path, monitor: Monitor) -> HelperSettings:
+    try:
+        return load_section(config, "helper", HelperSettings)
+    except UnknownSectionError as error:
+        monitor.met("section-unknown", f"{error}; the other sections count")
+        return load_section(config, "helper", HelperSettings, alone=True)
 
 
 def _stop_reading(_signal: int, _frame: object) -> None:

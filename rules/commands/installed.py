@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from inkgate.config.command import quiet_option
 from inkgate.config.printable import printable, printable_json
 from inkgate.config.table import print_table
 from inkgate.rules.commands.loaded import Settings
@@ -18,7 +19,7 @@ from inkgate.rules.crypto.keys import read_public_key, read_token
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.generation import Generation
-from inkgate.rules.install.install import ROOT_MODE, open_current
+from inkgate.rules.install.install import ROOT_MODE, current_folder, open_current
 from inkgate.rules.install.outcome import recorded
 from inkgate.rules.pack.manifest import Manifest
 from inkgate.rules.paths import writer_lock
@@ -26,8 +27,9 @@ from inkgate.rules.paths import writer_lock
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@quiet_option
 @click.pass_obj
-def install(settings: Settings, file: Path) -> None:
+def install(settings: Settings, file: Path, *, quiet: bool) -> None:
     """Verify a pack FILE (`-` for standard input) and install it here.
 
     Nothing is replaced unless signature, digests, serial, expiry and token are right.
@@ -37,6 +39,7 @@ def install(settings: Settings, file: Path) -> None:
         raise RefreshError(f"{file} is a folder; name the pack in it, a file NAME.inkgate")
     with recorded(where.installed, "install") as outcome, ExitStack() as stack:
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))
+        before = current_folder(where.installed)
         source: BinaryIO = (
             sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         )
@@ -49,7 +52,10 @@ def install(settings: Settings, file: Path) -> None:
             now=datetime.now(UTC),
         )
         outcome.serial, outcome.rules = manifest.serial, manifest.rule_count()
-    click.echo(f"installed serial {manifest.serial} with {manifest.rule_count()} rules")
+        is_new = current_folder(where.installed) != before
+    if is_new or not quiet:
+        done = "installed" if is_new else "kept"
+        click.echo(f"{done} serial {manifest.serial} with {manifest.rule_count()} rules")
 
 
 @click.command()

@@ -51,7 +51,12 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
             click.option("--iterations", type=int, help="PBKDF2 iterations."),
             click.option("--ipiterations", type=int, help="PBKDF2 iterations for addresses."),
-            click.option("--quiet", "-q", is_flag=True, help="Print problems only."),
+            click.option(
+                "--quiet",
+                "-q",
+                is_flag=True,
+                help="Print problems only, and nothing when nothing changed.",
+            ),
         )
     ):
         command = option(command)
@@ -106,11 +111,12 @@ def publish_command(
     for name in names:
         summary = _refresh(settings, name, quiet=quiet, **flags)
         faults += len(summary.unreadable)
-        if output is None:
-            click.echo(summary.pack)
-        else:
+        place = summary.pack
+        if output is not None:
             make_folder(output, 0o755)
-            click.echo(_export(summary.pack, output / f"{name}-{summary.serial:010d}.inkgate"))
+            place = _export(summary.pack, output / f"{name}-{summary.serial:010d}.inkgate")
+        if summary.published or not quiet:
+            click.echo(place)
     sys.exit(1 if faults else 0)
 
 
@@ -158,7 +164,7 @@ def _refresh(
     )
     with progress_bar(quiet=quiet) as bar:
         summary = refresh(settings.config, rules, bar, options)
-    print_problems(summary)
+    print_problems(summary, again=not quiet)
     if not quiet:
         print_summary(summary)
     return summary

@@ -18,13 +18,14 @@ import lmdb
 from inkgate.config.modes import make_folder
 from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.lmdb_file import is_whole
+from inkgate.rules.crypto.lmdb_file import allocate_lock, is_whole
 from inkgate.rules.crypto.profiles import STRETCHED_BYTES
 
 INSTALLATION_KEY: Final = "installation.key"
 _KEY_BYTES: Final = 32
 _INDEX_BYTES: Final = 16
 _CHECK_BYTES: Final = 8
+_READERS: Final = 512
 
 
 def read_installation_key(folder: Path) -> bytes:
@@ -116,6 +117,7 @@ def _open_whole(path: Path, limit: int, *, durable: bool) -> lmdb.Environment:
 
 
 def _open(path: Path, limit: int, *, durable: bool) -> lmdb.Environment:
+    allocate_lock(path, _READERS, 0o600)
     return lmdb.open(
         str(path),
         map_size=limit,
@@ -123,7 +125,7 @@ def _open(path: Path, limit: int, *, durable: bool) -> lmdb.Environment:
         mode=0o600,
         sync=durable,
         metasync=durable,
-        max_readers=512,
+        max_readers=_READERS,
     )
 
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import naming
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.install import ROOT_MODE, install_pack, installed_serial, verify_pack
@@ -67,7 +68,8 @@ def install_archive(
     make_folder(root, ROOT_MODE)
     with _folder(root) as folder:
         try:
-            _unpack(source, folder, key, caps)
+            with naming(folder):
+                _unpack(source, folder, key, caps)
         except tarfile.TarError as error:
             raise PackError(
                 "bad-digest", f"the archive is damaged ({error})", "get it again"

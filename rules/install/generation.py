@@ -15,7 +15,7 @@ from typing import Final
 
 import lmdb
 
-from inkgate.config.whole_file import writing_new
+from inkgate.config.whole_file import naming, writing_new
 from inkgate.rules.crypto.derive import gate_info, gate_number
 from inkgate.rules.crypto.gates import Gate
 from inkgate.rules.crypto.lmdb_file import is_whole
@@ -54,7 +54,8 @@ def compile_generation(pack: Path, manifest: Manifest, folder: Path) -> None:
     # empty file as a new one.
     with writing_new(folder / RULES, FILE_MODE):
         pass
-    with lmdb.open(str(folder / RULES), map_size=size, subdir=False, lock=False) as env:
+    path = folder / RULES
+    with naming(path), lmdb.open(str(path), map_size=size, subdir=False, lock=False) as env:
         for number, name in enumerate(sorted(manifest.classes)):
             count = _load_class(env, number, read_rules(rule_path(pack, name)))
             if count != manifest.classes[name].rules:

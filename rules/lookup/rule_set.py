@@ -131,7 +131,7 @@ class RuleSet:
         # is another one.
         version = _version(self._config)
         if not version or version != self._settings_read:
-            self.settings = load_section(self._config, "rules", RulesSettings)
+            self.settings = load_section(self._config, "rules", RulesSettings, alone=True)
             self._settings_read = version
         return self.settings
 

@@ -8,11 +8,17 @@ from inkgate.config.printable import to_stderr
 from inkgate.rules.refresh.refresh import Summary
 
 
-def print_problems(summary: Summary) -> None:
-    """What an operator should look at, on standard error."""
+def print_problems(summary: Summary, *, again: bool) -> None:
+    """What an operator should look at, on standard error.
+
+    Args:
+        again: also the attributes that were left out by the last refresh already.
+    """
     for fault in summary.unreadable:
         _say(f"not read: {fault}")
     report = summary.report
+    if report.is_unchanged and not again:
+        return
     for (outcome, reason), count in sorted(report.counts.items()):
         if outcome == "marked":
             continue

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inkgate.config.whole_file import naming
 from inkgate.rules.canonical import ObservedAt, classes_at
 from inkgate.rules.crypto.derive import (
     Deriver,
@@ -99,7 +100,9 @@ class _Stretcher:
         self._deriver = Deriver(epoch.set_key, epoch.profiles)
         # HKDF costs no more than reading the key cache, so its results are not kept.
         self._cheap = {kind for kind, p in epoch.profiles.items() if isinstance(p, Hkdf)}
-        self._cache = KeyCache(epoch.derived, epoch.set_id, CACHE_BYTES, durable=True)
+        self._folder = epoch.derived
+        with naming(self._folder):
+            self._cache = KeyCache(self._folder, epoch.set_id, CACHE_BYTES, durable=True)
         self._fresh: list[tuple[str, bytes, bytes]] = []
         self._kept_at = time.monotonic()
         self.derived = 0
@@ -127,7 +130,8 @@ class _Stretcher:
             self._keep()
 
     def _keep(self) -> None:
-        self._cache.put_many(self._fresh)
+        with naming(self._folder):
+            self._cache.put_many(self._fresh)
         self._fresh.clear()
         self._kept_at = time.monotonic()
 

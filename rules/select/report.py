@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import ExitStack
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple
 
@@ -51,6 +52,8 @@ class Report:
         self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)
         self._file: BinaryIO | None = None
         self._writing = ExitStack()
+        self._last = _digest(path)
+        self._digest = blake2b()
 
     def add(self, case: Case) -> None:
         """Note one case."""
@@ -60,8 +63,13 @@ class Report:
             examples.append(case)
         if self._file is None:
             self._file = self._writing.enter_context(writing_whole(self.path, 0o600))
-            self._file.write(b"outcome\tplace\ttype\treason\n")
-        self._file.write("\t".join(map(printable, case)).encode() + b"\n")
+            self._write(self._file, b"outcome\tplace\ttype\treason\n")
+        self._write(self._file, "\t".join(map(printable, case)).encode() + b"\n")
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the cases are those of the last refresh."""
+        return self._digest.digest() == self._last
 
     def total(self, outcome: Outcome) -> int:
         """How many cases had an outcome."""
@@ -72,3 +80,16 @@ class Report:
         if self._file is None:
             self.path.unlink(missing_ok=True)
         self._writing.close()
+
+    def _write(self, file: BinaryIO, line: bytes) -> None:
+        file.write(line)
+        self._digest.update(line)
+
+
+def _digest(path: Path) -> bytes:
+    """Of a file; a missing one counts as empty."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, blake2b).digest()
+    except OSError:
+        return blake2b().digest()

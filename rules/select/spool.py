@@ -8,6 +8,7 @@ The files hold clear indicators: they stay with the publisher and are removed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import zlib
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from inkgate.config.modes import make_folder
+from inkgate.config.whole_file import naming
 from inkgate.rules.select.indicators import Record
 
 PARTITIONS: Final = 64
@@ -93,16 +95,18 @@ class Spool:
 
     def take(self, parts: Mapping[int, Portion]) -> None:
         """Keep records."""
-        for number, portion in parts.items():
-            self._files[number].write(portion.data)
-            self._digests[number].update(portion.data)
-            self._counts[number] += portion.records
-            self.classes |= portion.classes
+        with naming(self._folder):
+            for number, portion in parts.items():
+                self._files[number].write(portion.data)
+                self._digests[number].update(portion.data)
+                self._counts[number] += portion.records
+                self.classes |= portion.classes
 
     def finish(self) -> list[Partition]:
         """Write out what is left; nothing can be added any more."""
-        for file in self._files:
-            file.close()
+        with naming(self._folder):
+            for file in self._files:
+                file.close()
         return [
             Partition(number, self._paths[number], self._counts[number], digest.digest())
             for number, digest in enumerate(self._digests)
@@ -111,7 +115,9 @@ class Spool:
     def remove(self) -> None:
         """Remove all of it."""
         for file in self._files:
-            file.close()
+            # What is left in memory finds no room on a full disk, and nobody needs it.
+            with contextlib.suppress(OSError):
+                file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.whole_file import naming
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.rules.sources.misp_api import EventState, MispApi, MispWebSettings
@@ -55,24 +56,26 @@ class MispWeb:
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        mirror = Mirror(self._path, _fingerprint(self._settings))
-        try:
+        with naming(self._path):
+            mirror = Mirror(self._path, _fingerprint(self._settings))
             try:
-                self._update(mirror, MispApi(self._settings, self._folder))
-            except Unreadable as fault:
-                mirror.undo()
-                faults.append(fault)
-            yield from mirror.attributes()
-        finally:
-            mirror.close()
+                try:
+                    self._update(mirror, MispApi(self._settings, self._folder))
+                except Unreadable as fault:
+                    mirror.undo()
+                    faults.append(fault)
+                yield from mirror.attributes()
+            finally:
+                mirror.close()
 
     def remembered(self, _: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        mirror = Mirror(self._path, _fingerprint(self._settings))
-        try:
-            yield from mirror.attributes()
-        finally:
-            mirror.close()
+        with naming(self._path):
+            mirror = Mirror(self._path, _fingerprint(self._settings))
+            try:
+                yield from mirror.attributes()
+            finally:
+                mirror.close()
 
     def _update(self, mirror: Mirror, api: MispApi) -> None:
         events = api.index()

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from inkgate.config.command import needs
+from inkgate.config.command import needs, quiet_option
 from inkgate.config.errors import InkgateError
 from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.settings_file import SettingsError, resolve
@@ -35,9 +35,10 @@ def _log(text: str) -> None:
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
+@quiet_option
 @click.pass_obj
 @needs("report")
-def report(configured: ConfiguredJournals, *, follow: bool) -> None:
+def report(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
     """Tell MISP what was seen: one sighting per attribute, node and day.
 
     Exit status: 0 all is told, 1 something waits or was refused, 2 an error that needs
@@ -57,7 +58,8 @@ def report(configured: ConfiguredJournals, *, follow: bool) -> None:
             return
         told = _guarded(reporter.report_all)
         watched.state(waiting=told.waiting, refused=told.refused)
-    click.echo(f"reported {told.reported}, refused {told.refused}, waiting {told.waiting}")
+    if any((told.reported, told.refused, told.waiting)) or not quiet:
+        click.echo(f"reported {told.reported}, refused {told.refused}, waiting {told.waiting}")
     sys.exit(1 if told.refused or told.waiting else 0)
 
 
@@ -77,9 +79,10 @@ def _watched(config: Path) -> Iterator[Monitor]:
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
+@quiet_option
 @click.pass_obj
 @needs("drain")
-def drain(configured: ConfiguredJournals, *, follow: bool) -> None:
+def drain(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
     """Hand this proxy's records over to the Redis of `journal`.
 
     Exit status: 0 done, 1 Redis did not answer (the records stay), 2 an error.
@@ -90,7 +93,7 @@ def drain(configured: ConfiguredJournals, *, follow: bool) -> None:
     done = _guarded(
         lambda: drain_now(configured.config, configured.settings, _log, stop, follow=follow)
     )
-    if not follow:
+    if not follow and (done or not quiet):
         click.echo(f"handed over {done}")
 
 
@@ -203,8 +206,9 @@ def status(configured: ConfiguredJournals, *, as_json: bool) -> None:
 
 
 @click.command()
+@quiet_option
 @click.pass_obj
-def prune(configured: ConfiguredJournals) -> None:
+def prune(configured: ConfiguredJournals, *, quiet: bool) -> None:
     """Remove records by age and size; `report` and `drain` do that, too."""
     from inkgate.sightings.report.outbox import REPORTED  # noqa: PLC0415
     from inkgate.sightings.report.retention import prune as prune_now  # noqa: PLC0415
@@ -215,7 +219,9 @@ def prune(configured: ConfiguredJournals) -> None:
         position: str | None = REPORTED if settings.misp.url else None
         if is_relayed and path == own:
             position = DRAINED
-        click.echo(f"{path}: removed {prune_now(path, settings, position, _log)}")
+        removed = prune_now(path, settings, position, _log)
+        if removed or not quiet:
+            click.echo(f"{path}: removed {removed}")
 
 
 @click.command()

@@ -56,7 +56,7 @@ class Recorder:
         self._journal: Journal | None = None
         self._failing = False
         try:
-            settings = load_section(config, "sightings", SightingsSettings)
+            settings = load_section(config, "sightings", SightingsSettings, alone=True)
             self._path = own_file(config, settings)
         except SettingsError as error:
             monitor.met("settings-refused", f"no incident is journalled: {error}")

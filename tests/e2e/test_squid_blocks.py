@@ -119,8 +119,7 @@ def test_page_tells_the_time_with_its_zone(squid: tuple[Squid, Installation]) ->
     body = squid[0].get("http://listed.example/").body
     (told, *more) = set(re.findall(r"<dd>(\d{4}-\d\d-\d\d [\d:]{8} UTC[+-]\d{4})</dd>", body))
     assert more == []
-    moment = datetime.strptime(told, TIME_FORMAT)
-    assert moment.utcoffset() == datetime.now().astimezone().utcoffset()
+    moment = datetime.strptime(told, TIME_FORMAT).astimezone()
     assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
 
 

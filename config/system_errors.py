@@ -1,0 +1,92 @@
+"""What the system refused, in one line with the place and the remedy.
+
+Python says of a full disk `[Errno 28] No space left on device`, often without a path. The
+databases (SQLite, LMDB) raise errors of their own for the same faults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Final
+
+_ROOM: Final = "make room there, then run the command again"
+_RIGHTS: Final = "run it as a user who may (root, or sudo), or correct its owner and mode"
+_PATH: Final = "correct the path, or make what is missing"
+_REMEDIES: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "mount it for writing, or name another folder in inkgate.toml",
+    errno.ENOENT: _PATH,
+    errno.ENOTDIR: _PATH,
+    errno.EISDIR: _PATH,
+    errno.EEXIST: "move away what lies there",
+    errno.ELOOP: "put a file or folder in place of the symbolic link",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files (sysctl fs.file-max)",
+    errno.ENOMEM: "free memory, or let it use fewer cores (--jobs, or taskset)",
+    errno.EIO: "see whether its disk is full or damaged (df, dmesg)",
+}
+_OTHERWISE: Final = "see that the path and its disk can be used"
+
+
+def explain(error: BaseException) -> str | None:
+    """The line for an error of the system or of a database; None for any other error."""
+    if isinstance(error, OSError):
+        return _line(_place(error), error.strerror or str(error), error.errno)
+    # A library that was never imported has raised nothing, and importing it costs time.
+    for module in ("lmdb", "sqlite3"):
+        kind = getattr(sys.modules.get(module), "Error", None)
+        if kind is not None and isinstance(error, kind):
+            return _line("a database file", str(error), errno.EIO)
+    return None
+
+
+def flush_output() -> None:
+    """Write out what was printed, so that a full disk is seen before the command ends.
+
+    Raises:
+        OSError: it cannot be written. What is left of it is thrown away: Python would try
+            again at its end, and end with a status of its own.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it wants no more of it.
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        error.filename = "standard output"
+        raise
+
+
+def _discard_output() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _line(place: str, problem: str, number: int | None) -> str:
+    remedy = _REMEDIES.get(number or 0, _OTHERWISE)
+    return f"{place}: {problem}; {remedy}" if place else f"{problem}; {remedy}"
+
+
+def _place(error: OSError) -> str:
+    if error.filename is None:
+        return "" if _can_print() else "standard output"
+    name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file"
+    return f"{name} and {os.fsdecode(error.filename2)}" if error.filename2 else name
+
+
+def _can_print() -> bool:
+    try:
+        flush_output()
+    except OSError:
+        return False
+    return True
