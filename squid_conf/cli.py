@@ -116,10 +116,11 @@ def fragment(settings: _Settings, access_log: str) -> None:
     As root, the helper is tried as Squid's user first; what it complains about is
     said on standard error.
     """
+    squid = settings.squid
     problem = helper_problem(helper_command(), settings.config.absolute(), SQUID_USER)
     if problem:
         to_stderr("inkgate-squid-conf", f"warning: {problem}")
-    folder = resolve(settings.config, settings.squid.launcher)
+    folder = resolve(settings.config, squid.launcher)
     if not settings.icap and not is_placed(folder):
         to_stderr(
             "inkgate-squid-conf",

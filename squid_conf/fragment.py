@@ -71,10 +71,14 @@ def fragment(
 
 def _acls(pages: Path, name: str, kind: Kind) -> list[str]:
     """The two ACLs of a check, each with its page."""
+    shown: tuple[tuple[str, Kind], ...] = (("verdict", "unavailable"), ("listed", kind))
     return [
         line
-        for acl, page in ((f"{name}_verdict", "unavailable"), (f"{name}_listed", kind))
-        for line in (f"acl {acl} external inkgate", f"deny_info {_path(pages / PAGES[page])} {acl}")
+        for acl, page in shown
+        for line in (
+            f"acl {name}_{acl} external inkgate",
+            f"deny_info {_path(pages / PAGES[page])} {name}_{acl}",
+        )
     ]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import lmdb
 
+from inkgate.config.locks import open_lock_file
+
 
 def is_whole(env: lmdb.Environment, path: Path) -> bool:
     """Whether every page is there: reading past the end of a mapped file ends the process."""
@@ -26,8 +28,7 @@ def allocate_lock(path: Path, readers: int, mode: int) -> None:
     """
     # 64 bytes a reader, and a head of less than 512 bytes. A file in use keeps its size, by
     # which LMDB counts the readers.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path.with_name(f"{path.name}-lock"), flags, mode)
+    fd = open_lock_file(path.with_name(f"{path.name}-lock"), mode)
     try:
         os.posix_fallocate(fd, 0, os.fstat(fd).st_size or readers * 64 + 512)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.page import BlockedPages, write_pages
 from inkgate.rules.foreign.export import export_thesis
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
 from inkgate.sightings.aggregation.exchange.mailbox import FileMailbox
@@ -70,7 +70,7 @@ def test_all_that_is_renamed_is_flushed(
         installation.config, installation.settings, where, tmp_path / "partner",
         b"t" * 32, Pbkdf2Cost("sha256", 1, 1), Quiet(),
     )  # fmt: skip
-    write_pages(tmp_path / "pages", "Example Ltd", "desk@organisation.example")
+    write_pages(tmp_path / "pages", BlockedPages("Example Ltd", "desk@organisation.example"))
     party, state = Party("masked", 3, 2), StateFolder(tmp_path / "state")
     state.identity()
     state.pin(party.group, party.group.encoded)

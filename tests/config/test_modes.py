@@ -80,7 +80,7 @@ TABLE = {
     r"partner": 0o2750,
     rf"partner/({ANY}\.tsv|metadata)": 0o640,
     r"pages": 0o2755,
-    r"pages/ERR_INKGATE_BLOCKED": 0o644,
+    r"pages/ERR_INKGATE_((REPLY_)?BLOCKED|UNAVAILABLE)": 0o644,
     r"run": 0o2755,
     r"run/health": 0o2750,
     rf"run/health/{ANY}(\.counters|\.json)": 0o640,

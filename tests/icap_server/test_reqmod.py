@@ -70,7 +70,9 @@ def test_listed_request_gets_the_blocked_page(
     assert answer.http_status == 403
     incident = answer.fields["x-inkgate-incident"]
     assert incident.encode() in answer.body
-    assert b"help &lt;desk@organisation.example&gt; 100%" in answer.body
+    link = f'<a href="mailto:desk@organisation.example?subject={incident}">'
+    assert f"help &lt;{link}desk@organisation.example</a>&gt; 100%<".encode() in answer.body
+    assert b"Nothing was sent to it" in answer.body
     (record,) = installation.sightings(incident)
     assert record["attributes"] == [LISTED[name]["uuid"]]
     assert record["client"] == "192.0.2.7"
@@ -241,6 +243,9 @@ def test_without_rules_fail_decides(fail: str, status: int) -> None:
         assert answer.status == status
         if fail == "closed":
             assert answer.http_status == 503
+            assert b"This address could not be checked" in answer.body
+            assert b"inkgate-unavailable" in answer.body
+            assert b"known to be dangerous" not in answer.body
         server.ask(reqmod(http_request()))
         assert server.log.count(": critical: no-rules: ") == 1
         installation.add("listed", LISTED["domain"])

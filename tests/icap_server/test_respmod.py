@@ -129,6 +129,8 @@ def test_listed_file_is_not_delivered_whole(
         assert len(answer.body) <= len(sent) - 32_768
     else:
         assert answer.http_status == 403
+        assert b"Your request has reached the server" in answer.body
+        assert b"Nothing was" not in answer.body
         assert answer.fields["x-inkgate-incident"].encode() in answer.body
 
 
@@ -259,6 +261,9 @@ def test_unchecked_bodies_can_be_blocked() -> None:
         assert ask(server, long).http_status == 403
         answer = ask(server, long, preview=None)
         assert answer.http_status == 403
+        assert b"This file could not be checked" in answer.body
+        assert b"inkgate-unchecked" in answer.body
+        assert b"known to be dangerous" not in answer.body
         assert ask(server, long[:9]).status == 204
         assert ask(server, long[:-1]).body == long[:-1]
         bomb = gzip.compress(bytes(64 << 20))
