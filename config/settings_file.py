@@ -107,10 +107,15 @@ def _read(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SETTINGS_BYTES + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise SettingsError(
-            path, error.strerror or "cannot be read", "give the settings file with --config"
+            path, error.strerror or "", "give the settings file with --config"
         ) from None
+    except OSError as error:
+        # Imported here: a helper that can read its settings needs it not.
+        from inkgate.config.system_errors import remedy_of  # noqa: PLC0415
+
+        raise SettingsError(path, error.strerror or "cannot be read", remedy_of(error)) from None
     if len(data) > MAX_SETTINGS_BYTES:
         raise SettingsError(path, "is larger than 1 MiB", "this is not a settings file")
     try:

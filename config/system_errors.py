@@ -35,15 +35,22 @@ _REMEDIES: Final = {
 _OTHERWISE: Final = "see that the path and its disk can be used"
 
 
+def remedy_of(error: OSError) -> str:
+    """What to do about what the system refused."""
+    return _REMEDIES.get(error.errno or 0, _OTHERWISE)
+
+
 def explain(error: BaseException) -> str | None:
     """The line for an error of the system or of a database; None for any other error."""
     if isinstance(error, OSError):
-        return _line(_place(error), error.strerror or str(error), error.errno)
+        place, problem = _place(error), error.strerror or str(error)
+        remedy = remedy_of(error)
+        return f"{place}: {problem}; {remedy}" if place else f"{problem}; {remedy}"
     # A library that was never imported has raised nothing, and importing it costs time.
     for module in ("lmdb", "sqlite3"):
         kind = getattr(sys.modules.get(module), "Error", None)
         if kind is not None and isinstance(error, kind):
-            return _line("a database file", str(error), errno.EIO)
+            return f"a database file: {error}; {_REMEDIES[errno.EIO]}"
     return None
 
 
@@ -72,21 +79,17 @@ def _discard_output() -> None:
         os.close(nowhere)
 
 
-def _line(place: str, problem: str, number: int | None) -> str:
-    remedy = _REMEDIES.get(number or 0, _OTHERWISE)
-    return f"{place}: {problem}; {remedy}" if place else f"{problem}; {remedy}"
-
-
 def _place(error: OSError) -> str:
     if error.filename is None:
-        return "" if _can_print() else "standard output"
+        return "standard output" if _is_about_output(error) else ""
     name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file"
     return f"{name} and {os.fsdecode(error.filename2)}" if error.filename2 else name
 
 
-def _can_print() -> bool:
-    try:
-        flush_output()
-    except OSError:
-        return False
-    return True
+def _is_about_output(error: OSError) -> bool:
+    """Whether it was raised while something was printed, which these two libraries do."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    name = last.tb_frame.f_globals.get("__name__", "") if last else ""
+    return name.partition(".")[0] in ("click", "rich")

@@ -13,7 +13,7 @@ import msgspec
 from inkgate.config.command import needs
 from inkgate.config.modes import make_folder
 from inkgate.config.progress import progress_bar
-from inkgate.config.whole_file import remove_unfinished, writing_whole
+from inkgate.config.whole_file import naming, remove_unfinished, writing_whole
 from inkgate.rules.commands.loaded import Settings
 from inkgate.rules.crypto.profiles import Pbkdf2, Profile
 from inkgate.rules.install.archive import export_pack
@@ -129,7 +129,9 @@ def export(settings: Settings, name: str | None, file: Path) -> None:
     where = settings.paths.publisher
     pack = (where / "subscribers" / name if name else where) / PACK
     if str(file) == "-":
-        export_pack(pack, sys.stdout.buffer)
+        with naming(Path("standard output")):
+            export_pack(pack, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
     else:
         _export(pack, file)
 

@@ -111,5 +111,9 @@ def _read(path: Path, remedy: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_MAX_KEY_BYTES)
+    except PermissionError as error:
+        # It is there, and another one would fit no rule set that was sealed with it.
+        remedy = "correct its owner and mode for the user who runs this"
+        raise KeyFileError(path, error.strerror or "cannot be read", remedy) from None
     except OSError as error:
         raise KeyFileError(path, error.strerror or "cannot be read", remedy) from None

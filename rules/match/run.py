@@ -167,15 +167,19 @@ def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
     """
     helpers = resolve(config, settings.key_cache)
     kept = helpers.with_name(f"{helpers.name}{_SUFFIX}")
-    with contextlib.ExitStack() as stack:
-        try:
-            kept.mkdir(mode=0o700, exist_ok=True)
-            if kept.stat().st_uid == os.geteuid():
-                yield kept
-                return
-        except OSError:
-            pass
-        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inkgate-match-")))
+    if _is_ours(kept):
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="inkgate-match-") as folder:
+        yield Path(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 class _StopSignals:

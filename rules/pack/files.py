@@ -91,12 +91,17 @@ def read_small(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
-        raise PackError(
-            "bad-digest", f"{path.name} cannot be read ({error.strerror})", "get the pack again"
-        ) from None
+        raise PackError("bad-digest", *_unreadable(path, error)) from None
     if len(data) > MAX_MANIFEST_BYTES:
         raise PackError("too-large", f"{path.name} is larger than 1 MiB", "this is no pack")
     return data
+
+
+def _unreadable(path: Path, error: OSError) -> tuple[str, str]:
+    """Problem and remedy: a file that may not be read is not made better by another pack."""
+    if isinstance(error, PermissionError):
+        return f"{path} cannot be read ({error.strerror})", "correct its owner and mode"
+    return f"{path.name} cannot be read ({error.strerror})", "get the pack again"
 
 
 def check_file(path: Path, entry: RuleFile | GateFile) -> None:

@@ -192,8 +192,9 @@ def as_journal_errors(path: Path) -> Iterator[None]:
         # This error is about the text to be written, not about the file.
         raise
     except (sqlite3.Error, OSError, ValueError) as error:
+        problem = (isinstance(error, OSError) and error.strerror) or error
         raise JournalError(
-            f"{path}: {error}; check that the folder exists, belongs to the proxy's user "
+            f"{path}: {problem}; check that the folder exists, belongs to the proxy's user "
             "and has room"
         ) from None
 
