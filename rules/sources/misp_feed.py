@@ -12,6 +12,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder
+from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import remove_unfinished, write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
@@ -83,7 +84,9 @@ class Feed:
         try:
             manifest = _read_manifest(folder / _MANIFEST, faults)
         except Unreadable as fault:
-            faults.append(fault)
+            # A copy that was never made is a fault already: of the download.
+            if not self._is_fetched or (folder / _MANIFEST).exists():
+                faults.append(fault)
             manifest = None
         if manifest is None:
             # Without it nobody knows which events still count: all that are there do.
@@ -147,7 +150,8 @@ class Feed:
                 file.flush()
                 self._check(Path(file.name), target.name)
         except OSError as error:
-            raise self._unreadable(target.name, f"cannot be kept ({error.strerror})") from None
+            problem = f"cannot be kept ({error.strerror})"
+            raise Unreadable(target, None, problem, remedy_of(error)) from None
 
     def _check(self, event: Path, name: str) -> None:
         try:
@@ -189,7 +193,8 @@ class Feed:
     def _place(self, name: str) -> Path:
         # Without what the address may carry of a password.
         parts = urlsplit(self._settings.location)
-        return Path(f"{parts.hostname}{parts.path}") / name
+        port = f":{parts.port}" if parts.port else ""
+        return Path(f"{parts.hostname}{port}{parts.path}") / name
 
 
 def _read_manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
