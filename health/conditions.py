@@ -118,6 +118,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "correct the key that the log names, then squid -k reconfigure",
     ),
     Condition(
+        "section-unknown",
+        "warning",
+        True,
+        "the settings file has a section that nobody knows: what stands in it does not count",
+        "correct its name: the line names the nearest one",
+    ),
+    Condition(
         "key-cache-failed",
         "warning",
         True,

@@ -24,6 +24,7 @@ from inkgate.config.printable import to_stderr
 from inkgate.config.progress import NoProgress
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.config.whole_file import create_once, new_folder, write_whole
+from inkgate.health.settings import counter_folder
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.crypto.keys import make_signing_key, make_token
 from inkgate.rules.paths import rules_paths
@@ -33,9 +34,11 @@ from inkgate.squid_conf.check import SQUID_USER, helper_command
 from inkgate.squid_conf.fragment import fragment
 from inkgate.squid_conf.launching import Launching, place_launcher
 from inkgate.squid_conf.minimal import minimal
+from inkgate.squid_conf.new_rules import NewRules
 from inkgate.squid_conf.origin import start_origin
 
 _START_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 0.5
 _SETTINGS: Final = """\
 # The trial's settings; `make refresh-rules` reads them again.
 [rules]
@@ -62,6 +65,8 @@ journal = "run/sightings.db"
 organisation = "The organisation that runs this proxy"
 contact = "security@organisation.example"
 pages = "pages"
+# So that what you add is blocked as soon as the helper knows it.
+negative_ttl = 1
 """
 
 
@@ -82,9 +87,7 @@ def run_trial(state: Path, port: int) -> int:
     if squid is None:
         raise TrialError("squid is not installed; on Debian: apt-get install squid-openssl")
     _check_port(port)
-    # SIGINT too: a shell that starts us in the background has it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    _end_with_the_terminal()
     state = state.resolve()
     config = _prepare(state)
     origin = start_origin()
@@ -93,7 +96,7 @@ def run_trial(state: Path, port: int) -> int:
     try:
         _wait_until_up(process, port, state)
         _say(state, port, origin)
-        return process.wait()
+        return _wait(process, _new_rules(config))
     except KeyboardInterrupt:
         return 0
     finally:
@@ -211,6 +214,7 @@ inkgate is running: Squid listens on 127.0.0.1:{port}. Try, in another terminal:
 More: {proxy} http://www.listed.example/ is blocked, too; CONNECT works with
   {proxy} -p http://neighbour.example:{origin}/
 Put MISP event JSON or CSV files into {state}/events, then: make refresh-rules
+(this terminal says when the new rules work)
 Log of requests: {state}/squid/access.log
 Sightings:       {sightings} --config {state}/inkgate.toml list
 Ctrl-C ends it.
@@ -219,7 +223,43 @@ Ctrl-C ends it.
     )
 
 
+def _new_rules(config: Path) -> NewRules:
+    rules = load_section(config, "rules", RulesSettings)
+    return NewRules(
+        rules_paths(config, rules).installed,
+        counter_folder(config) or config,
+        rules,
+        load_section(config, "squid_conf", SquidSettings).negative_ttl,
+        lambda text: print(text, flush=True),  # noqa: T201
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], new_rules: NewRules) -> int:
+    """Wait for Squid's end; its exit status."""
+    while True:
+        try:
+            return process.wait(_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            new_rules.look()
+
+
+def _end_with_the_terminal() -> None:
+    """End at Ctrl-C, SIGTERM and a closed terminal, and then end Squid, which ends its helpers.
+
+    Squid itself takes SIGHUP for "read your configuration again".
+    """
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    # Who ignores it (nohup) wants to close the terminal and go on.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
+
+
 def _interrupt(_signal: int, _frame: object) -> None:
+    # A second one must not keep us from ending Squid.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
