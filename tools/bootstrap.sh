@@ -12,6 +12,7 @@ purpose=${1:-run}
 clone=$(cd "$(dirname "$0")/.." && pwd -P)
 cd "$clone"
 squid_user=proxy
+unasking=-n
 
 say() { echo "inkgate: $*" >&2; }
 
@@ -19,8 +20,22 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     else
-        sudo -n "$@"
+        # Without a terminal nobody can type a password: then it fails instead of waiting.
+        # shellcheck disable=SC2086 # no word, or one
+        sudo $unasking "$@"
     fi
+}
+
+# Whether sudo can be used; asks for its password, once, where there is a terminal.
+may_be_root() {
+    command -v sudo >/dev/null || return 1
+    unasking=-n
+    sudo -n true 2>/dev/null && return
+    # Standard error, since it shows the question; the answer is read from the terminal.
+    [ -t 2 ] && { : </dev/tty; } 2>/dev/null || return 1
+    unasking=
+    say "root is needed to install packages; sudo asks for your password"
+    sudo -v
 }
 
 install_packages() {
@@ -30,7 +45,7 @@ install_packages() {
         say "missing: $*. Install them with your system's package manager."
         exit 1
     fi
-    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+    if [ "$(id -u)" != 0 ] && ! may_be_root; then
         say "missing: $*. Run as root: apt-get update && apt-get install $*"
         exit 1
     fi

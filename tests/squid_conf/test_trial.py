@@ -40,7 +40,11 @@ class Trial:
         os.close(inside)
         self.said = ""
         os.set_blocking(self._terminal, False)
-        wait_until(lambda: "Ctrl-C ends it" in self.read(), "the trial")
+        try:
+            wait_until(lambda: "Ctrl-C ends it" in self.read(), "the trial")
+        except BaseException:
+            self.end()
+            raise
 
     def read(self) -> str:
         with contextlib.suppress(BlockingIOError):
@@ -62,6 +66,16 @@ class Trial:
         """Processes that have this trial's folder in their command."""
         return [p for p in psutil.process_iter(["cmdline"]) if self._is_ours(p)]
 
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test has found."""
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        for process in self.left():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(20)
+
     def _is_ours(self, process: psutil.Process) -> bool:
         return any(str(self.folder) in word for word in process.info["cmdline"] or ())
 
@@ -76,13 +90,16 @@ def sealed() -> Iterator[Installation]:
 
 def test_closed_terminal_ends_squid_and_its_helpers(sealed: Installation) -> None:
     trial = Trial(sealed)
-    assert trial.get("http://listed.example/") == 403
-    commands = [" ".join(p.info["cmdline"]) for p in trial.left()]
-    for program in ("squid -N", "inkgate-helper", "inkgate-squid-conf"):
-        assert any(program in command for command in commands), commands
-    trial.close_terminal()
-    wait_until(lambda: not trial.left(), "the end of all of it")
-    assert trial.process.wait(30) == 0
+    try:
+        assert trial.get("http://listed.example/") == 403
+        commands = [" ".join(p.info["cmdline"]) for p in trial.left()]
+        for program in ("squid -N", "inkgate-helper", "inkgate-squid-conf"):
+            assert any(program in command for command in commands), commands
+        trial.close_terminal()
+        wait_until(lambda: not trial.left(), "the end of all of it")
+        assert trial.process.wait(30) == 0
+    finally:
+        trial.end()
 
 
 def test_who_ignores_hang_ups_goes_on(sealed: Installation) -> None:
@@ -92,8 +109,7 @@ def test_who_ignores_hang_ups_goes_on(sealed: Installation) -> None:
         assert trial.get("http://listed.example/") == 403
         assert trial.process.poll() is None
     finally:
-        trial.process.send_signal(signal.SIGTERM)
-        trial.process.wait(60)
+        trial.end()
         trial.close_terminal()
 
 
@@ -109,6 +125,5 @@ def test_trial_says_when_a_new_rule_works(sealed: Installation) -> None:
         assert "added.example" not in trial.said
         assert trial.said.count("The new rules work now") == 1
     finally:
-        trial.process.send_signal(signal.SIGTERM)
-        trial.process.wait(60)
+        trial.end()
         trial.close_terminal()
