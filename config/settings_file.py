@@ -71,6 +71,16 @@ def load_section(path: Path, section: str, kind: type[T], *, alone: bool = False
         raise SettingsError(path, f"[{section}] {_problem(error)}", "correct that key") from None
 
 
+def check_sections(path: Path) -> None:
+    """See that somebody knows each section.
+
+    Raises:
+        UnknownSectionError: nobody knows one.
+        SettingsError: the file cannot be read or parsed.
+    """
+    _check_names(path, _read(path))
+
+
 def resolve(path: Path, value: str) -> Path:
     """A path from the settings file, relative to that file's folder unless absolute."""
     return path.absolute().parent / value

@@ -21,7 +21,7 @@ _DAY: Final = 86_400
 def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
     try:
-        settings = load_section(machine.config, "sightings", SightingsSettings)
+        settings = load_section(machine.config, "sightings", SightingsSettings, alone=True)
         path = own_file(machine.config, settings)
     except InkgateError as error:
         yield Row("journal", Level.CRITICAL, str(error), "correct it: no incident is journalled")

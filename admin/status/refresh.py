@@ -23,7 +23,7 @@ _TIMER: Final = "see that the timer of inkgate-rules refresh (or install) runs"
 def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
     try:
-        settings = load_section(machine.config, "rules", RulesSettings)
+        settings = load_section(machine.config, "rules", RulesSettings, alone=True)
         paths = rules_paths(machine.config, settings)
         outcome = read_outcome(paths.installed)
     except (InkgateError, OSError) as error:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from inkgate.admin.status import canary, conditions, journal, processes, refresh, rules
+from inkgate.admin.status import (
+    canary,
+    conditions,
+    journal,
+    processes,
+    refresh,
+    rules,
+    sections,
+)
 from inkgate.admin.status.row import Rows
 
 ROWS: Final[tuple[Rows, ...]] = (
+    sections.rows,
     rules.rows,
     refresh.rows,
     processes.rows,

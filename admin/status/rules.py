@@ -25,7 +25,7 @@ def installed(config: Path) -> tuple[Manifest | None, RulesSettings]:
         InkgateError: the settings or the manifest cannot be used.
         OSError: they cannot be read.
     """
-    settings = load_section(config, "rules", RulesSettings)
+    settings = load_section(config, "rules", RulesSettings, alone=True)
     folder = current_folder(resolve(config, settings.installed))
     if folder is None:
         return None, settings

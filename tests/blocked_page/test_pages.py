@@ -82,6 +82,12 @@ def test_languages_share_no_sentence(kind: Kind) -> None:
         assert len(said) == len(LANGUAGES)
 
 
+def test_every_language_has_its_words_in_the_lists() -> None:
+    assert len(SAYS_DANGEROUS) == len(SAYS_NOTHING_WAS_SENT) == len(LANGUAGES)
+    for language, words in zip(LANGUAGES, SAYS_DANGEROUS, strict=True):
+        assert words in language.said["request"].explanation
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_what_is_listed_is_called_dangerous(kind: Kind) -> None:
     page = full(kind)

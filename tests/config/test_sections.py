@@ -9,8 +9,7 @@ import pytest
 
 from inkgate.config.settings_file import SECTIONS, SettingsError, UnknownSectionError, load_section
 from inkgate.helper.settings import HelperSettings
-from support.helper_process import HelperProcess
-from support.installation import Installation, attribute
+from support.installation import Installation
 from support.pages import FOLDERS, ROOT
 
 
@@ -22,8 +21,9 @@ def sections_that_are_read() -> set[str]:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load_section":
                     name = node.args[1]
-                    assert isinstance(name, ast.Constant), path
-                    found.add(name.value)
+                    # The helper asks for some in a loop, which others ask for by name.
+                    if isinstance(name, ast.Constant):
+                        found.add(name.value)
     return found
 
 
@@ -88,16 +88,3 @@ def test_commands_refuse(installation: Installation, words: tuple[str, ...]) -> 
     assert done.stderr == (
         f"{command}: {installation.config}: there is no section [helpers]; did you mean [helper]?\n"
     )
-
-
-def test_helper_says_so_and_goes_on_with_its_own_section(installation: Installation) -> None:
-    installation.add("listed", attribute("domain", "listed.example"))
-    installation.refresh()
-    text = installation.config.read_text().replace('fail = "open"', "workers = 1")
-    installation.config.write_text(text + "[helpers]\n")
-    helper = HelperProcess(installation)
-    try:
-        assert helper.ask("http://listed.example/", "http://fine.example/") == [b"OK", b"ERR"]
-    finally:
-        said = helper.close()
-    assert "there is no section [helpers]; did you mean [helper]?; the other sections" in said

@@ -269,6 +269,18 @@ def test_section_that_cannot_be_used(listed: Installation, start: Start, section
     assert f"[{section}]" in said(helper, "settings-refused")
 
 
+def test_section_that_nobody_knows(listed: Installation, start: Start) -> None:
+    with listed.config.open("a") as file:
+        file.write("[helpers]\n")
+    helper = start()
+    assert helper.ask(LISTED, "http://other.example/") == [BLOCKS, PASSES]
+    found = status(listed)
+    assert (found.code, found.level("section-unknown")) == (1, 1)
+    assert found.level("settings") == 1
+    told = said(helper, "section-unknown", "warning")
+    assert "there is no section [helpers]; did you mean [helper]?" in told
+
+
 def test_key_cache_that_cannot_be_used(listed: Installation, start: Start) -> None:
     listed.places.key_cache.write_text("in the way")
     helper = start()
