@@ -12,7 +12,7 @@ from inkgate.config.command import ERROR_STATUS
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import require
 from inkgate.config.printable import to_stderr
-from inkgate.config.settings_file import SettingsError, settings_path
+from inkgate.config.settings_file import settings_path
 from inkgate.health.log import dated_log
 from inkgate.health.monitor import Monitor
 from inkgate.health.settings import counter_folder
@@ -48,7 +48,7 @@ def _work(config: Path, options: argparse.Namespace) -> None:
     inherited = Inherited(options.plain, options.secure, options.vacancy, options.ready)
     try:
         run_worker(config, inherited, Monitor(counter_folder(config), WORKER, log))
-    except SettingsError as error:
+    except InkgateError as error:
         # The supervisor says it, once for all workers.
         say_unfit(options.ready, str(error))
         sys.exit(ERROR_STATUS)

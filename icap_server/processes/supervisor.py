@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Final
 
 from inkgate.config.errors import InkgateError
-from inkgate.config.settings_file import SettingsError
 from inkgate.health.monitor import Monitor
 from inkgate.icap_server.processes.child import Child, WorkerError
 from inkgate.icap_server.sections import load_sections
@@ -151,7 +150,7 @@ class Supervisor:
             settings = load_sections(self._config, secure=bool(self._secure)).icap
             new = self._start_all(settings)
             self._check_rules(new)
-        except (SettingsError, WorkerError) as error:
+        except InkgateError as error:
             self._monitor.met("settings-not-taken", f"{error}; the old settings stay in use")
             return
         self._monitor.over("settings-not-taken", "the new settings are in use")

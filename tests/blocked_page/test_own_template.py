@@ -11,6 +11,7 @@ from inkgate.blocked_page.page import PAGES, load_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.blocked_page.template import MAX_TEMPLATE_BYTES, own_source
 from inkgate.config.errors import Unreadable
+from inkgate.icap_server.sections import load_sections
 from support.installation import Installation
 
 SOUND = (
@@ -114,3 +115,18 @@ def test_command_refuses_and_leaves_the_pages_that_are_there(installation: Insta
 def test_own_template_can_begin_with_inkgates(installation: Installation) -> None:
     shown = installation.run("inkgate-squid-conf", "pages", "--show-template").stdout
     assert shown == own_source()
+
+
+def test_icap_server_does_not_start_with_a_template_that_cannot_be_used(
+    installation: Installation,
+) -> None:
+    with installation.config.open("a") as file:
+        file.write('template = "own.html"\n')
+    own = installation.folder / "own.html"
+    own.write_text(SOUND)
+    made = load_sections(installation.config).pages
+    page = made.full("reply", incident="IG-1", address="http://a.example/", time="now")
+    assert "<p>IG-1 http://a.example/ now" in page
+    own.write_text(SOUND.replace("{{ time }}", "%T"))
+    with pytest.raises(Unreadable, match="code of Squid's own"):
+        load_sections(installation.config)

@@ -86,7 +86,11 @@ def test_blocked_page_is_seen_for_an_https_url_listed_by_path(tmp_path: Path) ->
         )
         seen = browse(tmp_path, server.port, f"{host}/bad/file.exe", "--dump-dom")
         assert "This address is blocked" in seen
-        assert INCIDENT.search(seen)
+        incident = INCIDENT.search(seen)
+        assert incident
+        assert f'href="mailto:desk@organisation.example?subject={incident[0]}"' in seen
+        for code in ("en", "fr", "de"):
+            assert f'<section id="{code}" lang="{code}">' in seen
         folder = Path(os.environ.get("INKGATE_SCREENSHOTS", tmp_path))
         picture = folder / "blocked.png"
         browse(tmp_path, server.port, f"{host}/bad/file.exe", f"--screenshot={picture}")

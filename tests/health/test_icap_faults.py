@@ -146,10 +146,11 @@ def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> No
     assert ": warning: peer-refused: 127.0.0.1 is not among" in server.log
 
 
-def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start) -> None:
+@pytest.mark.parametrize("line", ["misspelt = 1", 'template = "missing.html"'])
+def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start, line: str) -> None:
     server = start()
     sound = listed.config.read_text()
-    listed.config.write_text(sound + "misspelt = 1\n")
+    listed.config.write_text(sound.replace("[squid_conf]\n", f"[squid_conf]\n{line}\n"))
     server.process.send_signal(signal.SIGHUP)
     found = wait_for_now(listed, "settings-not-taken")
     assert (found.code, found.level("settings-not-taken")) == (1, 1)
