@@ -13,6 +13,7 @@ from inkgate.config.errors import InkgateError
 from inkgate.config.extras import require
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import settings_path
+from inkgate.config.system_errors import explain
 from inkgate.health.log import dated_log
 from inkgate.health.monitor import Monitor
 from inkgate.health.settings import counter_folder
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         require("icap", "the server")
         supervise(config, Monitor(counter_folder(config), SUPERVISOR, log))
-    except InkgateError as error:
-        to_stderr(WORKER, str(error))
+    except (InkgateError, OSError) as error:
+        to_stderr(WORKER, str(error) if isinstance(error, InkgateError) else explain(error) or "")
         sys.exit(ERROR_STATUS)
 
 
