@@ -71,10 +71,11 @@ def _helper_findings(lines: Sequence[Line], *, replies: bool, service: str) -> I
     if found.requests is None:
         yield _not_asked(lines, found, service)
         return
-    yield from _weakened(found.requests, "requests")
+    acls = our_acls(lines)
+    yield from _weakened(found.requests, "requests", acls)
     yield from _allowed_before(lines, found.requests, "http_access", "requests")
     if found.replies is not None:
-        yield from _weakened(found.replies, "replies")
+        yield from _weakened(found.replies, "replies", acls)
         yield from _allowed_before(lines, found.replies, "http_reply_access", "replies")
     elif replies:
         yield Finding(
@@ -102,9 +103,9 @@ def _not_asked(lines: Sequence[Line], found: Asked, service: str) -> Finding:
     return Finding("critical", "no line of squid.conf asks inkgate: nothing is blocked", INSTALL)
 
 
-def _weakened(ours: Line, what: str) -> Iterable[Finding]:
+def _weakened(ours: Line, what: str, acls: set[str]) -> Iterable[Finding]:
     """Where the line that asks stands under a condition of its own."""
-    if len(ours.words) > 2:
+    if not acls.issuperset(ours.words[1:]):
         yield Finding(
             "critical",
             f"{ours.place}: `{ours.said}` has more conditions than inkgate's own: {what} that do "

@@ -13,7 +13,7 @@ import click
 from inkgate.admin.squid.check import client_of
 from inkgate.admin.squid.places import fragment_option, site_of, squid_conf_option
 from inkgate.admin.squid.report import keep, show
-from inkgate.blocked_page.page import write_pages
+from inkgate.blocked_page.page import load_pages, write_pages
 from inkgate.blocked_page.settings import FrontEnds, SquidSettings
 from inkgate.config.errors import InkgateError
 from inkgate.config.printable import to_stderr
@@ -121,7 +121,7 @@ def _token(config: Path) -> bytes:
 def _place_files(config: Path, settings: SquidSettings, chosen: FrontEnds, user: str) -> None:
     pages = resolve(config, settings.pages)
     real_file(pages / "page")
-    write_pages(pages, settings.organisation, settings.contact)
+    write_pages(pages, load_pages(config, settings))
     if chosen == "icap":
         return
     folder = resolve(config, settings.launcher)

@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.config.errors import InkgateError
 from inkgate.config.printable import printable, to_stderr
+from inkgate.config.system_errors import explain
 from inkgate.config.whole_file import write_whole
 from inkgate.rules.errors import BusyError
 from inkgate.rules.install.install import GENERATIONS
@@ -96,6 +97,7 @@ def recorded(folder: Path, action: Action) -> Iterator[Outcome]:
         failures_in_a_row=before.failures_in_a_row,
         last_good=before.last_good,
     )
+    # What is wrong with the file is said once, at the end; a failure has a line of its own.
     _write(folder, outcome)
     try:
         yield outcome
@@ -111,7 +113,11 @@ def recorded(folder: Path, action: Action) -> Iterator[Outcome]:
         outcome.state = "done"
     outcome.ended = outcome.last_good = time.time()
     outcome.failures_in_a_row = 0
-    _write(folder, outcome)
+    if (problem := _write(folder, outcome)) is not None:
+        to_stderr(
+            "inkgate-rules",
+            f"warning: {folder / OUTCOME}: {problem}: inkgate status cannot tell of this {action}",
+        )
 
 
 def _before(folder: Path) -> Outcome:
@@ -124,23 +130,23 @@ def _before(folder: Path) -> Outcome:
 
 def _fail(outcome: Outcome, error: BaseException) -> None:
     # Of a fault of our own only the type is kept: the text may hold anything.
-    is_expected = isinstance(error, (InkgateError, OSError))
-    text = str(error) if is_expected else f"ended by {type(error).__name__}"
+    text = str(error) if isinstance(error, InkgateError) else explain(error)
+    if text is None:
+        text = f"ended by {type(error).__name__}"
     outcome.state, outcome.ended = "failed", time.time()
     outcome.text = printable(text)[:_MAX_TEXT]
     outcome.failures += 1
     outcome.failures_in_a_row += 1
 
 
-def _write(folder: Path, outcome: Outcome) -> None:
-    # Only beside rules of our own: the setting may name another tool's folder by mistake.
-    if not (folder / GENERATIONS).is_dir():
-        return
-    try:
-        write_whole(folder / OUTCOME, msgspec.json.encode(outcome), _MODE)
-    except OSError as error:
-        to_stderr(
-            "inkgate-rules",
-            f"warning: {folder / OUTCOME}: {error.strerror}: inkgate status cannot tell of this "
-            f"{outcome.action}",
-        )
+def _write(folder: Path, outcome: Outcome) -> str | None:
+    """Write the file; what is wrong if it cannot be written.
+
+    Only beside rules of our own: the setting may name another tool's folder by mistake.
+    """
+    if (folder / GENERATIONS).is_dir():
+        try:
+            write_whole(folder / OUTCOME, msgspec.json.encode(outcome), _MODE)
+        except OSError as error:
+            return error.strerror or "cannot be written"
+    return None

@@ -41,9 +41,9 @@ def test_install(installation: Installation) -> None:
     pack = str(installation.folder / "pack.inkgate")
     said(installation, "export", pack)
     assert said(installation, "install", "-q", pack) == ""
-    assert said(installation, "install", pack) == "kept serial 1 with 1 rules\n"
+    assert said(installation, "install", pack).startswith("kept serial 1 with ")
     (installation.folder / "rules/current").unlink()
-    assert said(installation, "install", "-q", pack) == "installed serial 1 with 1 rules\n"
+    assert said(installation, "install", "-q", pack).startswith("installed serial 1 with ")
 
 
 def test_publish(installation: Installation) -> None:

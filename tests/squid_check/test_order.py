@@ -82,8 +82,9 @@ def acl_before(squid: PlacedSquid) -> None:
 
 def reply_only(squid: PlacedSquid) -> None:
     text = squid.fragment.read_text()
-    assert "\nhttp_access deny inkgate_listed\n" in text
-    squid.fragment.write_text(text.replace("\nhttp_access deny inkgate_listed\n", "\n"))
+    line = "\nhttp_access deny inkgate_verdict inkgate_listed\n"
+    assert line in text
+    squid.fragment.write_text(text.replace(line, "\n"))
 
 
 def nothing(_squid: PlacedSquid) -> None:
