@@ -39,6 +39,7 @@ NEEDED: Final = ("git", "python3-venv", "squid")
 LISTED: Final = "www.listed.example"
 OTHER: Final = "fine.example"
 CLIENT: Final = "10.20.30.40"  # of Debian's localnet
+SERVER: Final = "198.51.100.20"  # Debian 13 lets no client ask for 127.0.0.1
 PORT: Final = 3128
 INSIDE: Final = "--inside"
 _SECONDS: Final = 120
@@ -137,10 +138,11 @@ def open_localnet(root: Path) -> None:
 def inside(root: Path) -> None:
     """README's last step, and everything that is asked and broken then."""
     quietly(["ip", "link", "set", "lo", "up"])
-    quietly(["ip", "address", "add", f"{CLIENT}/32", "dev", "lo"])
+    for address in (CLIENT, SERVER):
+        quietly(["ip", "address", "add", f"{address}/32", "dev", "lo"])
     names = [LISTED, "listed.example", OTHER]
     with (root / "etc/hosts").open("a") as hosts:
-        hosts.write("".join(f"127.0.0.1 {name}\n" for name in names))
+        hosts.write("".join(f"{SERVER} {name}\n" for name in names))
     with mounted(root), origin() as seen:
         open_localnet(root)
         start_squid(root)
@@ -345,7 +347,7 @@ def origin() -> Iterator[list[str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    servers = [ThreadingHTTPServer(("127.0.0.1", port), Handler) for port in (80, 443)]
+    servers = [ThreadingHTTPServer((SERVER, port), Handler) for port in (80, 443)]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
