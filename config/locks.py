@@ -7,6 +7,7 @@ A lock of a whole file (flock(2)) belongs to one opening of it; a lock of a byte
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -96,15 +97,19 @@ def lock_file(path: Path, mode: int, *, owner_of: Path | None = None) -> Iterato
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, seconds: float) -> Iterator[None]:
     """Wait for the lock of a folder, and hold it in the `with`.
 
+    Args:
+        seconds: how long to wait; whoever may read the folder may hold its lock for ever.
+
     Raises:
-        OSError: it is not there.
+        OSError: it is not there, or somebody else held its lock all the time.
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not lock_until(fd, time.monotonic() + seconds, _sleep):
+            raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock", str(folder))
         yield
     finally:
         os.close(fd)
@@ -123,3 +128,8 @@ def lock_byte(fd: int, offset: int) -> Iterator[None]:
         yield
     finally:
         fcntl.lockf(fd, fcntl.LOCK_UN, 1, offset)
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

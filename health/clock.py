@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.locks import open_lock_file
+from inkgate.config.owner import OwnerError, as_owner
 from inkgate.health.layout import boot_id
 
 NOTE: Final = "clock.json"
@@ -92,7 +93,7 @@ class Clock:
         self._kept_at = since_boot
         self._note = self._now()
         if self._path is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OwnerError, OSError):
                 self._write(self._path, msgspec.json.encode(self._note))
 
     def _now(self) -> Note:
@@ -101,24 +102,28 @@ class Clock:
     def _read(self) -> Note | None:
         if self._path is None:
             return None
-        try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
-            return msgspec.json.decode(os.read(fd, _MAX_BYTES), type=Note)
-        except (msgspec.MsgspecError, UnicodeError, OSError):
-            return None
-        finally:
-            os.close(fd)
+        with contextlib.suppress(OwnerError, OSError), as_owner(self._path.parent):
+            return _read_note(self._path)
+        return None
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
         # A note that a kill cuts off is no note, and the wall clock is believed.
-        fd = open_lock_file(path, _MODE)
-        try:
-            os.pwrite(fd, data.ljust(_MAX_BYTES), 0)
-        finally:
-            os.close(fd)
+        with as_owner(path.parent):
+            fd = open_lock_file(path, _MODE)
+            try:
+                os.pwrite(fd, data.ljust(_MAX_BYTES), 0)
+            finally:
+                os.close(fd)
+
+
+def _read_note(path: Path) -> Note | None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return msgspec.json.decode(os.read(fd, _MAX_BYTES), type=Note)
+    except (msgspec.MsgspecError, UnicodeError, OSError):
+        return None
+    finally:
+        os.close(fd)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.locks import open_lock_file, try_lock
+from inkgate.config.owner import as_owner
 from inkgate.health.layout import (
     FILE_BYTES,
     NUMBERS_AT,
@@ -37,12 +38,17 @@ class Counters:
 
     Raises:
         OSError: the file cannot be made.
+        OwnerError: this is root, and the folder's owner cannot be told.
     """
 
     def __init__(self, folder: Path | None, program: str, names: Sequence[str]) -> None:
         self._index = {name: number for number, name in enumerate(names)}
         self._lock = threading.Lock()
-        self._fd = _make(folder, program) if folder else -1
+        self._fd = -1
+        if folder is not None:
+            # Squid's user, who owns the folder, may put a link in its place.
+            with as_owner(folder):
+                self._fd = _make(folder, program)
         self._map = mmap.mmap(self._fd, FILE_BYTES)
         header = encode_header(Header(program, os.getpid(), time.time(), boot_id(), tuple(names)))
         self._map[: len(header)] = header

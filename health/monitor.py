@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.modes import make_folder
+from inkgate.config.owner import OwnerError, as_owner
 from inkgate.config.printable import Log
 from inkgate.health.conditions import BY_NAME, CONDITIONS, NAMES, Condition
 from inkgate.health.counters import Counters
@@ -55,7 +56,7 @@ class Monitor:
         names = (ENDED, REQUESTS, BY_FAIL, *_OF_CONDITIONS)
         self._counters = self._made(folder, names)
         if folder is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OwnerError, OSError):
                 fold_dead(folder, (program, *heir_of), self._inherit)
 
     def met(self, name: str, detail: str = "", count: int | None = None) -> None:
@@ -149,11 +150,14 @@ class Monitor:
     def _made(self, folder: Path | None, names: Sequence[str]) -> Counters:
         try:
             if folder is not None:
-                _make_folder(folder)
+                # Squid's user, whose the folder above is, may put a link in its place.
+                with as_owner(folder):
+                    _make_folder(folder)
             return Counters(folder, self._program, names)
-        except OSError as error:
+        except (OwnerError, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             self.say(
-                f"warning: no counters in {folder} ({error.strerror}): inkgate status does not "
+                f"warning: no counters in {folder} ({why}): inkgate status does not "
                 "see this process; let the folder belong to the user that it runs as"
             )
             return Counters(None, self._program, names)

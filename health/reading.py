@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.config.locks import try_lock, try_share
+from inkgate.config.owner import as_owner
 from inkgate.health.layout import (
     FILE_BYTES,
     SUFFIX,
@@ -133,11 +134,13 @@ def _names(directory: int) -> list[str]:
 
 @contextlib.contextmanager
 def _opened_folder(folder: Path) -> Iterator[int]:
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield directory
-    finally:
-        os.close(directory)
+    # Its owner may put a link in its place, and what is in it is removed here.
+    with as_owner(folder):
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import Unreadable
+from inkgate.config.owner import refuse_other_owner
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.config.whole_file import write_whole
 
@@ -55,8 +56,10 @@ def write_check_result(file: Path, result: CheckResult) -> None:
     """Put a result in the place of the last one.
 
     Raises:
+        OwnerError: somebody else may change its folder.
         OSError: it cannot be written.
     """
+    refuse_other_owner(file)
     write_whole(file, msgspec.json.encode(result), _MODE)
 
 

@@ -13,6 +13,7 @@ from inkgate.blocked_page.page import load_pages, missing_pages, write_pages
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.blocked_page.template import own_source
 from inkgate.config.command import CommandGroup, needs
+from inkgate.config.owner import as_owner, refuse_other_owner
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.helper.settings import HelperSettings
@@ -166,6 +167,8 @@ def launcher(settings: _Settings) -> None:
     """
     folder = resolve(settings.config, settings.squid.launcher)
     fail = load_section(settings.config, "helper", HelperSettings).fail
+    # Squid's user starts what lies there: it must not be what this user put there.
+    refuse_other_owner(folder)
     placed = place_launcher(folder, fail)
     click.echo(f"{folder}: {'placed' if placed else 'kept, it is the same'} (launcher)")
 
@@ -181,8 +184,10 @@ def pages(settings: _Settings, show_template: bool) -> None:
         click.echo(own_source(), nl=False)
         return
     squid = settings.squid
-    made = load_pages(settings.config, squid)
-    for path in write_pages(resolve(settings.config, squid.pages), made):
+    made, folder = load_pages(settings.config, squid), resolve(settings.config, squid.pages)
+    with as_owner(folder):
+        paths = write_pages(folder, made)
+    for path in paths:
         click.echo(path)
 
 

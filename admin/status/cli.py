@@ -11,6 +11,7 @@ import msgspec
 
 from inkgate.admin.status.row import Level, Machine, Row, worst
 from inkgate.admin.status.rows import ROWS
+from inkgate.config.owner import OwnerError
 from inkgate.config.printable import printable, printable_json
 from inkgate.config.settings_file import SettingsError
 from inkgate.health.reading import ProcessCounters, read_all
@@ -76,6 +77,9 @@ def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
     except OSError as error:
         text = f"{folder}: {error.strerror}: what helpers counted cannot be read"
         return [], [Row("counters", Level.UNKNOWN, text, "run it as root or as Squid's user")]
+    except OwnerError as error:
+        problem, _, remedy = str(error).partition("; ")
+        return [], [Row("counters", Level.CRITICAL, problem, remedy)]
 
 
 def _line(row: Row) -> str:

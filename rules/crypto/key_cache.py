@@ -16,6 +16,7 @@ from typing import Final
 import lmdb
 
 from inkgate.config.modes import make_folder
+from inkgate.config.owner import refuse_other_owner
 from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.lmdb_file import allocate_lock, is_whole
@@ -55,11 +56,13 @@ class KeyCache:
 
     Raises:
         OSError, lmdb.Error: it cannot be opened.
+        OwnerError: this is root, and the folder belongs to somebody else.
     """
 
     def __init__(
         self, folder: Path, set_id: str, limit: int = 256 << 20, *, durable: bool = False
     ) -> None:
+        refuse_other_owner(folder)
         self._key = read_installation_key(folder)
         path = folder / (f"{set_id}.mdb" if durable else f"{set_id}.{_boot()}.mdb")
         self._env = _open_whole(path, limit, durable=durable)
@@ -137,7 +140,11 @@ def _boot() -> str:
 def _remove_others(folder: Path, kept: Path) -> None:
     # An older helper may have the file of the last epoch open. It can go on using it:
     # unlinking takes only the name away.
-    for path in folder.glob("*.mdb*"):
-        if not path.name.startswith(kept.name):
-            with contextlib.suppress(OSError):
-                path.unlink()
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(fd):  # noqa: PTH208 (by descriptor)
+            if ".mdb" in name and not name.startswith(kept.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)

@@ -8,12 +8,14 @@ from typing import Final, NamedTuple
 
 import lmdb
 
+from inkgate.config.owner import OwnerError
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
 from inkgate.rules.errors import PackError
-from inkgate.rules.install.install import current_folder, open_current
+from inkgate.rules.install.install import open_current
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.lookup.stretching import CachedStretch
@@ -146,7 +148,7 @@ class RuleSet:
         self._key_cache_at = time.monotonic()
         try:
             disk = KeyCache(folder, set_id, self._key_cache_mib << 20)
-        except (OSError, lmdb.Error) as error:
+        except (OwnerError, OSError, lmdb.Error) as error:
             self._without_key_cache(str(error))
             return None
         self._monitor.over("key-cache-failed", f"{folder} can be used")

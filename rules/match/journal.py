@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from inkgate.config.owner import OwnerError, as_owner
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.logs.times import parse_time
@@ -66,10 +67,13 @@ class SightingsWriter:
             )
         try:
             if sightings:
-                self._journal.append(sightings)
-        except JournalError as error:
+                # The logs that are read are often root's alone, the journal is not.
+                with as_owner(self._journal.path.parent):
+                    self._journal.append(sightings)
+        except (JournalError, OwnerError) as error:
             raise MatchError(str(error)) from None
 
     def close(self) -> None:
         """Close the journal."""
-        self._journal.close()
+        with as_owner(self._journal.path.parent):
+            self._journal.close()

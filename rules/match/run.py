@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 import click
 
 from inkgate.config.extras import require
+from inkgate.config.modes import make_folder
+from inkgate.config.owner import OwnerError, other_owner
 from inkgate.config.progress import progress_bar
 from inkgate.config.settings_file import resolve
 from inkgate.rules.match.errors import MatchError
@@ -163,22 +165,27 @@ def _key_folder(config: Path, settings: RulesSettings) -> Iterator[Path]:
     """A folder for this run's key cache; it is kept for the next run if its place is writable.
 
     It is not the folder of the helper (docs/decisions/0061): a million names of an old
-    log would replace the names that Squid asks for now.
+    log would replace the names that Squid asks for now. Nor does it lie where somebody else
+    could put a link to it (docs/decisions/0086): then it is beside the installed rules.
     """
     helpers = resolve(config, settings.key_cache)
-    kept = helpers.with_name(f"{helpers.name}{_SUFFIX}")
-    if _is_ours(kept):
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="inkgate-match-") as folder:
-        yield Path(folder)
+    name = f"{helpers.name}{_SUFFIX}"
+    for kept in (helpers.with_name(name), resolve(config, settings.installed).with_name(name)):
+        if _is_own_folder(kept):
+            yield kept
+            return
+    with tempfile.TemporaryDirectory(prefix="inkgate-match-") as made:
+        yield Path(made)
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_own_folder(path: Path) -> bool:
+    """Whether a folder, made if it can be, is this user's, and nobody else's to exchange."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder.stat().st_uid == os.geteuid()
-    except OSError:
+        if not path.parent.is_dir() or other_owner(path.parent) is not None:
+            return False
+        make_folder(path, 0o700)
+        return other_owner(path) is None and path.stat().st_uid == os.geteuid()
+    except (OwnerError, OSError):
         return False
 
 

@@ -13,7 +13,8 @@ from inkgate.config.settings_file import load_section, resolve
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
 from inkgate.rules.errors import PackError
-from inkgate.rules.install.install import current_folder, open_current
+from inkgate.rules.install.install import open_current
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.match.engine import Engine

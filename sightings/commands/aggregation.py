@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import click
 import msgspec
 
 from inkgate.config.command import needs
+from inkgate.config.owner import as_owner, become_owner
 from inkgate.config.printable import printable
 from inkgate.config.secret import read_secret
 from inkgate.config.settings_file import load_section, resolve, settings_path
@@ -61,7 +63,9 @@ class _Party:
     def __init__(self, context: click.Context) -> None:
         self.config = settings_path(context.find_root().params.get("config"))
         self.settings = load_section(self.config, "aggregation", AggregationSettings)
-        self.state = StateFolder(resolve(self.config, self.settings.state))
+        state = resolve(self.config, self.settings.state)
+        become_owner(state)
+        self.state = StateFolder(state)
 
     def counts(self, session: Session) -> list[int]:
         """From the journal, which must reach back to the period's first day.
@@ -73,8 +77,6 @@ class _Party:
         path = reported_file(self.config, settings)
         if path is None:
             raise JournalError("[sightings] journal is empty, so there are no counts; name a file")
-        if not path.is_file():
-            raise JournalError(f"{path} is not there; run encrypt where sightings are reported")
         kept = datetime.now(UTC).date() - timedelta(days=settings.keep_days)
         if session.first < kept:
             raise AggregationError(
@@ -82,7 +84,11 @@ class _Party:
                 f"the journal keeps {settings.keep_days} days, so {session.period} may be gone",
                 f"encrypt a period that begins on {kept} or later, or raise keep_days in time",
             )
-        return counts_for_period(Journal(path), session)
+        # The state may be root's, the journal is Squid's user's.
+        with as_owner(path.parent):
+            if not os.path.lexists(path):
+                raise JournalError(f"{path} is not there; run encrypt where sightings are reported")
+            return counts_for_period(Journal(path), session)
 
     def mailbox(self) -> Mailbox:
         settings = self.settings

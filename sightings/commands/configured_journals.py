@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from inkgate.config.owner import become_owner
 from inkgate.config.settings_file import load_section
 from inkgate.sightings.commands.formatting import cell
 from inkgate.sightings.journal.backends.registry import own_file, reported_file
@@ -40,9 +42,26 @@ class ConfiguredJournals:
         return load_section(self.config, "sightings", SightingsSettings)
 
     def journals(self) -> list[Path]:
-        """The files there are, with what all proxies sent first."""
+        """The files there are, with what all proxies sent first; see `become_owner`."""
+        self.become_owner()
+        return [path for path in self._paths() if os.path.lexists(path)]
+
+    def become_owner(self, *paths: Path | None) -> None:
+        """Let root go on as the user to whom the journals' folders belong, for good.
+
+        Args:
+            paths: the journals that are used from now on; none means all.
+
+        Raises:
+            OwnerError: they belong to several users.
+        """
+        used = [path.parent for path in paths or self._paths() if path is not None]
+        # In a folder that is not there nothing is opened, and nobody owns it.
+        become_owner(*(folder for folder in used if folder.is_dir()))
+
+    def _paths(self) -> list[Path]:
         paths = (reported_file(self.config, self.settings), own_file(self.config, self.settings))
-        return [path for path in dict.fromkeys(paths) if path is not None and path.exists()]
+        return [path for path in dict.fromkeys(paths) if path is not None]
 
 
 def find_incident(configured: ConfiguredJournals, incident: str) -> tuple[Path, list[Sighting]]:

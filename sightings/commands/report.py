@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
 from inkgate.config.command import needs, quiet_option
-from inkgate.config.errors import InkgateError
+from inkgate.config.errors import InkgateError, Unreadable
 from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.settings_file import SettingsError, resolve
 from inkgate.health.monitor import Monitor
@@ -26,7 +26,11 @@ from inkgate.sightings.commands.configured_journals import ConfiguredJournals, f
 from inkgate.sightings.commands.formatting import as_reported, cell
 from inkgate.sightings.journal.backends.backend import DRAINED, StoreAwayError, StoreRefusedError
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
+from inkgate.sightings.journal.clients import KEYGEN
 from inkgate.sightings.journal.journal import Journal
+
+if TYPE_CHECKING:
+    from inkgate.sightings.report.reporter import Reporter
 
 
 def _log(text: str) -> None:
@@ -49,7 +53,16 @@ def report(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None
     stop = _stop_on_signals()
     with ExitStack() as stack:
         watched = stack.enter_context(_watched(configured.config))
-        reporter = Reporter(configured.config, configured.settings, _log, stop)
+        # Keys and passwords are read while this is still root, if it is.
+        reporter = Reporter(
+            configured.config,
+            configured.settings,
+            _log,
+            stop,
+            before=lambda: configured.become_owner(
+                reported_file(configured.config, configured.settings)
+            ),
+        )
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
             _fail("another inkgate-sightings report is at work on this journal", 2)
@@ -91,7 +104,16 @@ def drain(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
 
     stop = _stop_on_signals()
     done = _guarded(
-        lambda: drain_now(configured.config, configured.settings, _log, stop, follow=follow)
+        lambda: drain_now(
+            configured.config,
+            configured.settings,
+            _log,
+            stop,
+            follow=follow,
+            before=lambda: configured.become_owner(
+                own_file(configured.config, configured.settings)
+            ),
+        )
     )
     if not follow and (done or not quiet):
         click.echo(f"handed over {done}")
@@ -111,6 +133,7 @@ def false_positive(configured: ConfiguredJournals, incident: str) -> None:
     if not configured.settings.misp.url:
         raise SettingsError(configured.config, "[sightings] has no MISP", "set misp.url")
     path = _reported(configured, f"inkgate-sightings false-positive {incident}")
+    reporter = _reporter(configured)
     _, sightings = find_incident(configured, incident)
     if any(s.is_canary for s in sightings):
         _fail("this incident is of the check through the proxy; MISP knows nothing of it", 2)
@@ -118,7 +141,7 @@ def false_positive(configured: ConfiguredJournals, incident: str) -> None:
         made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}
         if not made:
             _fail("the rules of this incident name no attribute", 2)
-    _report_now(configured)
+    _report_now(reporter)
     with Outbox(path, configured.settings.window_hours) as outbox:
         items = [item for name in made for item in outbox.named(name)]
     for item in items:
@@ -138,13 +161,27 @@ def _reported(configured: ConfiguredJournals, command: str) -> Path:
     return path
 
 
-def _report_now(configured: ConfiguredJournals) -> None:
+def _reporter(configured: ConfiguredJournals) -> Reporter | Unreadable:
+    """The reporter, or what is wrong with its key, which is to stop nothing but the report."""
+    from inkgate.sightings.report.reporter import Reporter  # noqa: PLC0415
+
+    stop = threading.Event()
+    try:
+        return Reporter(
+            configured.config, configured.settings, _log, stop, before=configured.become_owner
+        )
+    except Unreadable as error:
+        return error
+
+
+def _report_now(reporter: Reporter | Unreadable) -> None:
     """Send what waits, unless somebody else is at it or MISP is away."""
     from inkgate.sightings.report.misp import NeedsOperator, RetryLater  # noqa: PLC0415
-    from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415
+    from inkgate.sightings.report.reporter import only_reporter  # noqa: PLC0415
 
+    if isinstance(reporter, Unreadable):
+        raise reporter
     with ExitStack() as stack:
-        reporter = Reporter(configured.config, configured.settings, _log, threading.Event())
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
             _log("a running report will tell MISP in a moment")
@@ -213,6 +250,7 @@ def prune(configured: ConfiguredJournals, *, quiet: bool) -> None:
     from inkgate.sightings.report.outbox import REPORTED  # noqa: PLC0415
     from inkgate.sightings.report.retention import prune as prune_now  # noqa: PLC0415
 
+    configured.become_owner()
     settings, own = configured.settings, own_file(configured.config, configured.settings)
     is_relayed = backend_of(configured.config, settings).relay is not None
     for path in configured.journals():
@@ -229,7 +267,7 @@ def prune(configured: ConfiguredJournals, *, quiet: bool) -> None:
 def keygen(configured: ConfiguredJournals) -> None:
     """Make the key of hashed client addresses, unless it exists."""
     path = resolve(configured.config, configured.settings.clients_key_file)
-    made = make_token(path)
+    made = make_token(path, KEYGEN)
     click.echo(f"{path}: {'made' if made else 'kept, it exists'} (key of client addresses)")
 
 
@@ -239,6 +277,7 @@ def _outbox(configured: ConfiguredJournals) -> Any:
     path = reported_file(configured.config, configured.settings)
     if path is None:
         raise SettingsError(configured.config, "[sightings] has no journal", "set journal")
+    configured.become_owner()
     return Outbox(path, configured.settings.window_hours)
 
 

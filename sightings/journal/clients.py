@@ -16,6 +16,7 @@ from inkgate.sightings.settings import Clients
 _V4_BITS: Final = 24
 _V6_BITS: Final = 48
 _HASH_HEX: Final = 24
+KEYGEN: Final = "inkgate-sightings keygen"
 _LABEL: Final = b"inkgate/v1 client\0"
 
 Reducer = Callable[[str], str]
@@ -28,7 +29,7 @@ def client_reducer(how: Clients, key_file: Path) -> Reducer:
         KeyFileError: addresses are to be hashed and the key cannot be read.
     """
     if how == "hash":
-        key = read_token(key_file)
+        key = read_token(key_file, KEYGEN)
         return lambda client: hashed(client, key)
     return truncated if how == "truncate" else str
 

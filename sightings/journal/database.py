@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from inkgate.config.locks import lock_folder
+from inkgate.config.owner import OwnerError, refuse_other_owner
 from inkgate.config.whole_file import create_once
 from inkgate.sightings.errors import JournalError
 
@@ -111,7 +113,8 @@ def open_writer(
         JournalError: it cannot be opened, or a newer inkgate wrote it.
     """
     # One opener at a time: SQLite does not wait for a lock while it changes a file to WAL mode.
-    with as_journal_errors(path), lock_folder(path.parent):
+    with as_journal_errors(path), lock_folder(path.parent, busy_seconds):
+        _check_files(path)
         # Created here with its mode: SQLite gives the files beside it the same mode. If root
         # creates it, it gets the folder's owner: otherwise Squid's user could not write to a
         # journal that an operator was the first to open.
@@ -138,6 +141,7 @@ def open_reader(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Co
         JournalError: it cannot be opened, or a newer inkgate wrote it.
     """
     with as_journal_errors(path):
+        _check_files(path)
         uri = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
         try:
@@ -191,12 +195,39 @@ def as_journal_errors(path: Path) -> Iterator[None]:
     except UnicodeEncodeError:
         # This error is about the text to be written, not about the file.
         raise
+    except OwnerError as error:
+        raise JournalError(str(error)) from None
     except (sqlite3.Error, OSError, ValueError) as error:
         problem = (isinstance(error, OSError) and error.strerror) or error
         raise JournalError(
             f"{path}: {problem}; check that the folder exists, belongs to the proxy's user "
             "and has room"
         ) from None
+
+
+def _check_files(path: Path) -> None:
+    """See that SQLite will open regular files, before it does.
+
+    It follows links, and it waits for ever for somebody to write into a pipe.
+
+    Raises:
+        JournalError: something else lies there.
+        OwnerError: this is root, and the folder belongs to somebody else.
+    """
+    refuse_other_owner(path.parent)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + suffix)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(file.lstat().st_mode):
+                raise JournalError(
+                    f"{file}: is not a file but {_kind(file.lstat().st_mode)}; see who put it "
+                    "there, and remove it"
+                )
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a socket or a device")
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

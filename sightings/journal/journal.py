@@ -7,6 +7,7 @@ MISP's attributes. Who has access to MISP can look these up there.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,7 +94,8 @@ class Journal:
         """
         from inkgate.sightings.journal.records import sightings  # noqa: PLC0415
 
-        if self._path.exists():
+        # Also what is no file at all is to be said, for instance a link that leads nowhere.
+        if os.path.lexists(self._path):
             with self._reading() as connection:
                 yield from sightings(connection, since=since, incident=incident)
 

@@ -45,6 +45,7 @@ class Reporter:
         settings: section `[sightings]`.
         log: takes one line without secrets.
         stop: ends `follow` when it is set.
+        before: called when keys and passwords are read and no journal is open yet.
 
     Raises:
         SettingsError: there is no MISP or no journal.
@@ -52,7 +53,13 @@ class Reporter:
     """
 
     def __init__(
-        self, config: Path, settings: SightingsSettings, log: Log, stop: threading.Event
+        self,
+        config: Path,
+        settings: SightingsSettings,
+        log: Log,
+        stop: threading.Event,
+        *,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         path = reported_file(config, settings)
         if path is None or not settings.misp.url:
@@ -64,7 +71,6 @@ class Reporter:
         self._log = log
         self._stop = stop
         self._path = path
-        self._outbox = Outbox(path, settings.window_hours)
         self._prune_if_due = _at_most_hourly(self.prune)
         folder = config.absolute().parent
         self._misp = MispSightings(
@@ -73,6 +79,9 @@ class Reporter:
             settings.window_hours,
             lambda items: self._outbox.try_again(i.uuid for i in items),
         )
+        self._collect = self._collecting()
+        before()
+        self._outbox = Outbox(path, settings.window_hours)
 
     @property
     def path(self) -> Path:
@@ -91,7 +100,7 @@ class Reporter:
             NeedsOperator, StoreRefusedError, JournalError: an operator must act.
         """
         before = self._outbox.counts()
-        if collect := self._collecting():
+        if collect := self._collect:
             self._store_retries(_STORE_ATTEMPTS).run_until_idle(collect)
         while self._outbox.fold():
             pass
@@ -114,7 +123,7 @@ class Reporter:
         """
         failures: list[BaseException] = []
         work = [self._prune_on]
-        if collect := self._collecting():
+        if collect := self._collect:
             work.append(lambda: self._store_retries(0).run_until_stopped(collect))
         helpers = [self._thread(run, failures) for run in work]
         try:
@@ -213,8 +222,12 @@ def drain(
     stop: threading.Event,
     *,
     follow: bool,
+    before: Callable[[], None] = lambda: None,
 ) -> int:
     """Hand this proxy's records over to the store that proxies share; returns how many.
+
+    Args:
+        before: called when the password is read and the journal is not open yet.
 
     Raises:
         SettingsError: the journal is not shared.
@@ -227,7 +240,7 @@ def drain(
         raise SettingsError(config, problem, "nothing is to be drained")
     retries = store_retries(0 if follow else _STORE_ATTEMPTS, stop, log)
     prune_if_due = _at_most_hourly(lambda: prune(path, settings, DRAINED, log))
-    with backend.relay.drain(config, settings, path) as hand_over:
+    with backend.relay.drain(config, settings, path, before) as hand_over:
         if not follow:
             done = retries.run_until_idle(hand_over)
             prune_if_due()

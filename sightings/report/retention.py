@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def prune(path: Path, settings: SightingsSettings, position: str | None, log: Lo
     Raises:
         JournalError: the file cannot be used.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return 0
     connection = open_writer(path)
     try:

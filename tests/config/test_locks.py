@@ -23,7 +23,7 @@ def _hold_file(path: Path, ready: Connection) -> None:
 
 
 def _hold_folder(path: Path, ready: Connection) -> None:
-    with lock_folder(path):
+    with lock_folder(path, 5.0):
         ready.send(True)
         ready.poll(60)  # killed before
 

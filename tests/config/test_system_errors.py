@@ -219,7 +219,7 @@ def test_output_that_cannot_be_written_is_said(
     installation.config.write_text(text + f'launcher = "{installation.folder}/launcher"\n')
     installation.run("inkgate-squid-conf", "launcher")
     shown = installation.folder / "run"
-    shown.chmod(0o777)
+    shown.chmod(0o755)
     with Path("/dev/full").open("w") as full:
         said = run(installation, words, "full", stdout=full)
     assert "standard output: No space left on device; make room there" in said

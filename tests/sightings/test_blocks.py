@@ -380,7 +380,7 @@ def test_kill_9_before_any_statement_loses_and_doubles_nothing(tmp_path: Path) -
 def test_nearly_full_disk_is_made_room_on(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this container may not mount")
     try:

@@ -340,7 +340,7 @@ def test_collecting_that_dies_ends_the_reporter(server: RedisServer) -> None:
         stop = threading.Event()
         with closing(Reporter(reporting.config, settings, print, stop)) as reporter:
             broken = Collect(reporter, Journal(reporter.path))  # type: ignore[arg-type]
-            reporter._collecting = lambda: broken.step  # type: ignore[method-assign]
+            reporter._collect = broken.step
             with pytest.raises(AttributeError):
                 reporter.follow()
 

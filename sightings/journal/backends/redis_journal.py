@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def _drain(config: Path, settings: SightingsSettings, own: Path) -> Iterator[Step]:
+def _drain(
+    config: Path, settings: SightingsSettings, own: Path, before: Callable[[], None]
+) -> Iterator[Step]:
     # Imported here, as below: the helper and the ICAP server import this table, and need
     # neither Redis nor, before the first match, SQLite.
     from inkgate.sightings.journal.backends.relay import Drain  # noqa: PLC0415
 
-    with Drain(own, _stream(config, settings)) as drain:
+    store = _stream(config, settings)
+    before()
+    with Drain(own, store) as drain:
         yield drain.step
 
 
