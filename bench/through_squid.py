@@ -38,7 +38,7 @@ from harness.pipe import Helper, our_line, squidguard
 from harness.proxies import HOSTS, NEW_NAMES, Origin, Proxy, folder_for_squid
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.whole_file import swap_link
-from inkgate.rules.install.install import CURRENT
+from inkgate.rules.install.serials import CURRENT
 from inkgate.squid_conf.fragment import fragment
 from inkgate.squid_conf.launching import Launching, place_launcher
 from support.installation import BIN, Installation

@@ -9,7 +9,7 @@ from typing import Final
 
 from inkgate.config.errors import InkgateError
 from inkgate.health.reading import read_all
-from inkgate.rules.install.install import current_folder
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.files import MANIFEST, read_small
 from inkgate.rules.pack.manifest import parse_manifest
 from inkgate.rules.settings import RulesSettings

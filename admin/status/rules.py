@@ -9,7 +9,7 @@ from typing import Final
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section, resolve
-from inkgate.rules.install.install import current_folder
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.files import MANIFEST, read_small
 from inkgate.rules.pack.manifest import Manifest, parse_manifest
 from inkgate.rules.settings import RulesSettings

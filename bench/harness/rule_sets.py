@@ -22,7 +22,7 @@ from inkgate.config.whole_file import swap_link
 from inkgate.rules.crypto.gates import LEVELS, gate_bits
 from inkgate.rules.crypto.keys import read_signing_key
 from inkgate.rules.install.generation import RULES
-from inkgate.rules.install.install import CURRENT
+from inkgate.rules.install.serials import CURRENT
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE
 from inkgate.rules.pack.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
 from inkgate.rules.refresh.refresh import SEALED

@@ -11,8 +11,8 @@ import msgspec
 from inkgate.rules.audit.costs import Cost, describe, measure
 from inkgate.rules.audit.figures import Device, Figures, Population
 from inkgate.rules.canonical import single_classes
-from inkgate.rules.crypto.derive import MIN_TOKEN_BYTES
 from inkgate.rules.crypto.profiles import Profile
+from inkgate.rules.crypto.weak_token import MIN_TOKEN_BYTES
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.pack.manifest import Manifest
 

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from inkgate.config.command import quiet_option
+from inkgate.config.owner import become_owner
 from inkgate.config.printable import printable, printable_json
 from inkgate.config.table import print_table
 from inkgate.rules.commands.loaded import Settings
@@ -19,17 +20,23 @@ from inkgate.rules.crypto.keys import read_public_key, read_token
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.generation import Generation
-from inkgate.rules.install.install import ROOT_MODE, current_folder, open_current
+from inkgate.rules.install.install import ROOT_MODE, open_current
 from inkgate.rules.install.outcome import recorded
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.manifest import Manifest
 from inkgate.rules.paths import writer_lock
 
 
 @click.command()
+@click.option(
+    "--accept-older",
+    is_flag=True,
+    help="Take a pack whose serial is below what was installed: serials go on from it.",
+)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @quiet_option
 @click.pass_obj
-def install(settings: Settings, file: Path, *, quiet: bool) -> None:
+def install(settings: Settings, file: Path, *, accept_older: bool, quiet: bool) -> None:
     """Verify a pack FILE (`-` for standard input) and install it here.
 
     Nothing is replaced unless signature, digests, serial, expiry and token are right.
@@ -37,12 +44,15 @@ def install(settings: Settings, file: Path, *, quiet: bool) -> None:
     where = settings.paths
     if file.is_dir():
         raise RefreshError(f"{file} is a folder; name the pack in it, a file NAME.inkgate")
-    with recorded(where.installed, "install") as outcome, ExitStack() as stack:
+    with ExitStack() as stack:
+        # Opened first: it may be readable for root alone, and this is perhaps root for the moment.
+        source = _opened(file, stack)
+        become_owner(where.installed)
+        outcome = stack.enter_context(recorded(where.installed, "install"))
+        if isinstance(source, OSError):
+            raise source
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))
         before = current_folder(where.installed)
-        source: BinaryIO = (
-            sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
-        )
         manifest = install_archive(
             source,
             where.installed,
@@ -50,12 +60,23 @@ def install(settings: Settings, file: Path, *, quiet: bool) -> None:
             caps=settings.rules.caps,
             token=read_token(where.token_file),
             now=datetime.now(UTC),
+            accept_older=accept_older,
         )
         outcome.serial, outcome.rules = manifest.serial, manifest.rule_count()
         is_new = current_folder(where.installed) != before
     if is_new or not quiet:
         done = "installed" if is_new else "kept"
         click.echo(f"{done} serial {manifest.serial} with {manifest.rule_count()} rules")
+
+
+def _opened(file: Path, stack: ExitStack) -> BinaryIO | OSError:
+    """The pack to read, or why it cannot be opened."""
+    if str(file) == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(file.open("rb"))
+    except OSError as error:
+        return error
 
 
 @click.command()

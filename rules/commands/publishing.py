@@ -12,6 +12,7 @@ import msgspec
 
 from inkgate.config.command import needs
 from inkgate.config.modes import make_folder
+from inkgate.config.owner import become_owner
 from inkgate.config.progress import progress_bar
 from inkgate.config.whole_file import naming, remove_unfinished, writing_whole
 from inkgate.rules.commands.loaded import Settings
@@ -19,6 +20,7 @@ from inkgate.rules.crypto.profiles import Pbkdf2, Profile
 from inkgate.rules.install.archive import export_pack
 from inkgate.rules.install.outcome import recorded
 from inkgate.rules.pack.files import FILE_MODE
+from inkgate.rules.pack.manifest import MAX_SERIAL
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.refresh.screen import print_problems, print_summary
@@ -47,6 +49,13 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--full", is_flag=True, help="Read all of every source again."),
             click.option("--new-epoch", is_flag=True, help="New salt: derive everything anew."),
             click.option("--allow-empty", is_flag=True, help="Publish even without any indicator."),
+            click.option(
+                "--serial",
+                type=click.IntRange(1, MAX_SERIAL),
+                default=1,
+                metavar="N",
+                help="Number the pack N or higher: after packs were lost.",
+            ),
             click.option("--pad", type=_PADDING, help="Dummies to a multiple of this, per type."),
             click.option("--hash", "hash_name", type=_HASHES, help="PBKDF2 with this hash."),
             click.option("--iterations", type=int, help="PBKDF2 iterations."),
@@ -65,6 +74,11 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("refresh")
 @_sealing_options
+@click.option(
+    "--accept-older",
+    is_flag=True,
+    help="Install whatever serial was installed here before: serials go on from it.",
+)
 @click.pass_obj
 @needs("publisher")
 def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None:
@@ -74,6 +88,7 @@ def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None
     counts), 2 nothing changed because of an error. Flags count for this run; what
     shall stay belongs in inkgate.toml.
     """
+    become_owner(settings.paths.publisher, settings.paths.installed)
     with recorded(settings.paths.installed, "refresh") as outcome:
         summary = _refresh(settings, None, quiet=quiet, **flags)
         outcome.serial, outcome.rules = summary.serial, summary.rules
@@ -107,6 +122,7 @@ def publish_command(
 
     Nothing is installed here. Exit status as for refresh.
     """
+    become_owner(settings.paths.publisher)
     faults = 0
     for name in names:
         summary = _refresh(settings, name, quiet=quiet, **flags)
@@ -145,6 +161,8 @@ def _refresh(
     full: bool,
     new_epoch: bool,
     allow_empty: bool,
+    serial: int,
+    accept_older: bool = False,
     pad: int | None,
     hash_name: Literal["sha256", "sha384", "sha512"] | None,
     iterations: int | None,
@@ -163,6 +181,8 @@ def _refresh(
         only=only,
         full=full,
         subscriber=subscriber,
+        serial=serial,
+        accept_older=accept_older,
     )
     with progress_bar(quiet=quiet) as bar:
         summary = refresh(settings.config, rules, bar, options)

@@ -13,7 +13,8 @@ import hmac
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.derive import MIN_TOKEN_BYTES, expand
+from inkgate.rules.crypto.derive import expand
+from inkgate.rules.crypto.weak_token import MIN_TOKEN_BYTES
 
 _LABEL: Final = b"inkgate/v1 canary"
 _NAME_BYTES: Final = 16

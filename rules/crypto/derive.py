@@ -11,13 +11,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.kdf.registry import kdf_of
 from inkgate.rules.crypto.profiles import Profile
+from inkgate.rules.crypto.weak_token import MIN_TOKEN_BYTES
 
 _SHA256 = SHA256()
 _TOKEN_CHECK = length_prefixed(b"inkgate/v1 token check")
 _RULE = length_prefixed(b"inkgate/v1 rule")
 _GATE = length_prefixed(b"inkgate/v1 gate")
-
-MIN_TOKEN_BYTES = 16
 
 Unstretched = tuple[str, bytes]
 """Kind and canonical value: what a derivation stretches."""

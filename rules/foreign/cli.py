@@ -143,7 +143,8 @@ def export_foreign(
 def _open(settings: CommandSettings, where: Path, token_file: Path | None) -> ForeignRules:
     rules = open_foreign(
         where,
-        lambda: read_token(token_file or settings.paths.token_file),
+        # Theirs: however weak it is, nothing else opens their rules.
+        lambda: read_token(token_file or settings.paths.token_file, is_judged=token_file is None),
         settings.rules.caps,
     )
     if rules.ignored:

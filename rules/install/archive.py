@@ -17,7 +17,8 @@ from inkgate.config.modes import make_folder
 from inkgate.config.whole_file import naming
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
-from inkgate.rules.install.install import ROOT_MODE, install_pack, installed_serial, verify_pack
+from inkgate.rules.install.install import ROOT_MODE, install_pack, verify_pack
+from inkgate.rules.install.serials import highest_serial
 from inkgate.rules.install.ustar import Member, read_members
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, gate_path, read_small, rule_path
 from inkgate.rules.pack.manifest import (
@@ -56,11 +57,15 @@ def install_archive(
     caps: Caps,
     token: bytes,
     now: datetime,
+    accept_older: bool = False,
 ) -> Manifest:
     """Unpack an archive aside, verify all of it, and install it.
 
     Only the files that a signed manifest names are written, with at most the bytes that it
     declares, under names that are made here from its classes and gates.
+
+    Args:
+        accept_older: whatever was installed before, its serial is taken, and counts.
 
     Raises:
         PackError: the first check that fails; nothing was changed.
@@ -80,9 +85,9 @@ def install_archive(
             caps=caps,
             token=token,
             now=now,
-            installed=installed_serial(root, caps),
+            installed=lambda: None if accept_older else highest_serial(root, key),
         )
-        install_pack(folder, manifest, root)
+        install_pack(folder, manifest, root, key, accept_older=accept_older)
     return manifest
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import hmac
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,12 @@ from inkgate.rules.install.generation import (
     compile_generation,
     is_sound,
 )
+from inkgate.rules.install.serials import (
+    CURRENT,
+    current_folder,
+    generation_name,
+    remember_serial,
+)
 from inkgate.rules.pack.files import (
     MANIFEST,
     SIGNATURE,
@@ -44,7 +50,6 @@ from inkgate.rules.pack.manifest import (
     verify_signature,
 )
 
-CURRENT: Final = "current"
 GENERATIONS: Final = "generations"
 # Access is limited by the folder above it and by the modes of generations.
 ROOT_MODE: Final = 0o755
@@ -58,9 +63,12 @@ def verify_pack(
     caps: Caps,
     token: bytes,
     now: datetime,
-    installed: int | None,
+    installed: Callable[[], int | None],
 ) -> Manifest:
     """Check a pack in the order of docs/format.md, section 6; changes nothing.
+
+    Args:
+        installed: the serial below which none may be; asked when its turn comes.
 
     Raises:
         PackError: the first check that fails.
@@ -69,7 +77,7 @@ def verify_pack(
     verify_signature(data, read_small(pack / SIGNATURE), key)
     manifest = parse_manifest(data, caps)
     check_expiry(manifest, now)
-    check_serial(manifest, installed)
+    check_serial(manifest, installed())
     check_token(manifest, token)
     check_files(pack, manifest)
     return manifest
@@ -103,8 +111,19 @@ def check_token(manifest: Manifest, token: bytes) -> bytes:
     return set_key
 
 
-def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
+def install_pack(
+    pack: Path,
+    manifest: Manifest,
+    root: Path,
+    key: Ed25519PublicKey,
+    *,
+    accept_older: bool = False,
+) -> Path:
     """Compile a verified pack into a generation and make it the current one.
+
+    Args:
+        key: the publisher's, by which the serial is remembered.
+        accept_older: the serial may be below that one, and counts from now on.
 
     Returns:
         The generation's folder.
@@ -119,10 +138,11 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     generations = root / GENERATIONS
     make_folder(generations, ROOT_MODE)
     data = read_small(pack / MANIFEST)
-    final = generations / f"{manifest.serial:010d}-{hashlib.sha256(data).hexdigest()[:16]}"
+    final = generations / generation_name(manifest.serial, data)
     current = current_folder(root)
     if current is not None and current.name.startswith(final.name):
         if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
+            remember_serial(root, key, manifest.serial, anew=accept_older)
             return current
         # A damaged generation is not repaired: helpers may have it open. Another is made.
         final = final.with_name(f"{final.name}-{os.urandom(4).hex()}")
@@ -130,17 +150,11 @@ def install_pack(pack: Path, manifest: Manifest, root: Path) -> Path:
     # `current` named it. Nobody uses it, and it is replaced.
     with new_folder(final, FOLDER_MODE) as work:
         compile_generation(pack, manifest, work)
+    # Before the swap: after a kill in between, the same pack can be installed again.
+    remember_serial(root, key, manifest.serial, anew=accept_older)
     swap_link(root / CURRENT, final)
     _prune(generations, final)
     return final
-
-
-def current_folder(root: Path) -> Path | None:
-    """The current generation's folder, or None if nothing is installed."""
-    try:
-        return root / (root / CURRENT).readlink()
-    except OSError:
-        return None
 
 
 def open_current(root: Path, caps: Caps) -> Generation:
@@ -170,17 +184,6 @@ def _refuse_foreign(root: Path) -> None:
             f"match them in batch with inkgate-rules match --foreign {root}, and let "
             "[rules] installed name inkgate's own folder",
         )
-
-
-def installed_serial(root: Path, caps: Caps) -> int | None:
-    """Serial of the current generation; None if there is none that can be read."""
-    folder = current_folder(root)
-    if folder is None:
-        return None
-    try:
-        return parse_manifest(read_small(folder / MANIFEST), caps).serial
-    except PackError:
-        return None
 
 
 def _read_or_nothing(path: Path) -> bytes:

@@ -31,11 +31,19 @@ def read_members(source: BinaryIO) -> Iterator[Member]:
         tarfile.TarError: it is not one, is cut off, or holds something else than files.
     """
     while (block := _exactly(source, _BLOCK)) != bytes(_BLOCK):
-        info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+        info = _header(block)
         if info.type not in _FILES or info.size < 0:
             raise tarfile.ReadError("a member that is no plain file")
         yield Member(info.name, info.size, _content(source, info.size))
         _exactly(source, -info.size % _BLOCK)
+
+
+def _header(block: bytes) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(block, "ascii", "strict")
+    except (ValueError, OverflowError):
+        # Names and owners of our own archives are ASCII.
+        raise tarfile.ReadError("a header that is not ASCII") from None
 
 
 def _content(source: BinaryIO, size: int) -> Iterator[bytes]:

@@ -25,6 +25,8 @@ FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 16 << 30
 MAX_CLASSES: Final = 1024
+# Whole numbers up to here are exact in every JSON reader (RFC 8259, section 6).
+MAX_SERIAL: Final = 2**53 - 1
 _CLASS_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9|_./ -]{0,63}")
 _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNED = length_prefixed(b"inkgate/v1 manifest")
@@ -104,7 +106,8 @@ def verify_signature(data: bytes, line: bytes, key: Ed25519PublicKey) -> None:
         raise PackError(
             "bad-signature",
             "the manifest is not signed by the publisher this machine trusts",
-            "get the pack again, or check public_key_file",
+            "get the pack again; if the publisher has a new key, put its publisher.pub over the "
+            "file that public_key_file names",
         ) from None
 
 
@@ -147,8 +150,11 @@ def check_serial(manifest: Manifest, installed: int | None) -> None:
     if installed is not None and manifest.serial < installed:
         raise PackError(
             "rolled-back",
-            f"the pack's serial is {manifest.serial}, installed is {installed}",
-            "get the newest pack",
+            f"the pack's serial is {manifest.serial}, but {installed} was installed from this "
+            "publisher: the pack is old, or its publisher was restored from a backup",
+            "get the newest pack; if there is no newer one, have the publisher number on "
+            f"(inkgate-rules publish --for NAME --serial {installed + 1}), or accept it here "
+            "once with inkgate-rules install --accept-older FILE",
         )
 
 
@@ -158,7 +164,7 @@ def _fault(manifest: Manifest) -> str | None:
         (len(manifest.set_id_bytes()) == 16, "set_id is not 16 bytes"),
         (len(manifest.set_salt_bytes()) == 32, "set_salt is not 32 bytes"),
         (len(base64.b64decode(manifest.token_check, validate=True)) == 16, "token_check"),
-        (manifest.serial >= 1, "serial is not positive"),
+        (1 <= manifest.serial <= MAX_SERIAL, f"serial is not between 1 and {MAX_SERIAL}"),
         (manifest.expires.tzinfo is not None, "expires has no time zone"),
         (manifest.created.tzinfo is not None, "created has no time zone"),
         (set(manifest.profiles) == set(DEFAULT_PROFILES), "profiles are not those of the kinds"),

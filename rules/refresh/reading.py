@@ -37,6 +37,8 @@ class Options(NamedTuple):
         only: read sources of this origin only; of all others their last reading counts.
         full: read all of every source, however fresh its mirror is.
         subscriber: seal for this one, and install nothing here.
+        serial: the lowest that a new pack may have.
+        accept_older: install here whatever the serial of what was installed before.
     """
 
     allow_empty: bool = False
@@ -44,6 +46,8 @@ class Options(NamedTuple):
     only: Origin | None = None
     full: bool = False
     subscriber: str | None = None
+    serial: int = 1
+    accept_older: bool = False
 
 
 def collect(

@@ -19,10 +19,11 @@ from inkgate.config.modes import make_folder
 from inkgate.config.progress import Progress
 from inkgate.config.whole_file import remove_unfinished
 from inkgate.rules.crypto.canaries import canaries
-from inkgate.rules.crypto.keys import read_public_key, read_signing_key
+from inkgate.rules.crypto.keys import check_pair, read_public_key, read_signing_key
 from inkgate.rules.crypto.profiles import check_profile
 from inkgate.rules.errors import PackError, RefreshError
-from inkgate.rules.install.install import check_files, install_pack, installed_serial, verify_pack
+from inkgate.rules.install.install import check_files, install_pack, verify_pack
+from inkgate.rules.install.serials import highest_of_all, highest_serial
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small
 from inkgate.rules.pack.manifest import FORMAT, Manifest, parse_manifest, verify_signature
 from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, rules_paths, writer_lock
@@ -82,6 +83,8 @@ def refresh(
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
     subscriber = find_subscriber(config, settings, where, options.subscriber)
+    # Before hours of work: what another key signs, nobody here and no proxy would take.
+    check_pair(where.publisher, where.public_key_file)
     with writer_lock(where.publisher, PUBLISHER_MODE):
         make_folder(subscriber.workspace, PUBLISHER_MODE, parents=PUBLISHER_MODE)
         remove_unfinished(subscriber.workspace)
@@ -108,8 +111,10 @@ def refresh(
             )
             serial = 1 + max(
                 last_serial(subscriber.workspace),
-                (options.subscriber is None and installed_serial(where.installed, settings.caps))
-                or 0,
+                options.serial - 1,
+                0
+                if options.subscriber or options.accept_older
+                else highest_of_all(where.installed),
             )
             base = _next_manifest(serial, epoch, settings, subscriber)
             done, runs = _seal(parts, epoch, subscriber, stages)
@@ -123,7 +128,7 @@ def refresh(
         )
         if options.subscriber is None:
             stages.start("installing", None)
-            _install(pack, where, settings, subscriber.token)
+            _install(pack, where, settings, subscriber.token, accept_older=options.accept_older)
     stages.end()
     return Summary(
         report=report,
@@ -246,7 +251,9 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
     """Whether the old manifest must be replaced although its rules are the same."""
     half = timedelta(days=settings.expires_days) / 2
     return (
-        old.expires - base.created < half
+        # A pack that is numbered on: what proxies have installed has a higher serial.
+        base.serial > old.serial + 1
+        or old.expires - base.created < half
         or old.expires - old.created != base.expires - base.created
         or old.set_id != base.set_id
         or old.epsilon != base.epsilon
@@ -254,13 +261,16 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
     )
 
 
-def _install(pack: Path, where: RulesPaths, settings: RulesSettings, token: bytes) -> None:
+def _install(
+    pack: Path, where: RulesPaths, settings: RulesSettings, token: bytes, *, accept_older: bool
+) -> None:
+    key = read_public_key(where.public_key_file)
     manifest = verify_pack(
         pack,
-        key=read_public_key(where.public_key_file),
+        key=key,
         caps=settings.caps,
         token=token,
         now=datetime.now(UTC),
-        installed=installed_serial(where.installed, settings.caps),
+        installed=lambda: None if accept_older else highest_serial(where.installed, key),
     )
-    install_pack(pack, manifest, where.installed)
+    install_pack(pack, manifest, where.installed, key, accept_older=accept_older)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inkgate.config.settings_file import resolve
-from inkgate.rules.crypto.keys import read_token
+from inkgate.rules.crypto.keys import KEYGEN, read_token
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.paths import RulesPaths
 from inkgate.rules.settings import RulesSettings, SelectSettings, SubscriberSettings
@@ -42,7 +42,7 @@ def find_subscriber(
         )
     return Subscriber(
         name,
-        read_token(resolve(config, entry.token_file)),
+        read_token(resolve(config, entry.token_file), f"{KEYGEN} --token on that proxy"),
         where.publisher / "subscribers" / name,
         settings.pad if entry.pad is None else entry.pad,
         entry.select or settings.select,

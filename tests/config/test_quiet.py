@@ -47,7 +47,7 @@ def test_install(installation: Installation) -> None:
 
 
 def test_publish(installation: Installation) -> None:
-    (installation.folder / "other.token").write_bytes(b"0123456789abcdef0123456789abcdef")
+    (installation.folder / "other.token").write_bytes(b"kF9xQ2pL7vB3nM8wkF9xQ2pL7vB3nM8zR")
     text = installation.config.read_text()
     section = '[rules.subscribers.other]\ntoken_file = "other.token"\n'
     installation.config.write_text(text.replace("[helper]", section + "[helper]"))

@@ -296,7 +296,7 @@ def test_the_command_matches_arguments_files_and_standard_input(
 
 def test_the_command_takes_a_partners_token_from_a_file(tmp_path: Path, config: Path) -> None:
     folder = thesis_folder(tmp_path / "set", "sha256")
-    (tmp_path / "token").write_text("ours-0123456789abcdef\n")
+    (tmp_path / "token").write_text("ours-kF9xQ2pL7vB3nM8w\n")
     (tmp_path / "theirs").write_text(TOKEN)
     query = "domain=listed.example"
     assert run(config, "match", "--foreign", folder, query).returncode == 1

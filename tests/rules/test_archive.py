@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from inkgate.rules.crypto.keys import read_public_key, read_signing_key, read_token
 from inkgate.rules.errors import PackError
 from inkgate.rules.install.archive import export_pack, install_archive
-from inkgate.rules.install.install import current_folder
+from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.manifest import Manifest, sign_manifest
 from support.installation import BIN, Installation, attribute
 
@@ -350,7 +350,7 @@ def test_row_moved_to_another_type_by_a_careless_publisher_matches_nothing(
 
 
 def test_wrong_token_is_said(listed: Installation, other_machine: Installation) -> None:
-    other_machine.places.token_file.write_text("T" * 40)
+    other_machine.places.token_file.write_text("another-Token-0123-of-nobody")
     (listed.folder / "rules.inkgate").write_bytes(exported(listed))
     done = other_machine.run("inkgate-rules", "install", str(listed.folder / "rules.inkgate"))
     assert done.returncode == 2

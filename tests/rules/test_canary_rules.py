@@ -212,10 +212,10 @@ def installed(installation: Installation, pack: Path, token: bytes) -> Matcher:
         caps=installation.settings.caps,
         token=token,
         now=datetime.now(UTC),
-        installed=None,
+        installed=lambda: None,
     )
     root = installation.folder / "elsewhere"
-    install_pack(pack, manifest, root)
+    install_pack(pack, manifest, root, read_public_key(installation.places.public_key_file))
     return Matcher(open_current(root, installation.settings.caps), token)
 
 

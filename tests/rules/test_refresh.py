@@ -161,12 +161,12 @@ def test_new_token_makes_a_new_epoch(listed: Installation) -> None:
 
 
 def test_pack_of_token_a_is_a_clear_error_with_token_b(listed: Installation) -> None:
-    listed.places.token_file.write_text("B" * 40)
+    listed.places.token_file.write_text("another-Token-4567-of-nobody")
     done = listed.run("inkgate-rules", "match", "domain=listed.example")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "sealed for another token" in done.stderr
-    assert "B" * 40 not in done.stderr
+    assert "another-Token-4567-of-nobody" not in done.stderr
 
 
 def test_nothing_on_disk_is_in_clear(installation: Installation) -> None:
@@ -276,9 +276,9 @@ def verify(listed: Installation, pack: Path, installed: int | None = 1) -> None:
         caps=listed.settings.caps,
         token=read_token(where.token_file),
         now=datetime.now(UTC),
-        installed=installed,
+        installed=lambda: installed,
     )
-    install_pack(pack, manifest, where.installed)
+    install_pack(pack, manifest, where.installed, read_public_key(where.public_key_file))
 
 
 def attack_missing_signature(listed: Installation) -> Path:

@@ -109,15 +109,16 @@ def test_bad(vector: dict[str, Any], tmp_path: Path) -> None:
         path.write_bytes(base64.b64decode(content))
 
     def install() -> None:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"]))
         manifest = verify_pack(
             pack,
-            key=Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"])),
+            key=key,
             caps=Caps(),
             token=bytes.fromhex(vector["token"]),
             now=datetime.fromisoformat(vector["now"]),
-            installed=vector["installed_serial"],
+            installed=lambda: vector["installed_serial"],
         )
-        install_pack(pack, manifest, tmp_path / "installed")
+        install_pack(pack, manifest, tmp_path / "installed", key)
 
     if not vector["error"]:
         install()

@@ -20,7 +20,7 @@ from pathlib import Path
 import bcrypt
 from Crypto.Cipher import AES
 
-TOKEN = "token-of-a-partner-0123456789abcdef"
+TOKEN = "token-of-a-partner-kF9xQ2pL7vB3nM8w"
 
 # Attribute types and values, joined by `||`, and the message.
 Entry = tuple[str, str, str]

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from inkgate.rules.crypto.keys import make_token
 from inkgate.rules.lookup.canary_rules import installed_canaries
 from support.configured_squid import ConfiguredSquid
 from support.helper_process import HelperProcess
@@ -162,8 +163,14 @@ def test_pack_of_another_subscriber_and_exported_file_install(old: Written) -> N
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    # The pack made for the branch goes on, too: its own workspace has its own epoch.
-    done = old.run("inkgate-rules", "publish", "--for", "branch", "--output", str(old.folder))
+    # The branch's token was one letter 43 times; now such a token is refused, by its file's name.
+    branch = ("publish", "--for", "branch", "--output", str(old.folder))
+    done = old.run("inkgate-rules", *branch)
+    assert done.returncode == 2
+    assert f"mv {old.folder}/branch.token {old.folder}/branch.token.old" in done.stderr
+    make_token(old.folder / "branch.token.new")
+    (old.folder / "branch.token.new").rename(old.folder / "branch.token")
+    done = old.run("inkgate-rules", *branch)
     assert done.returncode == 1, done.stderr
     assert list(old.folder.glob("branch-*.inkgate"))
 
