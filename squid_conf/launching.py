@@ -16,7 +16,7 @@ from inkgate.config.whole_file import write_whole
 
 LAUNCHER: Final = "inkgate-launch"
 FAIL: Final = "fail"
-_PROGRAMS: Final = (LAUNCHER, "inkgate-standby")
+PROGRAMS: Final = (LAUNCHER, "inkgate-standby")
 _FOLDER_MODE: Final = 0o755
 _PROGRAM_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
@@ -71,7 +71,7 @@ def is_placed(folder: Path) -> bool:
 
 def _contents(fail: str) -> dict[str, tuple[bytes, int]]:
     package = files("inkgate.squid_conf").joinpath("launcher")
-    programs = {name: (package.joinpath(name).read_bytes(), _PROGRAM_MODE) for name in _PROGRAMS}
+    programs = {name: (package.joinpath(name).read_bytes(), _PROGRAM_MODE) for name in PROGRAMS}
     return {**programs, FAIL: (f"{fail}\n".encode(), _FILE_MODE)}
 
 

@@ -8,6 +8,7 @@ from inkgate.admin.status import (
     canary,
     conditions,
     journal,
+    modes,
     processes,
     refresh,
     rules,
@@ -22,5 +23,6 @@ ROWS: Final[tuple[Rows, ...]] = (
     processes.rows,
     canary.rows,
     journal.rows,
+    modes.rows,
     conditions.rows,
 )

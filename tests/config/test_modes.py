@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ from typing import Any
 
 import pytest
 
+from inkgate.admin.status import modes
+from inkgate.admin.status.row import Level, Machine, Row
+from inkgate.config.modes import make_folder
+from inkgate.health.clock import Clock
+from inkgate.health.conditions import NAMES
+from inkgate.health.counters import Counters
 from inkgate.rules.crypto.keys import make_token
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
@@ -31,8 +38,9 @@ from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.report.reporter import only_reporter
 from inkgate.squid_conf import trial
 from support.aggregation import Party
-from support.installation import Installation, attribute
+from support.installation import BIN, Installation, attribute
 from support.reporting import sighting
+from support.sabotage import give
 
 pytestmark = pytest.mark.slow
 
@@ -67,11 +75,19 @@ TABLE = {
     **PUBLISHER,
     **{f"publisher{path}": mode for path, mode in WORKSPACE.items()},
     **{f"publisher/subscribers/branch{path}": mode for path, mode in WORKSPACE.items()},
-    r"(branch\.)?token": 0o640,
+    r"(branch\.|fresh/)?token": 0o640,
+    r"fresh": 0o2755,
+    r"fresh/publisher": 0o2700,
+    r"fresh/publisher/signing\.key": 0o600,
+    r"fresh/publisher\.pub": 0o644,
+    r"clients\.key": 0o640,
+    r"launcher": 0o2755,
+    r"launcher/inkgate-(launch|standby)": 0o755,
+    r"launcher/fail": 0o644,
     r"publisher\.pub": 0o644,
     r"rules": 0o2755,
     r"rules/\.lock": 0o600,
-    r"rules/last-refresh\.json": 0o640,
+    r"rules/(serials|last-refresh)\.json": 0o640,
     r"rules/generations": 0o2755,
     rf"rules/generations/{ANY}": 0o2750,
     rf"rules/generations/{ANY}/{ANY}": 0o640,
@@ -180,13 +196,45 @@ def look_up_and_report(made: Installation) -> None:
     (made.folder / "log.json").write_text('{"url": "http://listed.example/"}\n')
     done = made.run("inkgate-rules", "match", "--sightings", str(made.folder / "log.json"))
     assert done.returncode == 0, done.stderr
-    assert made.run("inkgate-squid-conf", "pages").returncode == 0
     # A helper whose input ends at once has begun to count.
     assert made.run("inkgate-helper").returncode == 0
     journal = made.folder / "run" / "sightings.db"
     with contextlib.closing(Journal(journal)) as writing, only_reporter(journal) as is_alone:
         writing.append([sighting(["u"])])
         assert is_alone
+
+
+def make_keys_and_squids_side(made: Installation) -> None:
+    text = made.config.read_text()
+    text = text.replace("[squid_conf]\n", '[squid_conf]\nlauncher = "launcher"\n')
+    text = text.replace("[sightings]\n", '[sightings]\nclients_key_file = "clients.key"\n')
+    made.config.write_text(text)
+    fresh = made.folder / "fresh.toml"
+    fresh.write_text(
+        '[rules]\npublisher = "fresh/publisher"\ntoken_file = "fresh/token"\n'
+        'public_key_file = "fresh/publisher.pub"\n'
+    )
+    commands = [
+        ("inkgate-squid-conf", made.config, "pages"),
+        ("inkgate-squid-conf", made.config, "launcher"),
+        ("inkgate-sightings", made.config, "keygen"),
+        ("inkgate-rules", fresh, "keygen"),
+    ]
+    for command, config, word in commands:
+        subprocess.run([BIN / command, "--config", config, word], check=True, capture_output=True)
+
+
+def count_what_goes_wrong(folder: Path) -> None:
+    make_folder(folder, 0o750)
+    Counters(folder, "inkgate-helper", NAMES)
+    Clock(folder).keep()
+
+
+def squids_user_can_do_what_it_must(made: Installation) -> list[Row]:
+    """What `inkgate status` complains of, where `run` belongs to Squid's user."""
+    give(made.folder / "run", "proxy")
+    found = modes.rows(Machine(made.config, [], 0.0))
+    return [row for row in found if row.level is not Level.OK]
 
 
 def aggregate(folder: Path) -> None:
@@ -215,7 +263,7 @@ def aggregate(folder: Path) -> None:
 
 def ours(made: Installation) -> list[Path]:
     """What inkgate wrote, and not the test."""
-    test = {"inkgate.toml", "events", "lists", "feed", "log.json"}
+    test = {"inkgate.toml", "fresh.toml", "events", "lists", "feed", "log.json"}
     return [
         path
         for path in sorted(made.folder.rglob("*"))
@@ -236,7 +284,7 @@ def wrong(folder: Path, paths: list[Path], table: dict[str, int]) -> tuple[list[
     return faults, seen
 
 
-@pytest.mark.parametrize("mask", [0o077, 0o002, 0o000], ids=oct)
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o002, 0o000], ids=oct)
 def test_modes_of_all_that_is_written(mask: int) -> None:
     before = os.umask(mask)
     try:
@@ -247,14 +295,19 @@ def test_modes_of_all_that_is_written(mask: int) -> None:
             (made.folder / "run").mkdir()
             (made.folder / "run").chmod(0o2755)
             look_up_and_report(made)
+            make_keys_and_squids_side(made)
+            made.config.chmod(0o640)  # the operator's own
+            count_what_goes_wrong(made.folder / "run" / "health")
             aggregate(made.folder)
             faults, seen = wrong(made.folder, ours(made), TABLE)
+            said = squids_user_can_do_what_it_must(made) if os.geteuid() == 0 else []
         finally:
             made.close()
     finally:
         os.umask(before)
     assert not faults
     assert TABLE.keys() - seen == set()
+    assert said == []
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o000], ids=oct)
