@@ -28,6 +28,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         client_proxy_file: a file with the proxy's address as a client has it, with user and
             password (`http://user:password@proxy:3128`), for the check. Empty: none.
         check_result: the file with what the last check through the proxy found.
+        tunnels: the log of tunnels, for `inkgate squid tunnels`; empty: none.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
         icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
@@ -47,6 +48,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     front_ends: FrontEnds = "helper"
     client_proxy_file: str = ""
     check_result: str = "/var/lib/inkgate/squid-check.json"
+    tunnels: str = "/var/log/squid/inkgate-tunnels.log"
     user_agent: bool = True
     replies: bool = True
     icap: str = ""

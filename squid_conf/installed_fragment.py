@@ -16,6 +16,7 @@ from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.icap_order import other_services
 from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.order import SELF_TEST
+from inkgate.squid_conf.tunnels import tunnel_lines
 from inkgate.squid_conf.word import SquidConfError, squid_word
 
 HEADER: Final = "# Made by inkgate squid install, which writes it anew: change inkgate.toml."
@@ -60,6 +61,10 @@ def installed_fragment(
         parts.append(_self_test(reply_port))
     if log and not has_log(lines):
         parts.append(_log(log, front_ends))
+    # As the only access log it would end Squid's own, which is there while none is named.
+    if settings.tunnels and (log or has_log(lines)):
+        where = str(resolve(config, settings.tunnels))
+        parts.append("".join(f"{line}\n" for line in tunnel_lines(where)))
     return "".join(parts)
 
 

@@ -19,6 +19,11 @@ _SUBCOMMANDS: Final = {
         "check",
         "Check, by squid.conf's lines and through the proxy, that it blocks.",
     ),
+    "tunnels": Subcommand(
+        "inkgate.admin.squid.tunnels",
+        "tunnels",
+        "Journal tunnels that went to listed addresses, as Squid logs them, until SIGTERM.",
+    ),
     "uninstall": Subcommand(
         "inkgate.admin.squid.uninstall", "uninstall", "Take inkgate's lines out of squid.conf."
     ),
@@ -27,4 +32,4 @@ _SUBCOMMANDS: Final = {
 
 @click.group(cls=CommandGroup, subcommands=_SUBCOMMANDS)
 def squid() -> None:
-    """Squid's side: install, check, uninstall."""
+    """Squid's side: install, check, tunnels, uninstall."""

@@ -13,6 +13,7 @@ from inkgate.admin.status import (
     refresh,
     rules,
     sections,
+    tunnels,
 )
 from inkgate.admin.status.row import Rows
 
@@ -23,6 +24,7 @@ ROWS: Final[tuple[Rows, ...]] = (
     processes.rows,
     canary.rows,
     journal.rows,
+    tunnels.rows,
     modes.rows,
     conditions.rows,
 )

@@ -6,6 +6,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -39,6 +40,8 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
         orphaned_after: float,
         sightings: bool,
         quiet: bool,
+        resume: Path | None,
+        only_server: bool,
         **more: Any,
     ) -> None:
         # Imported here: the other commands do not need Redis and decompression.
@@ -47,8 +50,10 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
         paths = tuple(query for query in queries if not _QUERY.fullmatch(query))
         queue = redis_list or redis_stream or ""
         if not paths and not queue:
-            if follow or sightings or until_empty:
-                raise click.UsageError("--follow, --sightings and --until-empty go with a log")
+            if follow or sightings or until_empty or only_server:
+                raise click.UsageError(
+                    "--follow, --sightings, --until-empty and --only-server go with a log"
+                )
             command(queries=queries, **more)
             return
         if len(paths) != len(queries) or bool(paths) == bool(queue) or (follow and "-" in paths):
@@ -56,6 +61,8 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
                 "name either TYPE=VALUE, or files, or one --redis-list or --redis-stream; "
                 "standard input is followed by itself"
             )
+        if resume is not None and not follow:
+            raise click.UsageError("--resume goes with --follow")
         if any(more.get(name) for name in _FOREIGN) or (redis_list and redis_stream):
             raise click.UsageError("--foreign matches TYPE=VALUE or --values, not logs")
         inputs = Inputs(
@@ -67,6 +74,8 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
             redis_list is None,
             until_empty,
             orphaned_after,
+            resume=resume,
+            only_server=only_server,
         )
         shown = OutputOptions(as_json=more["as_json"], quiet=quiet, sightings=sightings)
         settings: CommandSettings = click.get_current_context().obj
@@ -89,6 +98,17 @@ _OPTIONS: Final = (
         help=f"{choices()} [see for itself].",
     ),
     click.option("--follow", "-f", is_flag=True, help="Go on with lines as they come (tail -F)."),
+    click.option(
+        "--resume",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="With --follow: keep there how far logs were read, and go on from there.",
+    ),
+    click.option(
+        "--only-server",
+        is_flag=True,
+        help="Look up the server's address alone, of lines that have one.",
+    ),
     click.option(
         "--redis", "redis_url", default=_REDIS, show_default=True, metavar="URL", help="The Redis."
     ),

@@ -25,6 +25,7 @@ from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.input.files import Chunks, file_chunks, total_size
 from inkgate.rules.match.input.follow import followed_chunks
+from inkgate.rules.match.input.positions import Positions
 from inkgate.rules.match.jobs import match_chunks
 from inkgate.rules.match.journal import SightingsWriter
 from inkgate.rules.match.output import RunTotals, json_line, print_rules, say, say_totals, text_line
@@ -45,6 +46,9 @@ class Inputs(NamedTuple):
         key: of a list there (or of a stream); empty to read files.
         until_empty: end when the queue is empty, and no other consumer has lines of it.
         orphaned_after: seconds after which a silent consumer's lines are taken again.
+        until_idle: end when all that followed files hold was read.
+        resume: where the positions of followed files are kept.
+        only_server: of each line, look up the server's address alone.
     """
 
     paths: tuple[str, ...]
@@ -55,14 +59,18 @@ class Inputs(NamedTuple):
     stream: bool = False
     until_empty: bool = False
     orphaned_after: float = 30.0
+    until_idle: bool = False
+    resume: Path | None = None
+    only_server: bool = False
 
 
 class OutputOptions(NamedTuple):
-    """How matches are output, and whether they are journalled."""
+    """How matches are output, and whether they are journalled; not `printed`: not at all."""
 
-    as_json: bool
-    quiet: bool
-    sightings: bool
+    as_json: bool = False
+    quiet: bool = False
+    sightings: bool = False
+    printed: bool = True
 
 
 def run(
@@ -74,19 +82,28 @@ def run(
     started = time.monotonic()
     with ExitStack() as stack:
         stop = stack.enter_context(_StopSignals())
-        setup = Setup(config, stack.enter_context(_key_folder(config, settings)))
+        setup = Setup(
+            config,
+            stack.enter_context(_key_folder(config, settings)),
+            only_server=inputs.only_server,
+        )
+        positions = Positions(inputs.resume) if inputs.resume else None
         writer = SightingsWriter(config) if options.sightings else None
         if writer is not None:
             stack.callback(writer.close)
         bar = stack.enter_context(progress_bar(quiet=options.quiet))
         bar.start("matching", None if inputs.follow or inputs.key else total_size(inputs.paths))
-        chunks = _chunks(inputs, stop, faults, stack)
+        chunks = _chunks(inputs, stop, faults, stack, positions)
         results = stack.enter_context(closing(match_chunks(chunks, setup, jobs)))
         for chunk, result in results:
             _put_out(chunk, result, options, writer)
             totals.add(chunk, result)
             chunk.acknowledge()
+            if positions is not None:
+                positions.keep(at_once=bool(result.hits))
             bar.advance(chunk.size)
+    if positions is not None:
+        positions.keep(at_once=True)
     if sys.stdout.isatty() and not options.as_json and totals.rules:
         print_rules(totals)
     for fault in faults:
@@ -106,7 +123,7 @@ def _put_out(
     # output.
     if writer is not None:
         writer.write(result.hits)
-    if result.hits:
+    if result.hits and options.printed:
         show = json_line if options.as_json else text_line
         # On a terminal the progress bar is in this line. It is cleared, and drawn again
         # below the matches.
@@ -115,7 +132,11 @@ def _put_out(
 
 
 def _chunks(
-    inputs: Inputs, stop: Callable[[], bool], faults: list[str], stack: ExitStack
+    inputs: Inputs,
+    stop: Callable[[], bool],
+    faults: list[str],
+    stack: ExitStack,
+    positions: Positions | None,
 ) -> Chunks:
     if inputs.key:
         require("match", "a queue in a Redis")
@@ -139,7 +160,9 @@ def _chunks(
             log=say,
         )
     if inputs.follow:
-        return followed_chunks(inputs.paths, inputs.format, stop)
+        return followed_chunks(
+            inputs.paths, inputs.format, stop, positions, say, until_idle=inputs.until_idle
+        )
     return _files(inputs.paths, inputs.format, faults, stop)
 
 

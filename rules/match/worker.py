@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import lmdb
 
+from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve
+from inkgate.rules.canonical import ObservedAt
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
 from inkgate.rules.errors import PackError
@@ -20,11 +22,17 @@ from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.match.engine import Engine
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
+from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.match.logs.registry import open_reader
 from inkgate.rules.match.shared_stretch import SharedStretch
 from inkgate.rules.settings import RulesSettings
 
 _CHECK_SECONDS: Final = 1.0
+_AT_SERVER: Final = (
+    ObservedAt.ADDRESS,
+    ObservedAt.ADDRESS_WITH_PORT,
+    ObservedAt.HOST_WITH_ADDRESS,
+)
 
 
 class Setup(NamedTuple):
@@ -34,11 +42,13 @@ class Setup(NamedTuple):
         config: the settings file.
         keys: folder of the key cache.
         limit: hosts, and as many stretched values, kept in memory: some 200 MiB at most.
+        only_server: of each line, look up the server's address alone.
     """
 
     config: Path
     keys: Path
     limit: int = 400_000
+    only_server: bool = False
 
 
 class LogHit(NamedTuple):
@@ -88,6 +98,7 @@ class Worker:
         self._root = resolve(setup.config, self._settings.installed)
         self._next_check = 0.0
         self._set_id = ""
+        self._said = ""
         self._stretch: SharedStretch | None = None
         self._open()
 
@@ -109,7 +120,7 @@ class Worker:
                 first_bad = line if first_bad < 0 else first_bad
                 continue
             try:
-                found = self._engine.matches(entry)
+                found = self._matches(entry)
             except PackError as error:
                 raise MatchError(str(error)) from None
             if any(match.message.is_canary for match in found):
@@ -122,6 +133,16 @@ class Worker:
         lines = chunk.text.count(b"\n") + 1
         derived = self._derived() - before
         return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries)
+
+    def _matches(self, entry: Entry) -> Iterable[Match]:
+        if not self._setup.only_server:
+            return self._engine.matches(entry)
+        # Of a literal address everything was decided when it was asked for.
+        host = entry.uri.rpartition(":")[0].strip("[]") if entry.method == "CONNECT" else ""
+        if not entry.server or entry.server == host:
+            return ()
+        found = self._engine.matches(entry)
+        return [match for match in found if match.indicator_class in self._of_servers]
 
     def close(self) -> None:
         """Close all files."""
@@ -141,8 +162,12 @@ class Worker:
         if current_folder(self._root) != self._generation.folder:
             try:
                 self._open()
-            except (PackError, KeyFileError, OSError, lmdb.Error):
+            except (PackError, KeyFileError, OSError, lmdb.Error) as error:
+                if str(error) != self._said:
+                    self._said = str(error)
+                    to_stderr("inkgate-rules", f"the rules of before stay in use: {error}")
                 return
+            self._said = ""
 
     def _open(self) -> None:
         token = read_token(resolve(self._setup.config, self._settings.token_file))
@@ -150,6 +175,8 @@ class Worker:
         matcher = Matcher(generation, token, self._with_cache(generation.manifest.set_id))
         self._generation = generation
         self._engine = Engine(matcher, self._setup.limit)
+        at = matcher.classes.at
+        self._of_servers = {keys.name for where in _AT_SERVER for keys in at[where]}
 
     def _with_cache(self, set_id: str) -> Callable[[Stretch], Stretch]:
         def cached(derive: Stretch) -> Stretch:

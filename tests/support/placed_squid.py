@@ -53,7 +53,11 @@ class PlacedSquid:
             shutil.chown(path, SQUID_USER, SQUID_USER)
         self.conf.write_text(self._text(access, ports))
         self.conf.chmod(0o640)
-        configure_squid(installation, 'launcher = "launcher"\ncheck_result = "squid-check.json"')
+        configure_squid(
+            installation,
+            'launcher = "launcher"\ncheck_result = "squid-check.json"\n'
+            'tunnels = "squid/tunnels.log"',
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def _text(self, access: str, ports: tuple[str, ...]) -> str:
