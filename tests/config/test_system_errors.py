@@ -127,29 +127,24 @@ def _break(fault: str, installation: Installation) -> None:
             (installation.folder / "filling").write_bytes(bytes(5 << 20))
 
 
-def _open_folder(installation: Installation) -> Path:
-    folder = installation.folder.parent.parent / "matplotlib"
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o777)
-    return folder
-
-
 def run(installation: Installation, words: tuple[str, ...], fault: str, **more: object) -> str:
     """Standard error of a command that must have failed as it should."""
     command, *rest = (word.replace("FOLDER", str(installation.folder)) for word in words)
     if fault == "forbidden":
         more |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        # Of the user that is running the tests.
-        more["env"] = {**os.environ, "HOME": "/", "MPLCONFIGDIR": str(_open_folder(installation))}
-    done = subprocess.run(
-        [BIN / command, "--config", installation.config, *rest],
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=120,
-        check=False,
-        **{"stdout": subprocess.DEVNULL, "cwd": "/", **more},
-    )
+    with tempfile.TemporaryDirectory(prefix="inkgate-open-") as folder:
+        # Tests' own folders are those of the user that runs the tests alone.
+        Path(folder).chmod(0o777)
+        done = subprocess.run(
+            [BIN / command, "--config", installation.config, *rest],
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "HOME": "/", "MPLCONFIGDIR": folder},
+            **{"stdout": subprocess.DEVNULL, "cwd": "/", **more},
+        )
     assert "Traceback" not in done.stderr
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if ": warning: no counters in " not in line]

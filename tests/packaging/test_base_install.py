@@ -140,8 +140,9 @@ def test_squids_side_is_written(base: Venv, proxy: Installation) -> None:
     squid = "inkgate-squid-conf", "--config", proxy.config
     done = base.run(*squid, "pages")
     assert (done.returncode, done.stderr) == (0, "")
-    page = Path(done.stdout.strip()).read_text()
-    assert "help &lt;desk@organisation.example&gt; 100%%" in page
+    pages = [Path(line).read_text() for line in done.stdout.splitlines()]
+    assert len(pages) == 3
+    assert all('href="mailto:desk@organisation.example?' in page for page in pages)
     assert "external_acl_type" in base.run(*squid, "fragment").stdout
     assert "http_port" in base.run(*squid, "minimal").stdout
     assert "icap_service" in base.run(*squid, "--icap").stdout
