@@ -135,6 +135,8 @@ def run(installation: Installation, words: tuple[str, ...], fault: str, **more: 
     with tempfile.TemporaryDirectory(prefix="inkgate-open-") as folder:
         # Tests' own folders are those of the user that runs the tests alone.
         Path(folder).chmod(0o777)
+        if fault == "forbidden":
+            more["env"] = {**os.environ, "HOME": "/", "MPLCONFIGDIR": folder}
         done = subprocess.run(
             [BIN / command, "--config", installation.config, *rest],
             stderr=subprocess.PIPE,
@@ -142,7 +144,6 @@ def run(installation: Installation, words: tuple[str, ...], fault: str, **more: 
             text=True,
             timeout=120,
             check=False,
-            env={**os.environ, "HOME": "/", "MPLCONFIGDIR": folder},
             **{"stdout": subprocess.DEVNULL, "cwd": "/", **more},
         )
     assert "Traceback" not in done.stderr
