@@ -10,10 +10,12 @@ on that belongs to somebody else, everything is done as that user, who gains not
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import os
 import pwd
 import stat
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +83,7 @@ def refuse_other_owner(path: Path) -> None:
     if os.geteuid() == 0 and (owner := other_owner(path)) is not None:
         raise OwnerError(
             f"{path}: belongs to user {owner.name}, so root uses nothing in it; "
-            f"run this as that user (runuser -u {owner.name} -- …)"
+            f"run this as that user (runuser -u {owner.name} --pty -- …)"
         )
 
 
@@ -90,6 +92,8 @@ def become_owner(*paths: Path) -> None:
 
     What only root may read is read before. From then on whoever owns the folders may end
     this process, but neither look into it (proc(5), dumpable) nor use its former rights.
+    Programs that it starts can be looked into: so it leaves root's terminal before, for
+    whoever holds a process of a terminal's can type into it (TIOCSTI).
 
     Raises:
         OwnerError: they belong to different users, or see `other_owner`.
@@ -104,6 +108,7 @@ def become_owner(*paths: Path) -> None:
         raise OwnerError(f"these folders belong to different users ({said}); give them to one")
     owner = distinct.pop() if distinct else None
     if owner is not None:
+        _leave_terminal()
         with _refusals(owner):
             os.setgroups(owner.groups())
             os.setresgid(owner.gid, owner.gid, owner.gid)
@@ -139,6 +144,22 @@ def as_owner(path: Path) -> Iterator[None]:
             os.seteuid(0)
             os.setegid(gid)
             os.setgroups(groups)
+
+
+def _leave_terminal() -> None:
+    """Have no controlling terminal any more; Ctrl-C still comes, and output still goes there."""
+    if os.getsid(0) == os.getpid():
+        # Nobody of root's reads that terminal beside or after this process, and its
+        # leader's leaving would end them all (SIGHUP).
+        return
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    finally:
+        os.close(terminal)
 
 
 @contextlib.contextmanager

@@ -38,6 +38,9 @@ def helper_problem(helper: Path, config: Path, user: str) -> str | None:
             user=user,
             group=pwd.getpwnam(user).pw_gid,
             extra_groups=[],
+            # Without root's terminal: whoever takes over this process, as its user may
+            # (ptrace(2)), could otherwise type into root's shell (TIOCSTI).
+            start_new_session=True,
             cwd="/",
             env={},
         )

@@ -92,7 +92,11 @@ def run_trial(state: Path, port: int) -> int:
     config = _prepare(state)
     origin = start_origin()
     conf = _configure(state, config, port, origin)
-    process = subprocess.Popen([squid, "-N", "-f", str(conf), "-n", _service(state)])
+    # In a session of its own, without this terminal: Squid runs as its own user, who may hold
+    # it (ptrace(2)) and could type into the shell of root, who started the trial (TIOCSTI).
+    process = subprocess.Popen(
+        [squid, "-N", "-f", str(conf), "-n", _service(state)], start_new_session=True
+    )
     try:
         _wait_until_up(process, port, state)
         _say(state, port, origin)

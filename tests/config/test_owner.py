@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import pwd
 import shutil
+import subprocess
 import tempfile
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +142,27 @@ def test_become_owner_is_for_good(folder: Path) -> None:
 
     done = forked(work)
     assert done.status == 0, done.stderr
+
+
+def test_who_became_owner_has_left_the_terminal(folder: Path) -> None:
+    """Whoever owns the folder may hold what is started from then on, and type by it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        # A shell in between, as root has one: it stays the terminal's leader.
+        done = forked(lambda: _held_by_terminal(folder / "run"))
+        os._exit(done.status if done.status in (0, 1) else 70)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+
+
+def _held_by_terminal(owned: Path) -> None:
+    os.close(os.open("/dev/tty", os.O_RDWR))
+    become_owner(owned)
+    opened = subprocess.run(["/bin/sh", "-c", "exec 3<>/dev/tty"], capture_output=True, check=False)
+    assert opened.returncode != 0
+    # Nor through what was inherited.
+    with pytest.raises(OSError, match=r"not permitted|Input/output"):
+        fcntl.ioctl(0, termios.TIOCSTI, b"x")
 
 
 def test_folders_of_several_users_are_refused(folder: Path) -> None:

@@ -70,6 +70,20 @@ def test_helper_that_squid_cannot_run_is_said_beforehand(installation: Installat
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become Squid's user")
+def test_helper_that_is_tried_has_no_terminal_of_roots(installation: Installation) -> None:
+    """Squid's user may hold it (ptrace), and could type into root's shell by its terminal."""
+    helper = installation.folder / "helper"
+    helper.write_text(
+        "#!/bin/sh\necho session $(cut -d' ' -f6 /proc/$$/stat) of $$ >&2\necho 1 ERR\n"
+    )
+    helper.chmod(0o755)
+    said = helper_problem(helper, installation.config, "proxy")
+    assert said is not None
+    session, _, process = said.removeprefix("session ").partition(" of ")
+    assert session == process
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become Squid's user")
 def test_token_that_squid_cannot_read_is_said_beforehand(installation: Installation) -> None:
     installation.add("one", attribute("domain", "listed.example"))
     installation.refresh()

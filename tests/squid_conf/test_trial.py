@@ -95,6 +95,9 @@ def test_closed_terminal_ends_squid_and_its_helpers(sealed: Installation) -> Non
         commands = [" ".join(p.info["cmdline"]) for p in trial.left()]
         for program in ("squid -N", "inkgate-helper", "inkgate-squid-conf"):
             assert any(program in command for command in commands), commands
+        # Whoever is Squid's user may hold these, and must not type into root's shell by them.
+        proxy = [p for p in trial.left() if p.username() == "proxy"]
+        assert [p.terminal() for p in proxy] == [None] * len(proxy)
         trial.close_terminal()
         wait_until(lambda: not trial.left(), "the end of all of it")
         assert trial.process.wait(30) == 0
