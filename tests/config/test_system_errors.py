@@ -132,7 +132,7 @@ def run(installation: Installation, words: tuple[str, ...], fault: str, **more: 
     command, *rest = (word.replace("FOLDER", str(installation.folder)) for word in words)
     if fault == "forbidden":
         more |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    with tempfile.TemporaryDirectory(prefix="inkgate-open-") as folder:
+    with tempfile.TemporaryDirectory(prefix="inkgate-open-", dir="/var/tmp") as folder:
         # Tests' own folders are those of the user that runs the tests alone.
         Path(folder).chmod(0o777)
         if fault == "forbidden":
