@@ -38,6 +38,11 @@ def try_share(fd: int) -> bool:
     return True
 
 
+def unlock(fd: int) -> None:
+    """Give the lock of an open file back, although it stays open."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 def is_locked(path: Path) -> bool:
     """Whether somebody has a file locked for himself; a link is not followed."""
     try:

@@ -65,7 +65,8 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "warning",
         True,
         "the clock was set by more than a day: ages go by the time since the start",
-        "see that the clock is right (timedatectl), then restart the machine",
+        "see that the clock is right (timedatectl); if it is, remove clock.json in the folder "
+        "that [health] names, and restart Squid and inkgate-icap",
     ),
     Condition(
         "rule-damaged",
@@ -122,7 +123,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "warning",
         True,
         "the settings file has a section that nobody knows: what stands in it does not count",
-        "correct its name: the line names the nearest one",
+        "correct its name (the line names the nearest one), then squid -k reconfigure",
     ),
     Condition(
         "key-cache-failed",
@@ -150,7 +151,8 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "warning",
         True,
         "incidents are journalled without their client: the key of client addresses is missing",
-        "run inkgate-sightings keygen, or see who may read [sightings] clients_key_file",
+        "run inkgate-sightings keygen, or see who may read [sightings] clients_key_file; then "
+        "squid -k reconfigure, and restart inkgate-icap",
     ),
     Condition(
         "process-died",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from inkgate.config.locks import open_lock_file, try_lock
+from inkgate.config.locks import open_lock_file, try_lock, unlock
 from inkgate.config.owner import as_owner
 from inkgate.health.layout import (
     FILE_BYTES,
@@ -99,6 +99,8 @@ class Counters:
     def let_go(self) -> None:
         """Leave the file to whoever adds the dead up. What is counted from now on may be lost."""
         if self._fd >= 0:
+            # Closing alone would not do: the mapping has a descriptor of its own.
+            unlock(self._fd)
             os.close(self._fd)
             self._fd = -1
 

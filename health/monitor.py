@@ -93,9 +93,9 @@ class Monitor:
         """Say what was met since its last line, once the time has come. Call it now and then."""
         if not any(self._unsaid.values()):
             return
-        for name in [name for name, unsaid in self._unsaid.items() if unsaid]:
+        for name in self._waiting():
             unsaid = self._not_said_for(BY_NAME[name], 0)
-            if unsaid is not None:
+            if unsaid:
                 self._say_met(BY_NAME[name], unsaid)
 
     def over(self, name: str, detail: str) -> None:
@@ -140,12 +140,17 @@ class Monitor:
 
     def end(self) -> None:
         """This process ends as it should. It may still count until it is gone."""
-        for name in [name for name, unsaid in self._unsaid.items() if unsaid]:
+        for name in self._waiting():
             # What lasts was said when it began.
             if not BY_NAME[name].lasts:
                 self._say_met(BY_NAME[name], self._unsaid.pop(name))
         self._counters.set(ENDED, 1)
         self._counters.let_go()
+
+    def _waiting(self) -> list[str]:
+        """What was met and not said yet. Other threads add to it meanwhile."""
+        with self._lock:
+            return [name for name, unsaid in self._unsaid.items() if unsaid]
 
     def _made(self, folder: Path | None, names: Sequence[str]) -> Counters:
         try:

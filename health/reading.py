@@ -47,6 +47,11 @@ class ProcessCounters(NamedTuple):
     is_alive: bool
     written: float
 
+    def said(self, name: str) -> float:
+        """A number of the state; 0 if there is none of that name."""
+        value = self.state.get(name)
+        return 0.0 if value is None or isinstance(value, str) else value
+
     @property
     def has_died(self) -> bool:
         """Whether it ended as it should not: killed, or by a fault. A restart is none."""
@@ -96,8 +101,9 @@ def _fold(
     directory: int, name: str, programs: Sequence[str], inherit: Callable[[ProcessCounters], None]
 ) -> None:
     with _opened(directory, name) as fd:
-        # Whoever holds the lock may remove: two that start at once do not count twice.
-        if fd is None or not try_lock(fd):
+        # Whoever holds the lock may remove. A file without a name was counted and removed
+        # between its opening here and its lock: two that start at once do not count twice.
+        if fd is None or not try_lock(fd) or not os.fstat(fd).st_nlink:
             return
         process = _decoded(fd)
         if process is not None:

@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log(f"Squid is gone: {error.strerror}")
     finally:
         recorder.close()
-        monitor.end()
+    # Not if it broke off: then `inkgate status` and the next helper say that it died.
+    monitor.end()
 
 
 log = dated_log(PROGRAM)

@@ -76,7 +76,8 @@ def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
         recorder.close()
         service.watcher.stop()
         service.tell_requests()
-        monitor.end()
+    # Not if it broke off: then `inkgate status` and the next worker say that it died.
+    monitor.end()
 
 
 def _service(config: Path, sections: Sections, recorder: Recorder, monitor: Monitor) -> Service:

@@ -49,7 +49,9 @@ def check_result_file(config: Path) -> Path:
     Raises:
         SettingsError: the section cannot be used.
     """
-    return resolve(config, load_section(config, "squid_conf", SquidSettings).check_result)
+    return resolve(
+        config, load_section(config, "squid_conf", SquidSettings, alone=True).check_result
+    )
 
 
 def write_check_result(file: Path, result: CheckResult) -> None:

@@ -10,12 +10,11 @@ from typing import Final
 
 import click
 
-from inkgate.admin.squid.check import client_of
+from inkgate.admin.squid.check import checked, client_of
 from inkgate.admin.squid.places import fragment_option, site_of, squid_conf_option
 from inkgate.admin.squid.report import keep, show
 from inkgate.blocked_page.page import load_pages, write_pages
 from inkgate.blocked_page.settings import FrontEnds, SquidSettings
-from inkgate.config.errors import InkgateError
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.health.settings import HealthSettings
@@ -32,8 +31,6 @@ from inkgate.squid_conf.launching import place_launcher
 from inkgate.squid_conf.placing.root_files import real_file
 from inkgate.squid_conf.placing.site import Site, carry_out, install_changes
 from inkgate.squid_conf.program import SquidProgram, find_squid, user_of
-from inkgate.squid_conf.through_proxy.client_proxy import ClientProxy
-from inkgate.squid_conf.through_proxy.run import check as check_squid
 
 # What a misspelt key in any of them would stop is not to be found out by Squid.
 _SECTIONS: Final[dict[str, type]] = {
@@ -156,21 +153,14 @@ def _reload_and_check(config: Path, program: SquidProgram, conf: Path, *, is_cha
     client = client_of(config, None)
     if is_changed:
         program.reconfigure(conf)
-    findings = _settled(lambda: _checked(config, conf, client))
+    findings = _settled(lambda: checked(config, lambda: conf, client))
     if exit_status(findings) == 2 and not is_changed:
         # Somebody wrote the lines and did not tell Squid.
         program.reconfigure(conf)
-        findings = _settled(lambda: _checked(config, conf, client))
+        findings = _settled(lambda: checked(config, lambda: conf, client))
     findings += keep(config, findings)
     show(findings)
     return exit_status(findings)
-
-
-def _checked(config: Path, conf: Path, client: ClientProxy | None) -> list[Finding]:
-    try:
-        return check_squid(config, conf, client)
-    except InkgateError as error:
-        return [Finding("critical", str(error), "correct that, and run inkgate squid check")]
 
 
 def _settled(check: Callable[[], list[Finding]]) -> list[Finding]:

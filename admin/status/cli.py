@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from inkgate.admin.status.row import Level, Machine, Row, worst
+from inkgate.admin.status.row import Level, Machine, Row, Rows, worst
 from inkgate.admin.status.rows import ROWS
 from inkgate.config.owner import OwnerError
 from inkgate.config.printable import printable, printable_json
@@ -59,7 +59,17 @@ def rows_of(config: Path, now: float) -> list[Row]:
     """
     processes, faults = _processes(config)
     machine = Machine(config, processes, now)
-    return [*faults, *(row for make in ROWS for row in make(machine))]
+    return [*faults, *(row for make in ROWS for row in _answers(make, machine))]
+
+
+def _answers(make: Rows, machine: Machine) -> list[Row]:
+    try:
+        return list(make(machine))
+    except Exception as error:  # noqa: BLE001
+        # One question without an answer must not hide the answers to all others.
+        name = make.__module__.rpartition(".")[2]
+        text = f"cannot be told: {type(error).__name__}, a fault of inkgate's own"
+        return [Row(name, Level.UNKNOWN, text, "report it to inkgate's developers")]
 
 
 def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
@@ -69,7 +79,8 @@ def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
         remedy = "correct it; until then the helper runs with its defaults"
         return [], [Row("settings", Level.CRITICAL, str(error), remedy)]
     if folder is None:
-        return [], []
+        text = "is switched off: [health] folder is empty, so no process can be seen from here"
+        return [], [Row("counters", Level.UNKNOWN, text, "name a folder of Squid's user")]
     try:
         return read_all(folder), []
     except FileNotFoundError:

@@ -45,7 +45,8 @@ def _row(condition: Condition, numbers: dict[str, int], machine: Machine) -> Row
     if not (count or lasts):
         return None
     since = machine.now - last
-    is_there = bool(lasts) or (not condition.lasts and since < RECENT_SECONDS)
+    # What a clock dated that was ahead is not recent until then.
+    is_there = bool(lasts) or (not condition.lasts and abs(since) < RECENT_SECONDS)
     when = "now" if lasts else f"last {age(since)} ago"
     return Row(
         name,

@@ -66,23 +66,24 @@ def _report(machine: Machine) -> Row:
     if not reports:
         remedy = "run inkgate-sightings report, by a timer or with --follow"
         return Row("report", Level.WARNING, "nothing was reported to MISP from here yet", remedy)
-    latest = max(reports, key=lambda report: report.header.started)
-    state = latest.state
-    since = machine.now - float(state.get("ended", latest.header.started))
+    # One that was started beside one that runs, and gave way to it, tells nothing.
+    alive = [report for report in reports if report.is_alive]
+    latest = max(alive or reports, key=lambda report: report.header.started)
+    began = latest.header.started
+    since = machine.now - (max(latest.said("ended"), latest.said("failed")) or began)
+    waiting, refused = int(latest.said("waiting")), int(latest.said("refused"))
     data: dict[str, str | int | float | bool | None] = {
         "since": since,
-        "waiting": state.get("waiting", 0),
-        "refused": state.get("refused", 0),
+        "waiting": waiting,
+        "refused": refused,
     }
-    if error := state.get("error"):
+    if error := latest.state.get("error"):
         text, remedy = f"failed {age(since)} ago: {error}", "its own line says what to do"
         return Row("report", Level.WARNING, text, remedy, data)
     if latest.is_alive:
-        return Row("report", Level.OK, f"is running for {age(since)}", data=data)
-    told = (
-        f"ended {age(since)} ago: {state.get('waiting', 0)} wait, {state.get('refused', 0)} refused"
-    )
+        return Row("report", Level.OK, f"is running for {age(machine.now - began)}", data=data)
+    told = f"ended {age(since)} ago: {waiting} wait, {refused} refused"
     if since > _DAY:
         return Row("report", Level.WARNING, told, "see that its timer runs", data)
-    level = Level.WARNING if state.get("refused") else Level.OK
+    level = Level.WARNING if refused else Level.OK
     return Row("report", level, told, "inkgate-sightings refused says why", data)

@@ -62,8 +62,8 @@ def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
     try:
         found = _machinery(machine.config)
-    except (InkgateError, OSError):
-        # Said by the rows `settings` and `rules`.
+    except (InkgateError, OSError) as error:
+        yield Row("readable", Level.UNKNOWN, f"cannot be told: {error}", "run it as root")
         return
     if found is None:
         yield Row("readable", Level.OK, f"there is no user {SQUID_USER} on this machine")
@@ -95,9 +95,9 @@ def _row(name: str, level: Level, well: str, faults: Callable[[], list[Fault]]) 
 
 
 def _machinery(config: Path) -> Machinery | None:
-    rules = rules_paths(config, load_section(config, "rules", RulesSettings))
-    squid_conf = load_section(config, "squid_conf", SquidSettings)
-    journal = own_file(config, load_section(config, "sightings", SightingsSettings))
+    rules = rules_paths(config, load_section(config, "rules", RulesSettings, alone=True))
+    squid_conf = load_section(config, "squid_conf", SquidSettings, alone=True)
+    journal = own_file(config, load_section(config, "sightings", SightingsSettings, alone=True))
     run = rules.key_cache.parent
     # Its folder tells who Squid's user is where it is not Debian's.
     owner = run.stat().st_uid if run.exists() else 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from inkgate.admin.status.row import Level, Machine, Row
 from inkgate.admin.status.rules import installed
+from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
+from inkgate.config.settings_file import load_section
 from inkgate.health.reading import ProcessCounters
 
 FRONT_ENDS = {"helper": "inkgate-helper", "icap": "inkgate-icap"}
@@ -24,6 +27,14 @@ def rows(machine: Machine) -> Iterable[Row]:
     for name, processes in found.items():
         if processes:
             yield _front_end(name, processes, serial)
+    if not found["icap"] and _wants_icap(machine.config):
+        yield Row(
+            "icap",
+            Level.CRITICAL,
+            "no ICAP worker is running, and [squid_conf] front_ends wants it",
+            "start inkgate-icap (it is no child of Squid's), and see its log",
+            {"alive": 0},
+        )
     if standby:
         yield Row(
             "standby",
@@ -43,7 +54,7 @@ def rows(machine: Machine) -> Iterable[Row]:
 
 
 def _front_end(name: str, processes: list[ProcessCounters], serial: int | None) -> Row:
-    loaded = sorted({int(p.state.get("serial", 0)) for p in processes})
+    loaded = sorted({int(p.said("serial")) for p in processes})
     level, remedy = Level.OK, ""
     if 0 in loaded:
         level = Level.CRITICAL
@@ -59,6 +70,16 @@ def _front_end(name: str, processes: list[ProcessCounters], serial: int | None) 
         remedy,
         {"alive": len(processes), "oldest_serial": loaded[0]},
     )
+
+
+def _wants_icap(config: Path) -> bool:
+    try:
+        settings = load_section(config, "squid_conf", SquidSettings, alone=True)
+        listens_here = not settings.icap
+    except InkgateError:
+        # Said by the row `canary`.
+        return False
+    return settings.front_ends != "helper" and listens_here
 
 
 def _installed_serial(machine: Machine) -> int | None:

@@ -197,5 +197,8 @@ def supervise(config: Path, monitor: Monitor) -> None:
     os.umask(0o027)
     try:
         Supervisor(config, monitor).run()
-    finally:
+    except (InkgateError, OSError):
+        # Whoever called says it. Whatever else comes is a fault of our own: it died.
         monitor.end()
+        raise
+    monitor.end()

@@ -50,7 +50,7 @@ def installed_canaries(config: Path) -> HeldCanaries:
     Raises:
         SettingsError, KeyFileError, PackError: there is no set, or it cannot be opened.
     """
-    settings = load_section(config, "rules", RulesSettings)
+    settings = load_section(config, "rules", RulesSettings, alone=True)
     token = read_token(resolve(config, settings.token_file))
     with closing(open_current(resolve(config, settings.installed), settings.caps)) as generation:
         return held_canaries(Matcher(generation, token), canaries(token))

@@ -159,8 +159,10 @@ class RuleSet:
 
     def _mend_key_cache(self, opened: OpenRuleSet) -> None:
         """Try a key cache that failed again, now and then."""
-        is_due = time.monotonic() - self._key_cache_at > _KEY_CACHE_AGAIN_SECONDS
-        if is_due and not opened.keys.has_disk:
+        if opened.keys.has_disk:
+            # Also what failed last may have been the cache of an epoch that is over.
+            self._monitor.over("key-cache-failed", f"{opened.key_folder} can be used")
+        elif time.monotonic() - self._key_cache_at > _KEY_CACHE_AGAIN_SECONDS:
             disk = self._key_cache(opened.key_folder, opened.set_id)
             if disk is not None:
                 opened.keys.attach(disk)

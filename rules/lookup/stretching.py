@@ -67,11 +67,13 @@ class CachedStretch:
 
     def save(self, derived: list[Derived]) -> None:
         """Keep values in the key cache, in one transaction."""
-        if self._keys is not None and derived:
+        # Read once: another thread may leave it out, or attach another, at any moment.
+        keys = self._keys
+        if keys is not None and derived:
             try:
-                self._keys.put_many(derived)
+                keys.put_many(derived)
             except lmdb.Error as error:
-                self._leave_out(error)
+                self._leave_out(keys, error)
 
     @property
     def has_disk(self) -> bool:
@@ -83,16 +85,18 @@ class CachedStretch:
         self._keys = keys
 
     def _from_disk(self, kind: str, data: bytes) -> bytes | None:
-        if self._keys is None:
+        keys = self._keys
+        if keys is None:
             return None
         try:
-            return self._keys.get(kind, data)
+            return keys.get(kind, data)
         except lmdb.Error as error:
-            self._leave_out(error)
+            self._leave_out(keys, error)
             return None
 
-    def _leave_out(self, error: lmdb.Error) -> None:
-        self._keys = None
+    def _leave_out(self, keys: KeyCache, error: lmdb.Error) -> None:
+        if self._keys is keys:
+            self._keys = None
         self._failed(str(error))
 
     def _derive_once(self, value: Unstretched) -> bytes:

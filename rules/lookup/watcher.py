@@ -83,7 +83,7 @@ class Watcher(Generic[R]):
 
     def start(self) -> None:
         """Open the rule set that is there, and watch for new ones from then on."""
-        self._look()
+        self._try_to_look()
         self._thread.start()
 
     def stop(self) -> None:
@@ -95,12 +95,15 @@ class Watcher(Generic[R]):
     def _watch(self) -> None:
         lower_priority()
         while not self._stop.wait(_LOOK_SECONDS):
-            try:
-                with _short_turns():
-                    self._look()
-            except Exception as error:  # noqa: BLE001
-                # Whatever it was: the old rules stay in use, and the next round tries again.
-                self._rule_set.cannot(type(error).__name__)
+            with _short_turns():
+                self._try_to_look()
+
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # noqa: BLE001
+            # Whatever it was: the old rules stay in use, and the next round tries again.
+            self._rule_set.cannot(type(error).__name__)
 
     def _look(self) -> None:
         """Open a new rule set if there is one; see whether the one in use still may be."""
@@ -115,7 +118,8 @@ class Watcher(Generic[R]):
     def _use(self, new: OpenRuleSet) -> None:
         prepared = self._prepare(new)
         old = self._rule_set.in_use
-        if old is not None:
+        # Where `fail` answers, since the old set is past its expiry, nothing is to be spared.
+        if old is not None and self.current is not None:
             self._warm_up(new, prepared, same_epoch=old.keys is new.keys)
         self._prepared = prepared
         self.current = prepared if self._is_fresh(new) else None

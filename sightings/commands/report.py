@@ -62,6 +62,7 @@ def report(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None
             before=lambda: configured.become_owner(
                 reported_file(configured.config, configured.settings)
             ),
+            tell=lambda why: _tell(watched, why),
         )
         stack.callback(reporter.close)
         if not stack.enter_context(only_reporter(reporter.path)):
@@ -82,12 +83,20 @@ def _watched(config: Path) -> Iterator[Monitor]:
     monitor = Monitor(counter_folder(config), "inkgate-sightings", _log)
     try:
         yield monitor
-    except (_Failed, InkgateError, OSError) as error:
-        monitor.state(error=printable(str(error))[:1000])
+    except BaseException as error:
+        # Of a fault of our own only the type is kept: the text may hold anything.
+        is_plain = isinstance(error, (_Failed, InkgateError, OSError))
+        said = str(error) if is_plain else f"ended by {type(error).__name__}"
+        _tell(monitor, said)
         raise
     finally:
         monitor.state(ended=time.time())
         monitor.end()
+
+
+def _tell(monitor: Monitor, why: str) -> None:
+    """Let `inkgate status` show why MISP is told nothing; empty when it is told again."""
+    monitor.state(error=printable(why)[:1000], failed=time.time() if why else 0.0)
 
 
 @click.command()

@@ -46,6 +46,7 @@ class Reporter:
         log: takes one line without secrets.
         stop: ends `follow` when it is set.
         before: called when keys and passwords are read and no journal is open yet.
+        tell: told, at each attempt, why MISP takes nothing; empty once that is over.
 
     Raises:
         SettingsError: there is no MISP or no journal.
@@ -60,6 +61,7 @@ class Reporter:
         stop: threading.Event,
         *,
         before: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         path = reported_file(config, settings)
         if path is None or not settings.misp.url:
@@ -69,6 +71,8 @@ class Reporter:
         self._config = config
         self._settings = settings
         self._log = log
+        self._tell = tell
+        self._is_away = False
         self._stop = stop
         self._path = path
         self._prune_if_due = _at_most_hourly(self.prune)
@@ -137,7 +141,11 @@ class Reporter:
 
     def step(self) -> int:
         """Fold some records, send some sightings; how much there was to do."""
-        return self._outbox.fold() + self.send()
+        done = self._outbox.fold() + self.send()
+        if self._is_away:
+            self._is_away = False
+            self._tell("")
+        return done
 
     def send(self) -> int:
         """Send some of what waits; how much of it is settled.
@@ -208,8 +216,13 @@ class Reporter:
             longest_wait=misp.longest_wait,
             attempts=attempts,
             stop=self._stop,
-            log=self._log,
+            log=self._not_taken,
         )
+
+    def _not_taken(self, line: str) -> None:
+        self._is_away = True
+        self._tell(line)
+        self._log(line)
 
     def _store_retries(self, attempts: int) -> RetryPolicy:
         return store_retries(attempts, self._stop, self._log)

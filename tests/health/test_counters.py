@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.config.locks import try_lock
+from inkgate.health import reading
 from inkgate.health.conditions import CONDITIONS
 from inkgate.health.counters import Counters
 from inkgate.health.layout import FILE_BYTES, NUMBERS_AT, STATE_AT, boot_id
 from inkgate.health.monitor import Monitor
-from inkgate.health.reading import read_all
+from inkgate.health.reading import fold_dead, read_all
 
 _COUNTING = """
 import sys, time
@@ -215,3 +217,31 @@ def test_every_condition_has_words_of_its_own() -> None:
     for condition in CONDITIONS:
         assert condition.meaning
         assert condition.remedy
+
+
+def test_file_that_another_process_counts_meanwhile_is_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = counting(tmp_path)
+    process.kill()
+    process.communicate()
+    counted: list[int] = []
+
+    def count(dead: reading.ProcessCounters) -> None:
+        counted.append(dead.numbers["requests"])
+
+    def the_other_is_quicker(fd: int) -> bool:
+        monkeypatch.undo()
+        fold_dead(tmp_path, ("inkgate-helper",), count)
+        return try_lock(fd)
+
+    monkeypatch.setattr(reading, "try_lock", the_other_is_quicker)
+    fold_dead(tmp_path, ("inkgate-helper",), count)
+    assert counted == [1000]
+
+
+def test_file_of_a_process_that_let_go_of_it_is_no_living_process_s(tmp_path: Path) -> None:
+    counters = Counters(tmp_path, "inkgate-helper", ("ended",))
+    counters.let_go()
+    (process,) = read_all(tmp_path)
+    assert not process.is_alive

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -324,6 +326,24 @@ def test_helper_that_is_killed(listed: Installation, start: Start) -> None:
     found = status(listed)
     assert (found.code, found.count("process-died")) == (2, 1)
     assert f"inkgate-helper[{first.process.pid}]" in said(second, "process-died")
+
+
+_BREAKS_OFF = """
+import sys
+from inkgate.helper import __main__ as command
+def run(self, fd): raise RuntimeError("a fault of our own")
+command.Helper.run = run
+command.main(["--config", sys.argv[1]])
+"""
+
+
+def test_helper_that_breaks_off_has_died(listed: Installation) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _BREAKS_OFF, listed.config], capture_output=True, check=False
+    )
+    assert done.returncode
+    found = status(listed)
+    assert (found.code, found.count("process-died")) == (2, 1)
 
 
 def test_helper_that_ends_as_it_should_has_not_died(listed: Installation, start: Start) -> None:

@@ -7,9 +7,13 @@ import os
 import signal
 import subprocess
 import time
+import uuid
+from contextlib import closing
 from pathlib import Path
 
 from inkgate.rules.install.outcome import OUTCOME
+from inkgate.sightings.journal.block import Block
+from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
 from support.status import status
 from support.waiting import wait_until
@@ -146,8 +150,12 @@ def test_report_to_a_misp_that_is_away(installation: Installation) -> None:
     )
     found = status(installation)
     assert (found.level("report"), found.level("journal")) == (1, 0)
-    done = installation.run("inkgate-sightings", "report")
+    with closing(Journal(installation.folder / "run" / "sightings.db")) as journal:
+        block = Block()
+        rule = ("domain", "block", (str(uuid.uuid4()),), ("7",))
+        block.add(time.time(), "IG-0000000000", "192.0.2.1", "GET", [rule])
+        journal.append_block("proxy.test", block)
+    assert installation.run("inkgate-sightings", "report").returncode == 1
     found = status(installation)
-    assert found.level("report") == (1 if done.returncode else 0)
-    if done.returncode:
-        assert "failed" in found.rows["report"]["text"]
+    assert found.level("report") == 1
+    assert "failed" in found.rows["report"]["text"]

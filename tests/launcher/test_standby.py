@@ -279,3 +279,17 @@ def test_status_tells_of_the_standby(installation: Installation) -> None:
         process.stdin.close()
         process.wait(60)
         process.stdout.close()
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere/health"])
+def test_counters_that_cannot_be_kept_are_said_unless_that_is_meant(
+    tmp_path: Path, folder: str
+) -> None:
+    made = Launched(tmp_path, f'[health]\nfolder = "{folder}"')
+    try:
+        made.send(b"7 GET http://a.example/ 192.0.2.1 - - -\n")
+        assert made.answer() == b"7 ERR\n"
+        assert ("warning: no counters in" in made.said()) is bool(folder)
+        assert not list(tmp_path.glob("**/*.counters"))
+    finally:
+        made.close()

@@ -1,0 +1,127 @@
+"""Rows of inkgate status that must neither vanish nor stay, whatever lies on the machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from inkgate.health.counters import Counters
+from inkgate.health.monitor import Monitor
+from inkgate.sightings.journal.journal import Journal
+from inkgate.squid_conf.check_result import CheckResult, check_result_file, write_check_result
+from support.installation import BIN, Installation, attribute
+from support.misp import Faults, MispServer
+from support.reporting import Reporting, populated, rough, sighting
+from support.status import status
+from support.waiting import wait_until
+
+DAY = 86_400
+OTHERS = ("readable", "protected", "private", "writable", "canary", "journal", "by-fail")
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    set_key(installation, "squid_conf", 'check_result = "check.json"')
+    return installation
+
+
+def set_key(installation: Installation, section: str, line: str) -> None:
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{line}\n", 1))
+
+
+def counters(installation: Installation, program: str, *names: str) -> Counters:
+    """A living process's counters, in a folder that inkgate has made."""
+    folder = installation.folder / "run" / "health"
+    Monitor(folder, "inkgate-helper", print).end()
+    return Counters(folder, program, names)
+
+
+@pytest.mark.parametrize("program", ["inkgate-helper", "inkgate-icap", "inkgate-sightings"])
+def test_attack_state_of_another_kind_hides_no_row(listed: Installation, program: str) -> None:
+    set_key(listed, "sightings", 'misp.url = "http://127.0.0.1:9"\nmisp.key_file = "key"')
+    made = counters(listed, program, "requests")
+    made.say(dict.fromkeys(("serial", "ended", "failed", "waiting", "refused"), "x"))
+    found = status(listed)
+    assert set(OTHERS) < set(found.rows)
+
+
+def test_section_that_nobody_knows_hides_no_row(listed: Installation) -> None:
+    write_check_result(check_result_file(listed.config), CheckResult(time.time(), "critical"))
+    listed.config.write_text(f"{listed.config.read_text()}[sightngs]\n")
+    found = status(listed)
+    assert set(OTHERS) < set(found.rows)
+    assert (found.level("settings"), found.level("canary"), found.code) == (1, 2, 2)
+
+
+def test_event_of_a_clock_that_was_ahead_is_not_recent_until_then(listed: Installation) -> None:
+    made = counters(listed, "inkgate-helper", "queue-full", "queue-full.last")
+    made.add("queue-full")
+    made.set("queue-full.last", int(time.time()) + 300 * DAY)
+    assert status(listed).level("queue-full") == 0
+
+
+@pytest.mark.parametrize("front_ends", ["icap", "both"])
+def test_icap_server_that_does_not_run_is_said(listed: Installation, front_ends: str) -> None:
+    set_key(listed, "squid_conf", f'front_ends = "{front_ends}"')
+    counters(listed, "inkgate-helper", "requests").say({"serial": 1})
+    found = status(listed)
+    assert (found.level("icap"), found.level("helper"), found.code) == (2, 0, 2)
+
+
+def test_counting_that_is_switched_off_is_said(listed: Installation) -> None:
+    text = listed.config.read_text().replace('folder = "run/health"', 'folder = ""')
+    listed.config.write_text(text)
+    assert status(listed).level("counters") == 3
+
+
+def test_check_that_cannot_be_made_is_kept(listed: Installation) -> None:
+    write_check_result(check_result_file(listed.config), CheckResult(time.time(), "ok"))
+    assert status(listed).level("canary") == 0
+    listed.config.write_text(f"{listed.config.read_text()}[icap]\nlisten = 7\n")
+    assert listed.run("inkgate", "squid", "check").returncode == 2
+    found = status(listed)
+    assert found.level("canary") == 2
+    assert "[icap]" in found.rows["canary"]["text"]
+
+
+def report_row(reporting: Reporting) -> dict[str, Any]:
+    done = subprocess.run(
+        [BIN / "inkgate", "--config", reporting.config, "status", "--json"],
+        capture_output=True,
+        check=False,
+    )
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+    return next(row for row in rows if row["name"] == "report")
+
+
+def test_following_report_to_a_misp_that_is_away_is_said_until_that_is_over() -> None:
+    with MispServer(populated(1, 1)) as server, Reporting(server) as reporting:
+        server.faults = rough(1, rate=1, kinds=("500",), in_a_row=10**9)
+        (one,) = server.misp.attributes.values()
+        with closing(Journal(reporting.folder / "sightings.db")) as journal:
+            journal.append([sighting([one.uuid])])
+        follower = subprocess.Popen(
+            reporting.command("report", "--follow"), stderr=subprocess.DEVNULL
+        )
+        try:
+            row = wait_until(
+                lambda: "attempt" in (found := report_row(reporting))["text"] and found, "a warning"
+            )
+            assert row["level"] == 1
+            server.faults = Faults()
+            wait_until(lambda: report_row(reporting)["level"] == 0, "the warning to go")
+            # One that gives way to it says nothing of it.
+            reporting.run("report", status=2)
+            assert report_row(reporting)["level"] == 0
+        finally:
+            follower.send_signal(signal.SIGTERM)
+            follower.wait()
