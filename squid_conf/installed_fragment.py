@@ -15,7 +15,7 @@ from inkgate.squid_conf.fragment import LOG_FORMAT, fragment
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.icap_order import other_services
 from inkgate.squid_conf.launching import Launching
-from inkgate.squid_conf.order import SELF_TEST
+from inkgate.squid_conf.order import SELF_TEST, self_test_ports
 from inkgate.squid_conf.tunnels import tunnel_lines
 from inkgate.squid_conf.word import SquidConfError, squid_word
 
@@ -95,12 +95,13 @@ def _icap(config: Path, settings: SquidSettings, lines: Sequence[Line]) -> str:
 
 def _self_test(port: int) -> str:
     """Lines that let the check reach its own server on this machine, and nobody anything else."""
+    ports = "|".join(str(number) for number in self_test_ports(port))
     lines = (
         "# The check's own server, for clients on this machine: inkgate squid check.",
         "acl inkgate_self_client src 127.0.0.1 ::1",
-        "acl inkgate_self_get method GET",
-        f"acl {SELF_TEST} url_regex ^http://localhost:{port}/inkgate-check/",
-        f"http_access allow inkgate_self_client inkgate_self_get {SELF_TEST}",
+        "acl inkgate_self_method method GET POST",
+        rf"acl {SELF_TEST} url_regex ^http://(localhost|127\.0\.0\.1):({ports})/inkgate-check/",
+        f"http_access allow inkgate_self_client inkgate_self_method {SELF_TEST}",
     )
     return "\n".join(lines) + "\n"
 

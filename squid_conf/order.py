@@ -20,6 +20,15 @@ SELF_TEST: Final = "inkgate_self_test"
 INSTALL: Final = "run inkgate squid install"
 
 
+def self_test_ports(reply_port: int) -> tuple[int, int]:
+    """Where the check's own servers listen: the port that is listed, and one beside it.
+
+    Both are known beforehand, so that inkgate's lines can allow them where another line
+    refuses this machine's own addresses (`http_access deny to_localhost`).
+    """
+    return reply_port, reply_port + 1
+
+
 class Asked(NamedTuple):
     """Which of the helper's lines a configuration has."""
 

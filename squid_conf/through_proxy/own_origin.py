@@ -1,7 +1,7 @@
 """A web server of the check's own, which writes down what reaches it.
 
 It listens on this machine's loopback addresses only, for the time of the check: once at the
-port that is listed as the reply canary, once at a port that is not listed.
+port that is listed as the reply canary, once at the next one, which is not.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from inkgate.rules.lookup.canary_rules import installed_canaries
 from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.configuration import Line, read_configuration
 from inkgate.squid_conf.finding import Finding
-from inkgate.squid_conf.order import order_findings
+from inkgate.squid_conf.order import order_findings, self_test_ports
 from inkgate.squid_conf.placed_files import file_findings
 from inkgate.squid_conf.ports import Port, ports_of
 from inkgate.squid_conf.through_proxy.client import Reply, ask
@@ -83,10 +83,13 @@ def _through_proxy(
     ports = seen_by_client(ports_of(lines), client)
     findings += _of_ports(ports)
     with ExitStack() as stack:
-        listed = stack.enter_context(own_origin(own.reply_port, own.body))
-        free = stack.enter_context(own_origin(0, own.body))
+        listed_port, free_port = self_test_ports(own.reply_port)
+        listed = stack.enter_context(own_origin(listed_port, own.body))
+        free = stack.enter_context(own_origin(free_port, own.body))
         if listed is None and held.reply:
-            findings.append(_port_taken(own.reply_port))
+            findings.append(_port_taken(listed_port, "listed addresses were"))
+        if free is None:
+            findings.append(_port_taken(free_port, "files, and a server that is not listed, were"))
         wanted = Wanted(
             own=own,
             held=held,
@@ -164,10 +167,10 @@ def _no_canary() -> Finding:
     )
 
 
-def _port_taken(port: int) -> Finding:
+def _port_taken(port: int, what: str) -> Finding:
     return Finding(
         "warning",
         f"another program listens on port {port} of this machine's loopback, where the check's "
-        "own server has to answer: listed addresses were not tried",
+        f"own server has to answer: {what} not tried",
         f"see which one (ss -ltnp 'sport = :{port}'); if it is another check, run this one again",
     )

@@ -156,10 +156,12 @@ def test_wrong_order_is_named_and_ends_with_2(listed: Installation, name: str) -
 
 
 @pytest.mark.parametrize("front_ends", ["helper", "icap", "both"])
-def test_right_order_ends_with_0(listed: Installation, front_ends: str) -> None:
+@pytest.mark.parametrize("refused", ["", "http_access deny to_localhost\n"])
+def test_right_order_ends_with_0(listed: Installation, front_ends: str, refused: str) -> None:
+    access = ACCESS.replace("include {etc}/conf.d", f"{refused}include {{etc}}/conf.d")
     configure_squid(listed, f'front_ends = "{front_ends}"')
     with ExitStack() as stack:
-        squid = stack.enter_context(PlacedSquid(listed))
+        squid = stack.enter_context(PlacedSquid(listed, access))
         if front_ends != "helper":
             stack.callback(Icap(listed).close)
         squid.install()
