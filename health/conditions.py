@@ -61,6 +61,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "refresh, or ask the publisher for a newer pack",
     ),
     Condition(
+        "rules-from-the-future",
+        "warning",
+        True,
+        "the rule set in use is dated more than a day ahead: its age and expiry mean nothing",
+        "see that this machine's and the publisher's clocks are right, then refresh",
+    ),
+    Condition(
         "clock-jumped",
         "warning",
         True,

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         helper.run(sys.stdin.fileno())
-    except OSError as error:
+    except (BrokenPipeError, ConnectionResetError) as error:
         log(f"Squid is gone: {error.strerror}")
     finally:
         recorder.close()

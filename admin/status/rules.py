@@ -49,11 +49,15 @@ def rows(machine: Machine) -> Iterable[Row]:
         level, remedy = Level.CRITICAL, "refresh, or ask the publisher for a newer pack"
     elif settings.warn_age_days and old > settings.warn_age_days * _DAY:
         level, remedy = Level.WARNING, _REFRESH
+    elif old < -_DAY:
+        level = Level.WARNING
+        remedy = "see that this machine's and the publisher's clocks are right, then refresh"
+    made = f"made {age(old)} ago" if old >= 0 else f"dated {age(-old)} ahead"
     expiry = f"expires in {age(left)}" if left > 0 else f"expired {age(-left)} ago"
     yield Row(
         "rules",
         level,
-        f"serial {manifest.serial}, {manifest.rule_count()} rules, made {age(old)} ago, {expiry}",
+        f"serial {manifest.serial}, {manifest.rule_count()} rules, {made}, {expiry}",
         remedy,
         {
             "serial": manifest.serial,

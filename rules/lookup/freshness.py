@@ -39,6 +39,12 @@ class Freshness:
             detail=f"serial {manifest.serial} is {age:.0f} days old (warn_age_days {limit})",
             recovered=f"serial {manifest.serial} is not older than warn_age_days",
         )
+        self._tell(
+            "rules-from-the-future",
+            is_so=age < -1,
+            detail=f"serial {manifest.serial} is dated {-age:.0f} days ahead",
+            recovered=f"serial {manifest.serial} is not dated ahead",
+        )
         expired = now >= manifest.expires.timestamp()
         becomes = "fail answers" if settings.after_expiry == "fail" else "it stays in use"
         self._tell(

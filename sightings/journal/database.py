@@ -169,6 +169,8 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
 def installation(connection: sqlite3.Connection) -> str:
     """The random id of this installation: 32 hexadecimal digits."""
     row = connection.execute("SELECT value FROM state WHERE name = 'installation'").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the installation's id is gone from it")
     return str(row[0])
 
 

@@ -232,8 +232,10 @@ class Outbox:
 
     def counts(self) -> dict[ReportState, int]:
         """How many sightings are in which state."""
-        rows = self._connection.execute("SELECT state, count(*) FROM outbox GROUP BY state")
-        return dict.fromkeys(ReportState, 0) | {ReportState(state): count for state, count in rows}
+        with as_journal_errors(self._path):
+            rows = self._connection.execute("SELECT state, count(*) FROM outbox GROUP BY state")
+            found = {ReportState(state): count for state, count in rows}
+        return dict.fromkeys(ReportState, 0) | found
 
     def unread(self) -> int:
         """How many records are not folded yet."""

@@ -138,6 +138,15 @@ def test_rules_older_than_warn_age_days(listed: Installation, start: Start) -> N
     assert "8 days old (warn_age_days 7)" in said(helper, "rules-old", "warning")
 
 
+def test_rules_dated_ahead(listed: Installation, start: Start) -> None:
+    change_manifest(listed, created=at(3650), expires=at(3680))
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found = status(listed)
+    assert (found.level("rules-from-the-future"), found.level("rules")) == (1, 1)
+    assert "dated 3650 days ahead" in said(helper, "rules-from-the-future", "warning")
+
+
 @pytest.mark.parametrize(("after", "verdict"), [("use", BLOCKS), ("fail", UNABLE)])
 def test_rules_past_their_expiry(
     listed: Installation, start: Start, after: str, verdict: bytes
