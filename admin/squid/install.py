@@ -90,7 +90,7 @@ def install(
     )
     changes = install_changes(site, text)
     click.echo(f"Squid {program.version}, {site.conf.path}")
-    _place_files(config, settings, chosen, user_of(program, site.lines))
+    is_replaced = _place_files(config, settings, chosen, user_of(program, site.lines))
     if changes:
         carry_out(program, site, changes)
     for change in changes:
@@ -101,7 +101,8 @@ def install(
     if no_reload:
         click.echo("Squid was not told: run squid -k reconfigure, then inkgate squid check")
         return
-    sys.exit(_reload_and_check(config, program, site.conf.path, is_changed=bool(changes)))
+    is_changed = bool(changes) or is_replaced
+    sys.exit(_reload_and_check(config, program, site.conf.path, is_changed=is_changed))
 
 
 def _settings(config: Path) -> SquidSettings:
@@ -115,17 +116,27 @@ def _token(config: Path) -> bytes:
     return read_token(resolve(config, rules.token_file))
 
 
-def _place_files(config: Path, settings: SquidSettings, chosen: FrontEnds, user: str) -> None:
+def _place_files(config: Path, settings: SquidSettings, chosen: FrontEnds, user: str) -> bool:
+    """Place pages and launcher; whether any is another one now, which Squid has to be told."""
     pages = resolve(config, settings.pages)
     real_file(pages / "page")
+    before = _contents(pages)
     write_pages(pages, load_pages(config, settings))
+    is_replaced = _contents(pages) != before
     if chosen == "icap":
-        return
+        return is_replaced
     folder = resolve(config, settings.launcher)
     real_file(folder / "launcher")
-    place_launcher(folder, load_section(config, "helper", HelperSettings).fail)
+    is_replaced |= place_launcher(folder, load_section(config, "helper", HelperSettings).fail)
     if problem := helper_problem(helper_command(), config.absolute(), user):
         to_stderr("inkgate", f"warning: {problem}")
+    return is_replaced
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    if not folder.is_dir():
+        return {}
+    return {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def _say_what_is_left(

@@ -280,6 +280,19 @@ def test_section_that_cannot_be_used(listed: Installation, start: Start, section
     assert f"[{section}]" in said(helper, "settings-refused")
 
 
+@pytest.mark.parametrize("section", ["helper", "icap", "squid_conf"])
+def test_mistake_in_the_settings_is_said_before_the_next_start(
+    listed: Installation, start: Start, section: str
+) -> None:
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    with listed.config.open("a") as file:
+        file.write("" if f"[{section}]" in listed.config.read_text() else f"[{section}]\n")
+    set_key(listed, section, "misspelt = 1")
+    found = status(listed)
+    assert (found.code, found.level("settings")) == (2, 2)
+
+
 def test_section_that_nobody_knows(listed: Installation, start: Start) -> None:
     with listed.config.open("a") as file:
         file.write("[helpers]\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -59,6 +60,17 @@ def test_running_squid_is_changed_told_and_checked(listed: Installation) -> None
         done = squid.install()
         assert "all lines are there" in done.stdout
         assert contents(squid.etc) == before
+
+
+def test_page_that_changed_is_what_users_see_after_install(listed: Installation) -> None:
+    with PlacedSquid(listed) as squid:
+        squid.start()
+        squid.install()
+        text = listed.config.read_text()
+        listed.config.write_text(re.sub(r"(?m)^contact = .*$", 'contact = "Call 4711"', text))
+        done = squid.install()
+        assert "all lines are there" in done.stdout
+        assert "Call 4711" in squid.get(LISTED).body
 
 
 def test_uninstall_brings_back_what_was_there(listed: Installation) -> None:
