@@ -90,6 +90,14 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "raise [helper] pending or workers, or find who floods the proxy",
     ),
     Condition(
+        "client-share-used-up",
+        "warning",
+        False,
+        "all requests that may wait do, most of them of one client: `fail` answered some of its",
+        "find the client that asks for so many new names or addresses (access.log), or raise "
+        "[helper] pending and pending_mib",
+    ),
+    Condition(
         "deadline-passed",
         "critical",
         False,

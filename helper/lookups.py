@@ -1,25 +1,35 @@
 """Requests that cannot be answered at once: waiting for their turn, or for derivations.
 
 All of it happens on the main loop's thread, a little at a time; only derivations
-are made elsewhere. A value that several requests wait for is derived once.
+are made elsewhere. A value that several requests wait for is derived once. Requests and
+derivations are taken in turns by client (docs/decisions/0048).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
 from inkgate.health.monitor import Monitor
-from inkgate.helper.protocol import Request, parse_request
+from inkgate.helper.protocol import CLIENT, MIN_FIELDS, URI, Request, parse_request
 from inkgate.helper.rules_in_use import HelperRules
+from inkgate.helper.settings import HelperSettings
+from inkgate.helper.turns import UNKNOWN, Turns, client_of
+from inkgate.helper.waiting_room import WaitingRoom
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.steps import Steps, Wanted
 from inkgate.rules.lookup.stretching import CachedStretch
-from inkgate.rules.lookup.verdicts import Findings, examination
+from inkgate.rules.lookup.verdicts import (
+    Findings,
+    SoFar,
+    blocks,
+    examination,
+    found_so_far,
+)
 
 # After this time of work on requests, the main loop reads its input again.
 SLICE_SECONDS: Final = 0.0005
@@ -39,11 +49,14 @@ class Lookup:
     Attributes:
         fields: Squid's line, split at spaces.
         rules: those that were in use when it came.
-        answered: its deadline has passed and `fail` has answered it.
+        client: whose turn it takes.
+        so_far: matches that were found in it until now.
+        answered: its deadline has passed, or it gave way, and `fail` has answered it.
     """
 
     __slots__ = (
         "answered",
+        "client",
         "deadline",
         "derived",
         "fields",
@@ -52,6 +65,7 @@ class Lookup:
         "request",
         "rules",
         "settled",
+        "so_far",
         "steps",
         "wanted",
     )
@@ -60,9 +74,11 @@ class Lookup:
         self.line = line
         self.fields = line.split(b" ")
         self.rules = rules
+        self.client = client_of(self.fields[CLIENT]) if len(self.fields) > CLIENT else UNKNOWN
         self.deadline = deadline
         self.request: Request | None = None
         self.steps: Steps[Findings] | None = None
+        self.so_far: SoFar = []
         self.wanted: Wanted = ()
         self.derived: dict[Unstretched, bytes] = {}
         self.missing = 0
@@ -70,48 +86,100 @@ class Lookup:
         self.settled = False
 
 
+Key = tuple[CachedStretch, Unstretched]
+
+
+class _Value:
+    """A value that requests wait for.
+
+    Attributes:
+        clients: in whose queues it waits for its derivation.
+        payer: in whose turn it was handed over, if it was.
+    """
+
+    __slots__ = ("clients", "lookups", "payer")
+
+    def __init__(self) -> None:
+        self.lookups: list[Lookup] = []
+        self.clients: set[bytes] = set()
+        self.payer: bytes | None = None
+
+
 class Lookups:
     """Takes requests through their steps.
 
     Args:
         derivers: where derivations are made.
-        threads: how many of them run at a time.
-        seconds: deadline of a request.
+        settings: section `[helper]`.
         settle: called once for each request that is not answered by its deadline, with
             what was found or None if that could not be told; and for those that are,
             if something is found after all.
-        give_up: called when a request's deadline has passed.
+        give_up: called when a request's deadline has passed, or it gave way to others.
         monitor: told why a look-up came to no end.
     """
 
     def __init__(
         self,
         derivers: Derivers,
-        threads: int,
-        seconds: float,
+        settings: HelperSettings,
         settle: Callable[[Lookup, Findings | None], None],
         give_up: Callable[[Lookup], None],
         monitor: Monitor,
     ) -> None:
         self._derivers = derivers
-        self._most_ahead = threads * _AHEAD
-        self._seconds = seconds
+        self._most_ahead = settings.workers * _AHEAD
+        self._most_of_one = max(1, round(self._most_ahead * settings.client_share))
+        self._seconds = settings.deadline_seconds
         self._settle = settle
         self._give_up = give_up
         self._monitor = monitor
-        self._new: deque[Lookup] = deque()
+        self._room: WaitingRoom[Lookup] = WaitingRoom(settings)
+        self._new: Turns[Lookup] = Turns()
         self._by_age: deque[Lookup] = deque()
-        self._waiting: dict[tuple[CachedStretch, Unstretched], list[Lookup]] = {}
-        self._to_derive: deque[tuple[CachedStretch, Unstretched]] = deque()
+        self._waiting: dict[Key, _Value] = {}
+        self._to_derive: Turns[Key] = Turns()
         self._ahead = 0
-        self.count = 0
+        self._ahead_of: Counter[bytes] = Counter()
 
-    def add(self, line: bytes, rules: HelperRules) -> None:
-        """Take a request with a valid ID."""
+    @property
+    def count(self) -> int:
+        """Requests under way."""
+        return self._room.count
+
+    def add(self, line: bytes, rules: HelperRules) -> bool:
+        """Take a request with a valid ID; False if there is no room for it to wait."""
         lookup = Lookup(line, rules, time.monotonic() + self._seconds)
-        self.count += 1
-        self._new.append(lookup)
+        known = self._is_known_to_be_listed(lookup)
+        if known:
+            self._begin(lookup)
+            if not lookup.settled and blocks(found_so_far(lookup.so_far)):
+                self._end(lookup, _by_now(lookup))
+            if lookup.settled:
+                return True
+        if not self._make_room(lookup):
+            lookup.settled = True
+            return False
+        self._room.add(lookup.client, lookup, len(line))
         self._by_age.append(lookup)
+        if not known:
+            self._new.put(lookup.client, lookup)
+        return True
+
+    def _is_known_to_be_listed(self, lookup: Lookup) -> bool:
+        fields = lookup.fields
+        return len(fields) >= MIN_FIELDS and lookup.rules.clean.is_listed(fields[URI])
+
+    def _make_room(self, lookup: Lookup) -> bool:
+        while not self._room.has_room(len(lookup.line)):
+            other = self._room.gives_way(lookup.client)
+            if other is None:
+                return False
+            self._monitor.met("client-share-used-up")
+            if not other.answered:
+                other.answered = True
+                self._give_up(other)
+            self._end(other, None)
+        return True
 
     def seconds_to_wait(self) -> float:
         """Seconds until there is something to do, if no derivation ends before."""
@@ -129,13 +197,14 @@ class Lookups:
         self._expire()
         self._collect(end)
         while self._new and time.monotonic() < end:
-            self._begin(self._new.popleft())
+            if taken := self._new.take():
+                self._begin(taken[1])
         self._feed()
         # A look-up has its rules: kept longer, it would keep an old generation open.
         self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
-        if lookup.answered:
+        if lookup.answered or lookup.settled:
             self._end(lookup, None)
         elif (request := parse_request(lookup.line)) is None:
             self._monitor.met("line-refused")
@@ -145,7 +214,7 @@ class Lookups:
             self._end(lookup, NO_FINDINGS)
         else:
             lookup.request = request
-            lookup.steps = examination(request.observed, lookup.rules.opened.matcher)
+            lookup.steps = examination(request.observed, lookup.rules.opened.matcher, lookup.so_far)
             self._advance(lookup)
 
     def _advance(self, lookup: Lookup) -> None:
@@ -177,25 +246,37 @@ class Lookups:
 
     def _wait_for(self, lookup: Lookup, missing: set[Unstretched]) -> None:
         lookup.missing = len(missing)
-        for value in missing:
-            key = (lookup.rules.opened.keys, value)
-            if key in self._waiting:
-                self._waiting[key].append(lookup)
-            else:
-                self._waiting[key] = [lookup]
-                self._to_derive.append(key)
+        for data in missing:
+            key = (lookup.rules.opened.keys, data)
+            value = self._waiting.get(key)
+            if value is None:
+                value = self._waiting[key] = _Value()
+            value.lookups.append(lookup)
+            if value.payer is None and lookup.client not in value.clients:
+                value.clients.add(lookup.client)
+                self._to_derive.put(lookup.client, key)
 
     def _feed(self) -> None:
-        while self._to_derive and self._ahead < self._most_ahead:
-            key = self._to_derive.popleft()
-            if all(lookup.answered for lookup in self._waiting[key]):
-                for lookup in self._waiting.pop(key):
+        while self._ahead < self._most_ahead and (taken := self._to_derive.take(self._may)):
+            client, key = taken
+            value = self._waiting.get(key)
+            if value is None or value.payer is not None:
+                # It waited in another client's queue as well.
+                continue
+            if all(lookup.answered or lookup.settled for lookup in value.lookups):
+                for lookup in self._waiting.pop(key).lookups:
                     self._end(lookup, None)
-            else:
-                self._ahead += 1
-                self._derivers.submit(*key)
+                continue
+            value.payer = client
+            self._ahead += 1
+            self._ahead_of[client] += 1
+            self._derivers.submit(*key)
         if self._ahead and self._is_late():
             self._derivers.hurry()
+
+    def _may(self, client: bytes) -> bool:
+        """Whether one more derivation may be handed over for a client."""
+        return self._ahead_of[client] < self._most_of_one
 
     def _is_late(self) -> bool:
         self._forget_settled()
@@ -205,12 +286,21 @@ class Lookups:
 
     def _collect(self, end: float) -> None:
         while result := self._derivers.result():
-            self._ahead -= 1
-            for lookup in self._waiting.pop((result.keys, result.value)):
+            value = self._waiting.pop((result.keys, result.value))
+            self._paid(value.payer)
+            for lookup in value.lookups:
                 self._deliver(lookup, result.value, result.stretched)
             if time.monotonic() >= end:
                 # The other results are taken in the next round; the threads go on.
                 return
+
+    def _paid(self, client: bytes | None) -> None:
+        """A derivation that was made in a client's turn has ended."""
+        self._ahead -= 1
+        if client is not None:
+            self._ahead_of[client] -= 1
+            if not self._ahead_of[client]:
+                del self._ahead_of[client]
 
     def _deliver(self, lookup: Lookup, value: Unstretched, stretched: bytes | None) -> None:
         if lookup.settled:
@@ -228,8 +318,13 @@ class Lookups:
         self._forget_settled()
         while self._by_age and self._by_age[0].deadline <= now:
             lookup = self._by_age.popleft()
-            if not lookup.settled:
+            if lookup.settled:
+                continue
+            if blocks(found_so_far(lookup.so_far)):
+                self._end(lookup, _by_now(lookup))
+            else:
                 lookup.answered = True
+                self._monitor.met("deadline-passed")
                 self._give_up(lookup)
 
     def _forget_settled(self) -> None:
@@ -241,5 +336,10 @@ class Lookups:
             return
         lookup.settled = True
         lookup.steps = None
-        self.count -= 1
+        self._room.remove(lookup.client, lookup)
         self._settle(lookup, found)
+
+
+def _by_now(lookup: Lookup) -> Findings:
+    """What was found in a request that is answered before its look-up ends."""
+    return Findings(found_so_far(lookup.so_far), False, False, False)

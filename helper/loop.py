@@ -64,7 +64,6 @@ class Helper:
         freshness: Freshness,
         monitor: Monitor,
     ) -> None:
-        self._pending = settings.pending
         self._by_fail = broken if settings.fail == "closed" else err
         self._monitor = monitor
         self._answers = answers
@@ -79,8 +78,7 @@ class Helper:
         )
         self._lookups = Lookups(
             self._derivers,
-            settings.workers,
-            settings.deadline_seconds,
+            settings,
             self._settle,
             self._give_up,
             monitor,
@@ -227,10 +225,8 @@ class Helper:
             self._hot.count(line.rstrip().split(b" "))
 
     def _queue(self, request: bytes, line: bytes, rules: HelperRules) -> None:
-        if self._lookups.count < self._pending:
-            self._lookups.add(line, rules)
-        else:
-            self._monitor.met("queue-full", f"{self._pending} requests wait already")
+        if not self._lookups.add(line, rules):
+            self._monitor.met("queue-full", f"{self._lookups.count} requests wait already")
             self._out.append(self._unable(request))
 
     def _unable(self, request: bytes) -> bytes:
@@ -266,5 +262,4 @@ class Helper:
             self._out.append((self._unable if found is None else err)(lookup.fields[0]))
 
     def _give_up(self, lookup: Lookup) -> None:
-        self._monitor.met("deadline-passed")
         self._out.append(self._unable(lookup.fields[0]))

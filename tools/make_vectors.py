@@ -30,6 +30,16 @@ from inkgate.rules.crypto.message import encode_message
 from inkgate.rules.crypto.profiles import Argon2id, Hkdf, Pbkdf2, Profile
 from inkgate.rules.crypto.sealing import rule_aad
 from inkgate.rules.pack.manifest import sign_manifest
+from inkgate.rules.seal.gate_values import network_values
+from inkgate.rules.select.indicators import make_record
+from inkgate.rules.select.network_lengths import (
+    MOST_LENGTHS,
+    gated_lengths,
+    kept_lengths,
+    length_of,
+    next_kept,
+    pieces,
+)
 
 TOKEN = b"a token of a made-up subscriber"
 SALT = bytes(range(32))
@@ -58,6 +68,21 @@ GOOD = {
     "sha256": ("sha256", "AB" * 32, "hkdf"),
     "ip-dst-port": ("ip-dst|port", "192.0.2.80|8443", "pbkdf2"),
     "filename-md5": ("filename|md5", "a|b.exe|" + "CD" * 16, "hkdf"),
+}
+
+NETWORKS: dict[str, tuple[dict[str, dict[int, int]], tuple[str, ...]]] = {
+    "few-lengths": (
+        {"4": {16: 2, 24: 7, 32: 40}, "6": {48: 1}},
+        ("198.51.0.0/16", "203.0.113.0/24", "192.0.2.77", "2001:db8:7::/48", "2001:db8::1"),
+    ),
+    "every-length": (
+        {"4": dict.fromkeys(range(8, 33), 1), "6": dict.fromkeys(range(16, 129), 1)},
+        ("203.0.112.0/23", "192.0.2.76/31", "192.0.2.77", "2001:db8::/33", "2001:db8::4/126"),
+    ),
+    "many-of-one-length": (
+        {"4": {**dict.fromkeys(range(20, 33), 1), 23: 5000, 31: 9000}, "6": {}},
+        ("203.0.112.0/23", "192.0.2.76/31", "192.0.2.64/28"),
+    ),
 }
 
 
@@ -217,6 +242,29 @@ def messages() -> dict[str, dict[str, Any]]:
     return made
 
 
+def networks(listed: dict[str, dict[int, int]], texts: tuple[str, ...]) -> dict[str, Any]:
+    """Which prefix lengths stay, what becomes of networks of others, and which bits are set."""
+    kept = {v: kept_lengths(counts, MOST_LENGTHS[v]) for v, counts in listed.items()}
+    split: dict[str, Any] = {}
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        value = canonical_attribute("ip-dst", text)
+        version, length = length_of(value.parts[0])
+        longer = next_kept(length, gated_lengths(kept)[version])
+        if longer != length:
+            split[text] = {"length": longer, "networks": list(pieces(value.parts[0], longer))}
+        else:
+            record = make_record("ip-dst", value, "block", 0, {})
+            gated = network_values(record, gated_lengths(kept))
+            values[text] = [data.decode() for _, data in gated]
+    return {
+        "listed": {v: {str(n): c for n, c in counts.items()} for v, counts in listed.items()},
+        "kept": {v: list(lengths) for v, lengths in kept.items()},
+        "pieces": split,
+        "gate_values": values,
+    }
+
+
 def canary_vector(token: bytes) -> dict[str, Any]:
     """A token and what a check asks for with it."""
     own = canaries(token)
@@ -239,6 +287,7 @@ def main() -> None:
     vectors |= {f"bad/{n}": v for n, v in bad_packs().items()}
     vectors |= {f"messages/{n}": v for n, v in messages().items()}
     vectors |= {f"canaries/{n}": canary_vector(token) for n, token in CANARY_TOKENS.items()}
+    vectors |= {f"networks/{n}": networks(*v) for n, v in NETWORKS.items()}
     for name, vector in vectors.items():
         path = folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

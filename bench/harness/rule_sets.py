@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from inkgate.rules.install.serials import CURRENT
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE
 from inkgate.rules.pack.manifest import GateFile, Manifest, RuleFile, encode_manifest, sign_manifest
 from inkgate.rules.refresh.refresh import SEALED
+from inkgate.rules.seal.gate_values import NETWORKS, level_of
 from inkgate.rules.seal.runs import Run
 from support.installation import SETTINGS, Installation, attribute
 
@@ -152,7 +154,9 @@ def _write_gate(
         bitmap += np.packbits(random < passing, bitorder="little").tobytes()
     sealed = installation.places.publisher / SEALED / manifest.set_id
     for path in sealed.glob("*.run"):
-        for number in Run(path).numbers(level):
+        run = Run(path)
+        networks = run.numbers(NETWORKS) if level == level_of(NETWORKS) else ()
+        for number in chain(run.numbers(level), networks):
             bitmap[number % bits >> 3] |= 1 << (number % bits & 7)
     (new / f"{level}.gate").write_bytes(bitmap)
     return GateFile(bits=bits, size=0, sha256="0" * 64)

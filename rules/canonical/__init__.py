@@ -16,7 +16,7 @@ from inkgate.rules.canonical.defang import refang
 from inkgate.rules.canonical.forms import Kind
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import canonical_name, parents, suffixes
-from inkgate.rules.canonical.refused import Refused
+from inkgate.rules.canonical.refused import MAX_VALUE_BYTES, Refused
 from inkgate.rules.canonical.urls import (
     Authority,
     Url,
@@ -28,6 +28,7 @@ from inkgate.rules.canonical.urls import (
 )
 
 __all__ = [
+    "MAX_VALUE_BYTES",
     "Authority",
     "Host",
     "Kind",

@@ -9,7 +9,7 @@ from inkgate.rules.canonical.defang import refang
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.canonical.forms import PORT, CanonicalForm, Kind
 from inkgate.rules.canonical.hosts import Host
-from inkgate.rules.canonical.refused import Refused, check_size
+from inkgate.rules.canonical.refused import MAX_VALUE_BYTES, Refused, check_size
 
 
 class Value(NamedTuple):
@@ -39,8 +39,14 @@ def canonical_attribute(misp_type: str, text: str) -> Value:
     known = class_of(misp_type)
     check_size(text)
     text = _keepable(text)
-    if len(known.forms) > 1:
-        return _conjunction(known, text)
+    value = _conjunction(known, text) if len(known.forms) > 1 else _single(known, text)
+    # Escapes make some values longer than their text, and no reader derives such a one.
+    if len(value.data) > MAX_VALUE_BYTES:
+        raise Refused(f"longer than {MAX_VALUE_BYTES} bytes in canonical form")
+    return value
+
+
+def _single(known: IndicatorClass, text: str) -> Value:
     part = known.forms[0].write(text)
     host = part.host if known.gated else None
     return Value(part.kind, part.text.encode(), host, part.is_url, (part.text,))

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from inkgate.rules.canonical.fields import length_prefixed
+from inkgate.rules.canonical.refused import MAX_VALUE_BYTES
 from inkgate.rules.crypto.kdf.registry import kdf_of
 from inkgate.rules.crypto.profiles import Profile
 from inkgate.rules.crypto.weak_token import MIN_TOKEN_BYTES
@@ -59,7 +60,13 @@ class Deriver:
         }
 
     def stretch(self, kind: str, data: bytes) -> bytes:
-        """Derive the 32 stretched bytes of one canonical value. Slow by design."""
+        """Derive the 32 stretched bytes of one canonical value. Slow by design.
+
+        Raises:
+            ValueError: it is longer than any value that can be listed.
+        """
+        if len(data) > MAX_VALUE_BYTES:
+            raise ValueError(f"a value has at most {MAX_VALUE_BYTES} bytes")
         stretch, salt, prefix = self._kinds[kind]
         message = b"%b%b%b" % (prefix, len(data).to_bytes(4), data)
         password = hmac.digest(self._set_key, message, "sha256")

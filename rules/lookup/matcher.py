@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from inkgate.rules.canonical import (
+    MAX_VALUE_BYTES,
     Host,
     ObservedAt,
     Refused,
@@ -22,7 +23,7 @@ from inkgate.rules.crypto.sealing import unseal
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import check_token
 from inkgate.rules.lookup.set_classes import ClassKeys, set_classes
-from inkgate.rules.lookup.steps import Steps, Stretch, finish
+from inkgate.rules.lookup.steps import Steps, Stretch, Wanted, finish
 
 
 class Match(NamedTuple):
@@ -84,6 +85,13 @@ class Matcher:
         self._lengths = {
             version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
         }
+        self._are_gated = manifest.networks_gated
+        self._gated = {
+            version: tuple(sorted({*(manifest.prefixes.get(version, ())), full}))
+            if self._at_address
+            else (full,)
+            for version, full in (("4", 32), ("6", 128))
+        }
 
     @property
     def stretch(self) -> Stretch:
@@ -107,7 +115,9 @@ class Matcher:
             PackError: `bad-rules`, if the rule is there but damaged.
         """
         keys = self.classes.by_name.get(indicator_class)
-        return None if keys is None else self._open(keys, self._stretch(kind, data))
+        if keys is None or len(data) > MAX_VALUE_BYTES:
+            return None
+        return self._open(keys, self._stretch(kind, data))
 
     def host(self, host: Host, port: int | None = None) -> HostVerdict:
         """Everything that a request's host decides, with its port if it is known."""
@@ -128,12 +138,23 @@ class Matcher:
         return finish(self.user_agent_steps(text), self._stretch)
 
     def host_steps(
-        self, host: Host, port: int | None = None, *, whole: bool = True
+        self,
+        host: Host,
+        port: int | None = None,
+        *,
+        whole: bool = True,
+        into: list[Match] | None = None,
     ) -> Steps[HostVerdict]:
-        """`host` in steps; if it is not the whole host, only domains can be listed."""
+        """`host` in steps.
+
+        Args:
+            whole: False if it is not the whole host, so that only domains can be listed.
+            into: an empty list that has each match as soon as it is found. That of the
+                other steps is the same.
+        """
+        matches: list[Match] = [] if into is None else into
         if host.kind == "ip":
-            return (yield from self._address_steps(host, port))
-        matches: list[Match] = []
+            return (yield from self._address_steps(host, port, matches))
         needs_url = False
         url_host = strip_www(host.value)
         for name in suffixes(host.value):
@@ -156,31 +177,30 @@ class Matcher:
             candidates = observed_url(text)
         except Refused:
             return ()
-        derived = yield tuple(("url", value.encode()) for value in candidates)
+        values = (value.encode() for value in candidates)
+        wanted: Wanted = tuple(("url", value) for value in values if len(value) <= MAX_VALUE_BYTES)
+        if not wanted:
+            return ()
+        derived = yield wanted
         return tuple(self._all_opened(self._at_url, derived))
 
     def server_steps(
-        self, address: str, host: Host | None = None, port: int | None = None
+        self,
+        address: str,
+        host: Host | None = None,
+        port: int | None = None,
+        into: list[Match] | None = None,
     ) -> Steps[ServerVerdict]:
         """`server_address` in steps, and with the port that was asked for."""
-        networks = self._networks(address)
-        pair: tuple[Unstretched, ...] = ()
+        matches: list[Match] = [] if into is None else into
         if host is not None and host.kind == "name" and self._at_pair:
-            pair = (("name", length_prefixed(host.value.encode(), address.encode())),)
-        alone: Unstretched = ("ip", address.encode())
-        wanted = networks + pair
-        if self._at_address_port and alone not in networks:
-            wanted += (alone,)
-        if not wanted:
-            return ServerVerdict((), by_port=False)
-        derived = dict(zip(wanted, (yield wanted), strict=True))
-        matches = [
-            *self._all_opened(self._at_address, [derived[value] for value in networks]),
-            *self._all_opened(self._at_pair, [derived[value] for value in pair]),
-        ]
-        by_port = bool(self._at_address_port) and self.generation.gate_passes(
-            "suffix", derived[alone]
-        )
+            data = length_prefixed(host.value.encode(), address.encode())
+            (stretched,) = yield (("name", data),)
+            matches += self._opened(self._at_pair, stretched)
+        if not (self._at_address or self._at_address_port):
+            return ServerVerdict(tuple(matches), by_port=False)
+        alone = yield from self._network_steps(address, matches)
+        by_port = bool(self._at_address_port) and alone is not None
         if by_port:
             matches += yield from self._port_steps(self._at_address_port, Host("ip", address), port)
         return ServerVerdict(tuple(matches), by_port)
@@ -189,16 +209,18 @@ class Matcher:
         """`user_agent` in steps."""
         if not self._at_user_agent:
             return ()
-        (stretched,) = yield (("text", text.strip().encode("utf-8", "replace")),)
+        data = text.strip().encode("utf-8", "replace")
+        if len(data) > MAX_VALUE_BYTES:
+            return ()
+        (stretched,) = yield (("text", data),)
         return tuple(self._opened(self._at_user_agent, stretched))
 
-    def _address_steps(self, host: Host, port: int | None) -> Steps[HostVerdict]:
-        networks = self._networks(host.value)
-        derived = yield (*networks, ("ip", host.value.encode()))
-        matches = list(self._all_opened(self._at_address, derived[:-1]))
-        stretched = derived[-1]
+    def _address_steps(
+        self, host: Host, port: int | None, matches: list[Match]
+    ) -> Steps[HostVerdict]:
+        stretched = yield from self._network_steps(host.value, matches)
         needs_url = False
-        if self.generation.gate_passes("suffix", stretched):
+        if stretched is not None:
             matches += self._opened(self._at_any_suffix + self._at_host, stretched)
             matches += yield from self._port_steps(
                 self._at_host_port + self._at_address_port, host, port
@@ -206,6 +228,31 @@ class Matcher:
             if self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url)
+
+    def _network_steps(self, address: str, matches: list[Match]) -> Steps[bytes | None]:
+        """Look an address and the networks around it up; what it stretches to if it may be listed.
+
+        Shortest prefix first, as suffixes of names: the gate ends it at the first one that
+        is not listed, nor anything in it.
+        """
+        if not self._are_gated:
+            return (yield from self._ungated_network_steps(address, matches))
+        stretched = b""
+        for length in self._gated["6" if ":" in address else "4"]:
+            (stretched,) = yield (("ip", network_of(address, length).encode()),)
+            if not self.generation.gate_passes("suffix", stretched):
+                return None
+            matches += self._opened(self._at_address, stretched)
+        return stretched
+
+    def _ungated_network_steps(self, address: str, matches: list[Match]) -> Steps[bytes | None]:
+        """The same in a set of 0.1.0, whose gate does not know networks: all at once."""
+        networks = self._networks(address)
+        alone: Unstretched = ("ip", address.encode())
+        wanted = networks if alone in networks else (*networks, alone)
+        derived = dict(zip(wanted, (yield wanted), strict=True))
+        matches += self._all_opened(self._at_address, [derived[value] for value in networks])
+        return derived[alone] if self.generation.gate_passes("suffix", derived[alone]) else None
 
     def _networks(self, address: str) -> tuple[Unstretched, ...]:
         if not self._at_address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.steps import Stretch
 
 _IN_ONE_WRITE: Final = 16
+_SHORT_BYTES: Final = 64
 
 Derived = tuple[str, bytes, bytes]
 """Kind, canonical value, stretched bytes."""
@@ -55,15 +57,15 @@ class CachedStretch:
 
     def cached(self, kind: str, data: bytes) -> bytes | None:
         """The stretched bytes, if they are in memory or in the key cache; else None."""
-        value = (kind, data)
-        stretched = self._recent.get(value)
+        key = _memory_key(kind, data)
+        stretched = self._recent.get(key)
         if stretched is None and (stretched := self._from_disk(kind, data)) is not None:
-            self._recent.put(value, stretched)
+            self._recent.put(key, stretched)
         return stretched
 
     def remember(self, kind: str, data: bytes, stretched: bytes) -> None:
         """Keep a value in this process's memory."""
-        self._recent.put((kind, data), stretched)
+        self._recent.put(_memory_key(kind, data), stretched)
 
     def save(self, derived: list[Derived]) -> None:
         """Keep values in the key cache, in one transaction."""
@@ -117,6 +119,17 @@ class CachedStretch:
             del self._under_way[value]
         self.save([(*value, stretched)])
         return stretched
+
+
+def _memory_key(kind: str, data: bytes) -> Unstretched:
+    """What a value is remembered under: itself, or a digest of it if it is long.
+
+    Clients choose values, and would choose how much memory they take.
+    """
+    if len(data) <= _SHORT_BYTES:
+        return kind, data
+    # Longer than any short value, so that no value is remembered as another one.
+    return kind, hashlib.blake2b(data).digest() + b"#"
 
 
 class Unsaved:

@@ -15,12 +15,22 @@ from inkgate.rules.lookup.target import Target, parse_target
 
 
 class Findings(NamedTuple):
-    """Matches of a request, and which of its parts never need to be looked at again."""
+    """Matches of a request, and what is known of its parts from now on.
+
+    Attributes:
+        clean_host, clean_server, clean_agent: it never needs to be looked at again.
+        listed_host: the host alone is blocked, whatever the URL.
+    """
 
     matches: tuple[Match, ...]
     clean_host: bool
     clean_server: bool
     clean_agent: bool
+    listed_host: bool = False
+
+
+SoFar = list[list[Match]]
+"""Matches of the parts of a request, while it is looked up."""
 
 
 def examine(request: Observed, matcher: Matcher) -> Findings:
@@ -32,42 +42,63 @@ def examine(request: Observed, matcher: Matcher) -> Findings:
     return finish(examination(request, matcher), matcher.stretch)
 
 
-def examination(request: Observed, matcher: Matcher) -> Steps[Findings]:
-    """`examine` in steps."""
+def examination(
+    request: Observed, matcher: Matcher, so_far: SoFar | None = None
+) -> Steps[Findings]:
+    """`examine` in steps.
+
+    Args:
+        so_far: an empty list that has each match as soon as it is found.
+    """
     target = parse_target(request.method, request.uri)
-    at_host: tuple[Match, ...] = ()
-    clean_host = False
-    if target is not None:
-        at_host, clean_host = yield from _host_steps(target, matcher)
-    at_server, clean_server = yield from _server_steps(request.server, target, matcher)
+    at_host: list[Match] = []
+    at_server: list[Match] = []
     agent: tuple[Match, ...] = ()
+    if so_far is not None:
+        so_far += (at_host, at_server)
+    clean_host = listed_host = False
+    if target is not None:
+        clean_host, listed_host = yield from _host_steps(target, matcher, at_host)
+    clean_server = yield from _server_steps(request.server, target, matcher, at_server)
     if request.user_agent:
         agent = yield from matcher.user_agent_steps(request.user_agent)
     found = tuple(_distinct((*at_host, *at_server, *agent)))
-    return Findings(found, clean_host, clean_server, not agent)
+    return Findings(found, clean_host, clean_server, not agent, listed_host)
 
 
-def _host_steps(target: Target, matcher: Matcher) -> Steps[tuple[tuple[Match, ...], bool]]:
-    found, needs_url = yield from matcher.host_steps(target.host, target.port, whole=target.whole)
-    clean = not found and not needs_url
-    if needs_url and target.url is not None:
-        found += yield from matcher.url_steps(target.url)
-    return found, clean
+def found_so_far(so_far: SoFar) -> tuple[Match, ...]:
+    """The matches, each rule once."""
+    return tuple(_distinct(match for part in so_far for match in part))
+
+
+def blocks(matches: Iterable[Match]) -> bool:
+    """Whether one of the rules says so."""
+    return any(match.message.action == "block" for match in matches)
+
+
+def _host_steps(target: Target, matcher: Matcher, into: list[Match]) -> Steps[tuple[bool, bool]]:
+    """Whether the host is clean with all of its URLs, and whether it is blocked with them."""
+    verdict = yield from matcher.host_steps(target.host, target.port, whole=target.whole, into=into)
+    clean = not verdict.matches and not verdict.needs_url
+    if verdict.needs_url and target.url is not None:
+        into += yield from matcher.url_steps(target.url)
+    return clean, blocks(verdict.matches)
 
 
 def _server_steps(
-    server: str, target: Target | None, matcher: Matcher
-) -> Steps[tuple[tuple[Match, ...], bool]]:
+    server: str, target: Target | None, matcher: Matcher, into: list[Match]
+) -> Steps[bool]:
+    """Whether the server's address is clean for all requests."""
     if not server:
-        return (), False
+        return False
     try:
         address = canonical_address(server)
     except Refused:
-        return (), False
+        return False
     host, port = (target.host, target.port) if target is not None else (None, None)
-    found, by_port = yield from matcher.server_steps(address, host, port)
+    found, by_port = yield from matcher.server_steps(address, host, port, into)
     # A set with domain|ip rules asks for each pair of name and address.
-    return found, not found and not by_port and not matcher.has_pairs
+    return not found and not by_port and not matcher.has_pairs
 
 
 def _distinct(found: Iterable[Match]) -> Iterator[Match]:

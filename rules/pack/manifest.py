@@ -48,8 +48,13 @@ class GateFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pack holds and for whom (docs/format.md, section 6)."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a pack holds and for whom (docs/format.md, section 6).
+
+    Attributes:
+        networks_gated: whether the suffix gate knows networks, too. In packs of 0.1.0 it
+            does not, and the member is missing.
+    """
 
     format: int
     set_id: str
@@ -64,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: dict[str, tuple[int, ...]]
     classes: dict[str, RuleFile]
     gates: dict[str, GateFile]
+    networks_gated: bool = False
 
     def set_id_bytes(self) -> bytes:
         """The set's 16-byte id."""

@@ -37,6 +37,7 @@ from inkgate.rules.seal.publish import PACK, last_serial, publish, published_con
 from inkgate.rules.seal.runs import Run, open_run
 from inkgate.rules.seal.workers import seal_partitions
 from inkgate.rules.select.canary_records import canary_records
+from inkgate.rules.select.network_lengths import Lengths, gated_lengths
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.spool import Partition, Spool, portions
 from inkgate.rules.settings import RulesSettings
@@ -98,6 +99,7 @@ def refresh(
                 raise RefreshError(_nothing(faults))
             canary_set = canary_records(canaries(subscriber.token), spool.classes)
             spool.take(portions(canary_set))
+            gated = gated_lengths(spool.narrow())
             parts = spool.finish()
             for kind, profile in settings.kdf_profiles().items():
                 check_profile(kind, profile, settings.caps)
@@ -117,12 +119,12 @@ def refresh(
                 else highest_of_all(where.installed),
             )
             base = _next_manifest(serial, epoch, settings, subscriber)
-            done, runs = _seal(parts, epoch, subscriber, stages)
+            done, runs = _seal(parts, epoch, subscriber, gated, stages)
         finally:
             spool.remove()
             report.close()
         stages.start("publishing", None)
-        known = KnownRules.of(canary_set)
+        known = KnownRules.of(canary_set, gated)
         pack, manifest, published = _publish(
             runs, parts, old, base, known, subscriber, where, settings
         )
@@ -183,11 +185,16 @@ def _next_manifest(
         prefixes={},
         classes={},
         gates={},
+        networks_gated=True,
     )
 
 
 def _seal(
-    parts: Sequence[Partition], epoch: EpochRecord, subscriber: Subscriber, progress: Progress
+    parts: Sequence[Partition],
+    epoch: EpochRecord,
+    subscriber: Subscriber,
+    gated: Lengths,
+    progress: Progress,
 ) -> tuple[SealCounts, list[Run]]:
     folder = subscriber.workspace / SEALED / epoch.set_id
     make_folder(folder, PUBLISHER_MODE, parents=PUBLISHER_MODE)
@@ -196,17 +203,24 @@ def _seal(
     tasks = []
     for part, path in zip(parts, paths, strict=True):
         run = open_run(path)
-        if run is None or run.header.digest != part.digest:
-            tasks.append((Task(part.path, part.digest, path), part.records))
+        digest = _run_digest(part, gated)
+        if run is None or run.header.digest != digest:
+            tasks.append((Task(part.path, digest, path), part.records))
     keys = Epoch(
         epoch.set_id,
         epoch.set_key(subscriber.token),
         epoch.profiles,
         subscriber.workspace / "derived",
+        gated,
     )
     progress.start("sealing", sum(records for _, records in tasks))
     done = seal_partitions(keys, tasks, progress.advance)
     return done, [Run(path) for path in paths]
+
+
+def _run_digest(part: Partition, gated: Lengths) -> bytes:
+    """Of what a run is made from: its records, and at which lengths their networks are gated."""
+    return hashlib.blake2b(part.digest + f"{gated}".encode(), digest_size=16).digest()
 
 
 def _publish(
@@ -257,6 +271,7 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
         or old.expires - old.created != base.expires - base.created
         or old.set_id != base.set_id
         or old.epsilon != base.epsilon
+        or old.networks_gated != base.networks_gated
         or old.subscriber != base.subscriber
     )
 

@@ -18,9 +18,10 @@ from inkgate.config.whole_file import create_once
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.message import encode_message
 from inkgate.rules.crypto.sealing import AUTHENTICATOR_BYTES, NONCE_BYTES, TAG_BYTES
-from inkgate.rules.seal.gate_values import gate_values_by_level
+from inkgate.rules.seal.gate_values import gate_values_by_level, level_of
 from inkgate.rules.seal.runs import Row, RunHeader
 from inkgate.rules.select.indicators import Record
+from inkgate.rules.select.network_lengths import Lengths
 
 PADDING_KEY: Final = "padding.key"
 _KEY_BYTES: Final = 32
@@ -41,15 +42,21 @@ class KnownRules(NamedTuple):
     values: Mapping[str, int]
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Self:
-        """Those that are made from these records, one each."""
+    def of(cls, records: Iterable[Record], gated: Lengths) -> Self:
+        """Those that are made from these records, one each.
+
+        Args:
+            gated: the prefix lengths at which a look-up asks the gate.
+        """
         records = tuple(records)
         lengths: dict[str, Counter[int]] = {}
         for record in records:
             padded = encode_message(record.action, [record.fields], record.expires)
             size = len(padded) + AUTHENTICATOR_BYTES
             lengths.setdefault(record.indicator_class, Counter())[size] += 1
-        values = {level: len(found) for level, found in gate_values_by_level(records).items()}
+        values: Counter[str] = Counter()
+        for name, found in gate_values_by_level(records, gated).items():
+            values[level_of(name)] += len(found)
         return cls(lengths, values)
 
     @property

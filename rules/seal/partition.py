@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inkgate.config.whole_file import naming
-from inkgate.rules.canonical import ObservedAt, classes_at
 from inkgate.rules.crypto.derive import (
     Deriver,
     Unstretched,
@@ -27,26 +26,35 @@ from inkgate.rules.crypto.message import CANARY, Action, encode_message
 from inkgate.rules.crypto.profiles import Hkdf, Profile
 from inkgate.rules.crypto.sealing import Rule, rule_aad, seal, unseal
 from inkgate.rules.errors import PackError
-from inkgate.rules.seal.gate_values import gate_values, gate_values_by_level
+from inkgate.rules.seal.gate_values import (
+    gate_values,
+    gate_values_by_level,
+    level_of,
+    network_values,
+)
 from inkgate.rules.seal.runs import Row, Run, open_run, write_run
 from inkgate.rules.select.indicators import Record
+from inkgate.rules.select.network_lengths import NETWORK_CLASSES, Lengths, length_of
 from inkgate.rules.select.spool import read_partition
 
 # LMDB's map, not the file's size: the file grows with its content.
 CACHE_BYTES: Final = 64 << 30
 _KEEP_SECONDS: Final = 1.0
 _KEEP_COUNT: Final = 4096
-# In these classes networks can be listed, too. A look-up needs the lengths of their prefixes.
-_ADDRESSES: Final = frozenset(classes_at(ObservedAt.ADDRESS, ObservedAt.CLIENT))
 
 
 class Epoch(NamedTuple):
-    """What sealing needs of a rule set's epoch; `set_key` is a secret."""
+    """What sealing needs of a rule set's epoch; `set_key` is a secret.
+
+    Attributes:
+        gated: the prefix lengths at which a look-up asks the gate.
+    """
 
     set_id: str
     set_key: bytes
     profiles: Mapping[str, Profile]
     derived: Path
+    gated: Lengths
 
 
 class Task(NamedTuple):
@@ -80,7 +88,7 @@ def seal_partition(epoch: Epoch, task: Task) -> SealCounts:
         task.run,
         task.digest,
         rows,
-        _gate_numbers(grouped, stretched),
+        _gate_numbers(grouped, stretched, epoch.gated),
         _prefixes(record for record, *_ in grouped.values()),
     )
     return done._replace(derived=done.derived + derived)
@@ -145,18 +153,19 @@ def _stretch_all(
 ) -> tuple[dict[Unstretched, bytes], int]:
     stretcher = _Stretcher(epoch)
     try:
-        stretcher.need(_derivations(grouped))
+        stretcher.need(_derivations(grouped, epoch.gated))
     finally:
         stretcher.close()
     return stretcher.results, stretcher.derived
 
 
 def _derivations(
-    grouped: Mapping[tuple[str, bytes], list[Record]],
+    grouped: Mapping[tuple[str, bytes], list[Record]], gated: Lengths
 ) -> Iterator[Unstretched]:
     for (_, data), (first, *_rest) in grouped.items():
         yield first.kind, data
         yield from gate_values(first)
+        yield from network_values(first, gated)
 
 
 def _rows(
@@ -217,10 +226,12 @@ def _message(records: list[Record]) -> bytes:
 
 
 def _gate_numbers(
-    grouped: Mapping[tuple[str, bytes], list[Record]], stretched: Mapping[Unstretched, bytes]
+    grouped: Mapping[tuple[str, bytes], list[Record]],
+    stretched: Mapping[Unstretched, bytes],
+    gated: Lengths,
 ) -> dict[str, Iterable[int]]:
-    hosts = gate_values_by_level(first for first, *_ in grouped.values())
-    infos = {level: gate_info(level) for level in hosts}
+    hosts = gate_values_by_level((first for first, *_ in grouped.values()), gated)
+    infos = {level: gate_info(level_of(level)) for level in hosts}
     return {
         level: [gate_number(stretched[v], infos[level]) for v in sorted(values)]
         for level, values in hosts.items()
@@ -230,8 +241,7 @@ def _gate_numbers(
 def _prefixes(records: Iterable[Record]) -> dict[str, list[int]]:
     lengths: dict[str, set[int]] = {}
     for record in records:
-        if record.indicator_class in _ADDRESSES:
-            address, _, length = record.data.decode().partition("/")
-            version, full = ("6", 128) if ":" in address else ("4", 32)
-            lengths.setdefault(version, set()).add(int(length or full))
+        if record.indicator_class in NETWORK_CLASSES:
+            version, length = length_of(record.data.decode())
+            lengths.setdefault(version, set()).add(length)
     return {version: sorted(found) for version, found in sorted(lengths.items())}

@@ -18,6 +18,7 @@ from inkgate.rules.crypto.gates import LEVELS, build_gate
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.pack.files import write_gate, write_manifest, write_rules, write_signature
 from inkgate.rules.pack.manifest import Manifest, parse_manifest, sign_manifest
+from inkgate.rules.seal.gate_values import NETWORKS, level_of
 from inkgate.rules.seal.padding import Padding
 from inkgate.rules.seal.runs import Run
 
@@ -101,6 +102,11 @@ def _write(work: Path, base: Manifest, runs: Sequence[Run], padding: Padding | N
 def _gate(level: str, epsilon: float, runs: Sequence[Run], padding: Padding | None) -> bytes:
     values = sum(run.number_count(level) for run in runs)
     numbers: Iterator[int] = chain.from_iterable(run.numbers(level) for run in runs)
+    if level == level_of(NETWORKS):
+        # Addresses of one network lie in several partitions.
+        networks = {number for run in runs for number in run.numbers(NETWORKS)}
+        values += len(networks)
+        numbers = chain(numbers, networks)
     if padding:
         dummies = padding.numbers(level, values, [run.header for run in runs])
         values += len(dummies)

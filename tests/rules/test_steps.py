@@ -50,9 +50,14 @@ def test_url_and_url_without_query_are_asked_for_together(matcher: Matcher) -> N
     ]
 
 
-def test_all_networks_of_an_address_are_asked_for_together(matcher: Matcher) -> None:
-    assert asked(matcher.server_steps("192.0.2.1"), matcher) == [
-        (("ip", b"192.0.2.1"), ("ip", b"192.0.2.0/24"))
+def test_networks_of_an_address_are_asked_for_shortest_first(matcher: Matcher) -> None:
+    assert asked(matcher.server_steps("203.0.113.66"), matcher)[:2] == [
+        (("ip", b"203.0.113.0/24"),),
+        (("ip", b"203.0.113.66"),),
+    ]
+    assert asked(matcher.server_steps("198.51.100.66"), matcher) == [
+        (("ip", b"198.51.100.0/24"),),
+        (("ip", b"198.51.100.66"),),
     ]
 
 
