@@ -40,6 +40,9 @@ _AHEAD: Final = 4
 # on one more thread derives, at normal priority.
 URGENT_SECONDS: Final = 0.1
 
+# So many settled requests may stand behind one that is not, before they are sorted out.
+_SETTLED_KEPT: Final = 1_000
+
 NO_FINDINGS: Final = Findings((), clean_host=False, clean_server=False, clean_agent=False)
 
 
@@ -84,6 +87,15 @@ class Lookup:
         self.missing = 0
         self.answered = False
         self.settled = False
+
+    def forget(self) -> None:
+        """Let go of all that takes memory: queues may hold a settled request for a while."""
+        self.line = b""
+        self.fields = []
+        self.request = self.steps = None
+        self.so_far = []
+        self.wanted = ()
+        self.derived = {}
 
 
 Key = tuple[CachedStretch, Unstretched]
@@ -152,8 +164,8 @@ class Lookups:
         known = self._is_known_to_be_listed(lookup)
         if known:
             self._begin(lookup)
-            if not lookup.settled and blocks(found_so_far(lookup.so_far)):
-                self._end(lookup, _by_now(lookup))
+            if not lookup.settled and _is_blocked(lookup):
+                self._end(lookup, None)
             if lookup.settled:
                 return True
         if not self._make_room(lookup):
@@ -161,6 +173,8 @@ class Lookups:
             return False
         self._room.add(lookup.client, lookup, len(line))
         self._by_age.append(lookup)
+        if len(self._by_age) > 2 * self.count + _SETTLED_KEPT:
+            self._by_age = deque(other for other in self._by_age if not other.settled)
         if not known:
             self._new.put(lookup.client, lookup)
         return True
@@ -175,9 +189,7 @@ class Lookups:
             if other is None:
                 return False
             self._monitor.met("client-share-used-up")
-            if not other.answered:
-                other.answered = True
-                self._give_up(other)
+            self._answer_by_now(other)
             self._end(other, None)
         return True
 
@@ -320,12 +332,17 @@ class Lookups:
             lookup = self._by_age.popleft()
             if lookup.settled:
                 continue
-            if blocks(found_so_far(lookup.so_far)):
-                self._end(lookup, _by_now(lookup))
+            if _is_blocked(lookup):
+                self._end(lookup, None)
             else:
-                lookup.answered = True
                 self._monitor.met("deadline-passed")
-                self._give_up(lookup)
+                self._answer_by_now(lookup)
+
+    def _answer_by_now(self, lookup: Lookup) -> None:
+        """Let `fail` answer a request, unless a rule that blocks was found by now."""
+        if not (lookup.answered or _is_blocked(lookup)):
+            lookup.answered = True
+            self._give_up(lookup)
 
     def _forget_settled(self) -> None:
         while self._by_age and self._by_age[0].settled:
@@ -334,10 +351,18 @@ class Lookups:
     def _end(self, lookup: Lookup, found: Findings | None) -> None:
         if lookup.settled:
             return
+        if found is None and _is_blocked(lookup):
+            # Whatever else could not be told.
+            found = _by_now(lookup)
         lookup.settled = True
-        lookup.steps = None
         self._room.remove(lookup.client, lookup)
         self._settle(lookup, found)
+        lookup.forget()
+
+
+def _is_blocked(lookup: Lookup) -> bool:
+    """Whether a rule that blocks was found in a request by now."""
+    return blocks(found_so_far(lookup.so_far))
 
 
 def _by_now(lookup: Lookup) -> Findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from inkgate.rules.canonical import (
     Host,
@@ -19,6 +20,10 @@ from inkgate.rules.lookup.steps import finish
 from inkgate.rules.lookup.verdicts import examination
 from inkgate.rules.match.logs.clean_log_parts import CleanLogParts, host_key
 from inkgate.rules.match.logs.entry import Entry, parse_port
+from inkgate.rules.select.network_lengths import NETWORK_CLASSES, length_of, next_kept, pieces
+
+# A query for a network is looked up as so many networks at most, by a power of two.
+_MOST_BITS: Final = 12
 
 
 class Engine:
@@ -136,8 +141,30 @@ class Engine:
                 value = canonical_attribute(name, text)
             except Refused:
                 continue
-            if match := self._matcher.look_up(name, value.kind, value.data):
+            match = self._matcher.look_up(name, value.kind, value.data)
+            if match is None and name in NETWORK_CLASSES:
+                match = self._in_pieces(name, value.parts[0])
+            if match is not None:
                 yield match
+
+    def _in_pieces(self, name: str, network: str) -> Match | None:
+        """The rule of a network whose prefix length the set does not have.
+
+        It was sealed as the networks that it consists of (docs/format.md, section 6).
+        """
+        version, length = length_of(network)
+        lengths = self._lengths.get(version, ())
+        if length in lengths or length > max(lengths, default=0):
+            return None
+        longer = next_kept(length, lengths)
+        if longer - length > _MOST_BITS:
+            return None
+        found = None
+        for piece in pieces(network, longer):
+            found = self._matcher.look_up(name, "ip", piece.encode())
+            if found is None:
+                return None
+        return found
 
 
 def _host(name: str) -> tuple[Host, bool] | None:

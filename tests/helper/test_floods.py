@@ -51,6 +51,15 @@ def answers(helper: HelperProcess, count: int) -> dict[int, bytes]:
     return {int(number): verdict for number, verdict, *_ in read}
 
 
+def own_memory(helper: HelperProcess) -> int:
+    """Bytes that the process has for itself."""
+    return next(
+        int(row.split()[1]) << 10
+        for row in Path(f"/proc/{helper.process.pid}/status").read_text().splitlines()
+        if row.startswith("RssAnon")
+    )
+
+
 def test_host_that_is_known_to_be_listed_is_answered_at_once_and_journalled(start: Start) -> None:
     installation, helper = start("workers = 1\npending = 20")
     assert helper.ask("http://listed.example/") == [b"OK"]
@@ -78,6 +87,24 @@ def test_what_was_found_by_the_deadline_counts(start: Start) -> None:
     assert found.startswith(b"1 OK ")
     assert installation.sightings(found.split(b"log=")[1].decode())
     assert status(installation).count("deadline-passed") == 0
+
+
+def test_settled_requests_take_no_memory_behind_one_that_waits(start: Start) -> None:
+    """Lines of 60 KB behind a request that waits: 240 MB of them, if they were kept."""
+    installation, helper = start("workers = 1\npending = 100\ndeadline_seconds = 100")
+    settings = load_section(installation.config, "helper", HelperSettings)
+    assert helper.ask("http://a.test/") == [b"ERR"]
+    with helper.held():
+        helper.send(line(1, "http://waits.test/", VICTIM))
+        for number in range(10, 4_010, 10):
+            numbers = range(number, number + 10)
+            helper.send(
+                *(line(n, "http://a.test/", FLOODER, f"{n}" + "x" * 60_000) for n in numbers)
+            )
+            assert answers(helper, 10) == dict.fromkeys(numbers, b"ERR")
+        kept = own_memory(helper)
+    assert helper.read() == b"1 ERR"
+    assert kept < 60 << 20 < memory_bound(settings)
 
 
 def test_others_are_derived_for_in_their_turn(start: Start) -> None:
@@ -133,12 +160,7 @@ def test_memory_stays_within_its_bound(start: Start) -> None:
             *(line(n, "http://a.test/", FLOODER, a) for n, a in zip(numbers, agents, strict=True))
         )
         assert answers(helper, 20) == dict.fromkeys(numbers, b"ERR")
-    memory = next(
-        int(row.split()[1]) << 10
-        for row in Path(f"/proc/{helper.process.pid}/status").read_text().splitlines()
-        if row.startswith("RssAnon")
-    )
-    assert memory < memory_bound(settings)
+    assert own_memory(helper) < memory_bound(settings)
     # 2,000 such values alone would be 16 MiB.
     assert memory_bound(settings) < 80 << 20
 

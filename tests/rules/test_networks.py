@@ -20,6 +20,8 @@ from inkgate.rules.canonical import Host, canonical_attribute
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.steps import Steps
+from inkgate.rules.match.engine import Engine
+from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.seal.gate_values import network_values
 from inkgate.rules.select.indicators import make_record
 from inkgate.rules.select.network_lengths import (
@@ -124,6 +126,21 @@ def test_one_rule_for_a_listed_address_and_a_piece_that_is_it(installation: Inst
     found = matcher.server_address("203.31.128.1")
     (match,) = [m for m in found if single["uuid"] in m.message.uuids()]
     assert len(match.message.uuids()) >= 2
+
+
+def test_query_for_a_network_that_was_sealed_in_pieces(matcher: Matcher) -> None:
+    engine = Engine(matcher, 100)
+    split = [
+        listed(text)
+        for text in EVERY_V6
+        if int(text.split("/")[1]) not in matcher.generation.manifest.prefixes["6"]
+    ]
+    assert split
+    for network in split:
+        assert engine.matches(Entry(values=(("ip-dst", network),))), network
+    # Its first half is not what is listed, nor is what holds it.
+    address, _, length = split[0].partition("/")
+    assert not engine.matches(Entry(values=(("ip-dst", listed(f"{address}/{int(length) - 1}")),)))
 
 
 @given(
