@@ -37,11 +37,16 @@ SLICE_SECONDS: Final = 0.0005
 # even when the deadline of their request has passed; with fewer, threads wait for the loop.
 _AHEAD: Final = 4
 # A request that waits this long shows that other work keeps the processors busy. From then
-# on one more thread derives, at normal priority.
+# on one more thread derives, at normal priority. Not so for a client with this many requests
+# under way: it waits for itself, and that thread takes the processor from others.
 URGENT_SECONDS: Final = 0.1
+_MANY: Final = 256
 
 # So many settled requests may stand behind one that is not, before they are sorted out.
 _SETTLED_KEPT: Final = 1_000
+
+# Of requests that wait for one value, the oldest come first.
+_LOOKED_AT: Final = 4
 
 NO_FINDINGS: Final = Findings((), clean_host=False, clean_server=False, clean_agent=False)
 
@@ -150,7 +155,8 @@ class Lookups:
         self._by_age: deque[Lookup] = deque()
         self._waiting: dict[Key, _Value] = {}
         self._to_derive: Turns[Key] = Turns()
-        self._ahead = 0
+        self._handed_over: dict[Key, _Value] = {}
+        self._many = _MANY if settings.client_share < 1 else settings.pending
         self._ahead_of: Counter[bytes] = Counter()
 
     @property
@@ -198,7 +204,7 @@ class Lookups:
         if self._new or self._derivers.has_results():
             return 0
         self._forget_settled()
-        longest = URGENT_SECONDS if self._ahead else self._seconds
+        longest = URGENT_SECONDS if self._handed_over else self._seconds
         if not self._by_age:
             return longest
         return min(longest, max(0.0, self._by_age[0].deadline - time.monotonic()))
@@ -269,7 +275,9 @@ class Lookups:
                 self._to_derive.put(lookup.client, key)
 
     def _feed(self) -> None:
-        while self._ahead < self._most_ahead and (taken := self._to_derive.take(self._may)):
+        while len(self._handed_over) < self._most_ahead and (
+            taken := self._to_derive.take(self._may)
+        ):
             client, key = taken
             value = self._waiting.get(key)
             if value is None or value.payer is not None:
@@ -280,10 +288,10 @@ class Lookups:
                     self._end(lookup, None)
                 continue
             value.payer = client
-            self._ahead += 1
+            self._handed_over[key] = value
             self._ahead_of[client] += 1
             self._derivers.submit(*key)
-        if self._ahead and self._is_late():
+        if self._handed_over and self._is_late():
             self._derivers.hurry()
 
     def _may(self, client: bytes) -> bool:
@@ -291,14 +299,21 @@ class Lookups:
         return self._ahead_of[client] < self._most_of_one
 
     def _is_late(self) -> bool:
-        self._forget_settled()
-        if not self._by_age:
-            return False
-        return time.monotonic() > self._by_age[0].deadline - self._seconds + URGENT_SECONDS
+        """Whether a derivation that was handed over keeps somebody waiting for long."""
+        late = time.monotonic() + self._seconds - URGENT_SECONDS
+        return any(
+            lookup.deadline < late
+            and not lookup.settled
+            and self._room.count_of(lookup.client) <= self._many
+            for value in self._handed_over.values()
+            for lookup in value.lookups[:_LOOKED_AT]
+        )
 
     def _collect(self, end: float) -> None:
         while result := self._derivers.result():
-            value = self._waiting.pop((result.keys, result.value))
+            key = (result.keys, result.value)
+            value = self._waiting.pop(key)
+            del self._handed_over[key]
             self._paid(value.payer)
             for lookup in value.lookups:
                 self._deliver(lookup, result.value, result.stretched)
@@ -308,7 +323,6 @@ class Lookups:
 
     def _paid(self, client: bytes | None) -> None:
         """A derivation that was made in a client's turn has ended."""
-        self._ahead -= 1
         if client is not None:
             self._ahead_of[client] -= 1
             if not self._ahead_of[client]:

@@ -42,6 +42,11 @@ class WaitingRoom(Generic[T]):
         """Whether one more request, of so many bytes, may wait."""
         return self.count < self._most and self.bytes + size <= self._most_bytes
 
+    def count_of(self, client: bytes) -> int:
+        """How many requests of a client wait."""
+        load = self._loads.get(client)
+        return len(load.items) if load else 0
+
     def add(self, client: bytes, item: T, size: int) -> None:
         """Let a request wait."""
         load = self._loads.get(client)

@@ -21,7 +21,8 @@ from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 # The lowest priority: a thread that serves requests gets the processor from a thread that
 # derives as soon as it wakes up (docs/decisions/0041).
 NICE: Final = 19
-
+# So many values the thread of normal priority derives before it waits to be asked again.
+_A_HURRY: Final = 8
 
 Job = tuple[CachedStretch, Unstretched]
 
@@ -102,8 +103,9 @@ class Derivers:
         unsaved = Unsaved()
         while self._hurries.get():
             with contextlib.suppress(queue.Empty):
-                while self._do(self._todo.get_nowait(), unsaved):
-                    pass
+                # Not until nothing is left: more may come without end, and nobody waits for it.
+                for _ in range(_A_HURRY):
+                    self._do(self._todo.get_nowait(), unsaved)
             unsaved.write()
 
     def _next(self, unsaved: Unsaved) -> Job | None:
