@@ -84,7 +84,7 @@ class ReplyCheck:
         block = handler.message.response
         self._handler = handler
         self._response = response
-        self._names = file_names(handler.http_request.uri, response.disposition)
+        self._names = file_names(handler.http_request.uri, response.dispositions)
         self._verdict = before
         self._may_pass = settings.unchecked == "pass"
         self._limit = settings.body_mib * _KIB * _KIB
@@ -180,6 +180,8 @@ class ReplyCheck:
         if self._inspection.unchecked and not self._may_pass:
             self._stop(self._handler.send_unchecked)
         self._held_end.keep(data, content)
+        if self._inspection.has_ended() and self._is_listed():
+            self._stop(self._send_blocked)
         # After the head of the answer, 100 could no longer ask for the rest of the body.
         if not self._handler.in_preview:
             self._let_go()

@@ -1,26 +1,43 @@
-"""Content-encodings undone in pieces, in bounded memory whatever is sent.
+"""Content-encodings undone in pieces, in bounded memory, in every way that clients do it.
 
-Sources: RFC 7932 (br), RFC 8878 (zstd) with the window of RFC 9659; for gzip and deflate
-see `inflate`.
+Clients differ (docs/decisions/0077-every-reading-of-a-body.md): some undo all encodings,
+some only one, some pass over names that they do not know; some take zlib for gzip. Each
+body that one of them may end up with is a reading, and all are made side by side.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
-import brotli
-import zstandard
+from inkgate.icap_server.body.brotli_stream import Brotli
+from inkgate.icap_server.body.inflate import DecodingError, Deflate, Gzip, Zlib, is_gzip, is_zlib
+from inkgate.icap_server.body.zstd_stream import Zstd
 
-from inkgate.icap_server.body.inflate import MAX_MEMBERS, PIECE_BYTES, DecodingError, Deflate, Gzip
+# Firefox undoes the outermost 16 and no more, Chromium 10, curl 5.
+_MAX_LAYERS: Final = 16
+# Zlib and raw deflate can be told apart only by trying. A body that stays both at layer
+# after layer was made so; no client needs more than this.
+_MAX_READINGS: Final = 32
+# So much of a body says in which of the formats it may be.
+_HEAD_BYTES: Final = 2
+_INFLATED: Final = ("gzip", "x-gzip", "deflate")
+_KNOWN: Final = (*_INFLATED, "br", "zstd")
 
-# zstandard has no limit on what one call gives: a block of 4 bytes may stand for 128
-# KiB, so that this much input makes 32 MiB at the very most.
-_ZSTD_INPUT_BYTES: Final = 1024
-_ZSTD_WINDOW_BYTES: Final = 8 << 20
-# Most bodies in br are shorter than this, and decoded once.
-_BEHIND_BYTES: Final = 256 * 1024
-_MAX_LAYERS: Final = 3
+
+class Reading(Protocol):
+    """What takes a body in one of its readings."""
+
+    def feed(self, data: bytes) -> None:
+        """Take some more of it."""
+
+    def ended(self) -> None:
+        """What came so far may be all that some client keeps."""
+
+    def goes_on(self) -> None:
+        """More follows behind what was a whole; some clients stop there."""
 
 
 class Decoder(Protocol):
@@ -34,143 +51,170 @@ class Decoder(Protocol):
         """
 
 
-class _Brotli:
-    """br, with what a client shows of damaged data.
+_NewDecoder = Callable[[Callable[[], None], Callable[[], None]], Decoder]
 
-    A call of brotli's decoder that fails, even at bytes behind the end, gives nothing of
-    what it decoded. So a second decoder has the same input later: at a failure it decodes
-    the last input byte by byte, up to the damage.
+
+class _Tree:
+    """What all layers of one body share.
+
+    Attributes:
+        most: bytes that all decoders of one layer may have made.
+        made: bytes that they have made, by layer.
+        content: bytes made in the last call, by any of them.
+        why: why the last decoder failed.
     """
 
-    def __init__(self) -> None:
-        self._ahead, self._behind = brotli.Decompressor(), brotli.Decompressor()
-        self._between = bytearray()
-        # Bytes of output that the first decoder has given and the second has not.
-        self._lead = 0
-        self._is_over = False
+    def __init__(self, encodings: tuple[str, ...], new_reading: Callable[[], Reading]) -> None:
+        self.encodings = encodings
+        self.new_reading = new_reading
+        self.made = [0] * len(encodings)
+        self.most = self.content = 0
+        self.readings = 0
+        self.why = ""
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._is_over:
-            return
+
+class _Branch:
+    """One decoder, the reading of what it makes, and the layer behind it."""
+
+    def __init__(self, tree: _Tree, depth: int, new: _NewDecoder) -> None:
+        self._tree, self._depth = tree, depth
+        self._reading = tree.new_reading()
+        self._next = _Layer(tree, depth + 1)
+        # No circle: the memory of all decoders is free as soon as the body is done with.
+        branch = weakref.proxy(self)
+        self._decoder = new(partial(_Branch.ended, branch), partial(_Branch.goes_on, branch))
+        tree.readings += 1
+
+    def feed(self, data: bytes) -> None:
+        """Take what the layer before made.
+
+        Raises:
+            DecodingError: it does not decode; what was decoded before is in the reading.
+        """
         try:
-            for out in _brotli_output(self._ahead, data):
-                self._lead += len(out)
-                yield out
-        except brotli.error:
-            yield from self._go_over(data)
+            for piece in self._decoder.feed(data):
+                self._count(len(piece))
+                self._reading.feed(piece)
+                self._next.feed(piece)
+        except DecodingError:
+            self.ended()
+            raise
+
+    def ended(self) -> None:
+        """A member, or all of the encoding, is at its end."""
+        self._reading.ended()
+        self._next.ended()
+
+    def goes_on(self) -> None:
+        """Another member follows."""
+        self._reading.goes_on()
+        self._next.goes_on()
+
+    def _count(self, size: int) -> None:
+        tree = self._tree
+        tree.content += size
+        tree.made[self._depth] += size
+        if tree.made[self._depth] > tree.most:
+            raise DecodingError("grows too much when decoded")
+
+
+class _Layer:
+    """One encoding: its decoders, one for each format that the data may be in."""
+
+    def __init__(self, tree: _Tree, depth: int) -> None:
+        self._tree, self._depth = tree, depth
+        self._name = tree.encodings[depth] if depth < len(tree.encodings) else ""
+        self._head = b""
+        self._branches: list[_Branch] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take some more data; a decoder that fails is done with, and noted."""
+        if not self._name or not data:
             return
-        self._is_over = self._ahead.is_finished()
-        self._between += data
-        if len(self._between) > _BEHIND_BYTES:
-            self._catch_up()
+        if self._branches is None:
+            data = self._head = self._head + data
+            if len(data) < _HEAD_BYTES:
+                return
+            self._branches = [
+                _Branch(self._tree, self._depth, new) for new in _decoders(self._name, data)
+            ][: max(1, _MAX_READINGS - self._tree.readings)]
+        for branch in tuple(self._branches):
+            try:
+                branch.feed(data)
+            except DecodingError as error:
+                self._branches.remove(branch)
+                self._tree.why = str(error)
 
-    def _catch_up(self) -> None:
-        for out in _brotli_output(self._behind, bytes(self._between)):
-            self._lead -= len(out)
-        self._between.clear()
+    @property
+    def is_readable(self) -> bool:
+        """Whether one decoder at each layer has not failed."""
+        if self._branches is None:
+            return True
+        return any(branch._next.is_readable for branch in self._branches)
 
-    def _go_over(self, data: bytes) -> Iterator[bytes]:
-        self._catch_up()
-        self._is_over = True
-        try:
-            for at in range(len(data)):
-                for out in _brotli_output(self._behind, data[at : at + 1]):
-                    yield out[self._lead :]
-                    self._lead = max(0, self._lead - len(out))
-                if self._behind.is_finished():
-                    return
-        except brotli.error:
-            pass
-        raise DecodingError("damaged")
+    def ended(self) -> None:
+        """What came is a whole."""
+        for branch in self._branches or ():
+            branch.ended()
 
-
-def _brotli_output(decoder: brotli.Decompressor, data: bytes) -> Iterator[bytes]:
-    # Until no output comes: the decoder may ask for input while it still has output.
-    out = decoder.process(data, output_buffer_limit=PIECE_BYTES)
-    while out:
-        yield out
-        out = decoder.process(b"", output_buffer_limit=PIECE_BYTES)
-
-
-class _Zstd:
-    """zstd, frame by frame: bytes behind a frame that are none cannot spoil its content."""
-
-    def __init__(self, at_second: Callable[[], None]) -> None:
-        self._at_second = at_second
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._frames = 0
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), _ZSTD_INPUT_BYTES):
-            piece = data[start : start + _ZSTD_INPUT_BYTES]
-            while piece:
-                frame = self._frame = self._frame or self._next_frame()
-                try:
-                    out = frame.decompress(piece)
-                except zstandard.ZstdError:
-                    raise DecodingError("damaged") from None
-                for at in range(0, len(out), PIECE_BYTES):
-                    yield out[at : at + PIECE_BYTES]
-                piece = frame.unused_data
-                if frame.eof:
-                    self._frame = None
-
-    def _next_frame(self) -> zstandard.ZstdDecompressionObj:
-        if self._frames == 1:
-            self._at_second()
-        if self._frames >= MAX_MEMBERS:
-            raise DecodingError("too many frames")
-        self._frames += 1
-        return self._decompressor.decompressobj()
+    def goes_on(self) -> None:
+        """More follows behind a whole."""
+        for branch in self._branches or ():
+            branch.goes_on()
 
 
-_DECODERS: Final[dict[str, Callable[[Callable[[], None]], Decoder]]] = {
-    "gzip": Gzip,
-    "x-gzip": Gzip,
-    "deflate": lambda _: Deflate(),
-    "br": lambda _: _Brotli(),
-    "zstd": _Zstd,
-}
+def _decoders(name: str, head: bytes) -> tuple[_NewDecoder, ...]:
+    """In which formats clients may read what begins so.
+
+    gzip and deflate are mixed up on both sides, so each stands for all three formats.
+    """
+    if name == "br":
+        return (lambda at_end, _: Brotli(at_end),)
+    if name == "zstd":
+        return (Zstd,)
+    if is_gzip(head):
+        return (Gzip,)
+    return (Zlib, Deflate) if is_zlib(head) else (Deflate,)
 
 
 class Layers:
-    """Undoes all encodings of a body, and counts what each of them makes.
+    """Undoes the encodings of a body, from the outermost inwards.
 
     Args:
-        encodings: as in Content-Encoding: in the order in which they were applied.
-        at_second: called when the second member (gzip) or frame (zstd) begins, once for
-            each layer, when all of the first one has been given.
+        encodings: as in Content-Encoding: in the order in which they were applied. Names
+            that nobody knows are passed over.
+        new_reading: makes what takes one reading; called once for each.
 
-    Raises:
-        DecodingError: one of them is unknown, or there are more than anybody uses.
+    Attributes:
+        failed: why nothing decodes to the end any more, or empty. Outer encodings may still
+            be undone, and be what a client keeps.
     """
 
-    def __init__(self, encodings: tuple[str, ...], at_second: Callable[[], None]) -> None:
-        if len(encodings) > _MAX_LAYERS or not all(name in _DECODERS for name in encodings):
-            raise DecodingError("unknown encoding")
-        self._decoders = [_DECODERS[name](at_second) for name in reversed(encodings)]
-        self._made = [0] * len(encodings)
+    def __init__(self, encodings: tuple[str, ...], new_reading: Callable[[], Reading]) -> None:
+        known = tuple(name for name in reversed(encodings) if name in _KNOWN)
+        self._tree = _Tree(known[:_MAX_LAYERS], new_reading)
+        self._first = _Layer(self._tree, 0)
+        self.failed = ""
 
-    def feed(self, data: bytes, most: int) -> Iterator[bytes]:
-        """What some more data decodes to, in bounded pieces.
+    def feed(self, data: bytes, most: int) -> int:
+        """Take some more data.
 
         Args:
             data: as it was sent.
-            most: bytes that any layer may have made, from the beginning. What one makes
-                is work for the next even if nothing comes out at the end.
+            most: bytes that all decoders of any layer may have made, from the beginning.
+                What one makes is work for the next even if nothing comes out at the end.
 
-        Raises:
-            DecodingError: it does not decode, or a layer made too much.
+        Returns:
+            bytes of content in it, in any reading.
         """
-        return self._undo(0, data, most)
+        tree = self._tree
+        tree.most, tree.content = most, 0
+        self._first.feed(data)
+        if not self.failed and tree.why and not self._first.is_readable:
+            self.failed = tree.why
+        return tree.content
 
-    def _undo(self, layer: int, data: bytes, most: int) -> Iterator[bytes]:
-        if layer == len(self._decoders):
-            yield data
-            return
-        for piece in self._decoders[layer].feed(data):
-            self._made[layer] += len(piece)
-            if self._made[layer] > most:
-                raise DecodingError("grows too much when decoded")
-            yield from self._undo(layer + 1, piece, most)
+
+def is_known(name: str) -> bool:
+    """Whether an encoding can be undone."""
+    return name in _KNOWN

@@ -30,11 +30,12 @@ class Gzip:
     """gzip, with several members.
 
     Args:
+        at_end: called when the first member has ended.
         at_second: called when a second member begins and all of the first was given.
     """
 
-    def __init__(self, at_second: Callable[[], None]) -> None:
-        self._at_second = at_second
+    def __init__(self, at_end: Callable[[], None], at_second: Callable[[], None]) -> None:
+        self._at_end, self._at_second = at_end, at_second
         self._members = self._trailer = 0
         self._header: _Header | None = None
         self._stream: _Stream | None = None
@@ -82,29 +83,67 @@ class Gzip:
         if not stream.ended:
             return b""
         self._stream, self._trailer = None, _TRAILER_BYTES
+        if self._members == 1:
+            self._at_end()
         return stream.rest
 
 
 class Deflate:
-    """deflate with zlib's header, as it should be, or raw, as some send it."""
+    """deflate without a header, as some servers send it.
 
-    def __init__(self) -> None:
-        self._first = b""
+    Firefox reads a second stream behind the first when it comes by itself, other clients
+    pass it over. What is none is passed over here as well.
+
+    Args:
+        at_end: called when the first stream has ended.
+        at_second: called when a second stream begins and all of the first was given.
+    """
+
+    _window = -zlib.MAX_WBITS
+
+    def __init__(self, at_end: Callable[[], None], at_second: Callable[[], None]) -> None:
+        self._at_end, self._at_second = at_end, at_second
+        self._streams = 0
         self._stream: _Stream | None = None
+        self._is_over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What some more data decodes to, in bounded pieces.
 
         Raises:
-            DecodingError: it does not decode.
+            DecodingError: the first stream does not decode.
         """
-        if self._stream is None:
-            data = self._first = self._first + data
-            if len(data) < 2:
+        while data and not self._is_over:
+            stream = self._stream = self._stream or self._next_stream()
+            try:
+                yield from stream.feed(data)
+            except DecodingError:
+                if self._streams == 1:
+                    raise
+                self._is_over = True
                 return
-            self._stream = _Stream(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
-        if not self._stream.ended:
-            yield from self._stream.feed(data)
+            data = self._after(stream)
+
+    def _next_stream(self) -> _Stream:
+        if self._streams == 1:
+            self._at_second()
+        self._streams += 1
+        self._is_over = self._streams > MAX_MEMBERS
+        return _Stream(self._window)
+
+    def _after(self, stream: _Stream) -> bytes:
+        if not stream.ended:
+            return b""
+        self._stream = None
+        if self._streams == 1:
+            self._at_end()
+        return stream.rest
+
+
+class Zlib(Deflate):
+    """deflate with zlib's header and checksum, which is what `deflate` should mean."""
+
+    _window = zlib.MAX_WBITS
 
 
 class _Stream:
@@ -189,7 +228,12 @@ def _fields() -> Generator[int, bytearray, None]:
         yield 2
 
 
-def _is_zlib(data: bytes) -> bool:
+def is_gzip(data: bytes) -> bool:
+    """Whether data begins with gzip's magic number."""
+    return data.startswith(_MAGIC[:2])
+
+
+def is_zlib(data: bytes) -> bool:
     """Whether data begins with zlib's header, without a preset dictionary (RFC 1950, 2.2)."""
     return data[0] & 0x8F == 8 and not data[1] & 0x20 and int.from_bytes(data[:2]) % 31 == 0
 

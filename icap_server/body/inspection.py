@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from inkgate.icap_server.body.decoding import Layers
-from inkgate.icap_server.body.inflate import DecodingError
+from inkgate.icap_server.body.decoding import Layers, is_known
 
 # A small body may well grow a thousandfold. The ratio counts from this size on.
 _RATIO_FROM_BYTES: Final = 8 << 20
@@ -45,6 +44,35 @@ class Hashes:
         return made
 
 
+class _Ends:
+    """Whether the end of a reading came."""
+
+    came = False
+
+
+class _Form(Hashes):
+    """One reading of a body.
+
+    Args:
+        algorithms: hashlib's names of digests.
+        forms: all of this body; gets a copy of this one where some clients stop.
+        ends: noted there when this may be all that some client keeps.
+    """
+
+    def __init__(self, algorithms: Iterable[str], forms: list[Hashes], ends: _Ends) -> None:
+        super().__init__(algorithms)
+        self._forms, self._ends = forms, ends
+        forms.append(self)
+
+    def ended(self) -> None:
+        """What came so far may be all that some client keeps."""
+        self._ends.came = True
+
+    def goes_on(self) -> None:
+        """More follows behind what was a whole."""
+        self._forms.append(self.copy())
+
+
 class Inspection:
     """Takes a body as it streams.
 
@@ -63,59 +91,45 @@ class Inspection:
     def __init__(
         self, algorithms: Iterable[str], encodings: tuple[str, ...], limit: int, ratio: int
     ) -> None:
-        algorithms = tuple(algorithms)
-        self._raw, self._decoded = Hashes(algorithms), Hashes(algorithms)
-        self._forms = [self._raw]
+        algorithms, forms = tuple(algorithms), list[Hashes]()
+        ends = self._ends = _Ends()
+        self._forms = forms
+        self._raw = _Form(algorithms, forms, ends)
         self._limit, self._ratio = limit, ratio
         self._layers: Layers | None = None
         self.raw_bytes = 0
-        self.unchecked = ""
+        self.unchecked = "" if all(map(is_known, encodings)) else "unknown encoding"
         self.is_over = False
         if encodings:
-            self._begin_decoding(encodings)
+            self._layers = Layers(encodings, lambda: _Form(algorithms, forms, ends))
 
     def feed(self, data: bytes) -> int:
         """Take some more of the body as it was sent; how many bytes of content it holds."""
         self.raw_bytes += len(data)
         if self.raw_bytes > self._limit:
             self.is_over = True
-            self._give_up("too long")
+            self.unchecked, self._layers = "too long", None
             return len(data)
         self._raw.feed(data)
-        return len(data) if self._layers is None else self._decode(data, self._layers)
+        if self._layers is None:
+            return len(data)
+        most = min(max(_RATIO_FROM_BYTES, self.raw_bytes * self._ratio), self._limit)
+        content = self._layers.feed(data, most)
+        self.unchecked = self.unchecked or self._layers.failed
+        return len(data) if self._layers.failed else content
 
     def digests(self) -> Iterator[dict[str, str]]:
         """The digests, of what has come so far, of each form that has not been told yet.
 
-        What was decoded before damage is a form, since clients show it; so is the first
-        member of a gzip stream, where some of them stop.
+        Forms are the body as it was sent, with its outermost encodings undone, with all of
+        them undone, in each format in which some client may read it, up to damage, and up to
+        the end of a first member, where some of them stop.
         """
         for form in self._forms:
             if form.is_new:
                 yield form.digests()
 
-    def _begin_decoding(self, encodings: tuple[str, ...]) -> None:
-        try:
-            self._layers = Layers(encodings, self._keep_first)
-        except DecodingError as error:
-            self.unchecked = str(error)
-        else:
-            self._forms.append(self._decoded)
-
-    def _decode(self, data: bytes, layers: Layers) -> int:
-        most = min(max(_RATIO_FROM_BYTES, self.raw_bytes * self._ratio), self._limit)
-        content = 0
-        try:
-            for piece in layers.feed(data, most):
-                self._decoded.feed(piece)
-                content += len(piece)
-        except DecodingError as error:
-            self._give_up(str(error))
-        return content
-
-    def _keep_first(self) -> None:
-        self._forms.append(self._decoded.copy())
-
-    def _give_up(self, why: str) -> None:
-        self.unchecked = why
-        self._layers = None
+    def has_ended(self) -> bool:
+        """Whether since the last call something came that may be all that a client keeps."""
+        came, self._ends.came = self._ends.came, False
+        return came

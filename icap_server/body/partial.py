@@ -41,7 +41,7 @@ def is_endless(response: HttpResponse, block: bytes, media_types: Collection[str
         block: the same as it was sent.
         media_types: what comes without an end, in lower case.
     """
-    if response.length is not None or response.disposition:
+    if response.length is not None or response.dispositions:
         return False
     told = {_media_type(value) for value in _values(block, b"content-type")}
     return bool(told) and told <= set(media_types)

@@ -27,14 +27,15 @@ class HttpResponse(NamedTuple):
     Attributes:
         status: the status code.
         length: Content-Length, None if there is none that is a number.
-        encodings: Content-Encoding, outermost last, in lower case.
-        disposition: Content-Disposition, or empty.
+        encodings: Content-Encoding, outermost last, in lower case, without what stands for
+            none.
+        dispositions: each Content-Disposition.
     """
 
     status: int
     length: int | None
     encodings: tuple[str, ...]
-    disposition: bytes
+    dispositions: tuple[bytes, ...]
 
 
 def parse_request(block: bytes) -> HttpRequest:
@@ -72,16 +73,17 @@ def parse_response(block: bytes) -> HttpResponse:
         raise ProtocolError(400, "not an HTTP status line")
     length = None
     encodings: list[str] = []
-    disposition = b""
+    dispositions: list[bytes] = []
     for name, value in http_fields(block):
         if name == b"content-length" and value.isdigit() and len(value) < 19:
             length = int(value)
         elif name == b"content-encoding":
-            encodings += [_text(part.strip().lower()) for part in value.split(b",")]
+            # Firefox takes spaces between names as it takes commas.
+            encodings += _text(value).lower().replace(",", " ").split()
         elif name == b"content-disposition":
-            disposition = disposition or value
-    named = tuple(e for e in encodings if e not in ("", "identity"))
-    return HttpResponse(int(words[1][:3]), length, named, disposition)
+            dispositions.append(value)
+    named = tuple(e for e in encodings if e not in ("identity", "none"))
+    return HttpResponse(int(words[1][:3]), length, named, tuple(dispositions))
 
 
 def _text(data: bytes) -> str:
