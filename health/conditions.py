@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Severity = Literal["warning", "critical"]
-"""As monitoring plug-ins have it: exit status 1 and 2 of `inkgate status`."""
+Severity = Literal["notice", "warning", "critical"]
+"""As monitoring plug-ins have it: exit status 0, 1 and 2 of `inkgate status`. A notice is
+counted and logged; it is what the settings ask for, and daily traffic brings it."""
 
 
 class Condition(NamedTuple):
@@ -210,6 +211,20 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         False,
         "an ICAP message ended with an error of inkgate's own",
         "report the line in the log to inkgate's developers",
+    ),
+    Condition(
+        "body-unchecked",
+        "warning",
+        False,
+        "a body could not be checked and passed, as [icap] unchecked = pass says",
+        "see why in the log; raise [icap] body_mib or ratio, or set unchecked = block",
+    ),
+    Condition(
+        "part-unchecked",
+        "notice",
+        False,
+        "a part of a file (206) passed without a digest, as [icap] unchecked = pass says",
+        "where no listed file may come in parts, set [icap] unchecked = block",
     ),
     Condition(
         "settings-not-taken",

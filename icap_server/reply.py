@@ -97,7 +97,7 @@ class ReplyCheck:
         if self._is_endless:
             hold_bytes = hold_seconds = 0
         self._held_end = HeldEnd(hold_bytes, self._is_listed)
-        self._started = False
+        self._started = self._said_unchecked = False
         self._hold_until = time.monotonic() + hold_seconds
 
     def run(self) -> None:
@@ -115,6 +115,7 @@ class ReplyCheck:
         elif not self._is_hopeless():
             self._check()
         elif self._may_pass:
+            handler.server.service.monitor.met("part-unchecked")
             _let_pass(handler, verdict)
         else:
             handler.send_unchecked()
@@ -177,8 +178,8 @@ class ReplyCheck:
 
     def _take(self, data: bytes) -> None:
         content = self._inspection.feed(data)
-        if self._inspection.unchecked and not self._may_pass:
-            self._stop(self._handler.send_unchecked)
+        if self._inspection.unchecked:
+            self._say_unchecked()
         self._held_end.keep(data, content)
         if self._inspection.has_ended() and self._is_listed():
             self._stop(self._send_blocked)
@@ -187,6 +188,14 @@ class ReplyCheck:
             self._let_go()
         elif self._held_end.held > _PREVIEW_BYTES:
             raise ProtocolError(400, "the preview is too long")
+
+    def _say_unchecked(self) -> None:
+        if not self._may_pass:
+            self._stop(self._handler.send_unchecked)
+        if not self._said_unchecked:
+            self._said_unchecked = True
+            why = f"a body passed that could not be checked: {self._inspection.unchecked}"
+            self._handler.server.service.monitor.met("body-unchecked", why)
 
     def _let_go(self) -> None:
         free, listed = self._release()

@@ -12,7 +12,7 @@ from inkgate.health.reading import merge
 
 # Twice the time between two looks of a monitoring system: none misses an event.
 RECENT_SECONDS: Final = 600
-_LEVELS: Final = {"warning": Level.WARNING, "critical": Level.CRITICAL}
+_LEVELS: Final = {"notice": Level.OK, "warning": Level.WARNING, "critical": Level.CRITICAL}
 
 
 def rows(machine: Machine) -> Iterable[Row]:

@@ -27,6 +27,9 @@ _INFLATED: Final = ("gzip", "x-gzip", "deflate")
 _KNOWN: Final = (*_INFLATED, "br", "zstd")
 
 
+_DAMAGED: Final = "damaged"
+
+
 class Reading(Protocol):
     """What takes a body in one of its readings."""
 
@@ -61,25 +64,29 @@ class _Tree:
         most: bytes that all decoders of one layer may have made.
         made: bytes that they have made, by layer.
         content: bytes made in the last call, by any of them.
-        why: why the last decoder failed.
+        why: why decoders failed.
     """
 
-    def __init__(self, encodings: tuple[str, ...], new_reading: Callable[[], Reading]) -> None:
-        self.encodings = encodings
+    def __init__(self, new_reading: Callable[[], Reading]) -> None:
         self.new_reading = new_reading
-        self.made = [0] * len(encodings)
+        self.made = [0] * _MAX_LAYERS
         self.most = self.content = 0
         self.readings = 0
         self.why = ""
+
+    def note(self, why: str) -> None:
+        """A decoder failed. That a format was the wrong one says least."""
+        if not self.why or self.why == _DAMAGED:
+            self.why = why
 
 
 class _Branch:
     """One decoder, the reading of what it makes, and the layer behind it."""
 
-    def __init__(self, tree: _Tree, depth: int, new: _NewDecoder) -> None:
+    def __init__(self, tree: _Tree, depth: int, names: tuple[str, ...], new: _NewDecoder) -> None:
         self._tree, self._depth = tree, depth
         self._reading = tree.new_reading()
-        self._next = _Layer(tree, depth + 1)
+        self._next = _Layer(tree, depth + 1, names)
         # No circle: the memory of all decoders is free as soon as the body is done with.
         branch = weakref.proxy(self)
         self._decoder = new(partial(_Branch.ended, branch), partial(_Branch.goes_on, branch))
@@ -119,11 +126,17 @@ class _Branch:
 
 
 class _Layer:
-    """One encoding: its decoders, one for each format that the data may be in."""
+    """One encoding: its decoders, one for each format that the data may be in.
 
-    def __init__(self, tree: _Tree, depth: int) -> None:
+    Args:
+        tree: whose layer this is.
+        depth: how many layers were undone before.
+        names: this encoding, and those inside it.
+    """
+
+    def __init__(self, tree: _Tree, depth: int, names: tuple[str, ...]) -> None:
         self._tree, self._depth = tree, depth
-        self._name = tree.encodings[depth] if depth < len(tree.encodings) else ""
+        self._name, self._inner = names[0] if names else "", names[1:]
         self._head = b""
         self._branches: list[_Branch] | None = None
 
@@ -136,14 +149,15 @@ class _Layer:
             if len(data) < _HEAD_BYTES:
                 return
             self._branches = [
-                _Branch(self._tree, self._depth, new) for new in _decoders(self._name, data)
+                _Branch(self._tree, self._depth, self._inner, new)
+                for new in _decoders(self._name, data)
             ][: max(1, _MAX_READINGS - self._tree.readings)]
         for branch in tuple(self._branches):
             try:
                 branch.feed(data)
             except DecodingError as error:
                 self._branches.remove(branch)
-                self._tree.why = str(error)
+                self._tree.note(str(error))
 
     @property
     def is_readable(self) -> bool:
@@ -191,9 +205,8 @@ class Layers:
     """
 
     def __init__(self, encodings: tuple[str, ...], new_reading: Callable[[], Reading]) -> None:
-        known = tuple(name for name in reversed(encodings) if name in _KNOWN)
-        self._tree = _Tree(known[:_MAX_LAYERS], new_reading)
-        self._first = _Layer(self._tree, 0)
+        self._tree = _Tree(new_reading)
+        self._starts = [_Layer(self._tree, 0, names) for names in _orders(encodings)]
         self.failed = ""
 
     def feed(self, data: bytes, most: int) -> int:
@@ -209,10 +222,25 @@ class Layers:
         """
         tree = self._tree
         tree.most, tree.content = most, 0
-        self._first.feed(data)
-        if not self.failed and tree.why and not self._first.is_readable:
+        for start in self._starts:
+            start.feed(data)
+        if not self.failed and tree.why and not any(one.is_readable for one in self._starts):
             self.failed = tree.why
         return tree.content
+
+
+def _orders(encodings: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The encodings from the outermost inwards: all, or all but some that came last.
+
+    wget and aria2 know the first line of Content-Encoding only. What differs only in what
+    is inside needs no order of its own: each layer is a reading.
+    """
+    known = [name for name in encodings if name in _KNOWN]
+    found: dict[str, tuple[str, ...]] = {}
+    for last in range(len(known), 0, -1):
+        names = tuple(reversed(known[:last]))[:_MAX_LAYERS]
+        found.setdefault("deflate" if names[0] in _INFLATED else names[0], names)
+    return list(found.values())
 
 
 def is_known(name: str) -> bool:

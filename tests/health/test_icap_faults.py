@@ -16,7 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from support.icap import Answer, Icap, http_request, occupy, options, reqmod
+from support.icap import (
+    Answer,
+    Icap,
+    chunked,
+    http_request,
+    http_response,
+    occupy,
+    options,
+    reqmod,
+    respmod,
+)
 from support.icap_worker import IcapWorker
 from support.installation import Installation, attribute
 from support.status import status, wait_for_now
@@ -189,3 +199,50 @@ def test_icap_message_that_fails(listed: Installation) -> None:
         log = worker.close()
     assert ": critical: message-failed: a message failed: ZeroDivisionError" in log
     assert "listed.example" not in log
+
+
+@pytest.fixture
+def with_digest(installation: Installation) -> Installation:
+    """One that lists a digest, so that bodies are looked at."""
+    installation.add("digest", attribute("sha256", "ab" * 32))
+    installation.refresh()
+    return installation
+
+
+@pytest.mark.parametrize(
+    ("why", "encoding", "body"),
+    [
+        ("unknown encoding", "nonsense", b"x"),
+        ("damaged", "gzip", b"no gzip at all"),
+        ("too long", "identity", bytes((1 << 20) + 1)),
+    ],
+)
+def test_icap_body_that_cannot_be_checked(
+    with_digest: Installation, why: str, encoding: str, body: bytes
+) -> None:
+    server = Icap(with_digest, "body_mib = 1\n")
+    try:
+        answer = server.ask(
+            respmod(http_request(), http_response(Content_Encoding=encoding), chunked(body))
+        )
+        assert answer.status == 204 or answer.body == body
+        found = status(with_digest)
+        assert (found.code, found.count("body-unchecked")) == (1, 1)
+    finally:
+        server.close()
+    assert (
+        f": warning: body-unchecked: a body passed that could not be checked: {why}" in server.log
+    )
+
+
+def test_icap_part_of_a_file(with_digest: Installation) -> None:
+    server = Icap(with_digest)
+    part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-8/10\r\n\r\n"
+    try:
+        message = respmod(http_request(Range="bytes=0-8"), part, chunked(b"nine byte"))
+        assert server.ask(message).body == b"nine byte"
+        found = status(with_digest)
+        assert (found.level("part-unchecked"), found.count("part-unchecked")) == (0, 1)
+    finally:
+        server.close()
+    assert ": notice: part-unchecked: " in server.log

@@ -213,6 +213,8 @@ def test_attack_client_that_undoes_the_outermost_alone() -> None:
     found, failed = readings_of(gzip.compress(RANDOM), "gzip", "gzip")
     assert RANDOM in found
     assert failed
+    found, _ = readings_of(gzip.compress(RANDOM), "gzip", "zstd")
+    assert RANDOM in found
 
 
 def test_attack_many_encodings_and_names_that_nobody_knows() -> None:
