@@ -132,7 +132,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "critical",
         True,
         "a section of the settings cannot be used: defaults stand in for it",
-        "correct the key that the log names, then squid -k reconfigure",
+        "correct the key that the log names: helpers begin anew with it, ICAP needs SIGHUP",
     ),
     Condition(
         "section-unknown",

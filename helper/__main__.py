@@ -8,6 +8,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from inkgate.health.monitor import Monitor
 from inkgate.health.settings import HealthSettings, counter_folder
 from inkgate.helper.answers import Answers
 from inkgate.helper.loop import Helper
+from inkgate.helper.own_settings import OwnSettings
 from inkgate.helper.reports import Reports
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.lookup.freshness import Freshness
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         monitor.met("settings-refused", refused)
     settings = _settings(config, options, monitor)
     monitor.state(fail=settings.fail, config=str(config))
-    answers = Answers(_take_stdout())
+    own = OwnSettings(config)
+    stdout = _take_stdout()
+    answers = Answers(stdout)
     recorder = Recorder(config, monitor)
     helper = Helper(
         RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor),
@@ -60,11 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Reports(recorder.record, new_incident, monitor),
         Freshness(Clock(folder), monitor),
         monitor,
+        lambda: _begin_anew() if own.are_others() else None,
     )
     # The main loop waits for other threads' Python code a tenth of the default time
     # (docs/decisions/0041).
     sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGTERM, _stop_reading)
+    signal.signal(signal.SIGUSR1, lambda *_: _stop_to_begin_anew(helper))
     # Ctrl-C in a terminal sends SIGINT to Squid and its helpers. Squid closes a helper's
     # input when it needs it no more, and that ends the helper.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -77,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recorder.close()
     # Not if it broke off: then `inkgate status` and the next helper say that it died.
     monitor.end()
+    if helper.keeps_lines_whole:
+        log("the settings are others: starting anew with them")
+        _become_another(stdout)
 
 
 log = dated_log(PROGRAM)
@@ -154,6 +163,23 @@ def _section(config: Path, monitor: Monitor) -> HelperSettings:
     except UnknownSectionError as error:
         monitor.met("section-unknown", f"{error}; the other sections count")
         return load_section(config, "helper", HelperSettings, alone=True)
+
+
+def _begin_anew() -> None:
+    """Have the main thread end its work, so that this process can read its settings again."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+
+def _stop_to_begin_anew(helper: Helper) -> None:
+    helper.keeps_lines_whole = True
+    _stop_reading(signal.SIGUSR1, None)
+
+
+def _become_another(stdout: int) -> None:
+    """Run this command again in this process: Squid's end of both pipes stays as it is."""
+    os.dup2(stdout, 1)
+    os.set_blocking(sys.stdin.fileno(), True)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (no shell needed)
 
 
 def _stop_reading(_signal: int, _frame: object) -> None:

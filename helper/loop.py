@@ -6,10 +6,10 @@ For these `_sort` needs neither the path nor a derivation. All other requests ar
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
+from collections.abc import Callable
 from typing import Final
 
 from inkgate.health.monitor import BY_FAIL, REQUESTS, Monitor
@@ -53,6 +53,11 @@ class Helper:
         reports: where matches go.
         freshness: tells which rule set may still be used.
         monitor: told what goes wrong, and how much there was to do.
+        at_each_look: called twice a second, on another thread.
+
+    Attributes:
+        keeps_lines_whole: whether the input, when it is made non-blocking, is to be read to the
+            end of a line that has begun.
     """
 
     def __init__(
@@ -63,15 +68,15 @@ class Helper:
         reports: Reports,
         freshness: Freshness,
         monitor: Monitor,
+        at_each_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._by_fail = broken if settings.fail == "closed" else err
         self._monitor = monitor
         self._answers = answers
         self._reports = reports
         self._hot = HotFields(settings.warm_up_hosts)
-        self._watcher = watch_rules(
-            rule_set, self._hot, settings, freshness, monitor, self._tell_requests
-        )
+        self._watcher = watch_rules(rule_set, self._hot, settings, freshness, monitor, self._look)
+        self._at_each_look = at_each_look
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._derivers = Derivers(
             settings.workers, lambda: os.eventfd_write(self._wake, 1), monitor
@@ -88,6 +93,7 @@ class Helper:
         # Requests are counted as batches and what is beyond the first line of each, so that
         # a line that comes alone, as nearly all do, costs nothing more.
         self._batches = self._beyond = self._told = 0
+        self.keeps_lines_whole = False
 
     def run(self, fd: int) -> None:
         """Serve until the input ends or has nothing more to give, then answer what is pending.
@@ -114,14 +120,21 @@ class Helper:
     def _read_all(self, fd: int) -> None:
         lines = LineSplitter()
         self._poll.register(fd, select.POLLIN)
-        # SIGTERM makes the input non-blocking (`_stop_reading`). What Squid has already
+        # A signal makes the input non-blocking (`_stop_reading`). What Squid has already
         # sent is still read and answered; then reading fails, and the loop ends.
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(fd, READ_BYTES):
-                if not (lines.at_start and self._answer_one(data)):
-                    self._handle(lines.feed(data))
-                if self._lookups.count:
-                    self._work_until_readable(fd)
+        while True:
+            try:
+                while data := os.read(fd, READ_BYTES):
+                    if not (lines.at_start and self._answer_one(data)):
+                        self._handle(lines.feed(data))
+                    if self._lookups.count:
+                        self._work_until_readable(fd)
+                break
+            except BlockingIOError:
+                if lines.at_start or not self.keeps_lines_whole:
+                    break
+                # The rest of a line that has begun, for whoever reads after this.
+                self._wait(fd)
         self._poll.unregister(fd)
         self._handle(lines.finish())
 
@@ -233,6 +246,10 @@ class Helper:
         """The answer to a request on which there is no verdict."""
         self._monitor.count(BY_FAIL)
         return self._by_fail(request)
+
+    def _look(self) -> None:
+        self._tell_requests()
+        self._at_each_look()
 
     def _tell_requests(self) -> None:
         requests = self._batches + self._beyond

@@ -1,0 +1,142 @@
+"""A helper takes its own sections again when they change, without losing a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from support.helper_process import HelperProcess, request
+from support.installation import Installation, attribute
+from support.status import status
+from support.waiting import wait_until
+
+LISTED = "http://listed.example/"
+BROKEN = "[\n"
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    """One that lists `listed.example`."""
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    return installation
+
+
+@pytest.fixture
+def helper(listed: Installation) -> Iterator[HelperProcess]:
+    """A helper of it."""
+    process = HelperProcess(listed)
+    yield process
+    process.kill()
+
+
+def change(installation: Installation, old: str, new: str) -> None:
+    text = installation.config.read_text()
+    assert old in text
+    installation.config.write_text(text.replace(old, new))
+
+
+def journalled(installation: Installation) -> int:
+    done = installation.run("inkgate-sightings", "list", "--json")
+    return len([json.loads(line) for line in done.stdout.splitlines()])
+
+
+def starts(helper: HelperProcess) -> int:
+    """How often this process has opened a rule set: once each time that it begins."""
+    return helper.counts.openings
+
+
+def test_settings_that_are_mended_are_taken_and_matches_journalled(listed: Installation) -> None:
+    sound = listed.config.read_text()
+    listed.config.write_text(BROKEN)
+    helper = HelperProcess(listed)
+    try:
+        assert helper.ask(LISTED) == [b"ERR"]
+        pid = helper.process.pid
+        listed.config.write_text(sound)
+        helper.wait_for(LISTED, b"OK")
+        wait_until(lambda: status(listed).rows.get("helper"), "the helper's row")
+        before = journalled(listed)
+        assert helper.ask(LISTED) == [b"OK"]
+        wait_until(lambda: journalled(listed) > before, "the match in the journal")
+        assert helper.process.pid == pid
+        assert helper.process.poll() is None
+        assert status(listed).rows["helper"]["level"] == 0
+        assert "process-died" not in status(listed).rows
+    finally:
+        log = helper.close()
+    assert ": critical: settings-refused: " in log
+    assert "starting anew" in log
+
+
+def test_fail_that_changes_counts_without_a_word_to_squid(listed: Installation) -> None:
+    (listed.places.installed / "current").unlink()
+    helper = HelperProcess(listed)
+    try:
+        assert helper.ask(LISTED) == [b"ERR"]
+        change(listed, 'fail = "open"', 'fail = "closed"')
+        helper.wait_for(LISTED, b"BH")
+    finally:
+        helper.close()
+
+
+def test_settings_that_cannot_be_used_leave_the_old_ones(
+    listed: Installation, helper: HelperProcess
+) -> None:
+    assert helper.ask(LISTED) == [b"OK"]
+    begun = starts(helper)
+    change(listed, 'fail = "open"', 'fail = "ajar"')
+    wait_until(lambda: status(listed).level("settings"), "the mistake in status")
+    assert helper.ask(LISTED) == [b"OK"]
+    assert starts(helper) == begun
+    assert "starting anew" not in helper.close()
+
+
+def test_other_sections_start_nothing_anew(listed: Installation, helper: HelperProcess) -> None:
+    assert helper.ask(LISTED) == [b"OK"]
+    change(listed, 'organisation = "Example Ltd"', 'organisation = "Another Ltd"')
+    listed.add("more", attribute("domain", "more.example"))
+    listed.refresh()
+    helper.wait_for("http://more.example/", b"OK")
+    assert "starting anew" not in helper.close()
+
+
+def test_half_a_line_is_read_to_its_end_by_whoever_began_it(
+    listed: Installation, helper: HelperProcess
+) -> None:
+    assert helper.ask(LISTED) == [b"OK"]
+    line = request(7, LISTED)
+    helper.send(line[:9])
+    change(listed, 'fail = "open"', 'fail = "closed"')
+    (listed.places.installed / "current").unlink()
+    begun = starts(helper)
+    helper.send(line[9:])
+    assert helper.read().split()[:2] == [b"7", b"OK"]
+    helper.wait_for(LISTED, b"BH")
+    assert starts(helper) > begun
+    out, log = helper.end()
+    assert out == b""
+    assert log.count("starting anew") == 1
+
+
+@pytest.mark.slow
+def test_every_line_is_answered_once_while_settings_change(
+    listed: Installation, helper: HelperProcess
+) -> None:
+    answered: list[int] = []
+    for round_ in range(4):
+        change(listed, "[helper]\n", f"[helper]\ndeadline_seconds = {50 + round_}\n")
+        sound = listed.config.read_text()
+        begun = starts(helper)
+        while starts(helper) == begun:
+            first = len(answered)
+            numbers = range(first, first + 50)
+            helper.send(*(request(n, f"http://h{n % 500}.example/") for n in numbers))
+            answered += [int(helper.read().split()[0]) for _ in numbers]
+        listed.config.write_text(sound.replace(f"deadline_seconds = {50 + round_}\n", ""))
+        wait_until(lambda begun=begun: starts(helper) >= begun + 2, "the next start")
+    assert sorted(answered) == list(range(len(answered)))
+    assert helper.ask("http://listed.example/") == [b"OK"]
+    assert helper.end()[0] == b""
