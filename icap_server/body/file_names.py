@@ -15,7 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from inkgate.icap_server.body.header_text import decoded_words, texts_of
 
-_MAX_NAMES: Final = 64
+_MAX_NAMES: Final = 96
+_MAX_OF_URI: Final = 24
 # No file system takes longer ones; what comes with folders may be longer.
 _MAX_NAME, _MAX_PATH = 255, 600
 _MAX_HEADER: Final = 8192
@@ -26,6 +27,7 @@ _MAX_VALUE: Final = 800
 _START: Final = re.compile(rb"filename(?:\*([0-9]{1,4}))?(\*)?[ \t]*=[ \t]*", re.IGNORECASE)
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_FOLDERS: Final = re.compile(rb"[/\\]")
 _ORDINARY: Final = re.compile(r"\w[\w-]*(?:[.]\w[\w-]*)*", re.ASCII)
 # Browsers put _ in place of what a file system may not take, and of what deceives the eye.
 _FORBIDDEN: Final = re.compile(
@@ -35,26 +37,30 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f/]")
 
 
 def file_names(uri: str, dispositions: Iterable[bytes]) -> tuple[str, ...]:
-    """Possible names, without folders, the likeliest first; none twice, 64 at most.
+    """Possible names, without folders, the likeliest first; none twice, 96 at most.
 
     Args:
         uri: the request's.
         dispositions: values of Content-Disposition.
     """
     found: dict[str, None] = {}
-    for name in _all(uri, dispositions):
+    of_uri = _spelled(_from_uri(uri), _MAX_OF_URI)
+    for value in tuple(dispositions)[:_MAX_HEADERS]:
+        found |= _spelled(_from_disposition(value[:_MAX_HEADER]), _MAX_NAMES)
+    likeliest = tuple(name for name in found if name not in of_uri)
+    return likeliest[: _MAX_NAMES - len(of_uri)] + tuple(of_uri)
+
+
+def _spelled(names: Iterable[str], most: int) -> dict[str, None]:
+    """Names as clients save them, none twice, in their order."""
+    found: dict[str, None] = {}
+    for name in names:
         for spelled in _as_saved(name) if len(name) <= _MAX_PATH else ():
             if 0 < len(spelled) <= _MAX_NAME:
                 found[spelled] = None
-        if len(found) >= _MAX_NAMES:
+        if len(found) >= most:
             break
-    return tuple(found)[:_MAX_NAMES]
-
-
-def _all(uri: str, dispositions: Iterable[bytes]) -> Iterator[str]:
-    for value in tuple(dispositions)[:_MAX_HEADERS]:
-        yield from _from_disposition(value[:_MAX_HEADER])
-    yield from _from_uri(uri)
+    return dict.fromkeys(tuple(found)[:most])
 
 
 def _from_disposition(value: bytes) -> Iterator[str]:
@@ -62,8 +68,9 @@ def _from_disposition(value: bytes) -> Iterator[str]:
     numbered: dict[int, bytes] = {}
     for start in list(_START.finditer(value))[:_MAX_PARAMETERS]:
         number, is_extended = start[1], bool(start[2])
-        found = _extents(value[start.end() : start.end() + _MAX_VALUE])
-        parts.append(found[0].rpartition(b"'")[2] if is_extended else found[0])
+        text = value[start.end() : start.end() + _MAX_VALUE]
+        found = _extents(text)
+        parts.append(_part(text, is_extended=is_extended))
         if number is not None:
             numbered.setdefault(int(number), found[0])
         elif is_extended:
@@ -76,6 +83,15 @@ def _from_disposition(value: bytes) -> Iterator[str]:
     yield from _of_parts(numbered, parts)
 
 
+def _part(value: bytes, *, is_extended: bool) -> bytes:
+    """What wget takes when it joins values: without charset, with single quotes."""
+    if value.startswith(b'"'):
+        text = value[1:].partition(b'"')[0]
+    else:
+        text = value.partition(b";")[0].strip(b" \t")
+    return text.rpartition(b"'")[2] if is_extended else text
+
+
 def _of_parts(numbered: dict[int, bytes], parts: list[bytes]) -> Iterator[str]:
     """Names that come in parts, by their numbers (Firefox) or as they stand (wget)."""
     orders = [[numbered[number] for number in sorted(numbered)]] if numbered else []
@@ -84,7 +100,8 @@ def _of_parts(numbered: dict[int, bytes], parts: list[bytes]) -> Iterator[str]:
         whole += 1
     orders.append([numbered[number] for number in range(whole)])
     if len(parts) > 1:
-        orders.append(parts)
+        # wget takes each without its folders.
+        orders += [parts, [_FOLDERS.split(part)[-1] for part in parts]]
     for order in orders:
         text = b"".join(order)
         yield from _extended_texts(text)
@@ -98,12 +115,15 @@ def _extents(value: bytes) -> list[bytes]:
         found += [_ESCAPED.sub(rb"\1", quoted[1]), quoted[1], value[1:].partition(b'"')[0]]
         if not value[quoted.end() :].strip() or value[quoted.end() :].lstrip()[:1] == b";":
             return list(dict.fromkeys(found))
-    for end in (_to_semicolon(value), value.partition(b";")[0]):
+    # Chromium takes all that follows a quote that is not closed.
+    ends = (_to_semicolon(value), value.partition(b";")[0], value)
+    for end in ends if value.startswith(b'"') else ends[:2]:
         bare = end.strip(b" \t")
         for mark in (b'"', b"'"):
             if bare.startswith(mark):
                 inner = bare[1:]
                 found += [inner.removesuffix(mark), inner.partition(mark)[0]]
+                found.append(_ESCAPED.sub(rb"\1", found[-2]))
         found.append(bare)
         found.append(_ESCAPED.sub(rb"\1", bare))
     return list(dict.fromkeys(found))
@@ -125,7 +145,7 @@ def _extended_texts(value: bytes) -> Iterator[str]:
     charset, quote, rest = value.partition(b"'")
     _, second, text = rest.partition(b"'")
     named = charset.decode("ascii", "replace") if quote else ""
-    for encoded in (text,) if second else (rest, value):
+    for encoded in (text, value.rpartition(b"'")[2]) if second else (rest, value):
         data = unquote_to_bytes(encoded)
         yield from texts_of(data, named)
         yield from texts_of(unquote_to_bytes(data), named)
@@ -138,6 +158,7 @@ def _plain_texts(value: bytes) -> Iterator[str]:
         yield from texts_of(unquote_to_bytes(value))
     if b"=?" in value:
         yield from decoded_words(value)
+        yield from decoded_words(unquote_to_bytes(value))
 
 
 def _from_uri(uri: str) -> Iterator[str]:
@@ -173,5 +194,10 @@ def _as_browsers_save(name: str) -> Iterator[str]:
         yield re.sub(r"  +", " ", plain).rstrip(". ")
         yield re.sub(r"^~|[~ .]$", "_", plain)
         yield re.sub(r"^~|[~ ]$", "_", plain.rstrip("."))
+    # Chromium puts _ for a space that leads, Firefox takes spaces out of the ending.
+    whole = _FORBIDDEN.sub("_", name)
+    yield re.sub(r"^[~ ]|[~ ]$", "_", whole)
+    stem, dot, ending = whole.strip().lstrip(".").rpartition(".")
+    yield stem + dot + ending.replace(" ", "")
     ended = _FORBIDDEN.sub("_", name.lstrip(" ."))
     yield re.sub(r"^~|[~ .]$", "_", ended)
