@@ -24,6 +24,7 @@ from inkgate.squid_conf.fragment import fragment as make_fragment
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.launching import Launching, is_placed, place_launcher
 from inkgate.squid_conf.minimal import minimal as make_minimal
+from inkgate.squid_conf.squid_bugs import bug_lines, installed_squid, version_of
 
 
 class _Settings(msgspec.Struct, frozen=True):
@@ -37,8 +38,12 @@ class _Settings(msgspec.Struct, frozen=True):
 
     def fragment(self, log: str) -> str:
         settings = self.squid
-        if self.icap:
-            return self._icap_fragment(settings, log)
+        asked = self._icap_fragment if self.icap else self._helper_fragment
+        version = version_of(installed_squid())
+        bugs = bug_lines(settings.request_buffer_mib, version, icap=self.icap)
+        return asked(settings, log) + "".join(f"{line}\n" for line in bugs)
+
+    def _helper_fragment(self, settings: SquidSettings, log: str) -> str:
         return make_fragment(
             settings,
             launching=Launching(
@@ -67,11 +72,12 @@ class _Settings(msgspec.Struct, frozen=True):
 
     def _icap_fragment(self, settings: SquidSettings, log: str) -> str:
         icap = load_section(self.config, "icap", IcapSettings)
+        squid = installed_squid()
         return icap_fragment(
             service=settings.icap or icap.service,
             fail=icap.fail,
             server_header=icap.server_header,
-            name_header=icap.name_header,
+            name_header=icap.name_header if squid is None or squid.opens_tls else "",
             log=log,
         )
 

@@ -26,7 +26,8 @@ def icap_fragment(
         service: the server, as in `icap://127.0.0.1:1344`.
         fail: `open` or `closed`: what Squid does while the server does not answer.
         server_header: the ICAP header that tells the server's address.
-        name_header: the ICAP header that tells the name asked for inside TLS.
+        name_header: the ICAP header that tells the name asked for inside TLS; empty for
+            none, as a Squid without OpenSSL needs it, which refuses the line.
         log: Squid's access log, or empty for none of our own.
         header: a comment for the first line.
 
@@ -50,7 +51,7 @@ def icap_fragment(
         "icap_service_failure_limit 10 in 30 seconds",
         "icap_service_revival_delay 30",
         f'adaptation_meta {server_header} "%<a"',
-        f'adaptation_meta {name_header} "%ssl::>sni"',
+        *([f'adaptation_meta {name_header} "%ssl::>sni"'] if name_header else []),
     ]
     for name, point in (("reqmod", "reqmod_precache"), ("respmod", "respmod_precache")):
         lines += [

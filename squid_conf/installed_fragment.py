@@ -16,6 +16,8 @@ from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.icap_order import other_services
 from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.order import SELF_TEST, self_test_ports
+from inkgate.squid_conf.program import SquidProgram
+from inkgate.squid_conf.squid_bugs import bug_lines
 from inkgate.squid_conf.tunnels import tunnel_lines
 from inkgate.squid_conf.word import SquidConfError, squid_word
 
@@ -30,6 +32,7 @@ def installed_fragment(
     lines: Sequence[Line],
     log: str,
     reply_port: int | None,
+    program: SquidProgram,
 ) -> str:
     """All lines of inkgate's.
 
@@ -40,6 +43,7 @@ def installed_fragment(
         lines: what else squid.conf says.
         log: Squid's access log with incident ids; used if squid.conf names none.
         reply_port: where the check's own server answers; None if it is not known.
+        program: the Squid that reads them.
 
     Raises:
         SettingsError: the settings cannot be used.
@@ -56,7 +60,9 @@ def installed_fragment(
             fragment(settings, launching=launching, pages=pages, log="", header="# The helper.")
         )
     if front_ends != "helper":
-        parts.append(_icap(config, settings, lines))
+        parts.append(_icap(config, settings, lines, program))
+    bugs = bug_lines(settings.request_buffer_mib, program.version, icap=front_ends != "helper")
+    parts += (f"{line}\n" for line in bugs)
     if reply_port is not None:
         parts.append(_self_test(reply_port))
     if log and not has_log(lines):
@@ -73,7 +79,9 @@ def has_log(lines: Sequence[Line]) -> bool:
     return any(line.name in ("access_log", "cache_access_log") for line in lines)
 
 
-def _icap(config: Path, settings: SquidSettings, lines: Sequence[Line]) -> str:
+def _icap(
+    config: Path, settings: SquidSettings, lines: Sequence[Line], program: SquidProgram
+) -> str:
     icap = load_section(config, "icap", IcapSettings)
     service = settings.icap or icap.service
     if others := other_services(lines, service):
@@ -87,7 +95,7 @@ def _icap(config: Path, settings: SquidSettings, lines: Sequence[Line]) -> str:
         service=service,
         fail=icap.fail,
         server_header=icap.server_header,
-        name_header=icap.name_header,
+        name_header=icap.name_header if program.opens_tls else "",
         log="",
         header="# The ICAP server.",
     )

@@ -28,12 +28,14 @@ class SquidProgram(NamedTuple):
         version: as it says it, for instance `6.13`.
         configuration: the file that it reads unless it is told another one.
         user: whom it runs as unless its configuration says otherwise.
+        opens_tls: whether it was built with OpenSSL, and so knows `%ssl::` and `ssl_bump`.
     """
 
     path: Path
     version: str
     configuration: Path
     user: str
+    opens_tls: bool
 
     def complaint(self, configuration: Path) -> str:
         """What Squid says against a configuration file; empty if it takes it.
@@ -110,4 +112,5 @@ def find_squid() -> SquidProgram:
         version[1] if version else "unknown",
         Path(folder) / "squid.conf",
         user[1] if user else "nobody",
+        "--with-openssl" in said,
     )

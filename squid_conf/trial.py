@@ -36,6 +36,7 @@ from inkgate.squid_conf.launching import Launching, place_launcher
 from inkgate.squid_conf.minimal import minimal
 from inkgate.squid_conf.new_rules import NewRules
 from inkgate.squid_conf.origin import start_origin
+from inkgate.squid_conf.squid_bugs import bug_lines, installed_squid, version_of
 
 _START_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 0.5
@@ -148,6 +149,9 @@ def _configure(state: Path, config: Path, port: int, origin: int) -> Path:
         pages=pages,
         log=f"stdio:{squid}/access.log",
     )
+    version = version_of(installed_squid())
+    bugs = bug_lines(settings.request_buffer_mib, version, icap=False)
+    lines += "".join(f"{line}\n" for line in bugs)
     conf = state / "squid.conf"
     text = minimal(
         port=port,

@@ -87,6 +87,7 @@ def install(
         lines=site.lines,
         log=access_log,
         reply_port=canaries(_token(config)).reply_port,
+        program=program,
     )
     changes = install_changes(site, text)
     click.echo(f"Squid {program.version}, {site.conf.path}")

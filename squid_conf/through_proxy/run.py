@@ -21,6 +21,7 @@ from inkgate.squid_conf.finding import Finding
 from inkgate.squid_conf.order import order_findings, self_test_ports
 from inkgate.squid_conf.placed_files import file_findings
 from inkgate.squid_conf.ports import Port, ports_of
+from inkgate.squid_conf.squid_bugs import bug_findings, installed_squid, version_of
 from inkgate.squid_conf.through_proxy.client import Reply, ask
 from inkgate.squid_conf.through_proxy.client_proxy import ClientProxy, seen_by_client
 from inkgate.squid_conf.through_proxy.judge import Tried, judge
@@ -50,13 +51,16 @@ def check(config: Path, squid_conf: Path, client: ClientProxy | None) -> list[Fi
     except SquidConfError as error:
         fault, _, remedy = str(error).partition("; ")
         return [Finding("critical", fault, remedy)]
+    service = icap_service(config, settings)
     findings = order_findings(
         lines,
         settings.front_ends,
         replies=settings.replies,
-        service=icap_service(config, settings),
+        service=service,
     )
     findings += file_findings(lines)
+    version = version_of(installed_squid())
+    findings += bug_findings(lines, settings.request_buffer_mib, version, service=service)
     return findings + _through_proxy(config, settings, lines, client)
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -105,6 +106,21 @@ def test_unlisted_posts_arrive_byte_for_byte(
     reply = squid[0].get("http://fine.example/form", "POST", pieces if chunked else body, **fields)
     assert reply.status == 200
     assert reply.body == f"{size} {hashlib.sha256(body).hexdigest()}"
+
+
+@pytest.mark.slow
+def test_uploads_outlast_a_server_that_reads_late(
+    squid: tuple[IcapSquid, Installation],
+) -> None:
+    """Squid's buffer gets full, which Squid before 6.13 takes for the client's end."""
+    body = os.urandom(1 << 20) * 40
+    wanted = f"{len(body)} {hashlib.sha256(body).hexdigest()}"
+
+    def post(_: int) -> str:
+        return squid[0].get("http://fine.example/late", "POST", body).body
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(post, range(4))) == [wanted] * 4
 
 
 def received(server: IcapSquid, path: str) -> tuple[int, bytes, bool]:

@@ -8,16 +8,19 @@ import signal
 import ssl
 import subprocess
 import threading
+import time
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from inkgate.blocked_page.settings import SquidSettings
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import CERTGEN, Bump, bumping
 from inkgate.squid_conf.check import SQUID_USER
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.minimal import minimal
+from inkgate.squid_conf.squid_bugs import bug_lines, installed_squid, version_of
 from support.authority import Authority
 from support.icap import Icap
 from support.installation import Installation
@@ -31,7 +34,8 @@ NAMES = ("files.example", "listed.example", "plain.example", "opened.example")
 class _Origin(BaseHTTPRequestHandler):
     """Files by name; what is posted comes back as its length and digest.
 
-    `/events` is a stream: another event comes when `Origin.goes_on` is set.
+    `/events` is a stream: another event comes when `Origin.goes_on` is set. What is posted to
+    `/late` is not read for a second, and slowly then.
     """
 
     protocol_version = "HTTP/1.1"
@@ -66,16 +70,20 @@ class _Origin(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         digest, length = hashlib.sha256(), 0
-        for piece in self._pieces():
+        is_late = self.path.endswith("/late")
+        time.sleep(is_late)
+        for piece in self._pieces(4096 if is_late else 1 << 16):
             digest.update(piece)
             length += len(piece)
+            if is_late and length < 2 << 20:
+                time.sleep(0.002)
         body = f"{length} {digest.hexdigest()}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def _pieces(self) -> Any:
+    def _pieces(self, most: int) -> Any:
         if self.headers.get("Transfer-Encoding") == "chunked":
             while size := int(self.rfile.readline(), 16):
                 yield self.rfile.read(size)
@@ -84,7 +92,7 @@ class _Origin(BaseHTTPRequestHandler):
             return
         left = int(self.headers.get("Content-Length", 0))
         while left:
-            piece = self.rfile.read(min(left, 1 << 16))
+            piece = self.rfile.read(min(left, most))
             left -= len(piece)
             yield piece
 
@@ -147,9 +155,9 @@ class IcapSquid:
             name_header=icap.name_header,
             log=log,
         )
-        # Squid bug 5405: an upload may break off when as much as its buffer holds, 512 KB by
-        # default, has come before the ICAP server took any. A busy machine makes it likely.
-        lines += "client_request_buffer_max_size 2 MB\n"
+        version = version_of(installed_squid())
+        bugs = bug_lines(SquidSettings().request_buffer_mib, version, icap=True)
+        lines += "".join(f"{line}\n" for line in bugs)
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(NAMES)}\n")
         (self.folder / "opened").write_text("opened.example\n")
         certificates = self.folder / "certificates"
