@@ -156,6 +156,20 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "see that the folder of [sightings] journal belongs to Squid's user and has room",
     ),
     Condition(
+        "journal-moved",
+        "warning",
+        False,
+        "the journal was moved or deleted while it was in use: incidents go to a new one",
+        "to take a copy, use inkgate-sightings list, or SQLite's .backup; do not move the file",
+    ),
+    Condition(
+        "journal-cut",
+        "critical",
+        False,
+        "the journal is larger than hard_mib: its oldest incidents are removed, reported or not",
+        "see that inkgate-sightings report or prune runs by its timer, or raise hard_mib",
+    ),
+    Condition(
         "incident-lost",
         "critical",
         False,

@@ -19,6 +19,8 @@ from inkgate.sightings.journal.sighting import Sighting
 if TYPE_CHECKING:
     import sqlite3
 
+    from inkgate.sightings.journal.in_place import FileId
+
 
 class Journal:
     """A journal file. Opened at first use; may be shared by threads and processes.
@@ -27,14 +29,25 @@ class Journal:
         path: the SQLite file; made with mode 0640 if it is not there.
         busy_timeout: seconds to wait for another writer.
         is_durable: what is recorded survives a power cut, too.
+        on_moved: called when the file was moved or deleted while it was open, and the one
+            that lies there now, or a new one, is written to.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0, is_durable: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout: float = 5.0,
+        is_durable: bool = False,
+        on_moved: Callable[[], None] | None = None,
+    ) -> None:
         self._path = path
         self._is_durable = is_durable
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: FileId | None = None
+        self._on_moved = on_moved
 
     @property
     def path(self) -> Path:
@@ -128,6 +141,20 @@ class Journal:
                 (agreed, agreed),
             )
 
+    def keep_below(self, most_bytes: int) -> int:
+        """Remove the oldest records while the file holds more than so many bytes of them.
+
+        Returns:
+            How many rows (blocks of incidents, or records) were removed.
+
+        Raises:
+            JournalError: the file cannot be used.
+        """
+        from inkgate.sightings.journal.records import drop_oldest  # noqa: PLC0415
+
+        with self._writing() as connection:
+            return drop_oldest(connection, most_bytes)
+
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""
         with self._lock:
@@ -156,11 +183,18 @@ class Journal:
 
     def _writer(self) -> sqlite3.Connection:
         from inkgate.sightings.journal.database import open_writer  # noqa: PLC0415
+        from inkgate.sightings.journal.in_place import file_id, is_in_place, leave  # noqa: PLC0415
 
+        if self._connection is not None and not is_in_place(self._path, self._opened):
+            connection, self._connection = self._connection, None
+            leave(connection, self._path, self._busy_timeout)
+            if self._on_moved is not None:
+                self._on_moved()
         if self._connection is None:
             self._connection = open_writer(
                 self._path, busy_seconds=self._busy_timeout, is_durable=self._is_durable
             )
+            self._opened = file_id(self._path)
         return self._connection
 
     def _drop(self) -> None:

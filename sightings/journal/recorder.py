@@ -24,6 +24,9 @@ from inkgate.sightings.settings import SightingsSettings
 _GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _MOST_WAITING_BYTES: Final = 8 << 20
+# How much may be written until the size of the file is looked at again.
+_SIZE_LOOK_BYTES: Final = 256 << 10
+_MIB: Final = 1 << 20
 
 RecordIncident = Callable[[str, str, str, Sequence[Match]], None]
 """Called with client, method, incident id and matches, before the verdict is given."""
@@ -55,6 +58,9 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
         self._failing = False
+        self._hard_bytes = 0
+        # The file may be full from before.
+        self._unmeasured = _SIZE_LOOK_BYTES
         try:
             settings = load_section(config, "sightings", SightingsSettings, alone=True)
             self._path = own_file(config, settings)
@@ -62,6 +68,7 @@ class Recorder:
             monitor.met("settings-refused", f"no incident is journalled: {error}")
             return
         self._node = settings.node_name()
+        self._hard_bytes = settings.hard_mib * _MIB
         self._reduce = self._reducer(settings, config)
         atexit.register(self.close)
 
@@ -132,6 +139,7 @@ class Recorder:
         if block is None:
             return False
         try:
+            self._keep_below(len(block.packed()))
             self._open().append_block(self._node, block)
         except JournalError as error:
             self._backlog.put_back(block)
@@ -150,6 +158,24 @@ class Recorder:
         self._tell_dropped()
         return True
 
+    def _keep_below(self, coming: int) -> None:
+        """Make room in a file that no reporter keeps below hard_mib."""
+        self._unmeasured += coming
+        if self._unmeasured < _SIZE_LOOK_BYTES:
+            return
+        self._unmeasured = 0
+        if dropped := self._open().keep_below(self._hard_bytes - _SIZE_LOOK_BYTES):
+            self._monitor.met(
+                "journal-cut",
+                f"{self._path}: larger than hard_mib: the {dropped} oldest rows are removed",
+                dropped,
+            )
+
+    def _tell_moved(self) -> None:
+        self._monitor.met(
+            "journal-moved", f"{self._path}: moved or deleted while in use: opened again"
+        )
+
     def _tell_dropped(self) -> None:
         dropped = self._backlog.take_dropped()
         if dropped:
@@ -163,7 +189,7 @@ class Recorder:
     def _open(self) -> Journal:
         if self._journal is None:
             assert self._path is not None  # noqa: S101
-            self._journal = Journal(self._path)
+            self._journal = Journal(self._path, on_moved=self._tell_moved)
         return self._journal
 
     def _reducer(self, settings: SightingsSettings, config: Path) -> Reducer:

@@ -28,6 +28,12 @@ _INSERT: Final = f"""
     INSERT OR IGNORE INTO sightings ({_COLUMNS}, events, origin)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608
+# Rows are older than the blocks beside them. The newest stays: its id is not given again.
+_DROP_OLDEST: Final = tuple(
+    f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} "  # noqa: S608
+    f"WHERE id < (SELECT max(id) FROM {table}) ORDER BY id LIMIT 100)"
+    for table in ("sightings", "blocks")
+)
 _ALL: Final = -1
 _SCHEMA_WITH_BLOCKS: Final = 4
 _ANY_BLOCK: Final = "SELECT 1 FROM blocks WHERE NOT is_damaged LIMIT 1"
@@ -216,3 +222,31 @@ def _record(
     )
     # After a power cut a position may be used a second time, an incident's id never.
     return JournalRecord(position, origin or f"{incident}:{position}", sighting)
+
+
+def drop_oldest(connection: sqlite3.Connection, most_bytes: int) -> int:
+    """Delete the oldest blocks, then records, while they take more than so much of the file.
+
+    The newest of each stays, so that no id is given again. The file keeps its size; what
+    comes next is written where the old was.
+
+    Returns:
+        How many rows were deleted.
+    """
+    dropped = 0
+    while used_bytes(connection) > most_bytes:
+        with transaction(connection):
+            count = sum(connection.execute(statement).rowcount for statement in _DROP_OLDEST)
+        if count <= 0:
+            break
+        dropped += count
+    return dropped
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the records and the outbox take of the file; the rest will be used again."""
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size) * (int(pages) - int(free))

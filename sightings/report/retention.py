@@ -11,7 +11,7 @@ from typing import Final
 
 from inkgate.config.printable import Log
 from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
-from inkgate.sightings.journal.records import count_damaged, unpack
+from inkgate.sightings.journal.records import count_damaged, unpack, used_bytes
 from inkgate.sightings.report.outbox import ReportState
 from inkgate.sightings.settings import SightingsSettings
 
@@ -71,15 +71,6 @@ def prune(path: Path, settings: SightingsSettings, position: str | None, log: Lo
             return removed + _prune(connection, settings, position, log)
     finally:
         connection.close()
-
-
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """What the records and the outbox take of the file; the rest will be used again."""
-    size, pages, free = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("page_size", "page_count", "freelist_count")
-    )
-    return int(size) * (int(pages) - int(free))
 
 
 def _prune(

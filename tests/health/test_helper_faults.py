@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from inkgate.rules.crypto.keys import make_token
+from inkgate.sightings.journal.database import open_writer, transaction
+from inkgate.sightings.journal.records import used_bytes
 from support.helper_process import HelperProcess, request
 from support.installation import SETTINGS, Installation, attribute
 from support.status import Status, status, wait_for_now
@@ -326,6 +330,71 @@ def test_journal_that_cannot_be_written(listed: Installation, start: Start) -> N
     assert found.level("journal") == 0
     assert "recovered: journal-failed: " in said(helper, "journal-failed")
     assert len(listed.run("inkgate-sightings", "list").stdout.splitlines()) >= 1
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "deleted with its log", "replaced"])
+def test_journal_that_is_moved_while_in_use(listed: Installation, start: Start, how: str) -> None:
+    journal = listed.folder / "run/sightings.db"
+    helper, other = start(), start()
+    for one in (helper, other):
+        assert one.ask(LISTED) == [BLOCKS]
+    wait_until(lambda: incidents(listed) == 2, "both incidents")
+    aside = journal.with_name("aside.db")
+    match how:
+        case "moved":
+            journal.rename(aside)
+        case "replaced":
+            journal.rename(aside)
+            shutil.copy(aside, journal)
+        case _:
+            journal.unlink()
+    if how == "deleted with its log":
+        for suffix in ("-wal", "-shm"):
+            journal.with_name(journal.name + suffix).unlink()
+    before = 2 if how == "replaced" else 0
+    for number, one in enumerate((helper, other, helper), start=before + 1):
+        assert one.ask(LISTED) == [BLOCKS]
+        wait_until(lambda want=number: incidents(listed) == want, f"{number} incidents")
+    found = status(listed)
+    assert (found.code, found.count("journal-moved")) == (1, 2)
+    for one in (helper, other):
+        assert "opened again" in said(one, "journal-moved", "warning")
+    assert incidents(listed) == before + 3
+    if how == "moved":
+        for left in journal.parent.glob("sightings.db-*"):
+            left.unlink()
+        aside.rename(journal)
+        assert incidents(listed) == 2
+
+
+def incidents(installation: Installation) -> int:
+    """How many the journal has."""
+    done = installation.run("inkgate-sightings", "list", "--json")
+    return len(done.stdout.splitlines()) if done.returncode == 0 else -1
+
+
+def test_journal_that_nobody_prunes(listed: Installation, start: Start) -> None:
+    set_key(listed, "sightings", "keep_mib = 1\nhard_mib = 1")
+    journal = listed.folder / "run/sightings.db"
+    with closing(open_writer(journal)) as connection, transaction(connection):
+        for number in range(4000):
+            connection.execute(
+                "INSERT INTO blocks (time, node, data) VALUES (?, 'proxy.test', ?)",
+                (number, bytes(1000)),
+            )
+    assert journal.stat().st_size > 3 << 20
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    found = wait_until(
+        lambda: (now := status(listed)).count("journal-cut") and now, "the journal to be cut"
+    )
+    assert (found.code, found.level("journal-cut")) == (2, 2)
+    said(helper, "journal-cut")
+    with closing(open_writer(journal)) as connection:
+        assert used_bytes(connection) <= 1 << 20
+        newest = connection.execute("SELECT max(id), count(*) FROM blocks").fetchone()
+    assert newest[0] == 4001
+    assert newest[1] > 100
 
 
 def test_clients_that_cannot_be_hashed(listed: Installation, start: Start) -> None:
