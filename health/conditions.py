@@ -216,8 +216,9 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "peer-refused",
         "warning",
         False,
-        "a peer that is not among [icap] allow connected: its connection was closed",
-        "add the proxy's address to [icap] allow, or find out who that is",
+        "a peer that is not among [icap] allow or allow_users connected: it was refused",
+        "add the proxy's address to [icap] allow, or its user to allow_users, or find out who "
+        "that is",
     ),
     Condition(
         "message-failed",

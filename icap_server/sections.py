@@ -53,7 +53,7 @@ def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
     """The server's side of TLS.
 
     Raises:
-        SettingsError: certificate or key cannot be used.
+        SettingsError: certificate, key or authorities cannot be used.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate = resolve(config, settings.tls_certificate)
@@ -67,4 +67,19 @@ def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
             f"[icap] tls_certificate and tls_key cannot be used ({error.strerror or 'not PEM'})",
             "give two PEM files that this user can read",
         ) from None
+    if settings.tls_client_ca:
+        _ask_for_certificates(context, config, settings.tls_client_ca)
     return context
+
+
+def _ask_for_certificates(context: ssl.SSLContext, config: Path, authorities: str) -> None:
+    # Without those of the system, which create_default_context knows nothing of for clients.
+    try:
+        context.load_verify_locations(resolve(config, authorities))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            config,
+            f"[icap] tls_client_ca cannot be used ({error.strerror or 'not PEM'})",
+            "give a PEM file with certificates of authorities that this user can read",
+        ) from None
+    context.verify_mode = ssl.CERT_REQUIRED

@@ -26,6 +26,7 @@ from inkgate.icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.connection import Connection
 from inkgate.icap_server.handler import InkgateHandler
+from inkgate.icap_server.peers import Peers
 from inkgate.icap_server.processes.spare_room import SpareRoom
 from inkgate.icap_server.protocol import answers
 from inkgate.icap_server.protocol.common_case import recognise
@@ -73,6 +74,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self.blocked = blocked
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
+        self._peers = Peers(settings.allow_users)
         self._poll = select.epoll()
         self._acceptor = Acceptor(self._poll, listeners, spare_room)
         self._waiting: dict[int, Connection] = {}
@@ -114,6 +116,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         for threads in (self._threads, self._handshakes):
             threads.shutdown(wait=False, cancel_futures=True)
         self._poll.close()
+        self._peers.close()
 
     def _done(self) -> bool:
         if self._stop_at is None:
@@ -158,6 +161,12 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         if not self._is_allowed(peer):
             self.service.monitor.met(
                 "peer-refused", f"{peer} is not among [icap] allow: its connection is closed"
+            )
+            connected.close()
+            return
+        if refusal := self._peers.refusal(connected):
+            self.service.monitor.met(
+                "peer-refused", f"{refusal}: not among [icap] allow_users; it is refused"
             )
             connected.close()
             return

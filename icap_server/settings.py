@@ -25,7 +25,11 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         tls_listen: the same for ICAP over TLS (icaps).
         tls_certificate: PEM file with the certificate chain.
         tls_key: PEM file with its key.
+        tls_client_ca: PEM file with the authorities of the proxies' certificates, which are
+            then asked for; empty: none is.
         allow: networks of the proxies that may connect.
+        allow_users: users of this machine that may, by name or number: Squid's. Others of
+            this machine may not, whatever `allow` says.
         workers: processes.
         connections: connections of all workers together; advertised as Max-Connections.
         idle_seconds: a connection may wait so long for its next message.
@@ -58,7 +62,9 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     tls_listen: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    tls_client_ca: str = ""
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    allow_users: tuple[str, ...] = ("proxy", "squid", "root")
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     idle_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 300

@@ -230,3 +230,19 @@ def test_answers_that_are_taken_late_are_all_there(icap: Secure, secure: bool) -
             assert data
             *whole, rest = (rest + data).split(b"\r\n\r\n")
             taken += sum(answer.startswith(b"ICAP/1.0 204 ") for answer in whole)
+
+
+def test_proxy_without_its_certificate_is_refused(tmp_path: Path) -> None:
+    with running('tls_client_ca = "ca.pem"\n') as server:
+        folder = server.installation.folder
+        foreign = Authority().issue(tmp_path / "foreign.pem", "localhost")
+        for pem, is_known in ((None, False), (foreign, False), (folder / "icap.pem", True)):
+            context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+            if pem:
+                context.load_cert_chain(pem)
+            answer = b""
+            with suppress(OSError), server.connect_raw() as raw:
+                client = context.wrap_socket(raw, server_hostname="localhost")
+                client.sendall(LISTED)
+                answer = client.recv(100)
+            assert answer.startswith(b"ICAP/1.0 200") == is_known
