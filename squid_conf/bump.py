@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from inkgate.squid_conf.word import squid_word
 
 Bump = Literal["none", "sni", "listed", "full"]
+LISTED_NAME: Final = "inkgate_name_listed"
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"
 
 
@@ -23,7 +24,14 @@ class Bumping(NamedTuple):
     lines: tuple[str, ...]
 
 
-def bumping(how: Bump, *, authority: Path, certificates: Path, hosts: Path) -> Bumping:
+def bumping(
+    how: Bump,
+    *,
+    authority: Path,
+    certificates: Path,
+    hosts: Path,
+    names: tuple[str, ...] = (),
+) -> Bumping:
     """The lines for one way of bumping.
 
     Args:
@@ -33,6 +41,8 @@ def bumping(how: Bump, *, authority: Path, certificates: Path, hosts: Path) -> B
         authority: PEM file with the CA's certificate and key, which clients trust.
         certificates: folder that `security_file_certgen -c` has made.
         hosts: file with server names, one a line.
+        names: lines of an ACL that tells listed names inside TLS; their connections end. The
+            ICAP server needs none: it is asked about these names in any case.
 
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
@@ -54,8 +64,10 @@ def bumping(how: Bump, *, authority: Path, certificates: Path, hosts: Path) -> B
     }
     lines = (
         f"sslcrtd_program {CERTGEN} -s {squid_word(str(certificates))} -M 4MB",
+        *names,
         "acl inkgate_step1 at_step SslBump1",
         "ssl_bump peek inkgate_step1",
+        *([f"ssl_bump terminate {LISTED_NAME}"] if names else []),
         *steps[how],
     )
     return Bumping(port, lines)

@@ -21,6 +21,7 @@ from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import Bump, Bumping, bumping
 from inkgate.squid_conf.check import SQUID_USER, helper_command, helper_problem
 from inkgate.squid_conf.fragment import fragment as make_fragment
+from inkgate.squid_conf.fragment import name_lines
 from inkgate.squid_conf.icap import icap_fragment
 from inkgate.squid_conf.launching import Launching, is_placed, place_launcher
 from inkgate.squid_conf.minimal import minimal as make_minimal
@@ -46,11 +47,14 @@ class _Settings(msgspec.Struct, frozen=True):
     def _helper_fragment(self, settings: SquidSettings, log: str) -> str:
         return make_fragment(
             settings,
-            launching=Launching(
-                resolve(self.config, settings.launcher), helper_command(), self.config.absolute()
-            ),
+            launching=self._launching(settings),
             pages=resolve(self.config, settings.pages),
             log=log,
+        )
+
+    def _launching(self, settings: SquidSettings) -> Launching:
+        return Launching(
+            resolve(self.config, settings.launcher), helper_command(), self.config.absolute()
         )
 
     def warn_of_missing_pages(self) -> None:
@@ -68,6 +72,7 @@ class _Settings(msgspec.Struct, frozen=True):
             authority=resolve(self.config, settings.bump_authority),
             certificates=resolve(self.config, settings.bump_certificates),
             hosts=resolve(self.config, settings.bump_hosts),
+            names=() if self.icap else name_lines(settings, self._launching(settings)),
         )
 
     def _icap_fragment(self, settings: SquidSettings, log: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from inkgate.blocked_page.page import PAGES
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.blocked_page.wording import Kind
+from inkgate.squid_conf.bump import LISTED_NAME
 from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.word import squid_word
 
@@ -16,6 +17,7 @@ from inkgate.squid_conf.word import squid_word
 _TO_ROOT: Final = "../" * 8
 # A large cache costs Squid more than it saves (docs/decisions/0045).
 _CACHE: Final = 1000
+NAMES: Final = "inkgate_names"
 PRINTED: Final = "# Made by inkgate-squid-conf. Put it before your http_access allow lines."
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
 
@@ -39,13 +41,7 @@ def fragment(
     agent = " %#>ha{User-Agent}" if settings.user_agent else ""
     lines = [
         header,
-        (
-            f"external_acl_type inkgate ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
-            f"cache={_CACHE} children-max={settings.children} children-startup=0 children-idle=1 "
-            "concurrency=1000 queue-size=10000 "
-            f"%METHOD %#URI %>a %<a{agent} "
-            f"{' '.join(squid_word(word) for word in launching.words())}"
-        ),
+        _helper(settings, launching, "inkgate", f"%METHOD %#URI %>a %<a{agent}"),
         "# Squid shows the page of the ACL that it asked last. Without a verdict it stops at the",
         "# first one, whose page does not say that the address is dangerous.",
         *_acls(pages, "inkgate", "request"),
@@ -67,6 +63,32 @@ def fragment(
             f"access_log {squid_word(log)} inkgate",
         ]
     return "\n".join(lines) + "\n"
+
+
+def name_lines(settings: SquidSettings, launching: Launching) -> tuple[str, ...]:
+    """Lines by which Squid asks the helper for the name inside TLS, for `ssl_bump`.
+
+    Args:
+        settings: section `[squid_conf]`.
+        launching: what Squid starts.
+
+    Raises:
+        SquidConfError: a path cannot be written in squid.conf.
+    """
+    return (
+        "# The name that a client asks for inside TLS (SNI), which may be another than CONNECT's.",
+        _helper(settings, launching, NAMES, "%METHOD %ssl::>sni %>a %<a"),
+        f"acl {LISTED_NAME} external {NAMES}",
+    )
+
+
+def _helper(settings: SquidSettings, launching: Launching, name: str, shown: str) -> str:
+    return (
+        f"external_acl_type {name} ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
+        f"cache={_CACHE} children-max={settings.children} children-startup=0 children-idle=1 "
+        f"concurrency=1000 queue-size=10000 {shown} "
+        f"{' '.join(squid_word(word) for word in launching.words())}"
+    )
 
 
 def _acls(pages: Path, name: str, kind: Kind) -> list[str]:

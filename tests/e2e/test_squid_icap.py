@@ -18,6 +18,7 @@ import pytest
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.listed import BLOCKED, LISTED, PASSED
+from support.squid import INCIDENT
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -252,6 +253,27 @@ def test_listed_opens_the_hosts_of_its_file_only(listed_path: Installation) -> N
         assert (reply.status, bool(reply.incident)) == (403, True)
         assert server.tls("opened.example", "/good").status == 200
         assert server.tls("files.example", "/bad/file.exe").status == 200
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("how", ["sni", "listed", "full"])
+def test_helper_is_asked_for_the_name_inside_tls(listed_path: Installation, how: str) -> None:
+    listed_path.add("listed", attribute("domain", "listed.example"))
+    listed_path.refresh()
+    server = IcapSquid(listed_path, bump=how, is_helper=True)  # type: ignore[arg-type]
+    try:
+        for name in ("opened.example", "plain.example"):
+            assert server.tls(name, "/").status == 200
+        assert server.tls("opened.example", "/", authority="plain.example").status == 200
+        # CONNECT to an innocent name, another one inside.
+        with pytest.raises((OSError, ssl.SSLError, http.client.HTTPException)):
+            server.tls("listed.example", "/", authority="plain.example")
+        line = server.access_log("CONNECT plain.example.*inkgate=IG-")
+        incident = INCIDENT.search(line)
+        assert incident
+        (record,) = listed_path.sightings(incident[0])
+        assert (record["client"], record["method"]) == ("127.0.0.1", "CONNECT")
     finally:
         server.close()
 

@@ -18,12 +18,14 @@ from inkgate.blocked_page.settings import SquidSettings
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import CERTGEN, Bump, bumping
 from inkgate.squid_conf.check import SQUID_USER
+from inkgate.squid_conf.fragment import fragment, name_lines
 from inkgate.squid_conf.icap import icap_fragment
+from inkgate.squid_conf.launching import Launching, place_launcher
 from inkgate.squid_conf.minimal import minimal
 from inkgate.squid_conf.squid_bugs import bug_lines, installed_squid, version_of
 from support.authority import Authority
 from support.icap import Icap
-from support.installation import Installation
+from support.installation import BIN, Installation
 from support.logs import wait_for_line
 from support.squid import Reply, free_port, wait_until_listening
 
@@ -122,7 +124,10 @@ class Origin:
 
 
 class IcapSquid:
-    """Squid, inkgate-icap and origins over an installation; end it with `close`."""
+    """Squid, inkgate-icap and origins over an installation; end it with `close`.
+
+    With `is_helper` Squid asks the helper, and nobody asks inkgate-icap.
+    """
 
     def __init__(
         self,
@@ -131,6 +136,7 @@ class IcapSquid:
         bump: Bump = "none",
         fail: str = "open",
         settings: str = "",
+        is_helper: bool = False,
     ) -> None:
         self.folder = installation.folder / "squid"
         self.folder.mkdir(exist_ok=True)
@@ -142,6 +148,7 @@ class IcapSquid:
         self.secure = Origin(authority.issue(self.folder / "origin.pem", *NAMES))
         self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
         self.port = free_port()
+        self._launching = _launching(installation) if is_helper else None
         self._start_squid(bump, fail)
 
     def _start_squid(self, bump: Bump, fail: str) -> None:
@@ -155,6 +162,12 @@ class IcapSquid:
             name_header=icap.name_header,
             log=log,
         )
+        names: tuple[str, ...] = ()
+        if launching := self._launching:
+            shown = SquidSettings(ttl=2, negative_ttl=2)
+            pages = self.folder.parent / "pages"
+            lines = fragment(shown, launching=launching, pages=pages, log=log)
+            names = name_lines(shown, launching)
         version = version_of(installed_squid())
         bugs = bug_lines(SquidSettings().request_buffer_mib, version, icap=True)
         lines += "".join(f"{line}\n" for line in bugs)
@@ -180,6 +193,7 @@ class IcapSquid:
                     authority=self.authority,
                     certificates=certificates,
                     hosts=self.folder / "opened",
+                    names=names,
                 ),
             ).replace("cache_peer_access samples deny CONNECT", _direct(self.secure.port))
         )
@@ -230,6 +244,17 @@ class IcapSquid:
         self.icap.close()
         self.origin.close()
         self.secure.close()
+
+
+def _launching(installation: Installation) -> Launching:
+    """The helper, with all that Squid's user needs of it."""
+    installation.run("inkgate-squid-conf", "pages")
+    run = installation.folder / "run"
+    for path in (run, *run.rglob("*")):
+        shutil.chown(path, SQUID_USER, SQUID_USER)
+    launcher = installation.folder / "launcher"
+    place_launcher(launcher, "open")
+    return Launching(launcher, BIN / "inkgate-helper", installation.config)
 
 
 def _direct(port: int) -> str:
