@@ -142,8 +142,11 @@ class Service:
         observed = Observed(request.method, request.uri, "", request.user_agent)
         with _errors_as_no_verdict():
             found = examine(observed, matcher)
+            # A server may look at any of them.
+            others = [matcher.user_agent(agent) for agent in request.more_agents]
         rules.remember(*spelled, found)
-        return self._verdict(client, request.method, found.matches)
+        matches = (*found.matches, *(match for other in others for match in other))
+        return self._verdict(client, request.method, matches)
 
     def judge_name(self, rules: IcapRules, request: HttpRequest, name: str, client: str) -> Verdict:
         """The verdict on the name that is asked for inside a tunnel.

@@ -8,17 +8,24 @@ from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.fields import http_fields
 
 _OK: Final = 200
+# Each costs a derivation, and a head may have thousands.
+MORE_AGENTS: Final = 15
 
 
 class HttpRequest(NamedTuple):
     """An HTTP request: its absolute URI, or `host:port` for CONNECT, and what else we need.
 
     Bytes that are not UTF-8 are kept apart from each other (surrogates).
+
+    Attributes:
+        user_agent: the first User-Agent field.
+        more_agents: those after it, without repetitions, up to MORE_AGENTS.
     """
 
     method: str
     uri: str
     user_agent: str
+    more_agents: tuple[str, ...] = ()
 
 
 class HttpResponse(NamedTuple):
@@ -50,16 +57,20 @@ def parse_request(block: bytes) -> HttpRequest:
     # A URI must not contain spaces, but a proxy may forward one that does.
     target = b" ".join(words[1:-1])
     host = agent = b""
+    more: list[bytes] = []
     for name, value in http_fields(block):
         if name == b"host":
             host = host or value
         elif name == b"user-agent":
-            agent = agent or value
+            if not agent:
+                agent = value
+            elif value != agent and value not in more and len(more) < MORE_AGENTS:
+                more.append(value)
     method = _text(words[0])
     if method != "CONNECT" and target.startswith(b"/"):
         # The path only (origin form, RFC 7230, section 5.3.1): intercepting proxies send this.
         target = b"http://" + host + target
-    return HttpRequest(method, _text(target), _text(agent))
+    return HttpRequest(method, _text(target), _text(agent), tuple(map(_text, more)))
 
 
 def parse_response(block: bytes) -> HttpResponse:

@@ -88,6 +88,23 @@ def test_listed_user_agent_is_blocked_anywhere(squid: tuple[IcapSquid, Installat
     assert server.get("http://fine.example/", User_Agent="EvilBot/1.0").status == 200
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_each_of_several_user_agents_is_judged(
+    squid: tuple[IcapSquid, Installation], place: int
+) -> None:
+    agents = ["Mozilla/5.0", "curl/8.0", "Mozilla/5.0"]
+    for listed, status in (("EvilBot/1.0 (made up; 100%)", 403), ("EvilBot/1.0", 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", squid[0].port, timeout=60)
+        connection.putrequest("GET", "http://fine.example/")
+        for agent in [*agents[:place], listed, *agents[place:]]:
+            connection.putheader("User-Agent", agent)
+        connection.endheaders()
+        reply = connection.getresponse()
+        reply.read()
+        connection.close()
+        assert reply.status == status
+
+
 def test_listed_host_is_refused_as_a_tunnel(squid: tuple[IcapSquid, Installation]) -> None:
     server, _ = squid
     with pytest.raises(OSError, match="403"):
