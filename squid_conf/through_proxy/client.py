@@ -17,6 +17,8 @@ MAX_BYTES: Final = 256 * 1024
 INCIDENT: Final = re.compile(r"IG-[0-9A-HJKMNP-TV-Z]{10}")
 UNAVAILABLE: Final = "inkgate-unavailable"
 POSTED: Final = b"inkgate squid check: this must not leave the proxy\n"
+_REOPEN_SECONDS: Final = 3.0
+_AGAIN_SECONDS: Final = 0.1
 
 
 class Ask(NamedTuple):
@@ -63,12 +65,9 @@ def ask(port: Port, request: Ask, authorization: str = "", seconds: float = SECO
         seconds: how long all of it may take.
     """
     until = time.monotonic() + seconds
-    try:
-        connection = socket.create_connection((port.host, port.number), seconds)
-    except TimeoutError:
-        return Reply(0)
-    except OSError:
-        return Reply(-1)
+    connection = _connected(port, seconds)
+    if isinstance(connection, Reply):
+        return connection
     with connection:
         try:
             connection.sendall(_message(request, authorization))
@@ -76,6 +75,21 @@ def ask(port: Port, request: Ask, authorization: str = "", seconds: float = SECO
         except OSError as error:
             return Reply(0, error.strerror or "")
     return _parsed(data, request.method)
+
+
+def _connected(port: Port, seconds: float) -> socket.socket | Reply:
+    """A connection, or why there is none."""
+    # A Squid that reads its configuration again closes its ports for a moment.
+    patience = time.monotonic() + min(seconds, _REOPEN_SECONDS)
+    while True:
+        try:
+            return socket.create_connection((port.host, port.number), seconds)
+        except TimeoutError:
+            return Reply(0)
+        except OSError:
+            if time.monotonic() > patience:
+                return Reply(-1)
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _message(request: Ask, authorization: str) -> bytes:
