@@ -115,9 +115,9 @@ def _extents(value: bytes) -> list[bytes]:
         found += [_ESCAPED.sub(rb"\1", quoted[1]), quoted[1], value[1:].partition(b'"')[0]]
         if not value[quoted.end() :].strip() or value[quoted.end() :].lstrip()[:1] == b";":
             return list(dict.fromkeys(found))
-    # Chromium takes all that follows a quote that is not closed.
+    # Chromium takes all that follows, where a quote is not closed.
     ends = (_to_semicolon(value), value.partition(b";")[0], value)
-    for end in ends if value.startswith(b'"') else ends[:2]:
+    for end in ends if b'"' in value else ends[:2]:
         bare = end.strip(b" \t")
         for mark in (b'"', b"'"):
             if bare.startswith(mark):
