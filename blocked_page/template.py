@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, 
 from jinja2.meta import find_undeclared_variables
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.kept_files import place_of
 
 MAX_TEMPLATE_BYTES: Final = 256 << 10
 NAMES: Final = frozenset(
@@ -74,7 +75,7 @@ def _environment() -> Environment:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with place_of(path).open("rb") as file:
             data = file.read(MAX_TEMPLATE_BYTES + 1)
     except OSError as error:
         raise Unreadable(

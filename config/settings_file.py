@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from inkgate.config.errors import InkgateError
+from inkgate.config.kept_files import place_of
 from inkgate.config.printable import printable
 
 DEFAULT_SETTINGS: Final = "/etc/inkgate/inkgate.toml"
@@ -115,7 +116,7 @@ def _problem(error: msgspec.ValidationError) -> str:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
+        with place_of(path).open("rb") as file:
             data = file.read(MAX_SETTINGS_BYTES + 1)
     except FileNotFoundError as error:
         raise SettingsError(

@@ -213,6 +213,20 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "raise [icap] connections or LimitNOFILE, or find who holds them (ss -tnp)",
     ),
     Condition(
+        "client-share-used-up",
+        "warning",
+        False,
+        "a client had more responses under way than [icap] client_responses: others were refused",
+        "find who holds so many downloads; raise the setting where one address stands for many",
+    ),
+    Condition(
+        "download-given-up",
+        "warning",
+        False,
+        "a client took a download so slowly that it was broken off",
+        "raise [icap] backlog_mib, or find who holds downloads open",
+    ),
+    Condition(
         "peer-refused",
         "warning",
         False,

@@ -11,6 +11,7 @@ from typing import Final
 from inkgate.config.command import ERROR_STATUS
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import require
+from inkgate.config.kept_files import use
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import settings_path
 from inkgate.config.system_errors import explain
@@ -46,6 +47,7 @@ def _work(config: Path, options: argparse.Namespace) -> None:
     # Imported here: the supervisor needs none of it, nor does --help.
     from inkgate.icap_server.worker import Inherited, run_worker  # noqa: PLC0415
 
+    use((Path(path), int(fd)) for fd, path in options.kept)
     inherited = Inherited(options.plain, options.secure, options.vacancy, options.ready)
     try:
         run_worker(config, inherited, Monitor(counter_folder(config), WORKER, log))
@@ -68,6 +70,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(option, type=int, action="append", default=[], help=argparse.SUPPRESS)
     for option in ("--vacancy", "--ready"):
         parser.add_argument(option, type=int, help=argparse.SUPPRESS)
+    # Contents of files in memory, so that a worker that is started again has what works.
+    parser.add_argument("--kept", nargs=2, action="append", default=[], help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

@@ -5,27 +5,25 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyicap import BaseICAPRequestHandler
 
-from inkgate.icap_server.connection import Connection, Output
 from inkgate.icap_server.protocol import answers
-from inkgate.icap_server.protocol.chunks import LAST_CHUNK, End, encode_chunk
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK, encode_chunk
 from inkgate.icap_server.protocol.errors import ProtocolError, reason_of
 from inkgate.icap_server.protocol.head import Head
 from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.protocol.parser import IcapMessage
+from inkgate.icap_server.reading import BodyReader, ParkedError
 from inkgate.icap_server.service import client_address
 
 if TYPE_CHECKING:
-    from inkgate.icap_server.blocked import Blocked
     from inkgate.icap_server.rules_in_use import IcapRules
-    from inkgate.icap_server.service import Service
-    from inkgate.icap_server.settings import IcapSettings
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 << 20
@@ -37,23 +35,13 @@ _NO_REQUEST: Final = HttpRequest("GET", "", "")
 _NO_MESSAGE: Final = IcapMessage(Head(b"", "", {}, (), None, False, False), b"", b"")
 
 
-class ServerParts(Protocol):
-    """What a handler uses of the server that it works for."""
-
-    service: Service
-    settings: IcapSettings
-    blocked: Blocked
-
-
-class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
+class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     """Serves one message.
 
     A subclass has the endpoints, under the names that pyicap looks for. Everything that
-    reads from or writes to the client is here.
+    reads from or writes to the client is here or in `BodyReader`.
     """
 
-    server: ServerParts
-    request: Connection
     message: IcapMessage
     rules: IcapRules
     http_request: HttpRequest
@@ -62,7 +50,6 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     enc_status: bytes | None
     enc_request: bytes | None
     enc_raw: tuple[bytes, str] | None
-    in_preview: bool
 
     # Names of methods, by service and ICAP method. pyicap would look for an attribute with
     # a name that the client chooses.
@@ -77,12 +64,19 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         settings = self.server.settings
         self.connection = self.request.socket
         self.connection.settimeout(settings.body_seconds)
-        self.wfile = Output(self.connection)
+        self.wfile = self.request.output
         self.rules = self.server.service.rules
         self.close_connection = self.lingers = False
+        self.go_on: Callable[[], None] | None = None
 
     def finish(self) -> None:
         """Leave the socket open: the loop goes on with it, or closes it."""
+        if self.request.parked is not None:
+            return
+        self.server.backlog.forget(self.request)
+        share, self.request.share = self.request.share, None
+        if share is not None:
+            share()
         self.request.closing = self.close_connection
         if self.lingers:
             self.request.linger(_LINGER_SECONDS, _LINGER_BYTES)
@@ -96,12 +90,27 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     def handle_one_request(self) -> None:
         """Serve one message. Nothing that it does wrong leaves this method as an exception."""
         self._begin()
-        try:
-            if not self.parse_request():
-                return
+        self._run(self._answer)
+
+    def resume(self) -> None:
+        """Go on with a message that was parked."""
+        self.request.parked = None
+        self.connection.settimeout(self.server.settings.body_seconds)
+        if self.go_on is not None:
+            self._run(self.go_on)
+        self.finish()
+
+    def _answer(self) -> None:
+        if self.parse_request():
             self._endpoint()()
-            self._drain()
-            self.wfile.flush()
+
+    def _run(self, step: Callable[[], None]) -> None:
+        try:
+            self._try(step)
+            self._end_answer()
+        except ParkedError:
+            self.request.parked = self
+            return
         except ProtocolError as error:
             self.send_error(error.status)
         except TimeoutError:
@@ -109,11 +118,31 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         except OSError:
             self.close_connection = True
         except Exception as error:  # noqa: BLE001
-            # The text may hold the value that caused it, so only the type is said.
-            self.server.service.monitor.met(
-                "message-failed", f"a message failed: {type(error).__name__}"
-            )
+            self.note(error)
             self.send_error(500)
+        self.wfile.end()
+        # A reference to itself would keep old rules.
+        self.go_on = None
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (ParkedError, ProtocolError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001
+            self.note(error)
+            self.answer_in_failure()
+
+    def note(self, error: Exception) -> None:
+        """Count and log an error of inkgate's own."""
+        # The text may hold the value that caused it, so only the type is said.
+        self.server.service.monitor.met(
+            "message-failed", f"a message failed: {type(error).__name__}"
+        )
+
+    def answer_in_failure(self) -> None:
+        """Answer a message at which inkgate itself has failed."""
+        self.send_error(500)
 
     def parse_request(self) -> bool:
         """Take the message that the loop has read. False if there is none."""
@@ -134,82 +163,50 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         self.client_ip = client_address(head.fields.get(b"x-client-ip", b""))
         return True
 
-    def read_chunk(self) -> bytes:
-        """A piece of the body, empty at its end (or at the end of its preview)."""
-        if self.eob:
-            return b""
-        event = self.request.parser.next()
-        if event is None:
-            # Sent before waiting, since the client can use what was written so far.
-            self.wfile.flush()
-            event = self.request.event()
-        if isinstance(event, End):
-            self.eob, self.ieof = True, event.ieof
-            return b""
-        return event if isinstance(event, bytes) else b""
-
-    def read_chunk_until(self, end: float) -> bytes:
-        """As `read_chunk`, but empty as well when nothing comes until a time (monotonic)."""
-        # Here, with the whole `body_seconds`: if `read_chunk` ran out of time while it sends,
-        # the rest of what it sends would be lost.
-        self.wfile.flush()
-        left = end - time.monotonic()
-        if left <= 0:
-            return b""
-        self.connection.settimeout(left)
-        try:
-            return self.read_chunk()
-        except TimeoutError:
-            return b""
-        finally:
-            self.connection.settimeout(self.server.settings.body_seconds)
-
     def write_chunk(self, data: bytes = b"") -> None:
         """Write a piece of a body, or its end."""
         self.wfile.write(encode_chunk(data) or LAST_CHUNK)
-
-    def cont(self) -> None:
-        """Ask for what follows the preview, after its end has been read."""
-        if self.ieof or not self.in_preview:
-            raise ProtocolError(500, "nothing follows this preview")
-        self.wfile.write(answers.CONTINUE)
-        self.wfile.flush()
-        # 100 is no answer yet: an error in the rest of the body can still be answered.
-        self.wfile.started = False
-        self.request.parser.continue_body()
-        self.eob = self.in_preview = False
+        if self.wfile.is_long:
+            self.wfile.send_some()
 
     @property
     def may_be_204(self) -> bool:
         """Whether the client takes 204 at this point."""
         return self.in_preview or self.message.head.allow_204
 
-    def send_headers(self, has_body: bool = False) -> None:
+    def send_headers(self, has_body: bool = False, *, dated: bool = True) -> None:
         """Write the ICAP head and the one block of HTTP headers that it may have."""
         block, kind = self._block()
         fields = [
             (b"ISTag", self.rules.istag),
-            (b"Date", self.date_time_bytes()),
+            *([(b"Date", self.date_time_bytes())] if dated else []),
             *((name, value) for name, all_of in self.icap_headers.items() for value in all_of),
             (b"Encapsulated", answers.encapsulated(kind, len(block), body=has_body)),
         ]
         if self.close_connection:
             fields.append((b"Connection", b"close"))
         self.wfile.write(answers.head(self.icap_response, fields) + block)
+        if has_body:
+            self.wfile.begin_body()
 
     def send_error(self, code: int, message: str | None = None) -> None:
         """Say what is wrong, if nothing else has been said, and end the connection."""
         self.close_connection = self.lingers = True
         if self.wfile.started:
             return
-        self.enc_request = self.enc_status = self.enc_raw = None
-        self.icap_headers = {}
+        self.forget_answer()
         self.set_icap_response(code, message)
         try:
             self.send_headers()
             self.wfile.flush()
         except OSError:
             pass
+
+    def forget_answer(self) -> None:
+        """Begin the answer anew, before any of it was written."""
+        self.enc_request = self.enc_status = self.enc_raw = None
+        self.icap_headers = {}
+        self.enc_headers = {}
 
     def send_enc_error(
         self, code: int, message: str | None = None, body: str = "", contenttype: str = "text/html"
@@ -237,19 +234,28 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
     def no_adaptation_required(self) -> None:
         """Let the message go on: 204 where the client takes it, else all of it back."""
         if self.may_be_204:
-            self._collect()
-            self.set_icap_response(204)
-            self.send_headers()
-            return
-        self.give_back()
+            self.go_on = self._answer_204
+            self._answer_204()
+        else:
+            self.give_back()
 
     def give_back(self) -> None:
         """Send the HTTP message back as it came, its body while it is coming."""
         self.start_giving_back()
         if self.has_body:
-            while data := self.read_chunk():
-                self.write_chunk(data)
-            self.write_chunk()
+            self.go_on = self._relay
+            self._relay()
+
+    def _relay(self) -> None:
+        while data := self.read_chunk():
+            self.write_chunk(data)
+        self.write_chunk()
+
+    def _answer_204(self) -> None:
+        while self.read_chunk():
+            pass
+        self.set_icap_response(204)
+        self.send_headers()
 
     def start_giving_back(self) -> None:
         """Send the HTTP message's head back as it came."""
@@ -288,7 +294,8 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         self.has_body, self.eob, self.preview = False, True, None
         self.in_preview = False
         self.message = _NO_MESSAGE
-        self.wfile.started = False
+        self.go_on = None
+        self.begin_reading()
 
     def _endpoint(self) -> Callable[[], None]:
         service = self.services.get(self.servicename)
@@ -308,9 +315,22 @@ class BaseHandler(BaseICAPRequestHandler):  # type: ignore[misc]
         fields = ((name, value) for name, all_of in self.enc_headers.items() for value in all_of)
         return answers.head(self.enc_status, fields), "res"
 
-    def _collect(self) -> None:
-        while self.read_chunk():
-            pass
+    def _end_answer(self) -> None:
+        """Read what is left of the body, and let the client take what is left of the answer.
+
+        Raises:
+            ParkedError: the client takes it slowly.
+        """
+        self.go_on = None
+        self.wfile.end()
+        self._drain()
+        self.go_on = self._end_sending
+        self._end_sending()
+
+    def _end_sending(self) -> None:
+        self.wfile.send_some()
+        if self.wfile.waiting:
+            self.park(None, select.EPOLLOUT)
 
     def _drain(self) -> None:
         """Read what is left of a body after its answer; if that is much, end the connection."""

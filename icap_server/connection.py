@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
+from inkgate.icap_server.output import Output
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.parser import Event, IcapMessage, MessageParser
 
 _READ_BYTES: Final = 64 * 1024
-_FLUSH_BYTES: Final = 64 * 1024
+
+
+class Parked(Protocol):
+    """A message that waits for its client without a thread."""
+
+    resume_at: float
+    """When it goes on without its client (monotonic seconds)."""
+    resume_on: int
+    """The events of epoll(7) at which it goes on."""
+
+    def resume(self) -> None:
+        """Go on as far as that is possible without waiting long."""
 
 
 class Connection:
@@ -27,10 +41,25 @@ class Connection:
         unsent: the end of an answer that the client has not yet taken.
         deadline: when the loop gives up waiting (monotonic seconds).
         context: for the handshake of TLS that is not yet done, or None.
+        output: what is to be sent, and how far an answer has come.
+        parked: goes on with a message that waits for its client without a thread, or None.
+        share: gives back what the message counts for its client, once; None if nothing.
         closing: to be closed by the loop.
     """
 
-    __slots__ = ("closing", "context", "deadline", "first", "parser", "peer", "socket", "unsent")
+    __slots__ = (
+        "closing",
+        "context",
+        "deadline",
+        "first",
+        "output",
+        "parked",
+        "parser",
+        "peer",
+        "share",
+        "socket",
+        "unsent",
+    )
 
     def __init__(
         self, connected: socket.socket, peer: str, context: ssl.SSLContext | None = None
@@ -42,6 +71,9 @@ class Connection:
         self.unsent = b""
         self.deadline = 0.0
         self.context = context
+        self.output = Output(connected)
+        self.parked: Parked | None = None
+        self.share: Callable[[], None] | None = None
         self.closing = False
 
     def shake_hands(self) -> None:
@@ -57,6 +89,7 @@ class Connection:
                     self.socket, server_side=True, do_handshake_on_connect=False
                 )
             self.socket.do_handshake()
+            self.output = Output(self.socket)
             self.context = None
 
     def event(self) -> Event:
@@ -68,11 +101,27 @@ class Connection:
             OSError: the connection is gone.
         """
         while (event := self.parser.next()) is None:
-            data = self.socket.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError("the client is gone")
-            self.parser.feed(data)
+            self.receive()
         return event
+
+    def receive(self) -> None:
+        """Take some more of what the client sends, waiting for it.
+
+        Raises:
+            TimeoutError, OSError: as `event`.
+        """
+        data = self.socket.recv(_READ_BYTES)
+        if not data:
+            raise ConnectionResetError("the client is gone")
+        self.parser.feed(data)
+
+    def is_readable(self, seconds: float) -> bool:
+        """Whether something can be read within so many seconds."""
+        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            return True
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def linger(self, seconds: float, limit: int) -> None:
         """Say that nothing more comes, and read what the client had on its way.
@@ -89,35 +138,3 @@ class Connection:
                 if not data:
                     return
                 limit -= len(data)
-
-
-class Output:
-    """A file to write answers to: buffered, so that an answer is one packet where it can be."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.started = False
-
-    def write(self, data: bytes) -> None:
-        """Take some bytes.
-
-        Raises:
-            OSError: the client does not take them (TimeoutError), or is gone.
-        """
-        self.started = True
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= _FLUSH_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what was written.
-
-        Raises:
-            OSError: as `write`.
-        """
-        parts, self._parts, self._size = self._parts, [], 0
-        if parts:
-            self._socket.sendall(b"".join(parts))

@@ -56,7 +56,15 @@ class InkgateHandler(VerdictHandler):
 
     def respmod_RESPMOD(self) -> None:  # noqa: N802
         """Judge a response by its server's address and its body."""
-        check_reply(self)
+        share = self.server.shares.take(self.client_ip)
+        self.request.share = share.give_back
+        if share.is_whole:
+            check_reply(self)
+        elif share.of_client:
+            # Never let pass: a client could open the way for itself by many downloads.
+            self.send_unable()
+        else:
+            self.send_no_verdict(NoVerdictError("connections-used-up", self.server.shares.said))
 
     def _send_options(self, method: bytes) -> None:
         settings = self.server.settings
@@ -66,7 +74,7 @@ class InkgateHandler(VerdictHandler):
             (b"Service", b"inkgate"),
             (b"Service-ID", b"inkgate-" + method.lower()),
             (b"Options-TTL", b"%d" % settings.options_seconds),
-            (b"Max-Connections", b"%d" % settings.connections),
+            (b"Max-Connections", b"%d" % settings.connections_of(method.decode())),
             (b"Allow", b"204"),
         ):
             self.set_icap_header(name, value)
@@ -75,4 +83,6 @@ class InkgateHandler(VerdictHandler):
         if method == b"REQMOD" or not self.rules.replies.algorithms:
             self.set_icap_header(b"Preview", b"0")
             self.set_icap_header(b"Transfer-Preview", b"*")
-        self.send_headers()
+        # Without Date: Squid counts Options-TTL from it, and would take the service for down
+        # when the clocks of two machines differ by more.
+        self.send_headers(dated=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from inkgate.health.monitor import BY_FAIL
 from inkgate.icap_server.body.file_names import file_names
 from inkgate.icap_server.body.held_end import HeldEnd
 from inkgate.icap_server.body.inspection import Inspection
@@ -97,7 +98,8 @@ class ReplyCheck:
         if self._is_endless:
             hold_bytes = hold_seconds = 0
         self._held_end = HeldEnd(hold_bytes, self._is_listed)
-        self._started = self._said_unchecked = False
+        self._started = self._said_unchecked = self._has_failed = False
+        self._last_read = time.monotonic()
         self._hold_until = time.monotonic() + hold_seconds
 
     def run(self) -> None:
@@ -113,6 +115,8 @@ class ReplyCheck:
         elif not handler.rules.replies.algorithms:
             _let_pass(handler, verdict)
         elif not self._is_hopeless():
+            # A message that waits for its client goes on where it was.
+            handler.go_on = self._check
             self._check()
         elif self._may_pass:
             handler.server.service.monitor.met("part-unchecked")
@@ -167,8 +171,9 @@ class ReplyCheck:
         if not self._started and not self._handler.in_preview:
             end = self._hold_until
             if self._inspection.raw_bytes >= _SQUID_BUFFER_BYTES:
-                end = min(end, time.monotonic() + _SILENCE_SECONDS)
+                end = min(end, self._last_read + _SILENCE_SECONDS)
             if data := self._handler.read_chunk_until(end):
+                self._last_read = time.monotonic()
                 return data
             if self._handler.eob:
                 return b""
@@ -177,7 +182,7 @@ class ReplyCheck:
         return self._handler.read_chunk()
 
     def _take(self, data: bytes) -> None:
-        content = self._inspection.feed(data)
+        content = self._inspect(data)
         if self._inspection.unchecked:
             self._say_unchecked()
         self._held_end.keep(data, content)
@@ -196,6 +201,19 @@ class ReplyCheck:
             self._said_unchecked = True
             why = f"a body passed that could not be checked: {self._inspection.unchecked}"
             self._handler.server.service.monitor.met("body-unchecked", why)
+
+    def _inspect(self, data: bytes) -> int:
+        if self._has_failed:
+            return len(data)
+        try:
+            return self._inspection.feed(data)
+        except Exception as error:  # noqa: BLE001 (whatever it is: `fail` answers)
+            self._handler.note(error)
+            self._handler.server.service.monitor.count(BY_FAIL)
+            self._has_failed = True
+        if self._handler.server.settings.fail == "closed":
+            self._stop(self._handler.send_unable)
+        return len(data)
 
     def _let_go(self) -> None:
         free, listed = self._release()
@@ -230,10 +248,12 @@ class ReplyCheck:
         self._handler.mark(self._verdict)
         self._handler.start_giving_back()
         if self._is_endless:
-            self._handler.connection.settimeout(self._handler.server.settings.idle_seconds)
+            self._handler.patience = self._handler.server.settings.idle_seconds
 
     def _is_listed(self) -> bool:
         handler = self._handler
+        if self._has_failed:
+            return False
         try:
             verdict = handler.server.service.judge_body(
                 handler.rules,

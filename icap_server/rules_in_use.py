@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from inkgate.icap_server.protocol.answers import not_modified
 from inkgate.icap_server.protocol.common_case import host_of, recognise
-from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import parse_request
 from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.settings import IcapSettings
@@ -146,10 +145,7 @@ class HotMessages:
             yield _observed(part, spelled), partial(_remember, rules, part, spelled)
 
     def _count_request(self, message: IcapMessage) -> None:
-        try:
-            request = parse_request(message.request)
-        except ProtocolError:
-            return
+        request = parse_request(message.request)
         uri = _bytes(request.uri)
         self._parts.count("host", b"%b %b" % (_bytes(request.method), AS_BYTES.host_key(uri)))
         self._parts.count("agent", _bytes(request.user_agent))

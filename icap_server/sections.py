@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inkgate.blocked_page.page import BlockedPages, load_pages
 from inkgate.blocked_page.settings import SquidSettings
+from inkgate.config.kept_files import place_of
 from inkgate.config.settings_file import SettingsError, load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.settings import RulesSettings
@@ -22,11 +23,13 @@ class Sections(NamedTuple):
         icap: section `[icap]`.
         pages: the pages, from section `[squid_conf]`.
         context: for ICAP over TLS, or None.
+        files: all that was read.
     """
 
     icap: IcapSettings
     pages: BlockedPages
     context: ssl.SSLContext | None
+    files: tuple[Path, ...]
 
 
 def load_sections(config: Path, *, secure: bool = False) -> Sections:
@@ -40,13 +43,15 @@ def load_sections(config: Path, *, secure: bool = False) -> Sections:
         InkgateError: some of it cannot be used.
     """
     icap = load_section(config, "icap", IcapSettings)
-    pages = load_pages(config, load_section(config, "squid_conf", SquidSettings))
+    squid = load_section(config, "squid_conf", SquidSettings)
+    pages = load_pages(config, squid)
     # RuleSet and Recorder only log that theirs are wrong, as the helper needs it. An ICAP
     # server must not start with them.
     load_section(config, "rules", RulesSettings)
     backend_of(config, load_section(config, "sightings", SightingsSettings))
     context = tls_context(config, icap) if secure or icap.tls_listen else None
-    return Sections(icap, pages, context)
+    named = (squid.template, icap.tls_certificate, icap.tls_key)
+    return Sections(icap, pages, context, (config, *(resolve(config, n) for n in named if n)))
 
 
 def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
@@ -60,7 +65,7 @@ def tls_context(config: Path, settings: IcapSettings) -> ssl.SSLContext:
     key = resolve(config, settings.tls_key)
     try:
         # With a password at hand, OpenSSL does not ask the terminal for one.
-        context.load_cert_chain(certificate, key, password="")
+        context.load_cert_chain(place_of(certificate), place_of(key), password="")
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
             config,

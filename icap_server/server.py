@@ -23,8 +23,9 @@ from typing import Final
 from pyicap import ICAPServer
 
 from inkgate.icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
+from inkgate.icap_server.backlog import Backlog
 from inkgate.icap_server.blocked import Blocked
-from inkgate.icap_server.connection import Connection
+from inkgate.icap_server.connection import Connection, Parked
 from inkgate.icap_server.handler import InkgateHandler
 from inkgate.icap_server.peers import Peers
 from inkgate.icap_server.processes.spare_room import SpareRoom
@@ -34,9 +35,13 @@ from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.service import Service
 from inkgate.icap_server.settings import IcapSettings
+from inkgate.icap_server.shares import Shares
 
 _READ_BYTES: Final = 64 * 1024
 _TICK_SECONDS: Final = 0.25
+# A proxy hears something of a message at least so often.
+_SILENCE_SECONDS: Final = 0.3
+_MIB: Final = 1 << 20
 _MAPPED: Final = "::ffff:"
 # A handshake's steps never wait for the client, so few threads are enough for all.
 _HANDSHAKE_THREADS: Final = 4
@@ -72,6 +77,15 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._watcher = service.watcher
         self._hot = service.hot
         self.blocked = blocked
+        self.backlog = Backlog(settings.backlog_mib * _MIB // settings.workers, service.monitor)
+        self.shares = Shares(
+            min(
+                settings.connections_of("RESPMOD"),
+                max(1, limit - settings.connections_of("REQMOD")),
+            ),
+            settings.client_responses,
+            service.monitor,
+        )
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
         self._peers = Peers(settings.allow_users)
@@ -79,6 +93,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._acceptor = Acceptor(self._poll, listeners, spare_room)
         self._waiting: dict[int, Connection] = {}
         self._busy: set[Connection] = set()
+        self._parked: dict[int, Connection] = {}
         self._returned: deque[Connection] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads = ThreadPoolExecutor(limit, "icap")
@@ -94,6 +109,8 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             for fd, _ in self._poll.poll(poll_interval):
                 if (connection := self._waiting.get(fd)) is not None:
                     self._readable(connection)
+                elif (connection := self._parked.get(fd)) is not None:
+                    self._resume(connection)
                 elif fd == self._wake:
                     self._take_back()
                 elif fd in self._acceptor.listeners:
@@ -108,7 +125,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
 
     def server_close(self) -> None:
         """Close all connections and end the threads."""
-        for connection in (*self._waiting.values(), *self._busy):
+        for connection in (*self._waiting.values(), *self._parked.values(), *self._busy):
             with contextlib.suppress(OSError):
                 # close() alone would not wake up a thread that reads from the socket.
                 connection.socket.shutdown(socket.SHUT_RDWR)
@@ -126,7 +143,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             if connection.parser.at_start and not connection.parser.buffer:
                 self._close(connection)
         late = time.monotonic() > self._stop_at
-        return late or not (self._waiting or self._busy)
+        return late or not (self._waiting or self._parked or self._busy)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -140,6 +157,21 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 self._hand_over(connection)
             else:
                 self._close(connection)
+        self._tend_messages(now)
+
+    def _tend_messages(self, now: float) -> None:
+        for connection in list(self._parked.values()):
+            if connection.parked is None or connection.parked.resume_at <= now:
+                self._resume(connection)
+            else:
+                self._keep_alive(connection, is_parked=True)
+        for connection in list(self._busy):
+            self._keep_alive(connection, is_parked=False)
+
+    def _keep_alive(self, connection: Connection, *, is_parked: bool) -> None:
+        # Whoever goes on with the message meets the error.
+        with contextlib.suppress(OSError, ValueError):
+            connection.output.keep_alive(_SILENCE_SECONDS, is_parked=is_parked)
 
     def _accept(self, listener: Listener) -> None:
         if not self._has_room() and self._acceptor.leave_to_others():
@@ -182,7 +214,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._wait_for(connection)
 
     def _is_full(self) -> bool:
-        return len(self._waiting) + len(self._busy) >= self._limit
+        return len(self._waiting) + len(self._parked) + len(self._busy) >= self._limit
 
     def _has_room(self) -> bool:
         # An idle connection can be closed in favour of a new one.
@@ -229,13 +261,13 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 and common.end == len(data)
                 and rules.is_clean(common.host, common.agent)
             ):
-                self._answer(connection, rules.unmodified)
+                self._answer(connection, rules.unmodified, close=common.close)
                 self._hot.count_common(data)
                 return
         parser.feed(data)
         self._advance(connection)
 
-    def _answer(self, connection: Connection, data: bytes) -> None:
+    def _answer(self, connection: Connection, data: bytes, *, close: bool) -> None:
         try:
             sent = connection.socket.send(data)
         except _NOT_WRITABLE:
@@ -246,6 +278,9 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         if sent < len(data):
             connection.unsent = data[sent:]
             self._hand_over(connection)
+            return
+        if close:
+            self._close(connection)
             return
         fd = connection.socket.fileno()
         # To the end of the dictionary, whose first entry has been idle for longest.
@@ -271,6 +306,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
     def _hand_over(self, connection: Connection) -> None:
         if isinstance(connection.first, IcapMessage):
             self._hot.count(connection.first)
+            connection.output.begin()
         self._let_go(connection)
         self._threads.submit(self._serve, connection)
 
@@ -296,11 +332,28 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             InkgateHandler(connection, connection.peer, self)
         except Exception as error:  # noqa: BLE001
-            self.service.monitor.met(
-                "message-failed", f"a connection failed: {type(error).__name__}"
-            )
-            connection.closing = True
+            self._note(error, connection)
         self._give_back(connection)
+
+    def _resume(self, connection: Connection) -> None:
+        fd = connection.socket.fileno()
+        del self._parked[fd]
+        self._poll.unregister(fd)
+        self._busy.add(connection)
+        self._threads.submit(self._go_on, connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        try:
+            if connection.parked is not None:
+                connection.parked.resume()
+        except Exception as error:  # noqa: BLE001
+            self._note(error, connection)
+        self._give_back(connection)
+
+    def _note(self, error: Exception, connection: Connection) -> None:
+        self.service.monitor.met("message-failed", f"a connection failed: {type(error).__name__}")
+        connection.parked = None
+        connection.closing = True
 
     def _give_back(self, connection: Connection) -> None:
         self._returned.append(connection)
@@ -311,7 +364,9 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         while self._returned:
             connection = self._returned.popleft()
             self._busy.discard(connection)
-            if connection.closing:
+            if connection.parked is not None:
+                self._park(connection, connection.parked)
+            elif connection.closing:
                 connection.socket.close()
             else:
                 connection.socket.setblocking(False)
@@ -320,6 +375,11 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                     self._advance(connection)
         if not self._acceptor.is_watching:
             self._acceptor.look_again(has_room=self._has_room())
+
+    def _park(self, connection: Connection, parked: Parked) -> None:
+        fd = connection.socket.fileno()
+        self._parked[fd] = connection
+        self._poll.register(fd, parked.resume_on)
 
     def _close(self, connection: Connection) -> None:
         fd = connection.socket.fileno()

@@ -14,6 +14,11 @@ Address = tuple[str, int]
 
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:]+)):([0-9]{1,5})")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+# Requests are answered soon; a response takes as long as its client takes to load it.
+_PART_OF_REQUESTS: Final = 4
+# Squid does not count the connections on which it asks for OPTIONS, and lets all messages
+# pass for 30 s when it gets none.
+_FOR_OPTIONS: Final = 8
 _REDIRECT: Final = re.compile(r"https?://[!-~]+")
 
 
@@ -31,7 +36,9 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         allow_users: users of this machine that may, by name or number: Squid's. Others of
             this machine may not, whatever `allow` says.
         workers: processes.
-        connections: connections of all workers together; advertised as Max-Connections.
+        connections: connections; a quarter of them is kept for requests. Each worker can
+            take all of them, since the system chooses which worker gets a connection.
+        client_responses: responses of one client under way in a worker; 0 for no limit.
         idle_seconds: a connection may wait so long for its next message.
         header_seconds: from a message's first byte to the last of its headers.
         body_seconds: between two pieces of a body, or of an answer that is not taken.
@@ -46,6 +53,7 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         hold_kib: bytes of a body held back in memory (for each response under way).
         hold_seconds: when a body takes longer, its head goes on before the verdict is
             known; then a listed body breaks off instead of becoming a page.
+        backlog_mib: what waits for clients that take their downloads slowly.
         body_mib: longer bodies are not checked.
         ratio: a body that grows more than this when it is decoded is not checked.
         unchecked: what becomes of bodies that cannot be checked.
@@ -67,17 +75,19 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     allow_users: tuple[str, ...] = ("proxy", "squid", "root")
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    client_responses: Annotated[int, Meta(ge=0, le=100_000)] = 250
     idle_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 300
     header_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10
-    body_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 60
+    body_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 900
     stop_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10
-    options_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    options_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 300
     fail: Fail = "open"
     redirect: str = ""
     server_header: str = "X-Server-IP"
     name_header: str = "X-TLS-Server-Name"
     hold_kib: Annotated[int, Meta(ge=16, le=1 << 20)] = 1024
     hold_seconds: Annotated[float, Meta(ge=0, le=3600)] = 2
+    backlog_mib: Annotated[int, Meta(ge=8, le=1 << 20)] = 256
     body_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     ratio: Annotated[int, Meta(ge=2, le=100_000)] = 200
     unchecked: Unchecked = "pass"
@@ -104,6 +114,16 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                 raise ValueError("server_header and name_header are names of headers")
         if not all(map(_MEDIA_TYPE.fullmatch, self.stream_types)):
             raise ValueError("stream_types are media types in lower case, as in text/event-stream")
+
+    def connections_of(self, method: str) -> int:
+        """How many connections a client may use for messages of a method.
+
+        Squid counts Max-Connections for each of its services by itself, so the two share
+        what there is.
+        """
+        told = max(2, self.connections - _FOR_OPTIONS)
+        for_requests = -(-told // _PART_OF_REQUESTS)
+        return for_requests if method == "REQMOD" else told - for_requests
 
     @property
     def service(self) -> str:

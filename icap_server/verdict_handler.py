@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from inkgate.blocked_page.wording import Kind
+from inkgate.health.monitor import BY_FAIL
 from inkgate.icap_server.base_handler import BaseHandler
 from inkgate.icap_server.service import NoVerdictError, Verdict
 
 _INCIDENT: Final = b"X-Inkgate-Incident"
+_PLAIN_PAGE: Final = "<!DOCTYPE html><title>inkgate</title><p>inkgate: not let through\n"
 
 
 class VerdictHandler(BaseHandler):
@@ -23,7 +25,7 @@ class VerdictHandler(BaseHandler):
         if place is None:
             # A response is stopped after its request has reached the server.
             kind: Kind = "reply" if self.command == b"RESPMOD" else "request"
-            self._send_page(403, blocked.page(self.http_request, kind, verdict.incident))
+            self._send_page(403, self._page(kind, verdict.incident))
             return
         # 303 turns any method into GET, so that no form is sent to the page; clients
         # of HTTP/1.0 know only 302.
@@ -47,13 +49,37 @@ class VerdictHandler(BaseHandler):
         else:
             self.send_unable()
 
+    def answer_in_failure(self) -> None:
+        """Answer as `fail` says a message at which inkgate itself has failed."""
+        service = self.server.service
+        if self.command not in (b"REQMOD", b"RESPMOD"):
+            self.send_error(500)
+            return
+        service.monitor.count(BY_FAIL)
+        if self.wfile.started:
+            self.close_connection = self.lingers = self.eob = True
+            return
+        self.forget_answer()
+        # What has been read of a body is gone, unless the client has kept it.
+        if self.server.settings.fail == "open" and (self.may_be_204 or not self.has_read):
+            self.no_adaptation_required()
+        else:
+            self.send_unable()
+
     def send_unable(self) -> None:
         """Answer in place of a message on which no verdict can be given."""
-        self._send_page(503, self.server.blocked.page(self.http_request, "unavailable"))
+        self._send_page(503, self._page("unavailable"))
 
     def send_unchecked(self) -> None:
         """Answer in place of a body that cannot be checked."""
-        self._send_page(403, self.server.blocked.page(self.http_request, "unchecked"))
+        self._send_page(403, self._page("unchecked"))
+
+    def _page(self, kind: Kind, incident: str = "") -> str:
+        try:
+            return self.server.blocked.page(self.http_request, kind, incident)
+        except Exception as error:  # noqa: BLE001 (what is blocked stays so without a page)
+            self.note(error)
+            return _PLAIN_PAGE
 
     def _send_page(self, status: int, page: str) -> None:
         self.send_enc_error(status, body=page, contenttype="text/html; charset=utf-8")

@@ -62,7 +62,8 @@ def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
     monitor.state(fail=sections.icap.fail, config=str(config))
     recorder = Recorder(config, monitor)
     service = _service(config, sections, recorder, monitor)
-    limit = connections_within(-(-sections.icap.connections // sections.icap.workers), monitor)
+    # All of them in each worker: the system may give this one whatever there is.
+    limit = connections_within(sections.icap.connections, monitor)
     server = _server(sections, inherited, service, limit)
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     _end_with_parent(server)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from inkgate.icap_server.settings import Fail
 from inkgate.squid_conf.word import squid_word
 
 PRINTED = "# Made by inkgate-squid-conf --icap."
@@ -10,11 +13,16 @@ LOG_FORMAT = (
     "inkgate=%{X-Inkgate-Incident}adapt::<last_h"
 )
 
+TIMEOUT_SECONDS: Final[dict[Fail, tuple[int, int]]] = {"open": (1, 2), "closed": (3, 3)}
+"""`icap_connect_timeout` and `icap_io_timeout`. Squid counts whole seconds: it gives up
+between a second earlier and a second later. With `open` a request goes on when its own message
+has failed, and its response fails once more."""
+
 
 def icap_fragment(
     *,
     service: str,
-    fail: str,
+    fail: Fail,
     server_header: str,
     name_header: str,
     log: str,
@@ -35,20 +43,27 @@ def icap_fragment(
         SquidConfError: a path cannot be written in squid.conf.
     """
     bypass = "on" if fail == "open" else "off"
-    # Above the server's Max-Connections requests wait, unless they may pass unseen.
-    overload = "bypass" if fail == "open" else "wait"
-    answers = f"bypass={bypass} on-overload={overload}"
+    # Above the server's Max-Connections messages wait: nobody can open the way for others
+    # by many connections.
+    answers = f"bypass={bypass} on-overload=wait"
+    connect, silence = TIMEOUT_SECONDS[fail]
     server = squid_word(service.rstrip("/"))
     lines = [
         header,
         "icap_enable on",
         "icap_send_client_ip on",
-        "icap_persistent_connections on",
+        "# Of an idle connection Squid learns only by its timeout that the server is stopped,",
+        "# and tries once more.",
+        "icap_persistent_connections off",
         "# Preview: 0 and Transfer-Preview: *, which the server asks for, let it answer",
         "# before a body is sent.",
         "icap_preview_enable on",
-        "icap_connect_timeout 5 seconds",
-        "icap_service_failure_limit 10 in 30 seconds",
+        "# So long, and up to a second more, a server that is stopped or unreachable costs each",
+        "# of a request's two messages. One that runs is not silent for half a second.",
+        f"icap_connect_timeout {connect} seconds",
+        f"icap_io_timeout {silence} seconds",
+        "# Never switched off for everybody because messages of some have failed.",
+        "icap_service_failure_limit -1",
         "icap_service_revival_delay 30",
         f'adaptation_meta {server_header} "%<a"',
         *([f'adaptation_meta {name_header} "%ssl::>sni"'] if name_header else []),

@@ -15,6 +15,9 @@ from inkgate.squid_conf.finding import Finding
 _POINTS: Final = {"reqmod_precache": "requests", "respmod_precache": "responses"}
 # Of a set only one service is asked, of a chain all.
 _CHAIN: Final = "adaptation_service_chain"
+# Squid's default with bypass=on is on-overload=bypass.
+_BYPASS: Final = {"bypass=on", "bypass=1"}
+_MOST_SECONDS: Final = 5
 _INSTALL: Final = "run inkgate squid install"
 
 
@@ -43,6 +46,8 @@ def icap_findings(lines: Sequence[Line], service: str, helper: Line | None) -> I
         yield _no_service(service, helper)
         return
     yield from _switched_off(lines)
+    yield from _by_many(lines, ours)
+    yield from _slow(lines)
     for point, what in _POINTS.items():
         yield from _at_point(lines, point, what, {line.words[0] for line in ours})
 
@@ -77,6 +82,55 @@ def _switched_off(lines: Sequence[Line]) -> Iterable[Finding]:
         place = enabled[-1].place if enabled else "squid.conf"
         fault = f"{place}: ICAP is switched off: no message reaches inkgate"
         yield Finding("critical", fault, "set icap_enable on, and no other icap_enable after it")
+
+
+def _by_many(lines: Sequence[Line], ours: Sequence[Line]) -> Iterable[Finding]:
+    """How one client can have the messages of all others pass."""
+    limit = _last(lines, "icap_service_failure_limit")
+    if limit is None or limit.words[:1] != ("-1",):
+        place = limit.place if limit else "squid.conf"
+        yield Finding(
+            "critical",
+            f"{place}: icap_service_failure_limit is not -1: some messages that fail, of any "
+            "client, switch inkgate off for everybody for half a minute",
+            f"set icap_service_failure_limit -1, and no other after it, or {_INSTALL}",
+        )
+    for line in ours:
+        if "on-overload=bypass" in line.words or (
+            _BYPASS & set(line.words) and not any(w.startswith("on-overload=") for w in line.words)
+        ):
+            yield Finding(
+                "critical",
+                f"{line.place}: messages pass unseen while one client uses all connections",
+                f"add on-overload=wait to icap_service {line.words[0]}, or {_INSTALL}",
+            )
+
+
+def _slow(lines: Sequence[Line]) -> Iterable[Finding]:
+    for name in ("icap_connect_timeout", "icap_io_timeout"):
+        line = _last(lines, name)
+        if line is None or not _is_short(line.words):
+            place = line.place if line else "squid.conf"
+            yield Finding(
+                "warning",
+                f"{place}: {name} is not 1 to {_MOST_SECONDS} seconds: requests hang while the "
+                "ICAP server is stopped or unreachable",
+                _INSTALL,
+            )
+
+
+def _is_short(words: Sequence[str]) -> bool:
+    return (
+        words[0].isdigit()
+        and 1 <= int(words[0]) <= _MOST_SECONDS
+        and (len(words) == 1 or words[1] in ("second", "seconds"))
+    )
+
+
+def _last(lines: Sequence[Line], name: str) -> Line | None:
+    """The line of a name that counts: Squid takes the last one."""
+    found = [line for line in lines if line.name == name and line.words]
+    return found[-1] if found else None
 
 
 def _at_point(lines: Sequence[Line], point: str, what: str, ours: set[str]) -> Iterable[Finding]:

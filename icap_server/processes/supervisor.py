@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 from inkgate.config.errors import InkgateError
+from inkgate.config.kept_files import keep, use
 from inkgate.health.monitor import Monitor
 from inkgate.icap_server.processes.child import Child, WorkerError
 from inkgate.icap_server.sections import load_sections
@@ -23,6 +24,10 @@ _READY_TICK_SECONDS: Final = 0.02
 # To open the rules; it takes milliseconds, but a machine may be booting.
 _READY_SECONDS: Final = 60
 _GRACE_SECONDS: Final = 5
+
+
+Kept = list[tuple[Path, int]]
+"""Files and descriptors of their contents."""
 
 
 class ListenError(InkgateError):
@@ -67,7 +72,7 @@ class Supervisor:
     def __init__(self, config: Path, monitor: Monitor) -> None:
         self._config = config
         self._monitor = monitor
-        self._settings = load_sections(config).icap
+        self._kept, self._settings = self._load(secure=False)
         self._plain = [listen(self._settings.listen)] if self._settings.listen else []
         self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
         # An empty file in memory, for the locks of `SpareRoom`.
@@ -109,7 +114,31 @@ class Supervisor:
         handed = [("--plain", fd) for fd in plain] + [("--secure", fd) for fd in secure]
         handed.append(("--vacancy", self._room_locks))
         words += [word for option, fd in handed for word in (option, str(fd))]
-        return Child(words, [fd for _, fd in handed])
+        for path, fd in self._kept:
+            words += ["--kept", str(fd), str(path)]
+        return Child(words, [*(fd for _, fd in handed), *(fd for _, fd in self._kept)])
+
+    def _load(self, *, secure: bool) -> tuple[Kept, IcapSettings]:
+        """Read the settings, and keep the files for workers that start later.
+
+        Raises:
+            InkgateError: some of it cannot be used.
+        """
+        use(())
+        kept: Kept = []
+        try:
+            kept += [
+                (path, keep(path)) for path in load_sections(self._config, secure=secure).files
+            ]
+            # Once more: only what is kept is known to be whole, and counts.
+            use(kept)
+            return kept, load_sections(self._config, secure=secure).icap
+        except (OSError, ValueError) as error:
+            _close(kept)
+            raise WorkerError(f"the settings changed while they were read: {error}") from None
+        except InkgateError:
+            _close(kept)
+            raise
 
     def _start_all(self, settings: IcapSettings) -> list[Child]:
         """Start workers and wait until they serve (or SIGTERM comes).
@@ -146,15 +175,21 @@ class Supervisor:
 
     def _replace_all(self) -> None:
         self._reload = False
+        kept = self._kept
         try:
-            settings = load_sections(self._config, secure=bool(self._secure)).icap
+            self._kept, settings = self._load(secure=bool(self._secure))
             new = self._start_all(settings)
             self._check_rules(new)
         except InkgateError as error:
+            # A worker that must be started again starts from what works.
+            if self._kept is not kept:
+                _close(self._kept)
+            self._kept = kept
             self._monitor.met("settings-not-taken", f"{error}; the old settings stay in use")
             return
         self._monitor.over("settings-not-taken", "the new settings are in use")
         self._settings = settings
+        _close(kept)
         old, self._workers = self._workers, new
         self._dismiss(old)
 
@@ -186,6 +221,11 @@ class Supervisor:
 
     def _hang_up(self, _signal: int, _frame: FrameType | None) -> None:
         self._reload = True
+
+
+def _close(kept: Kept) -> None:
+    for _, descriptor in kept:
+        os.close(descriptor)
 
 
 def supervise(config: Path, monitor: Monitor) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from inkgate.icap_server.protocol.errors import reason_of
 
+VERSION = b"ICAP/1.0 "
+"""With which every answer begins."""
+
 CONTINUE = b"ICAP/1.0 100 Continue\r\n\r\n"
 
 

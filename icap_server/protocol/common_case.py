@@ -21,6 +21,9 @@ _LINES: Final = (
 _COMMON: Final = re.compile(
     rb"REQMOD (?:icaps?://[^/?#\s]*)?/reqmod ICAP/1\.0\r\n"
     + _LINES
+    # A client that makes a connection for each message.
+    + rb"(Connection: close\r\n)?"
+    + _LINES
     + rb"Encapsulated: req-hdr=0, ?(null|req)-body=([1-9][0-9]{0,4})\r\n"
     + _LINES
     + rb"\r\n"
@@ -54,11 +57,13 @@ class Common(NamedTuple):
         end: its length.
         host: the request's method and URI up to the path: what decides the host.
         agent: the User-Agent header's value, or empty.
+        close: the client wants the connection to end with this message.
     """
 
     end: int
     host: bytes
     agent: bytes
+    close: bool
 
 
 def recognise(data: bytes, *, agents: bool = True) -> Common | None:
@@ -71,7 +76,7 @@ def recognise(data: bytes, *, agents: bool = True) -> Common | None:
     found = _COMMON.match(data)
     if found is None:
         return None
-    _, body, length, _ = found.groups()
+    _, close, _, body, length, _ = found.groups()
     start = found.end()
     end = headers_end = start + int(length)
     options = _OPTION.findall(data, 0, start)
@@ -96,7 +101,11 @@ def recognise(data: bytes, *, agents: bool = True) -> Common | None:
         return None
     host = host_of(data, start, headers_end)
     agent = _user_agent(data, start, headers_end) if agents else b""
-    return None if host is None or agent is None else Common(end, host, agent)
+    return _common(end, host, agent, close=close is not None)
+
+
+def _common(end: int, host: bytes | None, agent: bytes | None, *, close: bool) -> Common | None:
+    return None if host is None or agent is None else Common(end, host, agent, close)
 
 
 def _user_agent(data: bytes, start: int, end: int) -> bytes | None:

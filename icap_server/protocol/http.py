@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
-from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.fields import http_fields
 
 _OK: Final = 200
 # Each costs a derivation, and a head may have thousands.
 MORE_AGENTS: Final = 15
+_STATUS: Final = re.compile(rb"[^ \r\n]+ +([0-9]{3})")
 
 
 class HttpRequest(NamedTuple):
@@ -46,16 +47,12 @@ class HttpResponse(NamedTuple):
 
 
 def parse_request(block: bytes) -> HttpRequest:
-    """Read a request's head.
-
-    Raises:
-        ProtocolError: 400, its first line is not a request line.
-    """
+    """Read a request's head, whatever its first line is: the proxy has let it pass."""
     words = block.partition(b"\r\n")[0].split(b" ")
-    if len(words) < 3 or not words[0] or not words[1] or not words[-1].startswith(b"HTTP/"):
-        raise ProtocolError(400, "not an HTTP request line")
-    # A URI must not contain spaces, but a proxy may forward one that does.
-    target = b" ".join(words[1:-1])
+    # A URI must not contain spaces, but a proxy may forward one that does. A request of
+    # HTTP/0.9 has no version.
+    end = len(words) - 1 if len(words) > 2 or words[-1].startswith(b"HTTP/") else len(words)
+    target = b" ".join(words[1:end])
     host = agent = b""
     more: list[bytes] = []
     for name, value in http_fields(block):
@@ -74,14 +71,11 @@ def parse_request(block: bytes) -> HttpRequest:
 
 
 def parse_response(block: bytes) -> HttpResponse:
-    """Read a response's head.
+    """Read a response's head, whatever its first line is: the client may make a file of it.
 
-    Raises:
-        ProtocolError: 400, its first line is not a status line.
+    Without a status it is 200, as after the `ICY 200 OK` of Internet radio.
     """
-    words = block.partition(b"\r\n")[0].split(b" ", 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise ProtocolError(400, "not an HTTP status line")
+    found = _STATUS.match(block)
     length = None
     encodings: list[str] = []
     dispositions: list[bytes] = []
@@ -94,7 +88,8 @@ def parse_response(block: bytes) -> HttpResponse:
         elif name == b"content-disposition":
             dispositions.append(value)
     named = tuple(e for e in encodings if e not in ("identity", "none"))
-    return HttpResponse(int(words[1][:3]), length, named, tuple(dispositions))
+    status = _OK if found is None else int(found[1])
+    return HttpResponse(status, length, named, tuple(dispositions))
 
 
 def _text(data: bytes) -> str:

@@ -110,6 +110,8 @@ def _cut(head: Head, data: bytes) -> dict[bytes, bytes]:
         if not _is_one_head(block):
             raise ProtocolError(400, "Encapsulated does not fit what it describes")
         blocks[section.name] = block
+    if head.method == b"REQMOD" and not blocks:
+        raise ProtocolError(400, "REQMOD without a request")
     return blocks
 
 

@@ -145,6 +145,24 @@ def test_icap_with_too_few_descriptors(listed: Installation, start: Start) -> No
     assert ": warning: connections-limited: open files are limited to 100" in server.log
 
 
+def test_icap_without_descriptors(listed: Installation, start: Start) -> None:
+    server = start()
+    (worker,) = server.workers()
+    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 3, before[1]))
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(server.connect())
+        found = wait_until(
+            lambda: (s := status(listed)).count("connections-used-up") and s, "the row"
+        )
+        assert found.code == 2
+    assert ": critical: connections-used-up: no file descriptor is left" in server.log
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+    assert is_blocked(server.ask(LISTED))
+
+
 def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> None:
     server = start()
     text = listed.config.read_text()
@@ -192,7 +210,7 @@ def test_icap_message_that_fails(listed: Installation) -> None:
     """An error of our own, in the making of the page."""
     worker = IcapWorker(listed, "without_page.py")
     try:
-        assert worker.ask(LISTED).status == 500
+        assert is_blocked(worker.ask(LISTED))
         found = status(listed)
         assert (found.code, found.count("message-failed")) == (2, 1)
     finally:

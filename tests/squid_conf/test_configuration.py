@@ -22,8 +22,11 @@ http_reply_access deny inkgate_listed
 """
 ICAP = f"""\
 icap_enable on
-icap_service inkgate_reqmod reqmod_precache {SERVICE}/reqmod bypass=on
-icap_service inkgate_respmod respmod_precache {SERVICE}/respmod bypass=on
+icap_connect_timeout 1 seconds
+icap_io_timeout 2 seconds
+icap_service_failure_limit -1
+icap_service inkgate_reqmod reqmod_precache {SERVICE}/reqmod bypass=on on-overload=wait
+icap_service inkgate_respmod respmod_precache {SERVICE}/respmod bypass=on on-overload=wait
 adaptation_access inkgate_reqmod allow all
 adaptation_access inkgate_respmod allow all
 """
@@ -143,6 +146,13 @@ adaptation_access both allow all
         (ICAP.replace("adaptation_access inkgate_reqmod allow all\n", CHAIN), []),
         (ICAP.replace("enable on", "enable off"), ["switched off"]),
         (ICAP + "icap_enable off\n", ["switched off"]),
+        (ICAP + "icap_service_failure_limit 10 in 30 seconds\n", ["icap_service_failure_limit"]),
+        (ICAP.replace("icap_service_failure_limit -1\n", ""), ["icap_service_failure_limit"]),
+        (ICAP + "icap_io_timeout 15 minutes\n", ["icap_io_timeout"]),
+        (ICAP.replace("icap_connect_timeout 1 seconds\n", ""), ["icap_connect_timeout"]),
+        (ICAP.replace(" on-overload=wait", ""), ["pass unseen", "pass unseen"]),
+        (ICAP.replace("=wait", "=bypass"), ["pass unseen", "pass unseen"]),
+        (ICAP.replace("bypass=on on-overload=wait", "bypass=off"), []),
         (ICAP.replace("inkgate_respmod allow all", "inkgate_respmod deny office"),
          ["`adaptation_access inkgate_respmod deny office` keeps responses",
           "no adaptation_access line sends all responses"]),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inkgate.blocked_page.settings import SquidSettings
-from inkgate.icap_server.settings import IcapSettings
+from inkgate.icap_server.settings import Fail, IcapSettings
 from inkgate.squid_conf.bump import CERTGEN, Bump, bumping
 from inkgate.squid_conf.check import SQUID_USER
 from inkgate.squid_conf.fragment import fragment, name_lines
@@ -31,6 +31,8 @@ from support.squid import Reply, free_port, wait_until_listening
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
 NAMES = ("files.example", "listed.example", "plain.example", "opened.example")
+# Clients with several addresses on one machine.
+_LOOPBACK = "acl loopback src 127.0.0.0/8\nhttp_access deny !loopback"
 
 
 class _Origin(BaseHTTPRequestHandler):
@@ -134,7 +136,7 @@ class IcapSquid:
         installation: Installation,
         *,
         bump: Bump = "none",
-        fail: str = "open",
+        fail: Fail = "open",
         settings: str = "",
         is_helper: bool = False,
     ) -> None:
@@ -151,7 +153,7 @@ class IcapSquid:
         self._launching = _launching(installation) if is_helper else None
         self._start_squid(bump, fail)
 
-    def _start_squid(self, bump: Bump, fail: str) -> None:
+    def _start_squid(self, bump: Bump, fail: Fail) -> None:
         log = f"stdio:{self.folder}/access.log"
         service = f"icap://127.0.0.1:{self.icap.port}"
         icap = IcapSettings()
@@ -195,7 +197,10 @@ class IcapSquid:
                     hosts=self.folder / "opened",
                     names=names,
                 ),
-            ).replace("cache_peer_access samples deny CONNECT", _direct(self.secure.port))
+            )
+            .replace("cache_peer_access samples deny CONNECT", _direct(self.secure.port))
+            .replace("http_access deny !localhost", _LOOPBACK)
+            .replace("http_access allow localhost", "http_access allow loopback")
         )
         assert SQUID
         name = f"inkgate{self.port}"

@@ -1,0 +1,233 @@
+"""What many or slow messages of some clients cost the others, and heads that are odd."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.icap import (
+    Answer,
+    Icap,
+    chunked,
+    http_request,
+    http_response,
+    options,
+    read_answer,
+    reqmod,
+    respmod,
+)
+from support.installation import Installation, attribute
+from support.status import status
+from support.waiting import wait_until
+
+BODY = b"a listed file"
+GET = http_request()
+LISTED = reqmod(http_request("http://listed.example/"))
+TRICKLES = 60
+
+
+@pytest.fixture
+def listed(installation: Installation) -> Installation:
+    digest = hashlib.sha256(BODY).hexdigest()
+    installation.add("listed", attribute("domain", "listed.example"), attribute("sha256", digest))
+    installation.refresh()
+    return installation
+
+
+@pytest.fixture
+def icap(listed: Installation) -> Iterator[Icap]:
+    started = Icap(listed, "hold_seconds = 1\nconnections = 600\nclient_responses = 100\n")
+    yield started
+    started.close()
+
+
+def from_client(message: bytes, address: str) -> bytes:
+    return message.replace(b"X-Client-IP: 192.0.2.7", b"X-Client-IP: " + address.encode())
+
+
+def receive_for(client: socket.socket, seconds: float) -> list[tuple[float, bytes]]:
+    """What comes, with how long nothing had come before."""
+    found, last = [], time.monotonic()
+    end = last + seconds
+    while (left := end - time.monotonic()) > 0:
+        client.settimeout(left)
+        try:
+            data = client.recv(1 << 16)
+        except TimeoutError:
+            break
+        found.append((time.monotonic() - last, data))
+        last = time.monotonic()
+    return found
+
+
+def test_server_that_waits_for_a_body_is_not_silent(icap: Icap) -> None:
+    """Squid takes a server that says nothing for icap_io_timeout for stopped."""
+    with icap.connect() as client:
+        client.sendall(respmod(GET, http_response(), b"5\r\nab"))
+        came = receive_for(client, 3)
+        assert max(pause for pause, _ in came) < 1
+        client.sendall(b"cde\r\n0\r\n\r\n")
+        client.settimeout(10)
+        rest = b""
+        while not rest.endswith(b"\r\n0\r\n\r\n"):
+            rest += client.recv(1 << 16)
+    answer = b"".join(data for _, data in came) + rest
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"ICAP/1.0 200 OK\r\nISTag: ")
+    _, _, chunks = body.partition(b"\r\n\r\n")
+    # Leading zeros of the next chunk's size.
+    assert chunks.lstrip(b"0") == b"5\r\nabcde\r\n0\r\n\r\n"
+    assert chunks.startswith(b"000")
+
+
+def test_trickling_bodies_hold_no_thread(icap: Icap) -> None:
+    (worker,) = icap.workers()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(TRICKLES)]
+        for client in clients:
+            client.sendall(respmod(GET, http_response(), b"1\r\na\r\n"))
+        for client in clients:
+            client.recv(1)
+        wait_until(lambda: _threads_at_work(worker) == 0, "all threads to be free")
+        for client in clients:
+            client.sendall(b"1\r\nb\r\n0\r\n\r\n")
+
+
+def _threads_at_work(worker: int) -> int:
+    """Threads that wait for a socket: those of the pool that are free wait for a lock."""
+    waits = [
+        (task / "wchan").read_text()
+        for task in Path(f"/proc/{worker}/task").iterdir()
+        if (task / "comm").read_text().strip() and task.name != str(worker)
+    ]
+    return sum("poll" in wait or "sk_wait" in wait for wait in waits)
+
+
+def test_client_takes_no_more_than_its_share(listed: Installation) -> None:
+    server = Icap(listed, 'client_responses = 3\nfail = "open"\n')
+    held = respmod(GET, http_response(), b"5\r\nab")
+    try:
+        with ExitStack() as stack:
+            for _ in range(3):
+                client = stack.enter_context(server.connect())
+                client.sendall(from_client(held, "2001:db8::1"))
+                client.recv(1)
+            body = chunked(b"unlisted")
+            # The same network of IPv6 is the same client.
+            refused = server.ask(from_client(respmod(GET, http_response(), body), "2001:db8::2"))
+            assert refused.http_status == 503
+            other = server.ask(from_client(respmod(GET, http_response(), body), "2001:db8:1::2"))
+            assert other.status == 204
+            assert server.ask(from_client(LISTED, "2001:db8::1")).http_status == 403
+        found = status(listed)
+        assert (found.code, found.count("client-share-used-up")) == (1, 1)
+        assert ": warning: client-share-used-up: " in server.log
+    finally:
+        server.close()
+
+
+def test_responses_leave_connections_to_requests(listed: Installation) -> None:
+    server = Icap(listed, 'connections = 20\nclient_responses = 0\nfail = "closed"\n')
+    held = respmod(GET, http_response(), b"5\r\nab")
+    try:
+        with ExitStack() as stack:
+            for number in range(9):
+                client = stack.enter_context(server.connect())
+                client.sendall(from_client(held, f"192.0.2.{number}"))
+                client.recv(1)
+            body = respmod(GET, http_response(), chunked(b"unlisted"))
+            assert server.ask(body).http_status == 503
+            assert server.ask(LISTED).http_status == 403
+            assert server.ask(reqmod(GET)).status == 204
+        assert status(listed).count("connections-used-up") == 1
+    finally:
+        server.close()
+
+
+def test_download_that_nobody_takes_is_given_up(listed: Installation) -> None:
+    server = Icap(listed, "backlog_mib = 8\n", workers=8)
+    head = respmod(GET, http_response(), b"", allow="")
+    piece = os.urandom(1 << 16)
+    try:
+        with server.connect() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(head)
+            client.settimeout(120)
+            with pytest.raises((ConnectionError, TimeoutError)):
+                client.sendall((b"10000\r\n" + piece + b"\r\n") * 1000)
+    finally:
+        server.close()
+    assert ": warning: download-given-up: " in server.log
+    assert status(listed).count("download-given-up") >= 1
+
+
+def test_options_last_as_long_as_squid_needs_them(icap: Icap) -> None:
+    """Squid asks again after 30 s at the soonest, and counts from Date if there is one."""
+    for service in ("reqmod", "respmod"):
+        fields = icap.ask(options(service)).fields
+        assert int(fields["options-ttl"]) >= 60
+        assert "date" not in fields
+    told = [int(icap.ask(options(s)).fields["max-connections"]) for s in ("reqmod", "respmod")]
+    assert sum(told) < 600
+
+
+ODD_RESPONSES = {
+    "ICY": b"ICY 200 OK\r\nicy-name: radio\r\n\r\n",
+    "no reason": b"HTTP/1.1 200\r\n\r\n",
+    "no status": b"HTTP/1.1 \r\n\r\n",
+    "words": b"HTTP/1.1 two hundred\r\n\r\n",
+    "1000": b"HTTP/1.1 1000 OK\r\n\r\n",
+    "000": b"HTTP/1.1 000 OK\r\n\r\n",
+    "version": b"HTTP/9.9 200 OK\r\n\r\n",
+    "odd lines": b"HTTP/1.1 200 OK\r\nno colon\r\n: no name\r\n\xff\xfe: \x80\r\nA\x00B: c\r\n\r\n",
+    "lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: %d\r\n\r\n" % 10**20,
+    "negative": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    "huge": b"HTTP/1.1 200 OK\r\n" + b"X: %b\r\n" % (b"x" * 60_000) + b"\r\n",
+    "folded": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
+    "encoding": b"HTTP/1.1 200 OK\r\nContent-Encoding: \xff, \x80,,identity\r\n\r\n",
+    "disposition": b'HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename="\xff\r\n\r\n',
+}
+
+
+@pytest.mark.parametrize("head", ODD_RESPONSES.values(), ids=ODD_RESPONSES)
+def test_odd_response_is_checked_like_any(icap: Icap, head: bytes) -> None:
+    def ask(body: bytes) -> Answer:
+        return icap.ask(respmod(GET, head, chunked(body)))
+
+    assert ask(b"something else").status == 204
+    if b"Encoding" not in head:
+        assert ask(BODY).http_status == 403
+
+
+ODD_REQUESTS = {
+    "0.9": b"GET http://%b/a\r\n\r\n",
+    "bytes": b"GET http://%b/\xff\xfe HTTP/1.1\r\n\r\n",
+    "method": b"\xff\xfe http://%b/ HTTP/1.1\r\n\r\n",
+    "spaces": b"GET http://%b/a b HTTP/1.1\r\n\r\n",
+    "version": b"GET http://%b/ HTTQ/7\r\n\r\n",
+    "agent": b"GET http://%b/ HTTP/1.1\r\nUser-Agent: \xff\x80\r\n\r\n",
+    "huge": b"GET http://%b/ HTTP/1.1\r\nX: " + b"x" * 60_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", ODD_REQUESTS.values(), ids=ODD_REQUESTS)
+def test_odd_request_is_judged_like_any(icap: Icap, head: bytes) -> None:
+    assert icap.ask(reqmod(head.replace(b"%b", b"fine.example"))).status == 204
+    assert icap.ask(reqmod(head.replace(b"%b", b"listed.example"))).http_status == 403
+
+
+def test_answers_to_closing_clients_close(icap: Icap) -> None:
+    """Squid makes a connection for each message, and the loop answers those as well."""
+    message = reqmod(GET).replace(b"Encapsulated", b"Connection: close\r\nEncapsulated")
+    for _ in range(3):
+        with icap.connect() as client:
+            client.sendall(message)
+            assert read_answer(client).status == 204
+            assert client.recv(1) == b""
