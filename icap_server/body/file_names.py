@@ -196,7 +196,9 @@ def _as_browsers_save(name: str) -> Iterator[str]:
         yield re.sub(r"^~|[~ ]$", "_", plain.rstrip("."))
     # Chromium puts _ for a space that leads, Firefox takes spaces out of the ending.
     whole = _FORBIDDEN.sub("_", name)
-    yield re.sub(r"^[~ ]|[~ ]$", "_", whole)
+    for start in (whole, whole.lstrip(".")):
+        yield re.sub(r"^[~ ]|[~ ]$", "_", start)
+        yield re.sub(r"^ +", "_", start)
     stem, dot, ending = whole.strip().lstrip(".").rpartition(".")
     yield stem + dot + ending.replace(" ", "")
     ended = _FORBIDDEN.sub("_", name.lstrip(" ."))
