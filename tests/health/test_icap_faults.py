@@ -181,7 +181,7 @@ def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start, 
     listed.config.write_text(sound.replace("[squid_conf]\n", f"[squid_conf]\n{line}\n"))
     server.process.send_signal(signal.SIGHUP)
     found = wait_for_now(listed, "settings-not-taken")
-        assert found.level("settings-not-taken") == 1
+    assert found.level("settings-not-taken") == 1
     assert is_blocked(server.ask(LISTED))
     listed.config.write_text(sound)
     server.process.send_signal(signal.SIGHUP)
