@@ -220,4 +220,4 @@ def test_response_head() -> None:
         b"HTTP/1.1 206 Partial\r\nContent-Length: 12\r\nContent-Encoding: GZIP, br\r\n"
         b"content-disposition: attachment; filename=x\r\nContent-Encoding: identity\r\n\r\n"
     )
-    assert head == (206, 12, ("gzip", "br"), b"attachment; filename=x")
+    assert head == (206, 12, ("gzip", "br"), (b"attachment; filename=x",))
