@@ -213,7 +213,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "raise [icap] connections or LimitNOFILE, or find who holds them (ss -tnp)",
     ),
     Condition(
-        "client-share-used-up",
+        "client-responses-used-up",
         "warning",
         False,
         "a client had more responses under way than [icap] client_responses: others were refused",

@@ -23,7 +23,6 @@ End = tuple[Address, int]
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _NLM_F_REQUEST: Final = 1
-_ESTABLISHED: Final = 1
 _ALL_STATES: Final = 0xFFFFFFFF
 _NO_COOKIE: Final = 0xFFFFFFFF
 _SECONDS: Final = 1.0
@@ -100,9 +99,10 @@ class Peers:
         _, kind, _, sequence, _ = _HEADER.unpack_from(data)
         if kind != _SOCK_DIAG_BY_FAMILY or sequence != self._sequence:
             raise Unknown
-        _, state, _, _, uid, inode = _ANSWER.unpack_from(data, _HEADER.size)
-        # A socket that its program has closed is said to be root's.
-        if state != _ESTABLISHED or not inode:
+        *_, uid, inode = _ANSWER.unpack_from(data, _HEADER.size)
+        # A socket that its program has closed is said to be root's, and has no inode. One that
+        # is closed in one direction only still belongs to its program.
+        if not inode:
             raise Unknown
         return int(uid)
 

@@ -306,6 +306,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
     def _hand_over(self, connection: Connection) -> None:
         if isinstance(connection.first, IcapMessage):
             self._hot.count(connection.first)
+        if connection.first is not None:
             connection.output.begin()
         self._let_go(connection)
         self._threads.submit(self._serve, connection)

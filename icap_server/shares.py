@@ -70,7 +70,7 @@ class Shares:
         of_client = bool(key) and 0 < self._of_client < mine
         if of_client:
             self._monitor.met(
-                "client-share-used-up",
+                "client-responses-used-up",
                 f"a client has {self._of_client} responses under way: more are refused to it",
             )
         return Share(is_whole and not of_client, of_client, partial(self._give_back, key))

@@ -127,8 +127,8 @@ def test_client_takes_no_more_than_its_share(listed: Installation) -> None:
             assert other.status == 204
             assert server.ask(from_client(LISTED, "2001:db8::1")).http_status == 403
         found = status(listed)
-        assert (found.code, found.count("client-share-used-up")) == (1, 1)
-        assert ": warning: client-share-used-up: " in server.log
+        assert (found.code, found.count("client-responses-used-up")) == (1, 1)
+        assert ": warning: client-responses-used-up: " in server.log
     finally:
         server.close()
 
