@@ -27,6 +27,9 @@ from support.installation import SETTINGS, Installation, attribute
 from support.status import Status, status, wait_for_now
 from support.waiting import wait_until
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 LISTED = "http://listed.example/"
 PASSES, BLOCKS, UNABLE = b"ERR", b"OK", b"BH"
 DAY = 86_400

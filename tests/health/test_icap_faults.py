@@ -32,6 +32,9 @@ from support.installation import Installation, attribute
 from support.status import status, wait_for_now
 from support.waiting import wait_until
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 LISTED = reqmod(http_request("http://listed.example/"))
 DAY = 86_400
 

@@ -11,12 +11,17 @@ import uuid
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from inkgate.rules.install.outcome import OUTCOME
 from inkgate.sightings.journal.block import Block
 from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
 from support.status import status
 from support.waiting import wait_until
+
+# A process or several for each test.
+pytestmark = pytest.mark.slow
 
 DAY = 86_400
 

@@ -12,6 +12,9 @@ from support.installation import Installation, attribute
 from support.status import status
 from support.waiting import wait_until
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 LISTED = "http://listed.example/"
 BROKEN = "[\n"
 

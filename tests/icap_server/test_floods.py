@@ -27,6 +27,9 @@ from support.installation import Installation, attribute
 from support.status import status
 from support.waiting import wait_until
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 BODY = b"a listed file"
 GET = http_request()
 LISTED = reqmod(http_request("http://listed.example/"))

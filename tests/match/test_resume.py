@@ -12,6 +12,9 @@ import pytest
 from support.installation import BIN, Installation, attribute
 from support.waiting import wait_until
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 FORMAT = "%ts.%03tu %>a %rm %ru %<a"
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from support.installation import Installation, attribute
 
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
 LIES = {
     "no id": "DELETE FROM state",
     "state": (
