@@ -93,7 +93,7 @@ def installed(suite: str, *, fresh: bool) -> Path:
         (base / "made").touch()
     remove(root)
     quietly(["cp", "-a", "--reflink=auto", base, root])
-    source = root / "root" / "inkgate"
+    source = root / "srv" / "inkgate"
     quietly(["git", "clone", "-q", ROOT, source])
     events = root / "srv" / "misp-export"
     events.mkdir(parents=True)
@@ -103,7 +103,7 @@ def installed(suite: str, *, fresh: bool) -> Path:
     (events / "event.json").write_text(json.dumps({"Event": {**event, "Attribute": attributes}}))
     install, folders, settings, *_ = readme_steps()
     with mounted(root):
-        in_root(root, f"cd /root/inkgate\n{install}", network=True)
+        in_root(root, f"cd /srv/inkgate\n{install}", network=True)
         in_root(root, folders)
     # The sample's names are reserved, which MISP's warninglists would drop.
     settings = settings.replace("[rules]\n", '[rules]\nwarninglists = { default = "off" }\n')
@@ -395,15 +395,15 @@ def in_root(root: Path, script: str, *, network: bool = False, check: bool = Tru
         handed = {name: os.environ[name] for name in keep if name in os.environ}
         # Where packages come through somebody who has a certificate of their own.
         if certificates := os.environ.get("PIP_CERT"):
-            shutil.copy(certificates, root / "root/certificates.pem")
-            handed["PIP_CERT"] = "/root/certificates.pem"
+            shutil.copy(certificates, root / "srv/certificates.pem")
+            handed["PIP_CERT"] = "/srv/certificates.pem"
     done = subprocess.run(
         ["chroot", root, "/bin/sh", "-ec", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C", **handed},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C", **handed},
     )
     if check and done.returncode:
         raise TrialError(f"{script}\nended with {done.returncode}:\n{done.stdout[-4000:]}")
