@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The main loop waits for other threads' Python code a tenth of the default time
     # (docs/decisions/0041).
     sys.setswitchinterval(_SWITCH_SECONDS)
-    signal.signal(signal.SIGTERM, _stop_reading)
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: _stop_to_end(ending))
     signal.signal(signal.SIGUSR1, lambda *_: _stop_to_begin_anew(helper))
     # Ctrl-C in a terminal sends SIGINT to Squid and its helpers. Squid closes a helper's
     # input when it needs it no more, and that ends the helper.
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recorder.close()
     # Not if it broke off: then `inkgate status` and the next helper say that it died.
     monitor.end()
-    if helper.keeps_lines_whole:
+    if helper.keeps_lines_whole and not ending.is_set():
         log("the settings are others: starting anew with them")
         _become_another(stdout)
 
@@ -172,17 +173,28 @@ def _begin_anew() -> None:
 
 def _stop_to_begin_anew(helper: Helper) -> None:
     helper.keeps_lines_whole = True
-    _stop_reading(signal.SIGUSR1, None)
+    _stop_reading()
 
 
 def _become_another(stdout: int) -> None:
     """Run this command again in this process: Squid's end of both pipes stays as it is."""
     os.dup2(stdout, 1)
     os.set_blocking(sys.stdin.fileno(), True)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (no shell needed)
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (no shell needed)
+    except OSError as error:
+        # Squid starts another launcher, which answers as `fail` says if there is no Python.
+        log(f"critical: process-died: cannot start anew: {sys.executable}: {error.strerror}")
+        sys.exit(1)
 
 
-def _stop_reading(_signal: int, _frame: object) -> None:
+def _stop_to_end(ending: threading.Event) -> None:
+    # Also if the settings have changed in this moment.
+    ending.set()
+    _stop_reading()
+
+
+def _stop_reading() -> None:
     fd = sys.stdin.fileno()
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
 

@@ -134,7 +134,10 @@ class Helper:
                 if lines.at_start or not self.keeps_lines_whole:
                     break
                 # The rest of a line that has begun, for whoever reads after this.
-                self._wait(fd)
+                if self._lookups.count:
+                    self._work_until_readable(fd)
+                else:
+                    self._wait(fd)
         self._poll.unregister(fd)
         self._handle(lines.finish())
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +147,24 @@ def test_every_line_is_answered_once_while_settings_change(
     assert sorted(answered) == list(range(len(answered)))
     assert helper.ask("http://listed.example/") == [b"OK"]
     assert helper.end()[0] == b""
+
+
+def test_sigterm_ends_a_helper_whose_settings_have_just_changed(
+    listed: Installation, helper: HelperProcess
+) -> None:
+    assert helper.ask(LISTED) == [b"OK"]
+    line = request(7, LISTED)
+    # Half a line keeps it from beginning anew.
+    helper.send(line[:9])
+    change(listed, 'fail = "open"', 'fail = "closed"')
+    wait_until(lambda: _is_non_blocking(helper), "the helper to stop reading")
+    helper.process.send_signal(signal.SIGTERM)
+    helper.send(line[9:])
+    assert helper.read().split()[:2] == [b"7", b"OK"]
+    assert helper.process.wait(60) == 0
+
+
+def _is_non_blocking(helper: HelperProcess) -> bool:
+    """Whether its standard input is."""
+    said = Path(f"/proc/{helper.process.pid}/fdinfo/0").read_text()
+    return bool(int(re.search(r"flags:\s+(\d+)", said)[1], 8) & os.O_NONBLOCK)  # type: ignore[index]
