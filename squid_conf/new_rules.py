@@ -15,6 +15,9 @@ from inkgate.rules.pack.manifest import parse_manifest
 from inkgate.rules.settings import RulesSettings
 
 _HELPER: Final = "inkgate-helper"
+# Squid counts the age of an answer in whole seconds of its clock, and repeats the answer until
+# that age is more than the ttl.
+_SQUID_TICK_SECONDS: Final = 1
 
 
 class NewRules:
@@ -57,7 +60,7 @@ class NewRules:
         if folder is None or found is None or not self._is_used_everywhere(found[0]):
             return
         if self._works_at is None:
-            self._works_at = self._now() + self._negative_ttl
+            self._works_at = self._now() + self._negative_ttl + _SQUID_TICK_SECONDS
         if self._now() < self._works_at:
             return
         serial, rules = found
