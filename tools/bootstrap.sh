@@ -61,7 +61,7 @@ if [ "$purpose" != run ]; then
         c-icap,libc-icap-mod-urlcheck:c-icap-client:c-icap"
 fi
 if [ "$purpose" = bench ]; then
-    wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx"
+    wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx valgrind:valgrind:"
 fi
 missing="" unasked=""
 for entry in $wanted; do
