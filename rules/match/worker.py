@@ -74,7 +74,8 @@ class ChunkResult(NamedTuple):
     Attributes:
         bad: lines that could not be read; `first_bad` is the first one's number, from 0.
         derived: keys that had to be derived.
-        canaries: lines of the check through the proxy; they are no hits.
+        canaries: lines that matched canaries alone, as the check through the proxy makes
+            them; they are no hits.
     """
 
     hits: tuple[LogHit, ...]
@@ -120,15 +121,14 @@ class Worker:
                 first_bad = line if first_bad < 0 else first_bad
                 continue
             try:
-                found = self._matches(entry)
+                found = tuple(self._matches(entry))
             except PackError as error:
                 raise MatchError(str(error)) from None
-            if any(match.message.is_canary for match in found):
-                canaries += 1
-                continue
+            listed = [match for match in found if not match.message.is_canary]
+            canaries += bool(found) and not listed
             hits += (
                 LogHit(line, entry.time, entry.client, entry.method, entry.shown, match)
-                for match in found
+                for match in listed
             )
         lines = chunk.text.count(b"\n") + 1
         derived = self._derived() - before

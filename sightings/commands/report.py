@@ -144,7 +144,7 @@ def false_positive(configured: ConfiguredJournals, incident: str) -> None:
     path = _reported(configured, f"inkgate-sightings false-positive {incident}")
     reporter = _reporter(configured)
     _, sightings = find_incident(configured, incident)
-    if any(s.is_canary for s in sightings):
+    if all(s.is_canary for s in sightings):
         _fail("this incident is of the check through the proxy; MISP knows nothing of it", 2)
     with Outbox(path, configured.settings.window_hours) as outbox:
         made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}

@@ -52,13 +52,13 @@ class Backlog:
             UnicodeEncodeError: UTF-8 cannot hold one of its texts; it was not taken.
         """
         # Only these parts of a rule's message are journalled; a message may have more.
-        rules: list[Rule] = [(name, m.action, m.uuids(), m.event_ids()) for name, m in matches]
-        for _, message in matches:
-            if message.is_canary:
-                # The check's request: whatever else it matched, nobody was in danger, so
-                # nothing is kept that could be reported, by an older version either.
-                rules = [(name, CANARY, (), ()) for name, _ in matches]
-                break
+        # Of a canary nothing is kept that could be reported, by an older version either. What
+        # else the request matched counts: whoever sees a canary in a log could otherwise hide
+        # a listed value behind it.
+        rules: list[Rule] = [
+            (name, CANARY, (), ()) if m.is_canary else (name, m.action, m.uuids(), m.event_ids())
+            for name, m in matches
+        ]
         with self._lock:
             block = self._growing
             block.add(time.time(), incident, client, method, rules)

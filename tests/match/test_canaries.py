@@ -43,6 +43,17 @@ def test_lines_of_the_check_are_left_out_and_counted(listed: Installation) -> No
     assert [r["action"] for r in records(listed, "--canaries")] == ["block"]
 
 
+def test_line_of_a_canary_that_goes_to_a_listed_server_counts(installation: Installation) -> None:
+    installation.add("listed", attribute("ip-dst", "192.0.2.80"))
+    installation.refresh()
+    log = installation.folder / "access.log"
+    log.write_text(access_line(canaries_of(installation).url, server="192.0.2.80") + "\n")
+    done = installation.run("inkgate-rules", "match", "--json", "--sightings", str(log))
+    assert (done.returncode, json.loads(done.stdout)["class"]) == (0, "ip-dst"), done.stderr
+    assert "of the check through the proxy" not in done.stderr
+    assert [r["class"] for r in records(installation, "--canaries")] == ["ip-dst"]
+
+
 def test_a_query_for_a_canary_is_answered_as_such(listed: Installation) -> None:
     own = canaries_of(listed)
     for query in (f"domain={own.name}", f"url={own.url}", f"md5={own.digest('md5')}"):
