@@ -33,10 +33,17 @@ T = TypeVar("T")
 
 
 class SettingsError(InkgateError):
-    """The settings cannot be used. Says which file, which key, what to do."""
+    """The settings cannot be used. Says which file, which key, what to do.
+
+    Attributes:
+        problem: the key, and what is wrong with it.
+        remedy: what to do.
+    """
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
         super().__init__(f"{path}: {problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 class UnknownSectionError(SettingsError):

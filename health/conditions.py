@@ -66,7 +66,8 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "warning",
         True,
         "the rule set in use is dated more than a day ahead: its age and expiry mean nothing",
-        "see that this machine's and the publisher's clocks are right, then refresh",
+        "see that this machine's and the publisher's clocks are right, then refresh, or install "
+        "a new pack",
     ),
     Condition(
         "clock-jumped",
@@ -81,7 +82,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "critical",
         False,
         "a rule that a request met is damaged: `fail` answered it",
-        "run inkgate-rules refresh, which makes a new generation",
+        "run inkgate-rules refresh, or install the pack again: both make a new generation",
     ),
     Condition(
         "queue-full",
@@ -132,7 +133,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "critical",
         True,
         "a section of the settings cannot be used: defaults stand in for it",
-        "correct the key that the log names: helpers begin anew with it, ICAP needs SIGHUP",
+        "correct that key: helpers begin anew with it, ICAP needs SIGHUP",
     ),
     Condition(
         "section-unknown",
@@ -153,7 +154,8 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "critical",
         True,
         "the journal cannot be written: incidents wait in memory",
-        "see that the folder of [sightings] journal belongs to Squid's user and has room",
+        "see that the folder of [sightings] journal and the files in it belong to Squid's user, "
+        "and that there is room; inkgate-icap runs as Squid's user, not as root",
     ),
     Condition(
         "journal-moved",

@@ -21,9 +21,12 @@ from inkgate.health.reading import ProcessCounters, fold_dead
 SAY_AGAIN_SECONDS: Final = 60.0
 MOST_SECONDS: Final = 3600.0
 ENDED: Final = "ended"
+WHY: Final = ".why"
 BY_FAIL: Final = "by-fail"
 REQUESTS: Final = "requests"
 _FOLDER_MODE: Final = 0o750
+# The state has room for the reasons of all conditions together.
+MOST_WHY: Final = 300
 _OF_CONDITIONS: Final = (
     *(f"{name}{kind}" for name in NAMES for kind in ("", ".last")),
     *(f"{condition.name}.now" for condition in CONDITIONS if condition.lasts),
@@ -85,6 +88,8 @@ class Monitor:
         is_new = condition.lasts and detail != "" and detail != self._details.get(name)
         if detail:
             self._details[name] = detail
+        if is_new:
+            self.state(**{f"{name}{WHY}": detail[:MOST_WHY]})
         unsaid = self._not_said_for(condition, count, at_once=is_new)
         if unsaid is not None:
             self._say_met(condition, unsaid)
@@ -114,7 +119,8 @@ class Monitor:
         with self._lock:
             for noted in (self._said, self._unsaid, self._pauses):
                 noted.pop(name, None)
-        self._details.pop(name, None)
+        if self._details.pop(name, None) is not None:
+            self.state(**{f"{name}{WHY}": ""})
         self.say(f"recovered: {name}: {detail}")
 
     def count(self, name: str, number: int = 1) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
-from inkgate.admin.squid.check import checked, client_of
+from inkgate.admin.squid.check import checked
 from inkgate.admin.squid.places import fragment_option, site_of, squid_conf_option
 from inkgate.admin.squid.report import keep, show
 from inkgate.blocked_page.page import load_pages, write_pages
@@ -44,6 +45,10 @@ _SECTIONS: Final[dict[str, type]] = {
 # asked about again after negative_ttl.
 _SETTLE_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 1.0
+_NOT_TOLD: Final = "Squid was not told: run squid -k reconfigure, then inkgate squid check"
+_NOT_RUNNING: Final = (
+    "Squid is not running: start it (Debian: systemctl start squid), then run inkgate squid check"
+)
 
 
 @click.command()
@@ -98,12 +103,19 @@ def install(
         click.echo(f"{change.path}: {'removed' if change.data is None else 'written'}")
     if not changes:
         click.echo(f"{site.named}: all lines are there")
-    _say_what_is_left(site, settings, chosen, access_log)
-    if no_reload:
-        click.echo("Squid was not told: run squid -k reconfigure, then inkgate squid check")
-        return
+    _say_what_is_left(site, access_log)
+    known = [] if chosen == settings.front_ends else [_other_front_ends(settings, chosen)]
+    if no_reload or not program.is_running(site.conf.path):
+        click.echo(_NOT_TOLD if no_reload else _NOT_RUNNING)
+        if known:
+            show(known)
+        sys.exit(0 if no_reload else 1)
+    check = partial(checked, config, lambda: site.conf.path, front_ends=chosen)
     is_changed = bool(changes) or is_replaced
-    sys.exit(_reload_and_check(config, program, site.conf.path, is_changed=is_changed))
+    findings = _reload_and_check(program, site.conf.path, check, is_changed=is_changed) + known
+    findings += keep(config, findings)
+    show(findings)
+    sys.exit(exit_status(findings))
 
 
 def _settings(config: Path) -> SquidSettings:
@@ -140,14 +152,16 @@ def _contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def _say_what_is_left(
-    site: Site, settings: SquidSettings, chosen: FrontEnds, access_log: str
-) -> None:
-    if chosen != settings.front_ends:
-        click.echo(
-            f'Set front_ends = "{chosen}" in [squid_conf]: the settings still say '
-            f'"{settings.front_ends}", which the next check will want'
-        )
+def _other_front_ends(settings: SquidSettings, chosen: FrontEnds) -> Finding:
+    return Finding(
+        "warning",
+        f'Squid asks what --{chosen} says, and the settings say "{settings.front_ends}", which '
+        "the next check will want",
+        f'set front_ends = "{chosen}" in [squid_conf]',
+    )
+
+
+def _say_what_is_left(site: Site, access_log: str) -> None:
     if access_log and has_log(site.lines):
         click.echo(
             "squid.conf names its access log: for incident ids add inkgate=%ea (helper) or "
@@ -155,24 +169,17 @@ def _say_what_is_left(
         )
 
 
-def _reload_and_check(config: Path, program: SquidProgram, conf: Path, *, is_changed: bool) -> int:
-    if not program.is_running(conf):
-        click.echo(
-            "Squid is not running: start it (Debian: systemctl start squid), then run "
-            "inkgate squid check"
-        )
-        return 1
-    client = client_of(config, None)
+def _reload_and_check(
+    program: SquidProgram, conf: Path, check: Callable[[], list[Finding]], *, is_changed: bool
+) -> list[Finding]:
     if is_changed:
         program.reconfigure(conf)
-    findings = _settled(lambda: checked(config, lambda: conf, client))
+    findings = _settled(check)
     if exit_status(findings) == 2 and not is_changed:
         # Somebody wrote the lines and did not tell Squid.
         program.reconfigure(conf)
-        findings = _settled(lambda: checked(config, lambda: conf, client))
-    findings += keep(config, findings)
-    show(findings)
-    return exit_status(findings)
+        findings = _settled(check)
+    return findings
 
 
 def _settled(check: Callable[[], list[Finding]]) -> list[Finding]:

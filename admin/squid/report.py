@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def show(findings: Sequence[Finding], *, as_json: bool = False) -> None:
     """Print findings, the worst first, each on one line."""
-    worst_first = sorted(findings, key=lambda finding: -exit_status([finding]))
+    worst_first = _worst_first(findings)
     if as_json:
         report = Report(_LEVELS[exit_status(findings)], worst_first)
         named = msgspec.to_builtins(report)
@@ -51,6 +51,10 @@ def show(findings: Sequence[Finding], *, as_json: bool = False) -> None:
         click.echo("OK        what is listed is refused before a server is asked, the rest passes")
 
 
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -exit_status([finding]))
+
+
 def keep(config: Path, findings: Sequence[Finding]) -> list[Finding]:
     """Write the result for `inkgate status`; what hindered that is a finding, too.
 
@@ -61,7 +65,7 @@ def keep(config: Path, findings: Sequence[Finding]) -> list[Finding]:
     """
     texts = tuple(
         printable(f"{finding.fault}; {finding.remedy}")
-        for finding in findings
+        for finding in _worst_first(findings)
         if finding.level != "note"
     )
     critical = [finding.fault for finding in findings if finding.level == "critical"]

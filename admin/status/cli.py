@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from inkgate.admin.status import sections
 from inkgate.admin.status.row import Level, Machine, Row, Rows, worst
 from inkgate.admin.status.rows import ROWS
 from inkgate.config.owner import OwnerError
@@ -32,8 +33,9 @@ class Report(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--verbose", "-v", is_flag=True, help="Also what the rows leave out.")
 @click.pass_obj
-def status(config: Path, as_json: bool) -> None:
+def status(config: Path, as_json: bool, verbose: bool) -> None:
     """Say whether this machine blocks, row by row.
 
     Exit status as monitoring plug-ins have it: 0 all is well, 1 warning, 2 critical, 3
@@ -46,7 +48,7 @@ def status(config: Path, as_json: bool) -> None:
         click.echo(printable_json(msgspec.json.format(msgspec.json.encode(named), indent=2)))
     else:
         for row in rows:
-            click.echo(_line(row))
+            click.echo(_lines(row, verbose=verbose))
     sys.exit(level)
 
 
@@ -57,9 +59,11 @@ def rows_of(config: Path, now: float) -> list[Row]:
         config: the settings file.
         now: seconds since 1970.
     """
-    processes, faults = _processes(config)
-    machine = Machine(config, processes, now)
-    return [*faults, *(row for make in ROWS for row in _answers(make, machine))]
+    faults = frozenset(map(str, sections.faults(config)))
+    processes, missing = _processes(config, faults)
+    machine = Machine(config, processes, now, faults)
+    first, *others = (row for make in ROWS for row in _answers(make, machine))
+    return [first, *missing, *others]
 
 
 def _answers(make: Rows, machine: Machine) -> list[Row]:
@@ -72,12 +76,12 @@ def _answers(make: Rows, machine: Machine) -> list[Row]:
         return [Row(name, Level.UNKNOWN, text, "report it to inkgate's developers")]
 
 
-def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
+def _processes(config: Path, faults: frozenset[str]) -> tuple[list[ProcessCounters], list[Row]]:
     try:
         folder = counter_folder(config)
     except SettingsError as error:
-        remedy = "correct it; until then the helper runs with its defaults"
-        return [], [Row("settings", Level.CRITICAL, str(error), remedy)]
+        machine = Machine(config, [], 0, faults)
+        return [], [machine.unanswered("counters", error, "")]
     if folder is None:
         text = "is switched off: [health] folder is empty, so no process can be seen from here"
         return [], [Row("counters", Level.UNKNOWN, text, "name a folder of Squid's user")]
@@ -93,6 +97,8 @@ def _processes(config: Path) -> tuple[list[ProcessCounters], list[Row]]:
         return [], [Row("counters", Level.CRITICAL, problem, remedy)]
 
 
-def _line(row: Row) -> str:
-    remedy = f"\n          {'':16}-> {row.remedy}" if row.remedy and row.level else ""
-    return printable(f"{row.level.name:9} {row.name:16} {row.text}") + remedy
+def _lines(row: Row, *, verbose: bool) -> str:
+    more = [f"-> {row.remedy}"] if row.remedy and row.level else []
+    more += row.details if verbose else ()
+    first = printable(f"{row.level.name:9} {row.name:16} {row.text}")
+    return "".join([first, *(f"\n          {'':16}{printable(line)}" for line in more)])

@@ -7,7 +7,7 @@ from typing import Final
 
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.health.conditions import CONDITIONS, Condition
-from inkgate.health.monitor import BY_FAIL, REQUESTS
+from inkgate.health.monitor import BY_FAIL, MOST_WHY, REQUESTS, WHY
 from inkgate.health.reading import merge
 
 # Twice the time between two looks of a monitoring system: none misses an event.
@@ -51,7 +51,16 @@ def _row(condition: Condition, numbers: dict[str, int], machine: Machine) -> Row
     return Row(
         name,
         _LEVELS[condition.severity] if is_there else Level.OK,
-        f"{condition.meaning} ({count:,} times, {when})",
+        f"{condition.meaning}{_why(name, machine)} ({count:,} times, {when})",
         condition.remedy,
         {"count": count, "last": last, "now": bool(lasts)},
     )
+
+
+def _why(name: str, machine: Machine) -> str:
+    """What a process that lives says of a condition that lasts."""
+    for process in machine.processes:
+        why = process.state.get(f"{name}{WHY}")
+        if why and process.is_alive and process.numbers.get(f"{name}.now"):
+            return f": {str(why)[:MOST_WHY]}"
+    return ""

@@ -24,7 +24,7 @@ def rows(machine: Machine) -> Iterable[Row]:
         settings = load_section(machine.config, "sightings", SightingsSettings, alone=True)
         path = own_file(machine.config, settings)
     except InkgateError as error:
-        yield Row("journal", Level.CRITICAL, str(error), "correct it: no incident is journalled")
+        yield machine.unanswered("journal", error, "", Level.CRITICAL)
         return
     if path is None:
         yield Row("journal", Level.OK, "is switched off: [sightings] journal is empty")

@@ -6,6 +6,9 @@ in its own folders: whoever takes over Squid has this user's rights.
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,6 +41,9 @@ from inkgate.squid_conf.launching import FAIL, PROGRAMS
 
 # So many faults of a kind are told; they mostly have one cause.
 _MOST: Final = 3
+# Squid's user may fill its own folders.
+_MOST_FILES: Final = 4096
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 class Fault(NamedTuple):
@@ -63,7 +69,7 @@ def rows(machine: Machine) -> Iterable[Row]:
     try:
         found = _machinery(machine.config)
     except (InkgateError, OSError) as error:
-        yield Row("readable", Level.UNKNOWN, f"cannot be told: {error}", "run it as root")
+        yield machine.unanswered("readable", error, "run it as root")
         return
     if found is None:
         yield Row("readable", Level.OK, f"there is no user {SQUID_USER} on this machine")
@@ -174,6 +180,26 @@ def _closed(found: Machinery) -> Iterator[Fault]:
             )
         elif folder.stat().st_mode & stat.S_IWOTH:
             yield Fault(f"everybody may change {folder}", f"chmod o-w {folder}")
+        else:
+            yield from _foreign_files(found.squid, folder)
+
+
+def _foreign_files(squid: Account, folder: Path) -> Iterator[Fault]:
+    """Files that somebody else made there, so that Squid's user cannot write them.
+
+    A journal, for instance, that `inkgate-icap` made as root.
+    """
+    with os.scandir(folder) as entries:
+        for entry in itertools.islice(entries, _MOST_FILES):
+            # The folder is Squid's user's: no link is followed, and no name is shown that a
+            # shell could take for a command.
+            seen = entry.stat(follow_symlinks=False)
+            is_shown = _PLAIN_NAME.fullmatch(entry.name)
+            if is_shown and stat.S_ISREG(seen.st_mode) and not squid.may(WRITE, seen):
+                yield Fault(
+                    f"user {squid.name} cannot write {entry.path}",
+                    f"chown -h {squid.name} {entry.path}",
+                )
 
 
 def _rules(found: Machinery) -> list[Path]:

@@ -9,15 +9,19 @@ from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.locks import is_locked
 from inkgate.config.settings_file import load_section
-from inkgate.rules.install.outcome import Outcome, read_outcome
+from inkgate.rules.install.outcome import Action, Outcome, read_outcome
 from inkgate.rules.paths import LOCK, RulesPaths, rules_paths
 from inkgate.rules.settings import RulesSettings
 
 _DAY: Final = 86_400
-_BY_HAND: Final = (
-    "run inkgate-rules refresh (or install, with a pack) by hand, and see what it says"
-)
-_TIMER: Final = "see that the timer of inkgate-rules refresh (or install) runs"
+BY_HAND: Final[dict[Action, str]] = {
+    "refresh": "run inkgate-rules refresh by hand, and see what it says",
+    "install": "run inkgate-rules install with the newest pack by hand, and see what it says",
+}
+_TIMER: Final[dict[Action, str]] = {
+    "refresh": "see that the timer of inkgate-rules refresh runs",
+    "install": "see that packs still come, and that what installs them runs",
+}
 
 
 def rows(machine: Machine) -> Iterable[Row]:
@@ -27,10 +31,11 @@ def rows(machine: Machine) -> Iterable[Row]:
         paths = rules_paths(machine.config, settings)
         outcome = read_outcome(paths.installed)
     except (InkgateError, OSError) as error:
-        yield Row("refresh", Level.UNKNOWN, f"cannot be told: {error}", _BY_HAND)
+        yield machine.unanswered("refresh", error, "run it as root")
         return
     if outcome is None:
-        yield Row("refresh", Level.WARNING, "none is on record here", _BY_HAND)
+        remedy = BY_HAND[renewing(settings)]
+        yield Row("refresh", Level.WARNING, "none is on record here", remedy)
         return
     level, text, remedy = _judged(outcome, paths, machine.now, settings.warn_age_days * _DAY)
     yield Row(
@@ -51,21 +56,35 @@ def rows(machine: Machine) -> Iterable[Row]:
     )
 
 
+def renewing(settings: RulesSettings) -> Action:
+    """The command that brings new rules: a machine without sources gets packs."""
+    return "refresh" if settings.sources else "install"
+
+
 def _judged(
     outcome: Outcome, paths: RulesPaths, now: float, limit: float
 ) -> tuple[Level, str, str]:
     """Level, text and remedy."""
+    by_hand = BY_HAND[outcome.action]
     ago = f"{age(now - (outcome.ended or outcome.started))} ago"
     if outcome.state == "running":
         began = f"{age(now - outcome.started)} ago"
         if any(is_locked(folder / LOCK) for folder in (paths.publisher, paths.installed)):
             return Level.OK, f"is running since {began}", ""
-        return Level.CRITICAL, f"began {began} and was killed before its end", _BY_HAND
+        return (
+            Level.CRITICAL,
+            f"began {began} and was killed before its end",
+            BY_HAND[outcome.action],
+        )
     if outcome.state == "failed":
         times = f", {outcome.failures_in_a_row} times in a row" * (outcome.failures_in_a_row > 1)
-        return Level.CRITICAL, f"failed {ago}{times}: {outcome.text}", _BY_HAND
+        return Level.CRITICAL, f"failed {ago}{times}: {outcome.text}", by_hand
     if 0 < limit < now - outcome.ended:
-        return Level.WARNING, f"ended well, but {ago}: none came since", _TIMER
+        return Level.WARNING, f"ended well, but {ago}: none came since", _TIMER[outcome.action]
     if outcome.state == "partial":
-        return Level.WARNING, f"ended {ago}, with last good readings: {outcome.text}", _BY_HAND
+        return (
+            Level.WARNING,
+            f"ended {ago}, with last good readings: {outcome.text}",
+            BY_HAND[outcome.action],
+        )
     return Level.OK, f"ended well {ago}, serial {outcome.serial}", ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from inkgate.config.settings_file import SettingsError
 from inkgate.health.reading import ProcessCounters
+
+SEE_SETTINGS: Final = "see row `settings`"
 
 
 class Level(enum.IntEnum):
@@ -30,6 +33,7 @@ class Row(msgspec.Struct, frozen=True):
         text: for people, one line.
         remedy: what to do, if something is to be done.
         data: for programs.
+        details: what `text` leaves out, one line each: shown on request only.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Row(msgspec.Struct, frozen=True):
     text: str
     remedy: str = ""
     data: dict[str, str | int | float | bool | None] = {}
+    details: tuple[str, ...] = ()
 
 
 class Machine(NamedTuple):
@@ -46,11 +51,32 @@ class Machine(NamedTuple):
         config: the settings file.
         processes: the counters of all processes.
         now: seconds since 1970.
+        faults: what is wrong in the settings file, as row `settings` says it.
     """
 
     config: Path
     processes: list[ProcessCounters]
     now: float
+    faults: frozenset[str] = frozenset()
+
+    def unanswered(
+        self, name: str, error: Exception, remedy: str, level: Level = Level.UNKNOWN
+    ) -> Row:
+        """The row of a question that an error leaves without an answer.
+
+        What row `settings` says already is not said again.
+
+        Args:
+            name: of the row.
+            error: why it cannot be answered.
+            remedy: for what is no matter of the settings.
+            level: how bad that is.
+        """
+        remedy = error.remedy if isinstance(error, SettingsError) else remedy
+        text = f"cannot be told: {error}"
+        if str(error) in self.faults:
+            text, remedy = f"cannot be told: {SEE_SETTINGS}", ""
+        return Row(name, level, text, remedy)
 
 
 Rows = Callable[[Machine], Iterable[Row]]

@@ -6,16 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from inkgate.admin.status.refresh import renewing
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section, resolve
+from inkgate.rules.install.outcome import Action
 from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.files import MANIFEST, read_small
 from inkgate.rules.pack.manifest import Manifest, parse_manifest
 from inkgate.rules.settings import RulesSettings
 
 _DAY: Final = 86_400
-_REFRESH: Final = "run inkgate-rules refresh, and see that its timer runs"
+_RENEW: Final[dict[Action, str]] = {
+    "refresh": "run inkgate-rules refresh, and see that its timer runs",
+    "install": "get the newest pack from the publisher, and run inkgate-rules install with it",
+}
+
+
+_UNREADABLE: Final = (
+    "run it as root; if root cannot read it either, refresh, or install the newest pack again"
+)
 
 
 def installed(config: Path) -> tuple[Manifest | None, RulesSettings]:
@@ -37,18 +47,19 @@ def rows(machine: Machine) -> Iterable[Row]:
     try:
         manifest, settings = installed(machine.config)
     except (InkgateError, OSError) as error:
-        yield Row("rules", Level.CRITICAL, f"cannot be read: {error}", _REFRESH)
+        yield machine.unanswered("rules", error, _UNREADABLE, Level.CRITICAL)
         return
+    renew = _RENEW[renewing(settings)]
     if manifest is None:
-        yield Row("rules", Level.CRITICAL, "no rule set is installed", _REFRESH)
+        yield Row("rules", Level.CRITICAL, "no rule set is installed", renew)
         return
     old = machine.now - manifest.created.timestamp()
     left = manifest.expires.timestamp() - machine.now
     level, remedy = Level.OK, ""
     if left <= 0:
-        level, remedy = Level.CRITICAL, "refresh, or ask the publisher for a newer pack"
+        level, remedy = Level.CRITICAL, renew
     elif settings.warn_age_days and old > settings.warn_age_days * _DAY:
-        level, remedy = Level.WARNING, _REFRESH
+        level, remedy = Level.WARNING, renew
     elif old < -_DAY:
         level = Level.WARNING
         remedy = "see that this machine's and the publisher's clocks are right, then refresh"

@@ -38,27 +38,32 @@ class ClientProxy(NamedTuple):
         return f"ClientProxy({self.host!r}, {self.port})"
 
 
-def client_proxy(given: str | None, file: Path | None) -> ClientProxy | None:
-    """The client's proxy: the one given, else the file's, else $INKGATE_CLIENT_PROXY's.
+def given_proxy(given: str) -> ClientProxy:
+    """The client's proxy from the command line, which everybody on the machine can read.
+
+    Raises:
+        ClientProxyError: it is no address of a proxy, or has a password.
+    """
+    found = parse_client_proxy(given, "--client-proxy")
+    if found.authorization:
+        raise ClientProxyError(
+            "--client-proxy: everybody on this machine can read a password there; put the "
+            f"address into a file and name it in [squid_conf] client_proxy_file, or set "
+            f"{VARIABLE}"
+        )
+    return found
+
+
+def named_proxy(file: Path | None) -> ClientProxy | None:
+    """The client's proxy: the file's, else $INKGATE_CLIENT_PROXY's.
 
     Args:
-        given: a URL from the command line, which everybody on the machine can read: it
-            must hold no password.
         file: a file with a URL, or None.
 
     Raises:
-        ClientProxyError: it is no address of a proxy, or has a password where it must not.
+        ClientProxyError: it is no address of a proxy.
         Unreadable: the file cannot be read.
     """
-    if given is not None:
-        found = parse_client_proxy(given, "--client-proxy")
-        if found.authorization:
-            raise ClientProxyError(
-                "--client-proxy: everybody on this machine can read a password there; put the "
-                f"address into a file and name it in [squid_conf] client_proxy_file, or set "
-                f"{VARIABLE}"
-            )
-        return found
     if file is None and not os.environ.get(VARIABLE):
         return None
     text = read_secret(file, VARIABLE, "the check through the proxy")

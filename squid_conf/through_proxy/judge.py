@@ -17,10 +17,11 @@ _GIVE_CLIENT: Final = (
     "[squid_conf] client_proxy_file with user and password"
 )
 _STATUS: Final = "run inkgate status, and look into Squid's cache.log"
-_ORDER: Final = (
+ORDER: Final = (
     "correct what is said above of squid.conf; if nothing is, run squid -k reconfigure, and see "
     "with inkgate status whether helpers answer with these rules"
 )
+"""Remedy where what is listed gets through."""
 
 
 class Tried(NamedTuple):
@@ -29,11 +30,13 @@ class Tried(NamedTuple):
     Attributes:
         reply: what the proxy answered.
         body_bytes: bytes of a body that reached our origin; None if nothing did.
+        is_logged_in: whether it was sent with user and password.
     """
 
     probe: Probe
     reply: Reply
     body_bytes: int | None
+    is_logged_in: bool = False
 
     @property
     def is_silent(self) -> bool:
@@ -146,7 +149,14 @@ def _cases() -> Iterator[_Case]:
         _is_refused_late,
         "critical",
         "{what}: refused only when the server had got the request, and its body",
-        _ORDER,
+        ORDER,
+    )
+    yield _case(
+        lambda one: _has_login(one) and one.is_logged_in,
+        "warning",
+        "the proxy takes neither user nor password of the check, so that it is not tried: {what}",
+        "correct them in the file that [squid_conf] client_proxy_file names (or in "
+        "$INKGATE_CLIENT_PROXY); only Basic logins can be tried",
     )
     yield _case(
         _has_login,
@@ -182,7 +192,7 @@ def _cases() -> Iterator[_Case]:
         lambda one: one.probe.kind == "request",
         "critical",
         "what is listed is not refused: {what}",
-        _ORDER,
+        ORDER,
     )
     yield _case(
         _is_reply_untried,
@@ -196,7 +206,7 @@ def _cases() -> Iterator[_Case]:
         _is_listed,
         "critical",
         "what is listed comes back from the server: {what}",
-        _ORDER,
+        ORDER,
     )
     yield _case(
         _is_denied,

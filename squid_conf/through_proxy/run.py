@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from inkgate.blocked_page.settings import SquidSettings
+import msgspec
+
+from inkgate.blocked_page.settings import FrontEnds, SquidSettings
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
@@ -24,7 +26,9 @@ from inkgate.squid_conf.ports import Port, ports_of
 from inkgate.squid_conf.squid_bugs import bug_findings, installed_squid, version_of
 from inkgate.squid_conf.through_proxy.client import Reply, ask
 from inkgate.squid_conf.through_proxy.client_proxy import ClientProxy, seen_by_client
-from inkgate.squid_conf.through_proxy.judge import Tried, judge
+from inkgate.squid_conf.through_proxy.icap_answers import REMEDY as ICAP_REMEDY
+from inkgate.squid_conf.through_proxy.icap_answers import icap_finding
+from inkgate.squid_conf.through_proxy.judge import ORDER, Tried, judge
 from inkgate.squid_conf.through_proxy.own_origin import OwnOrigin, own_origin
 from inkgate.squid_conf.through_proxy.probes import Probe, Wanted, probes
 from inkgate.squid_conf.word import SquidConfError
@@ -34,18 +38,26 @@ _MAX_PORTS: Final = 16
 _REFRESH: Final = "run inkgate-rules refresh, or install a pack of a newer publisher"
 
 
-def check(config: Path, squid_conf: Path, client: ClientProxy | None) -> list[Finding]:
+def check(
+    config: Path,
+    squid_conf: Path,
+    client: ClientProxy | None,
+    front_ends: FrontEnds | None = None,
+) -> list[Finding]:
     """Check squid.conf by its lines and through the proxy.
 
     Args:
         config: inkgate.toml.
         squid_conf: Squid's configuration file.
         client: the proxy as a client has it, if this machine's own way does not do.
+        front_ends: whom Squid is to ask, if not whom the settings name.
 
     Raises:
         SettingsError: the settings cannot be used.
     """
     settings = load_section(config, "squid_conf", SquidSettings)
+    if front_ends is not None:
+        settings = msgspec.structs.replace(settings, front_ends=front_ends)
     try:
         lines = read_configuration(squid_conf)
     except SquidConfError as error:
@@ -61,7 +73,19 @@ def check(config: Path, squid_conf: Path, client: ClientProxy | None) -> list[Fi
     findings += file_findings(lines)
     version = version_of(installed_squid())
     findings += bug_findings(lines, settings.request_buffer_mib, version, service=service)
-    return findings + _through_proxy(config, settings, lines, client)
+    passed = _through_proxy(config, settings, lines, client)
+    if settings.front_ends == "helper":
+        return findings + passed
+    fail = load_section(config, "icap", IcapSettings).fail
+    silent = icap_finding(service, fails_open=fail == "open")
+    if silent is None:
+        return findings + passed
+    return [*findings, silent, *(_because_of_icap(finding) for finding in passed)]
+
+
+def _because_of_icap(finding: Finding) -> Finding:
+    """What gets through while the ICAP server is silent is no matter of squid.conf's lines."""
+    return finding._replace(remedy=ICAP_REMEDY) if finding.remedy == ORDER else finding
 
 
 def icap_service(config: Path, settings: SquidSettings) -> str:
@@ -128,7 +152,7 @@ def _try_all(
     findings: list[Finding] = []
     for port in ports:
         tried = [
-            Tried(probe, reply, _seen(probe, origins))
+            Tried(probe, reply, _seen(probe, origins), bool(authorization))
             for (where, probe), reply in zip(asked, replies, strict=True)
             if where is port
         ]

@@ -138,6 +138,23 @@ def test_folders_that_squids_user_must_write_are_said(made: Installation) -> Non
     mended(made, rows(made)["writable"], run)
 
 
+def test_journal_that_root_made_is_said(made: Installation) -> None:
+    """As an ICAP server that ran as root leaves it: the helper cannot write it."""
+    run = made.folder / "run"
+    (run / "sightings.db").touch(0o644)
+    (run / "$(touch x)").touch(0o644)
+    (run / "link").symlink_to("/etc/passwd")
+    try:
+        row = rows(made)["writable"]
+        assert row.level is Level.WARNING
+        assert "$" not in row.text + row.remedy
+        assert "link" not in row.text
+        mended(made, row, run / "sightings.db")
+    finally:
+        for path in run.iterdir():
+            path.unlink()
+
+
 def test_one_users_trial_is_not_measured_by_that(made: Installation) -> None:
     give(made.folder, USER)
     found = rows(made)

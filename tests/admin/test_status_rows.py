@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from inkgate.admin.status.cli import rows_of
 from inkgate.health.counters import Counters
 from inkgate.health.monitor import Monitor
 from inkgate.sightings.journal.journal import Journal
@@ -60,6 +61,81 @@ def test_section_that_nobody_knows_hides_no_row(listed: Installation) -> None:
     found = status(listed)
     assert set(OTHERS) < set(found.rows)
     assert (found.level("settings"), found.level("canary"), found.code) == (1, 2, 2)
+
+
+MISTAKES = {
+    "rules": "[rules]\ntoken_fil = 1\n",
+    "health": "[health]\nfoldr = 1\n",
+    "sightings": "[sightings]\njurnal = 1\n",
+    "squid_conf": "[squid_conf]\npags = 1\n",
+    "helper": "[helper]\nfial = 1\n",
+    "icap": "[icap]\nlistn = 1\n",
+    "two sections": "[helper]\nfial = 1\n[health]\nfoldr = 1\n",
+    "no TOML": "[rules]\nsources = = 1\n",
+    "no store": '[sightings]\njournal = "ftp://x/"\n',
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_in_the_settings_is_said_once_and_others_refer(
+    listed: Installation, name: str
+) -> None:
+    listed.config.write_text(MISTAKES[name])
+    done = listed.run("inkgate", "status")
+    rows = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    said = [line for line in rows if str(listed.config) in line]
+    assert (done.returncode, len(said)) == (2, 1), done.stdout
+    assert said[0].startswith("CRITICAL  settings ")
+    found = status(listed)
+    refer = [row for row in found.rows.values() if "see row `settings`" in row["text"]]
+    assert all(row["level"] and "refresh" not in row["remedy"] for row in refer)
+    assert ("see row `settings`" in found.rows["rules"]["text"]) == (name in ("rules", "no TOML"))
+
+
+def test_refused_settings_name_their_key(listed: Installation) -> None:
+    listed.config.write_text(f"{listed.config.read_text()}[icap]\n")
+    monitor = Monitor(listed.folder / "run" / "health", "inkgate-helper", lambda _: None)
+    monitor.met("settings-refused", "inkgate.toml: [helper] fial: unknown")
+    assert "[helper] fial: unknown" in status(listed).rows["settings-refused"]["text"]
+    monitor.over("settings-refused", "corrected")
+    assert "fial" not in status(listed).rows["settings-refused"]["text"]
+
+
+def test_attack_reason_of_any_length_or_kind_hides_no_row(listed: Installation) -> None:
+    made = counters(listed, "inkgate-helper", "no-rules", "no-rules.now", "no-rules.last")
+    made.add("no-rules")
+    made.set("no-rules.now", 1)
+    for why in ("x" * 60_000, 7.0, "\x1b[2J\n"):
+        made.say({"no-rules.why": why})
+        done = listed.run("inkgate", "status")
+        (line,) = [x for x in done.stdout.splitlines() if " no-rules " in x]
+        assert len(line) < 600
+        assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(("sources", "command"), [('["events"]', "refresh"), ("[]", "install")])
+def test_remedy_of_old_rules_is_the_command_that_renews_them(
+    listed: Installation, sources: str, command: str
+) -> None:
+    listed.configure(f"sources = {sources}")
+    rows = {row.name: row for row in rows_of(listed.config, time.time() + 40 * DAY)}
+    other = {"refresh": "install", "install": "refresh"}[command]
+    for name in ("rules", "refresh"):
+        assert f"inkgate-rules {command}" in rows[name].remedy
+        assert f"inkgate-rules {other}" not in rows[name].remedy
+
+
+def test_long_result_of_the_check_is_one_line_until_it_is_asked_for(listed: Installation) -> None:
+    findings = tuple(f"{number}: {'what is wrong ' * 20}; do that" for number in range(7))
+    result = CheckResult(time.time(), "critical", findings)
+    write_check_result(check_result_file(listed.config), result)
+    short = listed.run("inkgate", "status").stdout
+    (line,) = [line for line in short.splitlines() if " canary " in line]
+    assert len(line) < 200
+    assert "(and 6 more)" in line
+    assert findings[6] not in short
+    assert findings[6] in listed.run("inkgate", "status", "--verbose").stdout
+    assert status(listed).rows["canary"]["details"] == list(findings)
 
 
 def test_event_of_a_clock_that_was_ahead_is_not_recent_until_then(listed: Installation) -> None:

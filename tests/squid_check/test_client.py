@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from pathlib import Path
@@ -14,45 +13,16 @@ from inkgate.squid_conf.through_proxy.client import MAX_BYTES, Ask, ask
 from inkgate.squid_conf.through_proxy.client_proxy import (
     VARIABLE,
     ClientProxyError,
-    client_proxy,
+    given_proxy,
+    named_proxy,
     parse_client_proxy,
     seen_by_client,
 )
 from inkgate.squid_conf.through_proxy.own_origin import own_origin
+from support.answering import Answering
 from support.squid import free_port
 
 GET = Ask("GET", "http://canary.invalid/")
-
-
-class Answering:
-    """A server that sends pieces, and waits between them."""
-
-    def __init__(self, *pieces: bytes, pause: float = 0.0, endless: bool = False) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = Port("", "127.0.0.1", self._socket.getsockname()[1])
-        self.ended = threading.Event()
-        arguments = (pieces, pause, endless)
-        threading.Thread(target=self._serve, args=arguments, daemon=True).start()
-
-    def _serve(self, pieces: tuple[bytes, ...], pause: float, endless: bool) -> None:
-        client, _ = self._socket.accept()
-        with client:
-            client.recv(65_536)
-            try:
-                for piece in pieces:
-                    client.sendall(piece)
-                    self.ended.wait(pause)
-                while endless and not self.ended.is_set():
-                    client.sendall(b"x" * 4096)
-            except OSError:
-                pass
-
-    def __enter__(self) -> Port:
-        return self.port
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self._socket.close()
 
 
 def test_chunked_page_has_its_incident_whole() -> None:
@@ -117,10 +87,10 @@ def test_client_proxy_comes_from_a_file_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert client_proxy(None, None) is None
+    assert named_proxy(None) is None
     file = tmp_path / "proxy"
     file.write_text("http://u:p%40ss@192.0.2.1:8080/\n")
-    found = client_proxy(None, file)
+    found = named_proxy(file)
     assert found is not None
     assert (found.host, found.port, found.authorization) == (
         "192.0.2.1",
@@ -129,11 +99,11 @@ def test_client_proxy_comes_from_a_file_or_the_environment(
     )
     assert "dTpwQHNz" not in repr(found)
     monkeypatch.setenv(VARIABLE, "u:p@proxy.example")
-    found = client_proxy(None, None)
+    found = named_proxy(None)
     assert found is not None
     assert (found.host, found.port) == ("proxy.example", 3128)
     with pytest.raises(ClientProxyError, match="everybody on this machine can read") as caught:
-        client_proxy("http://u:sesame@192.0.2.1", None)
+        given_proxy("http://u:sesame@192.0.2.1")
     assert "sesame" not in str(caught.value)
 
 

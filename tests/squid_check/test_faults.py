@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 
 import pytest
 
 from inkgate.rules.refresh import refresh as refreshing
+from inkgate.squid_conf.through_proxy.icap_answers import icap_finding
+from support.answering import Answering
+from support.icap import Icap
 from support.installation import Installation, attribute
 from support.placed_squid import ACCESS, PlacedSquid, configure_squid
 from support.squid import free_port
+from support.status import status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -72,6 +77,62 @@ def test_icap_server_that_does_not_answer_is_said(listed: Installation) -> None:
         done = squid.inkgate("check")
         assert done.returncode == 2
         assert "inkgate's ICAP server does not answer" in done.stdout
+
+
+def test_icap_server_that_is_down_while_requests_pass_is_said(listed: Installation) -> None:
+    """With `fail = "open"`, and so `bypass=on`, no answer of Squid's tells why they do."""
+    configure_squid(listed, 'front_ends = "icap"')
+    with listed.config.open("a") as file:
+        file.write(f'[icap]\nlisten = "127.0.0.1:{free_port()}"\n')
+    with PlacedSquid(listed) as squid:
+        squid.install()
+        squid.start()
+        done = squid.inkgate("check")
+        assert done.returncode == 2
+        first, *others = done.stdout.splitlines()
+        assert "the ICAP server icap://127.0.0.1:" in first
+        assert 'Squid lets everything pass meanwhile ([icap] fail = "open")' in first
+        assert any("what is listed is not refused" in line for line in others)
+        critical = [line for line in done.stdout.splitlines() if line.startswith("CRITICAL")]
+        assert [line for line in critical if "-> start inkgate-icap" not in line] == []
+        assert "the ICAP server" in status(listed).rows["canary"]["text"]
+
+
+def test_icap_server_that_is_silent_or_no_such_server_is_said() -> None:
+    with Answering(b"HTTP/1.1 200 OK\r\n") as port:
+        other = icap_finding(f"icap://127.0.0.1:{port.number}", fails_open=False)
+    assert other is not None
+    assert "answers 'HTTP/1.1 200 OK'" in other.fault
+    assert "refuses everything meanwhile" in other.fault
+    with Answering(pause=30) as port:
+        silent = icap_finding(f"icap://127.0.0.1:{port.number}", fails_open=True)
+    assert silent is not None
+    assert "is silent for 3 s" in silent.fault
+    with Answering() as port:
+        closed = icap_finding(f"icap://127.0.0.1:{port.number}", fails_open=True)
+    assert closed is not None
+    assert "[icap] allow" in closed.fault
+
+
+@pytest.mark.parametrize("text", [None, "ftp://127.0.0.1"])
+def test_clients_proxy_that_cannot_be_read_is_kept(listed: Installation, text: str | None) -> None:
+    configure_squid(listed, 'client_proxy_file = "client-proxy"')
+    if text is not None:
+        (listed.folder / "client-proxy").write_text(text)
+    with PlacedSquid(listed) as squid:
+        assert squid.inkgate("check").returncode == 2
+    row = status(listed).rows["canary"]
+    assert (row["level"], str(listed.folder / "client-proxy") in row["text"]) == (2, True)
+
+
+def test_installation_for_other_front_ends_is_judged_by_them(listed: Installation) -> None:
+    """The settings want the helper."""
+    with PlacedSquid(listed) as squid, closing(Icap(listed)):
+        squid.start()
+        done = squid.inkgate("install", "--icap")
+        assert done.returncode == 1, (done.stdout, done.stderr)
+        assert "CRITICAL" not in done.stdout
+        assert 'set front_ends = "icap" in [squid_conf]' in done.stdout
 
 
 def test_one_of_two_workers_that_lets_pass_is_found(listed: Installation) -> None:

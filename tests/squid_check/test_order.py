@@ -216,6 +216,12 @@ def test_login_is_said_and_the_clients_proxy_is_tried(listed: Installation) -> N
         configure_squid(listed, 'client_proxy_file = "client-proxy"')
         done = squid.inkgate("check")
         assert done.returncode == 0, (done.stdout, done.stderr)
+        (listed.folder / "client-proxy").write_text(f"http://:@127.0.0.1:{squid.port}\n")
+        done = squid.inkgate("check")
+        assert done.returncode == 1, (done.stdout, done.stderr)
+        assert "the proxy takes neither user nor password of the check" in done.stdout
+        assert "wants a login" not in done.stdout
+        (listed.folder / "client-proxy").write_text(f"{address}\n")
         # And a login does not help where the order is wrong.
         squid.stop()
         squid.edit(INCLUDE, "")
