@@ -18,6 +18,7 @@ from inkgate.config.system_errors import explain
 from inkgate.health.log import dated_log
 from inkgate.health.monitor import Monitor
 from inkgate.health.settings import counter_folder
+from inkgate.icap_server.own_user import become_squids_user
 from inkgate.icap_server.processes.readiness import say_unfit
 from inkgate.icap_server.processes.supervisor import supervise
 
@@ -37,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         require("icap", "the server")
-        supervise(config, Monitor(counter_folder(config), SUPERVISOR, log))
+        user = become_squids_user(config)
+        monitor = Monitor(counter_folder(config), SUPERVISOR, log)
+        if user:
+            monitor.say(
+                f"was started as root: serving as user {user}, whose the journal's folder is"
+            )
+        supervise(config, monitor)
     except (InkgateError, OSError) as error:
         to_stderr(WORKER, str(error) if isinstance(error, InkgateError) else explain(error) or "")
         sys.exit(ERROR_STATUS)

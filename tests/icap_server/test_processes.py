@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import re
 import resource
 import signal
 import subprocess
@@ -25,6 +27,7 @@ from support.icap import (
     reqmod,
 )
 from support.installation import BIN, Installation, attribute
+from support.sabotage import give
 from support.squid import free_port
 from support.waiting import wait_until
 
@@ -323,3 +326,38 @@ def test_limit_of_open_files_is_raised_where_it_may_be(installation: Installatio
         assert "open files" not in server.log
     finally:
         server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_server_that_root_starts_serves_as_squids_user(installation: Installation) -> None:
+    run, user = installation.folder / "run", pwd.getpwnam("proxy").pw_uid
+    give(run, "proxy")
+    server = Icap(installation, workers=2)
+    try:
+        pids = [server.process.pid, *server.workers()]
+        for pid in pids:
+            (ids,) = re.findall(
+                r"^Uid:\t(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
+            )
+            assert set(ids.split()) == {str(user)}
+        assert "was started as root: serving as user proxy" in server.log
+        answer = server.ask(LISTED)
+        assert installation.sightings(answer.fields["x-inkgate-incident"])
+        assert {path.stat().st_uid for path in run.rglob("*")} == {user}
+    finally:
+        server.close()
+    assert "warning" not in server.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_server_that_root_starts_for_folders_of_several_users_is_refused(
+    installation: Installation,
+) -> None:
+    give(installation.folder / "run", "proxy")
+    (installation.folder / "other").mkdir()
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace('"run/sightings.db"', '"other/sightings.db"'))
+    done = installation.run("inkgate-icap")
+    assert done.returncode == 2
+    assert "these folders belong to different users" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
