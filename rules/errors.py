@@ -13,6 +13,7 @@ ErrorClass = Literal[
     "too-costly",
     "expired",
     "rolled-back",
+    "too-far-ahead",
     "wrong-token",
     "bad-digest",
     "bad-rules",

@@ -68,7 +68,7 @@ def verify_pack(
     """Check a pack in the order of docs/format.md, section 6; changes nothing.
 
     Args:
-        installed: the serial below which none may be; asked when its turn comes.
+        installed: gives what `check_serial` measures by; asked when its turn comes.
 
     Raises:
         PackError: the first check that fails.

@@ -41,8 +41,8 @@ def generation_name(serial: int, manifest: bytes) -> str:
     return f"{serial:010d}-{_digest(manifest)}"
 
 
-def highest_serial(root: Path, key: Ed25519PublicKey) -> int | None:
-    """The highest serial that was installed from a publisher; None if there was none.
+def highest_serial(root: Path, key: Ed25519PublicKey) -> int:
+    """The highest serial that was installed from a publisher; 0 if there was none.
 
     Both the memory and what is installed count, whichever is higher. What is installed has
     its serial in the folder's name, so a damaged manifest counts, too.
@@ -55,7 +55,7 @@ def highest_serial(root: Path, key: Ed25519PublicKey) -> int | None:
     installed = _installed(root, key, is_remembered=bool(known))
     if installed is not None:
         serials.append(installed)
-    return max(serials, default=None)
+    return max(serials, default=0)
 
 
 def highest_of_all(root: Path) -> int:

@@ -27,6 +27,9 @@ MAX_FILE_BYTES: Final = 16 << 30
 MAX_CLASSES: Final = 1024
 # Whole numbers up to here are exact in every JSON reader (RFC 8259, section 6).
 MAX_SERIAL: Final = 2**53 - 1
+# How far a pack may be ahead of what is installed: whoever numbers by dates gets no nearer to
+# the end, and a slip or a key in wrong hands cannot use all serials up at once.
+MAX_SERIAL_STEP: Final = 10**12
 _CLASS_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9|_./ -]{0,63}")
 _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNED = length_prefixed(b"inkgate/v1 manifest")
@@ -148,19 +151,38 @@ def check_expiry(manifest: Manifest, now: datetime) -> None:
 
 
 def check_serial(manifest: Manifest, installed: int | None) -> None:
-    """Refuse a pack that is older than the installed one (a roll-back).
+    """Refuse a pack that is older than the installed one (a roll-back), or far ahead of it.
+
+    Args:
+        installed: the highest serial that was installed, 0 if there was none; None to accept
+            any.
 
     Raises:
-        PackError: `rolled-back`.
+        PackError: `rolled-back` or `too-far-ahead`.
     """
-    if installed is not None and manifest.serial < installed:
+    if installed is None:
+        return
+    if manifest.serial < installed:
+        is_end = installed - manifest.serial > MAX_SERIAL_STEP
         raise PackError(
             "rolled-back",
             f"the pack's serial is {manifest.serial}, but {installed} was installed from this "
             "publisher: the pack is old, or its publisher was restored from a backup",
-            "get the newest pack; if there is no newer one, have the publisher number on "
+            # What was numbered by mistake nobody should number on.
+            "if this is the newest pack, accept it here once with inkgate-rules install "
+            "--accept-older FILE (inkgate-rules refresh --accept-older where rules are made)"
+            if is_end
+            else "get the newest pack; if there is no newer one, have the publisher number on "
             f"(inkgate-rules publish --for NAME --serial {installed + 1}), or accept it here "
             "once with inkgate-rules install --accept-older FILE",
+        )
+    if manifest.serial - installed > MAX_SERIAL_STEP:
+        raise PackError(
+            "too-far-ahead",
+            f"the pack's serial is {manifest.serial}, and {installed} is installed here: after it "
+            "few or no others could follow",
+            "ask the publisher for a pack that goes on from there (docs/publisher-and-proxies.md); "
+            "if it is right, accept it once with inkgate-rules install --accept-older FILE",
         )
 
 

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder
 from inkgate.config.progress import Progress
@@ -25,7 +27,14 @@ from inkgate.rules.errors import PackError, RefreshError
 from inkgate.rules.install.install import check_files, install_pack, verify_pack
 from inkgate.rules.install.serials import highest_of_all, highest_serial
 from inkgate.rules.pack.files import MANIFEST, SIGNATURE, read_small
-from inkgate.rules.pack.manifest import FORMAT, Manifest, parse_manifest, verify_signature
+from inkgate.rules.pack.manifest import (
+    FORMAT,
+    MAX_SERIAL,
+    MAX_SERIAL_STEP,
+    Manifest,
+    parse_manifest,
+    verify_signature,
+)
 from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, rules_paths, writer_lock
 from inkgate.rules.refresh.reading import Options, collect
 from inkgate.rules.refresh.stages import Stage, Stages
@@ -37,6 +46,7 @@ from inkgate.rules.seal.publish import PACK, last_serial, publish, published_con
 from inkgate.rules.seal.runs import Run, open_run
 from inkgate.rules.seal.workers import seal_partitions
 from inkgate.rules.select.canary_records import canary_records
+from inkgate.rules.select.indicators import Record
 from inkgate.rules.select.network_lengths import Lengths, gated_lengths
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.spool import Partition, Spool, portions
@@ -67,6 +77,28 @@ class Summary(NamedTuple):
     stages: list[Stage]
 
 
+class _Job(NamedTuple):
+    """What a refresh is given, with all that follows from it."""
+
+    config: Path
+    settings: RulesSettings
+    options: Options
+    where: RulesPaths
+    subscriber: Subscriber
+    stages: Stages
+
+
+class _Sealed(NamedTuple):
+    """What is sealed and not published yet."""
+
+    done: SealCounts
+    runs: list[Run]
+    parts: Sequence[Partition]
+    known: KnownRules
+    old: Manifest | None
+    base: Manifest
+
+
 def refresh(
     config: Path, settings: RulesSettings, progress: Progress, options: Options | None = None
 ) -> Summary:
@@ -78,12 +110,12 @@ def refresh(
     """
     started = time.monotonic()
     options = options or Options()
-    stages = Stages(progress)
     where = rules_paths(config, settings)
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
     subscriber = find_subscriber(config, settings, where, options.subscriber)
+    job = _Job(config, settings, options, where, subscriber, Stages(progress))
     # Before hours of work: what another key signs, nobody here and no proxy would take.
     check_pair(where.publisher, where.public_key_file)
     with writer_lock(where.publisher, PUBLISHER_MODE):
@@ -92,58 +124,101 @@ def refresh(
         report = Report(subscriber.workspace / REPORT)
         spool = Spool(where.publisher / "spool")
         try:
-            faults = collect(
-                config, settings, entries, where, subscriber.select, spool, report, stages, options
-            )
-            if spool.is_empty and not options.allow_empty:
-                raise RefreshError(_nothing(faults))
+            faults = _collect(job, entries, spool, report)
             canary_set = canary_records(canaries(subscriber.token), spool.classes)
-            spool.take(portions(canary_set))
-            gated = gated_lengths(spool.narrow())
-            parts = spool.finish()
-            for kind, profile in settings.kdf_profiles().items():
-                check_profile(kind, profile, settings.caps)
-            old = _last_manifest(subscriber.workspace, where, settings)
-            epoch = choose_epoch(
-                subscriber.workspace,
-                subscriber.token,
-                settings.kdf_profiles(),
-                published=old.set_id if old else None,
-                new_epoch=options.new_epoch,
-            )
-            serial = 1 + max(
-                last_serial(subscriber.workspace),
-                options.serial - 1,
-                0
-                if options.subscriber or options.accept_older
-                else highest_of_all(where.installed),
-            )
-            base = _next_manifest(serial, epoch, settings, subscriber)
-            done, runs = _seal(parts, epoch, subscriber, gated, stages)
+            sealed = _seal_all(job, spool, canary_set)
         finally:
             spool.remove()
             report.close()
-        stages.start("publishing", None)
-        known = KnownRules.of(canary_set, gated)
-        pack, manifest, published = _publish(
-            runs, parts, old, base, known, subscriber, where, settings
-        )
+        job.stages.start("publishing", None)
+        pack, manifest, published = _publish(job, sealed)
         if options.subscriber is None:
-            stages.start("installing", None)
+            job.stages.start("installing", None)
             _install(pack, where, settings, subscriber.token, accept_older=options.accept_older)
-    stages.end()
+    job.stages.end()
     return Summary(
         report=report,
         unreadable=faults,
-        done=done,
+        done=sealed.done,
         rules=manifest.rule_count(),
         canaries=len(canary_set),
         serial=manifest.serial,
         published=published,
         pack=pack,
         seconds=time.monotonic() - started,
-        stages=stages.ended,
+        stages=job.stages.ended,
     )
+
+
+def _collect(
+    job: _Job, entries: Sequence[str | msgspec.Struct], spool: Spool, report: Report
+) -> list[Unreadable]:
+    """Read and judge all sources; what could not be read.
+
+    Raises:
+        RefreshError: they hold nothing.
+    """
+    faults = collect(
+        job.config,
+        job.settings,
+        entries,
+        job.where,
+        job.subscriber.select,
+        spool,
+        report,
+        job.stages,
+        job.options,
+    )
+    if spool.is_empty and not job.options.allow_empty:
+        raise RefreshError(_nothing(faults))
+    return faults
+
+
+def _seal_all(job: _Job, spool: Spool, canary_set: Sequence[Record]) -> _Sealed:
+    """Seal what was collected, and the canaries."""
+    settings, subscriber = job.settings, job.subscriber
+    spool.take(portions(canary_set))
+    gated = gated_lengths(spool.narrow())
+    parts = spool.finish()
+    for kind, profile in settings.kdf_profiles().items():
+        check_profile(kind, profile, settings.caps)
+    old = _last_manifest(subscriber.workspace, job.where, settings)
+    epoch = choose_epoch(
+        subscriber.workspace,
+        subscriber.token,
+        settings.kdf_profiles(),
+        published=old.set_id if old else None,
+        new_epoch=job.options.new_epoch,
+    )
+    base = _next_manifest(_next_serial(job), epoch, settings, subscriber)
+    done, runs = _seal(parts, epoch, subscriber, gated, job.stages)
+    return _Sealed(done, runs, parts, KnownRules.of(canary_set, gated), old, base)
+
+
+def _next_serial(job: _Job) -> int:
+    """The serial of the next pack: above all packs, and what is installed here.
+
+    Raises:
+        RefreshError: there is none, or the one that was asked for is too far ahead.
+    """
+    workspace, options = job.subscriber.workspace, job.options
+    last = last_serial(workspace)
+    is_apart = options.subscriber or options.accept_older
+    before = max(last, 0 if is_apart else highest_of_all(job.where.installed))
+    if options.serial - before > MAX_SERIAL_STEP:
+        raise RefreshError(
+            f"--serial {options.serial}: the last serial is {before}, and no proxy would take one "
+            f"so far ahead; give one up to {before + MAX_SERIAL_STEP}"
+        )
+    if before >= MAX_SERIAL:
+        place = f"{workspace}/packs/{last:010d}" if last == before else f"{job.where.installed}"
+        raise RefreshError(
+            f"{place}: its serial {before} is the last that there can be; "
+            + (f"remove it (rm -r {place}), and " if last == before else "")
+            + "run this again with --accept-older (refresh; publish needs no option), and on "
+            "proxies that have it inkgate-rules install --accept-older with the next pack"
+        )
+    return max(before + 1, options.serial)
 
 
 def _nothing(faults: Sequence[Unreadable]) -> str:
@@ -223,29 +298,22 @@ def _run_digest(part: Partition, gated: Lengths) -> bytes:
     return hashlib.blake2b(part.digest + f"{gated}".encode(), digest_size=16).digest()
 
 
-def _publish(
-    runs: Sequence[Run],
-    parts: Sequence[Partition],
-    old: Manifest | None,
-    base: Manifest,
-    known: KnownRules,
-    subscriber: Subscriber,
-    where: RulesPaths,
-    settings: RulesSettings,
-) -> tuple[Path, Manifest, bool]:
+def _publish(job: _Job, sealed: _Sealed) -> tuple[Path, Manifest, bool]:
+    """The pack, its manifest, and whether it is new."""
+    subscriber, settings, old, base = job.subscriber, job.settings, sealed.old, sealed.base
     content = hashlib.sha256(
-        b"".join(part.digest for part in parts) + f"{subscriber.pad}".encode()
+        b"".join(part.digest for part in sealed.parts) + f"{subscriber.pad}".encode()
     ).digest()
     unchanged = published_content(subscriber.workspace) == content
     if old and unchanged and not _due(old, base, settings) and _is_whole(subscriber, old):
         return subscriber.workspace / PACK, old, False
     padding = None
     if subscriber.pad > 1:
-        key = read_padding_key(where.publisher)
-        padding = Padding(key, base.set_id, subscriber.pad, known)
-    signing = read_signing_key(where.publisher)
+        key = read_padding_key(job.where.publisher)
+        padding = Padding(key, base.set_id, subscriber.pad, sealed.known)
+    signing = read_signing_key(job.where.publisher)
     pack, manifest = publish(
-        subscriber.workspace, base, runs, signing, content, padding, settings.caps
+        subscriber.workspace, base, sealed.runs, signing, content, padding, settings.caps
     )
     for other in (subscriber.workspace / SEALED).iterdir():
         if other.name != base.set_id:

@@ -179,6 +179,13 @@ def attack_older_serial(listed: Installation) -> bytes:
     return old
 
 
+def attack_serial_far_ahead(listed: Installation) -> bytes:
+    content = members(exported(listed))
+    manifest = json.loads(content["manifest.json"])
+    manifest["serial"] = 2**53 - 1
+    return packed(signed(listed, content, manifest))
+
+
 def attack_expired(listed: Installation) -> bytes:
     content = members(exported(listed))
     manifest = json.loads(content["manifest.json"])
@@ -298,6 +305,7 @@ ATTACKS: list[tuple[Callable[[Installation], bytes], str]] = [
     (attack_manifest_of_one_pack_with_files_of_another, "bad-digest"),
     (attack_file_missing, "bad-digest"),
     (attack_older_serial, "rolled-back"),
+    (attack_serial_far_ahead, "too-far-ahead"),
     (attack_expired, "expired"),
     (attack_cost_above_the_cap, "too-costly"),
     (attack_ten_gigabytes_declared, "bad-digest"),

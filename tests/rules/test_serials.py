@@ -24,6 +24,9 @@ from inkgate.rules.crypto.keys import (
 from inkgate.rules.install import install as installing
 from inkgate.rules.install.archive import install_archive
 from inkgate.rules.install.serials import SERIALS, current_folder
+from inkgate.rules.pack import manifest as manifests
+from inkgate.rules.pack.manifest import MAX_SERIAL
+from inkgate.rules.refresh import refresh as refreshing
 from support.installation import Installation, attribute
 
 pytestmark = pytest.mark.slow
@@ -239,6 +242,25 @@ def test_packs_lost_and_the_key_kept(two: Two, remedy: str) -> None:
     two.install(two.publish("more.example"))
 
 
+def test_slip_in_a_serial_is_no_dead_end(two: Two) -> None:
+    two.publish("name4.example", "--serial", str(MAX_SERIAL), status=2)
+    found = re.search(r"give one up to (\d+)\n", two.done.stderr)
+    assert found, two.done.stderr
+    two.install(two.publish("name4.example", "--serial", found[1]))
+    two.install(two.publish("name5.example"))
+
+
+def test_proxy_that_took_the_last_serial_takes_the_next_pack_once(two: Two) -> None:
+    root = two.proxy.places.installed
+    (root / SERIALS).write_text(re.sub(r": ?3", f":{MAX_SERIAL}", (root / SERIALS).read_text()))
+    pack = two.publish("name4.example")
+    said = two.install(pack, status=2)
+    assert "--serial" not in said, "nobody can number on"
+    assert "inkgate-rules install --accept-older FILE" in said
+    two.install(pack, "--accept-older")
+    two.install(two.publish("name5.example"))
+
+
 def alone() -> Installation:
     made = Installation()
     for name in ("one", "two", "three"):
@@ -330,6 +352,20 @@ def damage_memory(made: Installation) -> None:
     assert made.run("inkgate-rules", "refresh", "--accept-older").returncode == 0
 
 
+def use_up_serials(made: Installation) -> None:
+    """As a slip with --serial left it before there was a bound."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refreshing, "MAX_SERIAL_STEP", MAX_SERIAL)
+        patch.setattr(manifests, "MAX_SERIAL_STEP", MAX_SERIAL)
+        made.refresh(serial=MAX_SERIAL)
+    said = failed(made, "refresh")
+    found = re.search(r"rm -r (\S+)\)", said)
+    assert found, said
+    shutil.rmtree(found[1])
+    assert "--accept-older" in failed(made, "refresh")
+    assert made.run("inkgate-rules", "refresh", "--accept-older").returncode == 0
+
+
 def restore_an_old_publisher(made: Installation) -> None:
     """Its serial is 3; meanwhile 4 and 5 were installed. Nothing is new in the sources."""
     kept = made.folder / "kept"
@@ -355,6 +391,7 @@ STATES = (
     damage_public_key,
     weak_token,
     damage_memory,
+    use_up_serials,
     restore_an_old_publisher,
 )
 
