@@ -21,7 +21,7 @@ from inkgate.blocked_page.settings import SquidSettings
 from inkgate.config.errors import InkgateError
 from inkgate.config.modes import make_folder
 from inkgate.config.printable import to_stderr
-from inkgate.config.progress import NoProgress
+from inkgate.config.progress import progress_bar
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.config.whole_file import create_once, new_folder, write_whole
 from inkgate.health.settings import counter_folder
@@ -130,7 +130,8 @@ def _prepare(state: Path) -> Path:
     where = rules_paths(config, settings)
     make_token(where.token_file)
     make_signing_key(where.publisher, where.public_key_file)
-    summary = refresh(config, settings, NoProgress())
+    with progress_bar(quiet=False, spoken="inkgate-squid-conf") as bar:
+        summary = refresh(config, settings, bar)
     print(f"{summary.rules} rules in use, {summary.done.new} of them new.")  # noqa: T201
     return config
 

@@ -200,6 +200,7 @@ def bad_packs() -> dict[str, dict[str, Any]]:
         "profile-costly": bad("too-costly", lambda m: m["profiles"].update(url=dear)),
         "expired": bad("expired", now="2026-02-01T00:00:00Z"),
         "rolled-back": bad("rolled-back", installed=3),
+        "too-far-ahead": bad("too-far-ahead", lambda m: m.update(serial=10**12 + 4), installed=3),
         "token-other": bad("wrong-token", token=b"a token of another subscriber"),
         "file-changed": bad("bad-digest", swap=b"x"),
         "size-lies": bad("bad-digest", lambda m: m["classes"]["ip-dst"].update(size=10 << 30)),

@@ -184,7 +184,7 @@ def _refresh(
         serial=serial,
         accept_older=accept_older,
     )
-    with progress_bar(quiet=quiet) as bar:
+    with progress_bar(quiet=quiet, spoken="inkgate-rules") as bar:
         summary = refresh(settings.config, rules, bar, options)
     print_problems(summary, again=not quiet)
     if not quiet:

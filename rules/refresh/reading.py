@@ -83,6 +83,8 @@ def collect(
         settings.action,
         datetime.now(UTC),
     )
+    # The first time, MISP's warninglists are compiled: that takes longer than all the rest.
+    progress.start("warninglists", None)
     judge = Judge(
         selection,
         configured_false_positives(folder, settings, where, report),

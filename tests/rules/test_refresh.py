@@ -441,3 +441,10 @@ def test_gates_off_gives_the_same_verdicts(listed: Installation) -> None:
     assert uuids(listed, "url=http://files.example/bad?x")
     assert list(listed.places.installed.iterdir())
     assert isinstance(listed.matcher(), Matcher)
+
+
+def test_stages_are_told_from_the_warninglists_on(installation: Installation) -> None:
+    """Compiling them takes most of a first refresh."""
+    installation.add("listed", attribute("domain", "listed.example"))
+    stages = [stage.name for stage in installation.refresh().stages]
+    assert stages == ["warninglists", "reading", "sealing", "publishing", "installing"]
