@@ -51,8 +51,8 @@ from inkgate.rules.pack.manifest import (
 )
 
 GENERATIONS: Final = "generations"
-# Access is limited by the folder above it and by the modes of generations.
-ROOT_MODE: Final = 0o755
+# As the README makes it: read by the group of the folder above, Squid's, as generations are.
+ROOT_MODE: Final = 0o750
 _KEPT: Final = 2
 
 
@@ -136,6 +136,7 @@ def install_pack(
     if current_folder(root) is None:
         _refuse_foreign(root)
     generations = root / GENERATIONS
+    make_folder(root, ROOT_MODE)
     make_folder(generations, ROOT_MODE)
     data = read_small(pack / MANIFEST)
     final = generations / generation_name(manifest.serial, data)
