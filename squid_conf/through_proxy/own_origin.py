@@ -1,13 +1,17 @@
 """A web server of the check's own, which writes down what reaches it.
 
 It listens on this machine's loopback addresses only, for the time of the check: once at the
-port that is listed as the reply canary, once at the next one, which is not.
+port that is listed as the reply canary, once at the next one, which is not. Whoever asks for
+another path than those that this check has made at random gets nothing: not the canary's body,
+not a word that a check runs, and no line in what it writes down.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hmac
+import secrets
 import socket
 import socketserver
 import threading
@@ -16,7 +20,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+CHECK_PATH: Final = "/inkgate-check/"
 DIGEST_PATH: Final = "/digest"
+_NONCE_BYTES: Final = 16
 _GREETING: Final = b"This is the server of inkgate squid check.\n"
 _MAX_BODY: Final = 64 * 1024
 _TRIES: Final = 20
@@ -34,12 +40,14 @@ class OwnOrigin:
 
     Attributes:
         port: where it listens.
+        prefix: with it begin the paths that are answered; random, for this server alone.
 
     Raises:
         OSError: somebody else listens there.
     """
 
     def __init__(self, port: int, body: bytes) -> None:
+        self.prefix = f"{CHECK_PATH}{secrets.token_hex(_NONCE_BYTES)}-"
         self._seen: dict[str, int] = {}
         self._body = body
         self._servers = _listening(port)
@@ -47,6 +55,10 @@ class OwnOrigin:
         for server in self._servers:
             server.own_origin = self
             threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def knows(self, path: str) -> bool:
+        """Whether a path is one of this check's."""
+        return hmac.compare_digest(path[: len(self.prefix)].encode(), self.prefix.encode())
 
     def seen(self, path: str) -> int | None:
         """How many bytes of a body came for a path; None if nobody asked for it."""
@@ -97,10 +109,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Any
 
     def _answer(self) -> None:
+        self.close_connection = True
+        if not self.server.own_origin.knows(self.path):
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            return
         length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
         self.server.own_origin.note(self.path, len(self.rfile.read(length)))
         content = self.server.own_origin.content(self.path)
-        self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(len(content)))

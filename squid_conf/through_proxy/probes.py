@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from inkgate.rules.crypto.canaries import Canaries
 from inkgate.rules.lookup.canary_rules import HeldCanaries
 from inkgate.squid_conf.through_proxy.client import Ask
-from inkgate.squid_conf.through_proxy.own_origin import DIGEST_PATH
+from inkgate.squid_conf.through_proxy.own_origin import DIGEST_PATH, OwnOrigin
 
 Kind = Literal["request", "reply", "digest", "neighbour"]
 """`request`: must be refused before a server is asked. `reply`: when the server has
@@ -42,8 +42,8 @@ class Wanted(NamedTuple):
         held: those that the installed rules list.
         replies: whether servers are judged by their addresses.
         digests: whether bodies are.
-        listed_port: port of our origin that is listed; None if it could not be had.
-        free_port: port of our origin that is not listed.
+        listed: our origin at the port that is listed; None if it could not be had.
+        free: our origin at the port that is not listed.
         workers: Squid's worker processes, each of which may take a connection.
     """
 
@@ -51,8 +51,8 @@ class Wanted(NamedTuple):
     held: HeldCanaries
     replies: bool
     digests: bool
-    listed_port: int | None
-    free_port: int | None
+    listed: OwnOrigin | None
+    free: OwnOrigin | None
     workers: int
 
 
@@ -82,20 +82,20 @@ def _urls(wanted: Wanted) -> Iterator[Probe]:
 
 
 def _addresses(wanted: Wanted) -> Iterator[Probe]:
-    if not wanted.held.reply or wanted.listed_port is None:
+    if not wanted.held.reply or wanted.listed is None:
         return
     for method in ("GET", "POST"):
         what = f"{method} of a listed address"
-        yield _at_origin("request", what, method, "127.0.0.1", wanted.listed_port)
+        yield _at_origin("request", what, method, "127.0.0.1", wanted.listed)
     if wanted.replies:
         what = "GET from a server whose address is listed"
-        yield _at_origin("reply", what, "GET", "localhost", wanted.listed_port)
+        yield _at_origin("reply", what, "GET", "localhost", wanted.listed)
 
 
 def _bodies(wanted: Wanted) -> Iterator[Probe]:
-    if wanted.digests and wanted.held.digest and wanted.free_port is not None:
+    if wanted.digests and wanted.held.digest and wanted.free is not None:
         what = "GET of a file whose digest is listed"
-        yield _at_origin("digest", what, "GET", "localhost", wanted.free_port, DIGEST_PATH)
+        yield _at_origin("digest", what, "GET", "localhost", wanted.free, DIGEST_PATH)
 
 
 def _neighbours(wanted: Wanted) -> Iterator[Probe]:
@@ -103,13 +103,15 @@ def _neighbours(wanted: Wanted) -> Iterator[Probe]:
     yield Probe("neighbour", "GET of a name", Ask("GET", _page(own.neighbour)))
     yield Probe("neighbour", "GET of a URL", Ask("GET", own.neighbour_url))
     yield Probe("neighbour", "CONNECT to a name", Ask("CONNECT", f"{own.neighbour}:{_HTTPS}"))
-    if wanted.free_port is not None:
-        yield _at_origin("neighbour", "GET from a server", "GET", "localhost", wanted.free_port)
+    if wanted.free is not None:
+        yield _at_origin("neighbour", "GET from a server", "GET", "localhost", wanted.free)
 
 
-def _at_origin(kind: Kind, what: str, method: str, host: str, port: int, suffix: str = "") -> Probe:
-    path = f"/inkgate-check/{secrets.token_hex(8)}{suffix}"
-    return Probe(kind, what, Ask(method, f"http://{host}:{port}{path}"), path)
+def _at_origin(
+    kind: Kind, what: str, method: str, host: str, origin: OwnOrigin, suffix: str = ""
+) -> Probe:
+    path = f"{origin.prefix}{secrets.token_hex(8)}{suffix}"
+    return Probe(kind, what, Ask(method, f"http://{host}:{origin.port}{path}"), path)
 
 
 def _page(name: str) -> str:

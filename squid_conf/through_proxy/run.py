@@ -123,8 +123,8 @@ def _through_proxy(
             held=held,
             replies=settings.replies or settings.front_ends != "helper",
             digests=settings.front_ends != "helper",
-            listed_port=listed.port if listed else None,
-            free_port=free.port if free else None,
+            listed=listed,
+            free=free,
             workers=workers_of(lines),
         )
         tried = [port for port in ports if not port.untried][:_MAX_PORTS]

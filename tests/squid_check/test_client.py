@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,32 @@ def test_port_of_another_check_is_waited_for() -> None:
         with own_origin(port, b"") as second:
             assert second is not None
             assert second.port == port
+
+
+@pytest.mark.parametrize("path", ["/", "/inkgate-check/", "/inkgate-check/0/digest", "/../x"])
+def test_attack_origin_of_the_check_answers_nobody_else(path: str) -> None:
+    with own_origin(free_port(), b"canary's body") as origin:
+        assert origin is not None
+        for method in ("GET", "POST", "HEAD"):
+            with closing(HTTPConnection("127.0.0.1", origin.port)) as connection:
+                connection.request(method, path)
+                reply = connection.getresponse()
+                assert reply.status in (404, 501)
+                assert b"canary" not in reply.read()
+            assert origin.seen(path) is None
+        mine = f"{origin.prefix}1/digest"
+        with closing(HTTPConnection("127.0.0.1", origin.port)) as connection:
+            connection.request("POST", mine, b"four")
+            assert connection.getresponse().read() == b"canary's body"
+        assert origin.seen(mine) == 4
+
+
+def test_prefix_of_one_check_is_no_prefix_of_another() -> None:
+    with own_origin(free_port(), b"") as one, own_origin(free_port(), b"") as other:
+        assert one is not None
+        assert other is not None
+        assert not one.knows(f"{other.prefix}1")
+        assert not one.knows(one.prefix[:-1])
 
 
 def test_client_proxy_comes_from_a_file_or_the_environment(
