@@ -23,7 +23,7 @@ from inkgate.sightings.journal.backends.registry import own_file
 from inkgate.sightings.settings import SightingsSettings
 
 # Who runs has read a section before the mistake; who starts now takes defaults for it.
-_SECTIONS: Final[dict[str, type]] = {
+SECTIONS: Final[dict[str, type]] = {
     "rules": RulesSettings,
     "helper": HelperSettings,
     "icap": IcapSettings,
@@ -31,6 +31,7 @@ _SECTIONS: Final[dict[str, type]] = {
     "sightings": SightingsSettings,
     "health": HealthSettings,
 }
+"""The structures of all sections that a proxy reads."""
 
 
 def faults(config: Path) -> list[SettingsError]:
@@ -59,7 +60,7 @@ def rows(machine: Machine) -> Iterable[Row]:
 def _faults(config: Path) -> Iterator[SettingsError]:
     checks: list[Callable[[], object]] = [
         partial(check_sections, config),
-        *(partial(load_section, config, *section, alone=True) for section in _SECTIONS.items()),
+        *(partial(load_section, config, *section, alone=True) for section in SECTIONS.items()),
         partial(_check_journal, config),
     ]
     for check in checks:
