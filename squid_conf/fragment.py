@@ -56,13 +56,17 @@ def fragment(
             *_acls(pages, "inkgate_reply", "reply"),
             "http_reply_access deny inkgate_reply_verdict inkgate_reply_listed",
         ]
-    if log:
-        lines += [
-            "# The incident id, as on the blocked page and in the journal.",
-            f"logformat inkgate {LOG_FORMAT}",
-            f"access_log {squid_word(log)} inkgate",
-        ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_log_lines(log)]) + "\n"
+
+
+def _log_lines(log: str) -> list[str]:
+    if not log:
+        return []
+    return [
+        "# The incident id, as on the blocked page and in the journal.",
+        f"logformat inkgate {LOG_FORMAT}",
+        f"access_log {squid_word(log)} inkgate",
+    ]
 
 
 def name_lines(settings: SquidSettings, launching: Launching) -> tuple[str, ...]:

@@ -42,14 +42,23 @@ def icap_fragment(
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
     """
-    bypass = "on" if fail == "open" else "off"
-    # Above the server's Max-Connections messages wait: nobody can open the way for others
-    # by many connections.
-    answers = f"bypass={bypass} on-overload=wait"
+    lines = [header, *_client(fail), f'adaptation_meta {server_header} "%<a"']
+    if name_header:
+        lines.append(f'adaptation_meta {name_header} "%ssl::>sni"')
+    lines += _services(squid_word(service.rstrip("/")), fail)
+    if log:
+        lines += [
+            "# The incident id, as on the blocked page and in the journal.",
+            f"logformat inkgate_icap {LOG_FORMAT}",
+            f"access_log {squid_word(log)} inkgate_icap",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _client(fail: Fail) -> list[str]:
+    """How Squid speaks ICAP, and how long it waits."""
     connect, silence = TIMEOUT_SECONDS[fail]
-    server = squid_word(service.rstrip("/"))
-    lines = [
-        header,
+    return [
         "icap_enable on",
         "icap_send_client_ip on",
         "# Of an idle connection Squid learns only by its timeout that the server is stopped,",
@@ -65,18 +74,19 @@ def icap_fragment(
         "# Never switched off for everybody because messages of some have failed.",
         "icap_service_failure_limit -1",
         "icap_service_revival_delay 30",
-        f'adaptation_meta {server_header} "%<a"',
-        *([f'adaptation_meta {name_header} "%ssl::>sni"'] if name_header else []),
     ]
-    for name, point in (("reqmod", "reqmod_precache"), ("respmod", "respmod_precache")):
-        lines += [
+
+
+def _services(server: str, fail: Fail) -> list[str]:
+    bypass = "on" if fail == "open" else "off"
+    # Above the server's Max-Connections messages wait: nobody can open the way for others
+    # by many connections.
+    answers = f"bypass={bypass} on-overload=wait"
+    return [
+        line
+        for name, point in (("reqmod", "reqmod_precache"), ("respmod", "respmod_precache"))
+        for line in (
             f"icap_service inkgate_{name} {point} {server}/{name} {answers}",
             f"adaptation_access inkgate_{name} allow all",
-        ]
-    if log:
-        lines += [
-            "# The incident id, as on the blocked page and in the journal.",
-            f"logformat inkgate_icap {LOG_FORMAT}",
-            f"access_log {squid_word(log)} inkgate_icap",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    ]

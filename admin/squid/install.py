@@ -85,6 +85,30 @@ def install(
     chosen = front_ends or settings.front_ends
     program = find_squid()
     site = site_of(program, squid_conf, fragment)
+    is_changed = _put_in_place(config, settings, chosen, program, site, access_log)
+    _say_what_is_left(site, access_log)
+    known = [] if chosen == settings.front_ends else [_other_front_ends(settings, chosen)]
+    if no_reload or not program.is_running(site.conf.path):
+        click.echo(_NOT_TOLD if no_reload else _NOT_RUNNING)
+        if known:
+            show(known)
+        sys.exit(0 if no_reload else 1)
+    check = partial(checked, config, lambda: site.conf.path, front_ends=chosen)
+    findings = _reload_and_check(program, site.conf.path, check, is_changed=is_changed) + known
+    findings += keep(config, findings)
+    show(findings)
+    sys.exit(exit_status(findings))
+
+
+def _put_in_place(
+    config: Path,
+    settings: SquidSettings,
+    chosen: FrontEnds,
+    program: SquidProgram,
+    site: Site,
+    access_log: str,
+) -> bool:
+    """Write lines, pages and launcher; whether anything is another now."""
     text = installed_fragment(
         config,
         settings,
@@ -103,19 +127,7 @@ def install(
         click.echo(f"{change.path}: {'removed' if change.data is None else 'written'}")
     if not changes:
         click.echo(f"{site.named}: all lines are there")
-    _say_what_is_left(site, access_log)
-    known = [] if chosen == settings.front_ends else [_other_front_ends(settings, chosen)]
-    if no_reload or not program.is_running(site.conf.path):
-        click.echo(_NOT_TOLD if no_reload else _NOT_RUNNING)
-        if known:
-            show(known)
-        sys.exit(0 if no_reload else 1)
-    check = partial(checked, config, lambda: site.conf.path, front_ends=chosen)
-    is_changed = bool(changes) or is_replaced
-    findings = _reload_and_check(program, site.conf.path, check, is_changed=is_changed) + known
-    findings += keep(config, findings)
-    show(findings)
-    sys.exit(exit_status(findings))
+    return bool(changes) or is_replaced
 
 
 def _settings(config: Path) -> SquidSettings:

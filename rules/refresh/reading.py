@@ -76,21 +76,9 @@ def collect(
     chosen = [s for s in sources if options.only in (None, s.origin)]
     if not chosen:
         raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")
-    selection = Selection(
-        select,
-        settings.max_age_days,
-        settings.actions,
-        settings.action,
-        datetime.now(UTC),
-    )
     # The first time, MISP's warninglists are compiled: that takes longer than all the rest.
     progress.start("warninglists", None)
-    judge = Judge(
-        selection,
-        configured_false_positives(folder, settings, where, report),
-        settings.message,
-        domain_ip_by_domain=settings.domain_ip_by_domain,
-    )
+    judge = _judge(settings, select, configured_false_positives(folder, settings, where, report))
     faults: list[Unreadable] = []
     progress.start("reading", None)
     with Collector(judge, spool, report, progress.advance) as collector, _without_collection():
@@ -102,6 +90,20 @@ def collect(
     copies.forget_others()
     copies.flush()
     return faults
+
+
+def _judge(
+    settings: RulesSettings, select: SelectSettings, false_positives: FalsePositives
+) -> Judge:
+    selection = Selection(
+        select, settings.max_age_days, settings.actions, settings.action, datetime.now(UTC)
+    )
+    return Judge(
+        selection,
+        false_positives,
+        settings.message,
+        domain_ip_by_domain=settings.domain_ip_by_domain,
+    )
 
 
 @contextlib.contextmanager

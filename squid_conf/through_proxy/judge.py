@@ -136,9 +136,12 @@ def _is_reply_untried(one: Tried) -> bool:
     return one.probe.kind in ("reply", "digest") and one.body_bytes is None
 
 
-def _cases() -> Iterator[_Case]:
+def _refused_as_it_should() -> Iterator[_Case]:
     yield _Case(_is_refused_at_once, None)
     yield _Case(_is_refused_at_reply, None)
+
+
+def _not_to_be_told() -> Iterator[_Case]:
     yield _case(
         lambda one: one.reply.status < 0,
         "critical",
@@ -176,6 +179,9 @@ def _cases() -> Iterator[_Case]:
         "inkgate's ICAP server does not answer: {what}",
         "start inkgate-icap, and see that [icap] allow lets this proxy in",
     )
+
+
+def _of_requests() -> Iterator[_Case]:
     yield _case(
         _is_neighbour_blocked,
         "critical",
@@ -194,6 +200,9 @@ def _cases() -> Iterator[_Case]:
         "what is listed is not refused: {what}",
         ORDER,
     )
+
+
+def _of_replies_and_neighbours() -> Iterator[_Case]:
     yield _case(
         _is_reply_untried,
         "warning",
@@ -217,4 +226,10 @@ def _cases() -> Iterator[_Case]:
     )
 
 
-_CASES: Final = tuple(_cases())
+_CASES: Final = (
+    *_refused_as_it_should(),
+    *_not_to_be_told(),
+    *_of_requests(),
+    *_of_replies_and_neighbours(),
+)
+"""In this order: what fits one is no more looked at by those below."""
