@@ -18,6 +18,8 @@ REMEDY: Final = (
     "start inkgate-icap (as a service: docs/icap.md), or see in its log why it does not answer; "
     "Squid asks it again within 30 s"
 )
+CLOSED: Final = "closes connections at once (see [icap] allow and allow_users)"
+"""It may serve Squid all the same, whose user is another one than the check's."""
 _PORTS: Final = {"icap": 1344, "icaps": 11_344}
 _MOST: Final = 4096
 
@@ -49,6 +51,8 @@ def _problem(service: str, seconds: float = SECONDS) -> str:
             return _silence(connection, service, seconds) if url.scheme == "icap" else ""
     except TimeoutError:
         return f"cannot be reached within {seconds:.0f} s"
+    except (ConnectionResetError, BrokenPipeError):
+        return CLOSED
     except OSError as error:
         return f"cannot be reached ({error.strerror or 'no such host'})"
 
@@ -65,7 +69,7 @@ def _silence(connection: socket.socket, service: str, seconds: float) -> str:
         except TimeoutError:
             return f"takes connections, and is silent for {seconds:.0f} s"
         if not piece:
-            return "closes connections at once (see [icap] allow and allow_users)"
+            return CLOSED
         data += piece
     first = data.split(b"\r\n", 1)[0]
     if first.startswith(b"ICAP/1.0 200"):

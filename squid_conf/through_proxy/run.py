@@ -26,8 +26,8 @@ from inkgate.squid_conf.ports import Port, ports_of
 from inkgate.squid_conf.squid_bugs import bug_findings, installed_squid, version_of
 from inkgate.squid_conf.through_proxy.client import Reply, ask
 from inkgate.squid_conf.through_proxy.client_proxy import ClientProxy, seen_by_client
+from inkgate.squid_conf.through_proxy.icap_answers import CLOSED, icap_finding
 from inkgate.squid_conf.through_proxy.icap_answers import REMEDY as ICAP_REMEDY
-from inkgate.squid_conf.through_proxy.icap_answers import icap_finding
 from inkgate.squid_conf.through_proxy.judge import ORDER, Tried, judge
 from inkgate.squid_conf.through_proxy.own_origin import OwnOrigin, own_origin
 from inkgate.squid_conf.through_proxy.probes import Probe, Wanted, probes
@@ -78,7 +78,8 @@ def check(
         return findings + passed
     fail = load_section(config, "icap", IcapSettings).fail
     silent = icap_finding(service, fails_open=fail == "open")
-    if silent is None:
+    gets_through = any(finding.remedy == ORDER for finding in passed)
+    if silent is None or (CLOSED in silent.fault and not gets_through):
         return findings + passed
     return [*findings, silent, *(_because_of_icap(finding) for finding in passed)]
 

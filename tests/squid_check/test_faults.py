@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from contextlib import closing
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from inkgate.rules.refresh import refresh as refreshing
 from inkgate.squid_conf.through_proxy.icap_answers import icap_finding
 from support.answering import Answering
-from support.icap import Icap
+from support.icap import Icap, options
 from support.installation import Installation, attribute
 from support.placed_squid import ACCESS, PlacedSquid, configure_squid
 from support.squid import free_port
 from support.status import status
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -96,6 +98,28 @@ def test_icap_server_that_is_down_while_requests_pass_is_said(listed: Installati
         critical = [line for line in done.stdout.splitlines() if line.startswith("CRITICAL")]
         assert [line for line in critical if "-> start inkgate-icap" not in line] == []
         assert "the ICAP server" in status(listed).rows["canary"]["text"]
+
+
+def test_icap_server_that_serves_squid_and_not_the_check_is_no_fault(listed: Installation) -> None:
+    configure_squid(listed, 'front_ends = "icap"')
+    with PlacedSquid(listed) as squid, closing(Icap(listed)) as server:
+        text = listed.config.read_text().replace("[icap]", '[icap]\nallow_users = ["proxy"]')
+        listed.config.write_text(text)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: _is_refused(server), "root to be refused")
+        squid.install()
+        squid.start()
+        done = squid.inkgate("check")
+        assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+def _is_refused(server: Icap) -> bool:
+    with server.connect() as client:
+        client.sendall(options("reqmod"))
+        try:
+            return not client.recv(1)
+        except ConnectionResetError:
+            return True
 
 
 def test_icap_server_that_is_silent_or_no_such_server_is_said() -> None:
