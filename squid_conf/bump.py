@@ -9,7 +9,19 @@ from inkgate.squid_conf.word import squid_word
 
 Bump = Literal["none", "sni", "listed", "full"]
 LISTED_NAME: Final = "inkgate_name_listed"
+_PEEKED: Final = "inkgate_peeked"
+_TUNNEL: Final = "inkgate_tunnel"
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"
+
+
+# Without a verdict `ssl_bump` tries no further line and splices, whatever they say, but
+# `http_access` refuses; Squid asks it once more when the name is known. What it sends then ends
+# the client's TLS handshake.
+_REFUSE_WITHOUT_VERDICT: Final = (
+    f"acl {_PEEKED} at_step SslBump2 SslBump3",
+    f"acl {_TUNNEL} method CONNECT",
+    f"http_access deny {_TUNNEL} {_PEEKED} {LISTED_NAME}",
+)
 
 
 class Bumping(NamedTuple):
@@ -69,5 +81,6 @@ def bumping(
         "ssl_bump peek inkgate_step1",
         *([f"ssl_bump terminate {LISTED_NAME}"] if names else []),
         *steps[how],
+        *(_REFUSE_WITHOUT_VERDICT if names else ()),
     )
     return Bumping(port, lines)

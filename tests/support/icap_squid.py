@@ -128,7 +128,8 @@ class Origin:
 class IcapSquid:
     """Squid, inkgate-icap and origins over an installation; end it with `close`.
 
-    With `is_helper` Squid asks the helper, and nobody asks inkgate-icap.
+    With `is_helper` Squid asks the helper, and nobody asks inkgate-icap. `names` are other
+    settings for the helper that is asked for names inside TLS.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class IcapSquid:
         fail: Fail = "open",
         settings: str = "",
         is_helper: bool = False,
+        names: Path | None = None,
     ) -> None:
         self.folder = installation.folder / "squid"
         self.folder.mkdir(exist_ok=True)
@@ -151,6 +153,7 @@ class IcapSquid:
         self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
         self.port = free_port()
         self._launching = _launching(installation) if is_helper else None
+        self._names = names or installation.config
         self._start_squid(bump, fail)
 
     def _start_squid(self, bump: Bump, fail: Fail) -> None:
@@ -169,7 +172,7 @@ class IcapSquid:
             shown = SquidSettings(ttl=2, negative_ttl=2)
             pages = self.folder.parent / "pages"
             lines = fragment(shown, launching=launching, pages=pages, log=log)
-            names = name_lines(shown, launching)
+            names = name_lines(shown, launching._replace(config=self._names))
         version = version_of(installed_squid())
         bugs = bug_lines(SquidSettings().request_buffer_mib, version, icap=True)
         lines += "".join(f"{line}\n" for line in bugs)
