@@ -1,6 +1,6 @@
 """Squid's external_acl helper protocol: bytes in, bytes out, no I/O.
 
-A request is `ID METHOD URI CLIENT SERVER USER-AGENT DATA`, one line. Squid
+A request is `ID METHOD URI CLIENT SERVER USER-AGENT [SERVER-PORT] DATA`, one line. Squid
 writes the fields with `%#`, so each is unquoted exactly once (squid.conf manual,
 external_acl_type and logformat). An answer is `ID OK|ERR|BH [key=value …]`.
 
@@ -25,6 +25,9 @@ ABSENT: Final = b"-"
 
 METHOD, URI, CLIENT, SERVER, USER_AGENT = 1, 2, 3, 4, 5
 MIN_FIELDS: Final = 6
+# In lines of an older squid.conf DATA stands there, which is always absent.
+SERVER_PORT: Final = 6
+_PORT: Final = re.compile(rb"[0-9]{1,5}")
 
 
 class Request(NamedTuple):
@@ -36,11 +39,12 @@ class Request(NamedTuple):
     client: str
     server: str
     user_agent: str
+    server_port: int | None = None
 
     @property
     def observed(self) -> Observed:
         """What of it can be listed."""
-        return Observed(self.method, self.uri, self.server, self.user_agent)
+        return Observed(self.method, self.uri, self.server, self.user_agent, self.server_port)
 
 
 class LineSplitter:
@@ -85,7 +89,9 @@ def parse_request(line: bytes) -> Request | None:
     fields = line.rstrip(b"\r").split(b" ")
     if len(fields) < MIN_FIELDS or len(line) >= MAX_LINE_BYTES or not all(fields[:MIN_FIELDS]):
         return None
-    return Request(fields[0], *map(_text, fields[METHOD:MIN_FIELDS]))
+    port = _port(fields[SERVER_PORT]) if len(fields) > SERVER_PORT else None
+    method, uri, client, server, agent = map(_text, fields[METHOD:MIN_FIELDS])
+    return Request(fields[0], method, uri, client, server, agent, port)
 
 
 def ok(request: bytes, incident: str) -> bytes:
@@ -102,6 +108,10 @@ def err(request: bytes) -> bytes:
 def broken(request: bytes) -> bytes:
     """Could not tell."""
     return request + b" BH message=inkgate-unavailable log=inkgate-unavailable\n"
+
+
+def _port(field: bytes) -> int | None:
+    return int(field) if _PORT.fullmatch(field) else None
 
 
 def _text(field: bytes) -> str:

@@ -135,7 +135,9 @@ class HotMessages:
         self._others += 1
         if self._others % OTHERS_SAMPLED:
             return
-        self._parts.count("server", message.head.fields.get(self._server_header, b""))
+        # After the address the port may follow.
+        server = message.head.fields.get(self._server_header, b"").partition(b" ")[0]
+        self._parts.count("server", server)
         if not message.response and message.request:
             self._count_request(message)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -50,6 +51,7 @@ class NoVerdictError(Exception):
         self.detail = detail
 
 
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 PASS = Verdict(blocked=False, incident="")
 
 
@@ -163,14 +165,21 @@ class Service:
     def judge_server(
         self, rules: IcapRules, request: HttpRequest, server: str, client: str
     ) -> Verdict:
-        """The verdict on the address that answered.
+        """The verdict on the server that answered.
+
+        Args:
+            rules: those to judge by.
+            request: what it answered.
+            server: its address, and after a space the port, if the proxy tells it.
+            client: whose it is, an address or empty.
 
         Raises:
             NoVerdictError: there are no sound rules.
         """
         matcher = self._matcher(rules)
+        address, _, port = server.partition(" ")
         with _errors_as_no_verdict():
-            found = server_matches(server, request.method, request.uri, matcher)
+            found = server_matches(address, request.method, request.uri, matcher, _port(port))
         return self._verdict(client, request.method, found)
 
     def judge_names(
@@ -229,6 +238,10 @@ def _errors_as_no_verdict() -> Iterator[None]:
         # The text may hold the value that caused it, so only the type is said.
         what = f"a look-up failed: {type(error).__name__}"
         raise NoVerdictError("lookup-failed", what) from None
+
+
+def _port(text: str) -> int | None:
+    return int(text) if _PORT.fullmatch(text) else None
 
 
 def client_address(field: bytes) -> str:

@@ -47,7 +47,8 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         fail: `open` lets pass what inkgate cannot tell, `closed` answers 503 in its place.
         redirect: where a blocked request is sent; `{incident}` stands for the incident
             id. Empty: the blocked page is the answer.
-        server_header: the ICAP header in which the proxy tells the server's address.
+        server_header: the ICAP header in which the proxy tells the server's address, and after
+            a space the port of its connection to it, if it will.
         name_header: the ICAP header in which the proxy tells the name that a TLS client
             asks for inside a tunnel.
         hold_kib: bytes of a body held back in memory (for each response under way).

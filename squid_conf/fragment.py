@@ -37,11 +37,14 @@ def fragment(
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
     """
-    # Without it, Squid's own last field (%DATA, here always "-") takes its place.
-    agent = " %#>ha{User-Agent}" if settings.user_agent else ""
+    # In place of the header Squid's own last field, which is always "-" here.
+    shown = "%#>ha{User-Agent}" if settings.user_agent else "%DATA"
+    # Known with the server's address. That of the URI may be another, where Squid takes
+    # connections of clients that do not know of it.
+    port = " %<p" if settings.replies else ""
     lines = [
         header,
-        _helper(settings, launching, "inkgate", f"%METHOD %#URI %>a %<a{agent}"),
+        _helper(settings, launching, "inkgate", f"%METHOD %#URI %>a %<a {shown}{port}"),
         "# Squid shows the page of the ACL that it asked last. Without a verdict it stops at the",
         "# first one, whose page does not say that the address is dangerous.",
         *_acls(pages, "inkgate", "request"),
@@ -81,7 +84,7 @@ def name_lines(settings: SquidSettings, launching: Launching) -> tuple[str, ...]
     """
     return (
         "# The name that a client asks for inside TLS (SNI), which may be another than CONNECT's.",
-        _helper(settings, launching, NAMES, "%METHOD %ssl::>sni %>a %<a"),
+        _helper(settings, launching, NAMES, "%METHOD %ssl::>sni %>a %<a %DATA %>rP"),
         f"acl {LISTED_NAME} external {NAMES}",
     )
 

@@ -33,7 +33,7 @@ def icap_fragment(
     Args:
         service: the server, as in `icap://127.0.0.1:1344`.
         fail: `open` or `closed`: what Squid does while the server does not answer.
-        server_header: the ICAP header that tells the server's address.
+        server_header: the ICAP header that tells the server's address and port.
         name_header: the ICAP header that tells the name asked for inside TLS; empty for
             none, as a Squid without OpenSSL needs it, which refuses the line.
         log: Squid's access log, or empty for none of our own.
@@ -42,7 +42,7 @@ def icap_fragment(
     Raises:
         SquidConfError: a path cannot be written in squid.conf.
     """
-    lines = [header, *_client(fail), f'adaptation_meta {server_header} "%<a"']
+    lines = [header, *_client(fail), f'adaptation_meta {server_header} "%<a %<p"']
     if name_header:
         lines.append(f'adaptation_meta {name_header} "%ssl::>sni"')
     lines += _services(squid_word(service.rstrip("/")), fail)

@@ -34,10 +34,17 @@ class Match(NamedTuple):
 
 
 class HostVerdict(NamedTuple):
-    """What a host alone decides: its matches, and whether its URLs must be looked at."""
+    """What a host alone decides.
+
+    Attributes:
+        matches: what is listed.
+        needs_url: its URLs must be looked at.
+        by_port: at another port it may be listed.
+    """
 
     matches: tuple[Match, ...]
     needs_url: bool
+    by_port: bool = False
 
 
 class ServerVerdict(NamedTuple):
@@ -155,7 +162,7 @@ class Matcher:
         matches: list[Match] = [] if into is None else into
         if host.kind == "ip":
             return (yield from self._address_steps(host, port, matches))
-        needs_url = False
+        needs_url = by_port = False
         url_host = strip_www(host.value)
         for name in suffixes(host.value):
             (stretched,) = yield (("name", name.encode()),)
@@ -165,11 +172,12 @@ class Matcher:
             if not whole:
                 continue
             if name == host.value:
+                by_port = bool(self._at_host_port)
                 matches += self._opened(self._at_host, stretched)
                 matches += yield from self._port_steps(self._at_host_port, host, port)
             if name == url_host and self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
-        return HostVerdict(tuple(matches), needs_url)
+        return HostVerdict(tuple(matches), needs_url, by_port)
 
     def url_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`url` in steps: the URL and the URL without its query at once."""

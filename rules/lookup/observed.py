@@ -13,9 +13,12 @@ class Observed(NamedTuple):
         uri: absolute URI, or `host:port` of a tunnel.
         server: the server's address, once it is known.
         user_agent: the User-Agent header.
+        port: the port of the connection to the server, once it is known: that of the URI may
+            be another, where Squid takes connections of clients that do not know of it.
     """
 
     method: str
     uri: str
     server: str = ""
     user_agent: str = ""
+    port: int | None = None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from inkgate.rules.canonical import ObservedAt, Refused, canonical_address, class_of
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.lookup.matcher import Match, Matcher
+from inkgate.rules.lookup.steps import finish
 from inkgate.rules.lookup.target import parse_target
 
 
@@ -57,8 +58,17 @@ def _algorithm(name: str) -> str:
     return class_of(name).forms[-1].algorithm
 
 
-def server_matches(server: str, method: str, uri: str, matcher: Matcher) -> tuple[Match, ...]:
+def server_matches(
+    server: str, method: str, uri: str, matcher: Matcher, port: int | None = None
+) -> tuple[Match, ...]:
     """Matches of the address that answered, alone and together with the name asked for.
+
+    Args:
+        server: its address.
+        method: the request's.
+        uri: the request's.
+        matcher: the rule set.
+        port: of the connection to it, if that is known; else the URI's counts.
 
     Raises:
         PackError: the rule set is damaged.
@@ -69,8 +79,12 @@ def server_matches(server: str, method: str, uri: str, matcher: Matcher) -> tupl
         return ()
     target = parse_target(method, uri)
     if target is None:
-        return matcher.server_address(address)
-    return matcher.server_address(address, target.host, target.port)
+        return matcher.server_address(address, None, port)
+    if port in (None, target.port):
+        return matcher.server_address(address, target.host, target.port)
+    steps = matcher.host_steps(target.host, port, whole=target.whole)
+    at_host = finish(steps, matcher.stretch)
+    return (*at_host.matches, *matcher.server_address(address, target.host, port))
 
 
 def filename_matches(names: Iterable[str], matcher: Matcher) -> Iterator[Match]:

@@ -59,7 +59,7 @@ def examination(
     clean_host = listed_host = False
     if target is not None:
         clean_host, listed_host = yield from _host_steps(target, matcher, at_host)
-    clean_server = yield from _server_steps(request.server, target, matcher, at_server)
+    clean_server = yield from _server_steps(request, target, matcher, at_server)
     if request.user_agent:
         agent = yield from matcher.user_agent_steps(request.user_agent)
     found = tuple(_distinct((*at_host, *at_server, *agent)))
@@ -79,23 +79,27 @@ def blocks(matches: Iterable[Match]) -> bool:
 def _host_steps(target: Target, matcher: Matcher, into: list[Match]) -> Steps[tuple[bool, bool]]:
     """Whether the host is clean with all of its URLs, and whether it is blocked with them."""
     verdict = yield from matcher.host_steps(target.host, target.port, whole=target.whole, into=into)
-    clean = not verdict.matches and not verdict.needs_url
+    clean = not (verdict.matches or verdict.needs_url or verdict.by_port)
     if verdict.needs_url and target.url is not None:
         into += yield from matcher.url_steps(target.url)
     return clean, blocks(verdict.matches)
 
 
 def _server_steps(
-    server: str, target: Target | None, matcher: Matcher, into: list[Match]
+    request: Observed, target: Target | None, matcher: Matcher, into: list[Match]
 ) -> Steps[bool]:
     """Whether the server's address is clean for all requests."""
-    if not server:
+    host, port = (target.host, target.port) if target is not None else (None, None)
+    if target is not None and request.port not in (None, port):
+        port = request.port
+        other = yield from matcher.host_steps(target.host, port, whole=target.whole)
+        into += other.matches
+    if not request.server:
         return False
     try:
-        address = canonical_address(server)
+        address = canonical_address(request.server)
     except Refused:
         return False
-    host, port = (target.host, target.port) if target is not None else (None, None)
     found, by_port = yield from matcher.server_steps(address, host, port, into)
     # A set with domain|ip rules asks for each pair of name and address.
     return not found and not by_port and not matcher.has_pairs

@@ -83,6 +83,9 @@ def test_walk_stops_at_the_first_suffix_that_no_gate_lets_through(matcher: Match
         (Observed("GET", "http://fine.example/", "198.51.100.66"), ["ip-dst"]),
         (Observed("GET", "http://fine.example/", "", "EvilBot/1.0"), ["user-agent"]),
         (Observed("GET", "http://fine.example/", "192.0.2.1", "curl/8"), []),
+        (Observed("GET", "http://fine.example/", "192.0.2.80", port=8443), ["ip-dst|port"]),
+        (Observed("GET", "http://fine.example:8443/", "192.0.2.80"), ["ip-dst|port"]),
+        (Observed("GET", "http://fine.example:8443/", "192.0.2.80", port=80), []),
     ],
 )
 @pytest.mark.slow

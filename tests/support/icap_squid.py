@@ -152,7 +152,7 @@ class IcapSquid:
         self.secure = Origin(authority.issue(self.folder / "origin.pem", *NAMES))
         self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
         self.port = free_port()
-        self._launching = _launching(installation) if is_helper else None
+        self._launching = launching_of(installation) if is_helper else None
         self._names = names or installation.config
         self._start_squid(bump, fail)
 
@@ -254,7 +254,7 @@ class IcapSquid:
         self.secure.close()
 
 
-def _launching(installation: Installation) -> Launching:
+def launching_of(installation: Installation) -> Launching:
     """The helper, with all that Squid's user needs of it."""
     installation.run("inkgate-squid-conf", "pages")
     run = installation.folder / "run"
