@@ -56,11 +56,14 @@ class Peers:
         """Why a connection is to be closed; empty if its peer may ask, or is elsewhere.
 
         Elsewhere means another machine, of which addresses decide.
+
+        Raises:
+            ConnectionResetError: it is gone already, as when a proxy breaks a message off.
         """
         try:
             peer, own = _end(connected.getpeername()), _end(connected.getsockname())
-        except OSError:
-            return "a connection that is gone already"
+        except OSError as error:
+            raise ConnectionResetError(error.errno, error.strerror) from None
         try:
             uid = self._uid(peer, own)
         except Unknown:

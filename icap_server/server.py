@@ -196,7 +196,12 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             )
             connected.close()
             return
-        if refusal := self._peers.refusal(connected):
+        try:
+            refusal = self._peers.refusal(connected)
+        except ConnectionResetError:
+            connected.close()
+            return
+        if refusal:
             self.service.monitor.met(
                 "peer-refused", f"{refusal}: not among [icap] allow_users; it is refused"
             )

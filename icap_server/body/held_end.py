@@ -26,7 +26,8 @@ class HeldEnd:
     A body of at most `size` bytes is kept whole. Of a longer one the last `size` bytes
     are kept until its verdict is known. The last bytes that decode to content are always
     among them: else an encoded body that ends in many bytes without content would have
-    reached the client whole before its verdict.
+    reached the client whole before its verdict. So are the last bytes of all: what decodes to
+    nothing, as under a name of an encoding that nobody knows, is still the body as it was sent.
 
     Args:
         size: how many bytes to keep at least, once so many have come; it may be one piece
@@ -67,7 +68,8 @@ class HeldEnd:
             piece = self._pieces.popleft()
             self.held -= len(piece.data)
             self._content -= piece.content
-            if piece.content and not self._content and self._is_listed():
+            is_last = (piece.content and not self._content) or not self._pieces
+            if is_last and self._is_listed():
                 return b"", True
             free.append(piece.data)
         return b"".join(free), False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -128,6 +130,28 @@ def test_client_that_is_gone_is_not_taken_for_root() -> None:
             assert peers.refusal(connected) == ""
         assert peers.refusal(connected)
         connected.close()
+
+
+@pytest.mark.slow
+def test_connection_that_breaks_off_before_it_is_taken_is_no_refusal() -> None:
+    """A proxy does so when its client goes away: nobody was refused anything."""
+    installation = Installation()
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    server = Icap(installation)
+    try:
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)
+        for _ in range(3):
+            with server.connect() as client:
+                # Closed with a reset.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.kill(worker, signal.SIGCONT)
+        assert server.ask(reqmod(http_request())).status == 204
+        assert "peer-refused" not in server.log
+    finally:
+        server.close()
+        installation.close()
 
 
 def test_peer_of_another_machine_is_left_to_its_address() -> None:

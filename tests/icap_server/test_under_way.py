@@ -248,9 +248,13 @@ def test_event_stream_may_be_silent_for_longer_than_a_body() -> None:
         installation.close()
 
 
-def test_attack_listed_file_as_an_event_stream_lacks_its_last_piece(icap: Icap) -> None:
+@pytest.mark.parametrize("encoding", ["", "nobody-knows", "gzip", "br"])
+def test_attack_listed_file_as_an_event_stream_lacks_its_last_piece(
+    icap: Icap, encoding: str
+) -> None:
+    head = http_response(Content_Type="text/event-stream", Content_Encoding=encoding)
     with icap.connect() as client:
-        client.sendall(respmod(GET, STREAM, chunk(EVENTS[:9])))
+        client.sendall(respmod(GET, head, chunk(EVENTS[:9])))
         data = read_until(client, EVENTS[:9])
         client.sendall(chunk(EVENTS[9:]) + b"0\r\n\r\n")
         client.settimeout(PATIENCE_SECONDS)

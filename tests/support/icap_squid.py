@@ -129,7 +129,8 @@ class IcapSquid:
     """Squid, inkgate-icap and origins over an installation; end it with `close`.
 
     With `is_helper` Squid asks the helper, and nobody asks inkgate-icap. `names` are other
-    settings for the helper that is asked for names inside TLS.
+    settings for the helper that is asked for names inside TLS; `origin` is a server in place of
+    the usual one.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class IcapSquid:
         settings: str = "",
         is_helper: bool = False,
         names: Path | None = None,
+        origin: Any = None,
     ) -> None:
         self.folder = installation.folder / "squid"
         self.folder.mkdir(exist_ok=True)
@@ -148,7 +150,7 @@ class IcapSquid:
         authority = Authority()
         self.authority = authority.write(self.folder / "ca.pem")
         self.authority.chmod(0o644)
-        self.origin = Origin()
+        self.origin = origin or Origin()
         self.secure = Origin(authority.issue(self.folder / "origin.pem", *NAMES))
         self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
         self.port = free_port()
