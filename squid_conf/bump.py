@@ -10,7 +10,7 @@ from inkgate.squid_conf.word import squid_word
 Bump = Literal["none", "sni", "listed", "full"]
 LISTED_NAME: Final = "inkgate_name_listed"
 _PEEKED: Final = "inkgate_peeked"
-_TUNNEL: Final = "inkgate_tunnel"
+_TUNNEL: Final = "inkgate_connect"
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"
 
 
