@@ -136,6 +136,33 @@ def test_client_takes_no_more_than_its_share(listed: Installation) -> None:
         server.close()
 
 
+def test_bodies_that_are_no_longer_checked_count_in_their_clients_share(
+    listed: Installation,
+) -> None:
+    """Squid cannot take them back; they hold a connection, and neither a thread nor others up."""
+    server = Icap(listed, "client_responses = 2\nbody_mib = 1\n")
+    long = respmod(GET, http_response(), chunked(bytes(2 << 20)).removesuffix(b"0\r\n\r\n"))
+    small = respmod(GET, http_response(), chunked(b"unlisted"))
+    (worker,) = server.workers()
+    try:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(2)]
+            for client in clients:
+                client.sendall(from_client(long, "192.0.2.8"))
+                receive_for(client, 1)
+            assert status(listed).count("body-unchecked") == 2
+            wait_until(lambda: _threads_at_work(worker) == 0, "all threads to be free")
+            assert server.ask(from_client(small, "192.0.2.8")).http_status == 503
+            assert server.ask(from_client(small, "192.0.2.9")).status == 204
+            for client in clients:
+                client.sendall(b"0\r\n\r\n")
+                receive_for(client, 1)
+            assert server.ask(from_client(small, "192.0.2.8")).status == 204
+        assert status(listed).count("client-responses-used-up") == 1
+    finally:
+        server.close()
+
+
 def test_responses_leave_connections_to_requests(listed: Installation) -> None:
     server = Icap(listed, 'connections = 20\nclient_responses = 0\nfail = "closed"\n')
     held = respmod(GET, http_response(), b"5\r\nab")
