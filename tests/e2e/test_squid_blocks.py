@@ -142,14 +142,16 @@ def test_address_that_a_name_resolves_to_is_blocked_when_the_reply_comes() -> No
 
 def test_address_with_port_is_blocked_when_a_name_leads_there() -> None:
     installation = Installation()
-    installation.add("other", attribute("domain", "listed.example"))
+    installation.add("other", attribute("ip-dst|port", "127.0.0.1|80"))
     server = Squid(installation)
     installation.add("listed", attribute("ip-dst|port", f"127.0.0.1|{server.origin}"))
     try:
+        # The connection goes to the origin's port, whatever the URL says.
+        assert server.get("http://neighbour.example/").status == 200
         assert installation.run("inkgate-rules", "refresh").returncode == 0
         url = f"http://neighbour.example:{server.origin}/"
         wait_until(lambda: server.get(url).status == 403, f"{url} blocked")
-        assert server.get("http://neighbour.example/").status == 200
+        assert server.get("http://fresh.example/").status == 403
     finally:
         server.close()
         installation.close()
