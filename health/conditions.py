@@ -194,6 +194,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "report the lines before it in the log to inkgate's developers; often too little memory",
     ),
     Condition(
+        "counters-moved",
+        "warning",
+        False,
+        "the file that a process counts in was removed or cut off while in use: it is made again",
+        "leave the folder that [health] names alone while processes run",
+    ),
+    Condition(
         "helper-not-started",
         "critical",
         True,

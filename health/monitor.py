@@ -24,6 +24,8 @@ ENDED: Final = "ended"
 WHY: Final = ".why"
 BY_FAIL: Final = "by-fail"
 REQUESTS: Final = "requests"
+# How soon a folder that cannot be used is tried again.
+_FOLDER_AGAIN_SECONDS: Final = 10.0
 _FOLDER_MODE: Final = 0o750
 # The state has room for the reasons of all conditions together.
 MOST_WHY: Final = 300
@@ -36,7 +38,8 @@ _OF_CONDITIONS: Final = (
 class Monitor:
     """Counts and dates what goes wrong in this process. For many threads.
 
-    A folder that cannot be used is said once; then the numbers are this process's alone.
+    A folder that cannot be used is said once; then the numbers are this process's alone,
+    until it can be used again (`remind`).
 
     Args:
         folder: of the counters; None for a process that nobody watches.
@@ -56,8 +59,13 @@ class Monitor:
         self._pauses: dict[str, float] = {}
         self._details: dict[str, str] = {}
         self._state: dict[str, str | float] = {}
+        self._folder = folder
+        self._was_kept = self._is_unkept = False
+        self._try_folder_at = 0.0
         names = (ENDED, REQUESTS, BY_FAIL, *_OF_CONDITIONS)
-        self._counters = self._made(folder, names)
+        self._has_ended = False
+        self._counters = Counters(None, program, names)
+        self._keep_in_folder()
         if folder is not None:
             with contextlib.suppress(OwnerError, OSError):
                 fold_dead(folder, (program, *heir_of), self._inherit)
@@ -95,7 +103,11 @@ class Monitor:
             self._say_met(condition, unsaid)
 
     def remind(self) -> None:
-        """Say what was met since its last line, once the time has come. Call it now and then."""
+        """Say what was met since its last line, once the time has come. Call it now and then.
+
+        A folder of counters that was removed or replaced is noticed here, too.
+        """
+        self._keep_in_folder()
         if not any(self._unsaid.values()):
             return
         for name in self._waiting():
@@ -146,6 +158,7 @@ class Monitor:
 
     def end(self) -> None:
         """This process ends as it should. It may still count until it is gone."""
+        self._has_ended = True
         for name in self._waiting():
             # What lasts was said when it began.
             if not BY_NAME[name].lasts:
@@ -158,20 +171,36 @@ class Monitor:
         with self._lock:
             return [name for name, unsaid in self._unsaid.items() if unsaid]
 
-    def _made(self, folder: Path | None, names: Sequence[str]) -> Counters:
+    def _keep_in_folder(self) -> None:
+        """See that others can read the numbers: make the file, or make it again."""
+        folder, now = self._folder, time.monotonic()
+        if folder is None or self._has_ended or self._counters.is_in(folder):
+            return
+        if self._is_unkept and now < self._try_folder_at:
+            return
         try:
-            if folder is not None:
-                # Squid's user, whose the folder above is, may put a link in its place.
-                with as_owner(folder):
-                    _make_folder(folder)
-            return Counters(folder, self._program, names)
+            # Squid's user, whose the folder above is, may put a link in its place.
+            with as_owner(folder):
+                _make_folder(folder)
+            self._counters.move_to(folder)
         except (OwnerError, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            self.say(
-                f"warning: no counters in {folder} ({why}): inkgate status does not "
-                "see this process; let the folder belong to the user that it runs as"
-            )
-            return Counters(None, self._program, names)
+            self._try_folder_at = now + _FOLDER_AGAIN_SECONDS
+            if not self._is_unkept:
+                self._say_unkept(folder, error)
+            self._is_unkept = True
+            return
+        if self._was_kept:
+            self.met("counters-moved", f"{folder}: removed or cut off while in use: made again")
+        elif self._is_unkept:
+            self.say(f"recovered: counters are kept in {folder}")
+        self._was_kept, self._is_unkept = True, False
+
+    def _say_unkept(self, folder: Path, error: OwnerError | OSError) -> None:
+        why = error.strerror if isinstance(error, OSError) else error
+        self.say(
+            f"warning: no counters in {folder} ({why}): inkgate status does not "
+            "see this process; let the folder belong to the user that it runs as"
+        )
 
     def _say_met(self, condition: Condition, unsaid: int) -> None:
         more = f" ({unsaid} times since the last such line)" if unsaid > 1 else ""

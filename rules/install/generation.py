@@ -3,6 +3,9 @@
 An LMDB file holds the rules (key: class number and tag; value: nonce and
 ciphertext); the gates are plain bitmaps. Both are mapped to memory, so many
 helpers share one copy and a set of any size opens in the same time.
+
+Reading a mapped page that was cut off ends the process (SIGBUS). So before each access the
+file is asked for its size: one that was cut off is damaged, and kills nobody.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import lmdb
 from inkgate.config.whole_file import naming, writing_new
 from inkgate.rules.crypto.derive import gate_info, gate_number
 from inkgate.rules.crypto.gates import Gate
-from inkgate.rules.crypto.lmdb_file import is_whole
+from inkgate.rules.crypto.lmdb_file import is_whole, whole_bytes
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.crypto.sealing import NONCE_BYTES, Rule
 from inkgate.rules.errors import PackError
@@ -101,7 +104,6 @@ class Generation:
     def __init__(self, folder: Path, caps: Caps) -> None:
         self.folder = folder
         self.manifest = parse_manifest(read_small(folder / MANIFEST), caps)
-        self._maps: list[mmap.mmap] = []
         self._prefixes = {n: i.to_bytes(2) for i, n in enumerate(sorted(self.manifest.classes))}
         try:
             self._env = lmdb.open(
@@ -119,7 +121,9 @@ class Generation:
         if not is_whole(self._env, folder / RULES):
             self._env.close()
             raise _unusable(OSError(errno.EIO, "the file is cut off"))
+        self._rules_bytes = whole_bytes(self._env)
         try:
+            self._rules = _mapped(folder / RULES)
             self._gates = {level: self._open_gate(level) for level in self.manifest.gates}
         except (OSError, ValueError) as error:
             # LMDB allows a process to open a file only once at a time, and the next try opens
@@ -129,29 +133,49 @@ class Generation:
 
     def close(self) -> None:
         """Unmap everything. The generation must not be used afterwards."""
+        for _, _, mapped in self._gates.values():
+            mapped.close()
         self._gates.clear()
         self._env.close()
-        for mapped in self._maps:
-            mapped.close()
+        self._rules.close()
 
     def find(self, indicator_class: str, tag: bytes) -> Rule | None:
-        """The rule with this class and tag. The class must be one of the manifest's."""
+        """The rule with this class and tag. The class must be one of the manifest's.
+
+        Raises:
+            PackError: `bad-rules`, if the file was cut off since it was opened.
+        """
+        if self._rules.size() < self._rules_bytes:
+            raise _cut_off(RULES)
         with self._env.begin() as txn:
             value = txn.get(self._prefixes[indicator_class] + tag)
         return None if value is None else Rule(tag, value[:NONCE_BYTES], value[NONCE_BYTES:])
 
     def gate_passes(self, level: str, stretched: bytes) -> bool:
-        """Whether a value may be listed; True when the set has no such gate."""
-        entry = self._gates.get(level)
-        return entry is None or entry[0].passes(gate_number(stretched, entry[1]))
+        """Whether a value may be listed; True when the set has no such gate.
 
-    def _open_gate(self, level: str) -> tuple[Gate, bytes]:
-        with (self.folder / f"{level}.gate").open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._maps.append(mapped)
+        Raises:
+            PackError: `bad-rules`, if the file was cut off since it was opened.
+        """
+        entry = self._gates.get(level)
+        if entry is None:
+            return True
+        gate, info, mapped = entry
+        if mapped.size() < len(mapped):
+            raise _cut_off(f"{level}.gate")
+        return gate.passes(gate_number(stretched, info))
+
+    def _open_gate(self, level: str) -> tuple[Gate, bytes, mmap.mmap]:
+        mapped = _mapped(self.folder / f"{level}.gate")
         if len(mapped) * 8 != self.manifest.gates[level].bits:
             raise ValueError(f"{level}.gate has the wrong size")
-        return Gate(mapped), gate_info(level)
+        return Gate(mapped), gate_info(level), mapped
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """A file mapped to memory. It knows the file's present size, and closes itself."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def is_sound(folder: Path, manifest: Manifest) -> bool:
@@ -172,3 +196,7 @@ def _unusable(error: Exception) -> PackError:
     return PackError(
         "bad-rules", f"the generation cannot be opened ({error})", "refresh the rule set"
     )
+
+
+def _cut_off(name: str) -> PackError:
+    return PackError("bad-rules", f"{name} was cut off while in use", "refresh the rule set")

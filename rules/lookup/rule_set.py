@@ -68,7 +68,8 @@ class RuleSet:
         self._cached_keys = cached_keys
         self._key_cache_mib = key_cache_mib
         self._monitor = monitor
-        self._key_cache_at = 0.0
+        self._try_key_cache_at = 0.0
+        self._has_lost_key_cache = False
         self.settings = RulesSettings()
         self._settings_read: tuple[int, ...] = ()
         self.in_use: OpenRuleSet | None = None
@@ -145,24 +146,39 @@ class RuleSet:
         return CachedStretch(derive, disk, self._cached_keys, self._without_key_cache)
 
     def _key_cache(self, folder: Path, set_id: str) -> KeyCache | None:
-        self._key_cache_at = time.monotonic()
+        self._try_key_cache_at = time.monotonic() + _KEY_CACHE_AGAIN_SECONDS
         try:
             disk = KeyCache(folder, set_id, self._key_cache_mib << 20)
+            # It may lie on a disk that is full: then each value would fail again.
+            disk.try_to_write()
         except (OwnerError, OSError, lmdb.Error) as error:
-            self._without_key_cache(str(error))
+            self._without_key_cache(error)
             return None
         self._monitor.over("key-cache-failed", f"{folder} can be used")
         return disk
 
-    def _without_key_cache(self, why: str) -> None:
-        self._monitor.met("key-cache-failed", f"every new name costs a derivation: {why}")
+    def _without_key_cache(self, error: Exception, is_lost: bool = False) -> None:
+        if is_lost:
+            # New files can be made at once.
+            self._try_key_cache_at = 0.0
+        self._monitor.met("key-cache-failed", f"every new name costs a derivation: {error}")
 
     def _mend_key_cache(self, opened: OpenRuleSet) -> None:
-        """Try a key cache that failed again, now and then."""
-        if opened.keys.has_disk:
+        """Try a key cache that failed again, now and then; notice one that was removed."""
+        is_in_place = opened.keys.is_disk_in_place
+        if is_in_place and opened.keys.has_disk:
             # Also what failed last may have been the cache of an epoch that is over.
             self._monitor.over("key-cache-failed", f"{opened.key_folder} can be used")
-        elif time.monotonic() - self._key_cache_at > _KEY_CACHE_AGAIN_SECONDS:
+            self._has_lost_key_cache = False
+            return
+        if not (is_in_place or self._has_lost_key_cache):
+            self._has_lost_key_cache = True
+            self._try_key_cache_at = 0.0
+            self._monitor.met(
+                "key-cache-failed", f"{opened.key_folder}: removed or replaced while in use"
+            )
+        if time.monotonic() >= self._try_key_cache_at:
+            opened.keys.leave_disk()
             disk = self._key_cache(opened.key_folder, opened.set_id)
             if disk is not None:
                 opened.keys.attach(disk)

@@ -11,7 +11,7 @@ from typing import Final
 import lmdb
 
 from inkgate.rules.crypto.derive import Unstretched
-from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.rules.crypto.key_cache import CutOffError, KeyCache
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.steps import Stretch
 
@@ -33,7 +33,7 @@ class CachedStretch:
         derive: the KDF.
         keys: the key cache, if there is one.
         limit: stretched values kept in memory.
-        failed: told why, when the key cache fails.
+        failed: told why, when the key cache fails, and whether its files are lost.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class CachedStretch:
         derive: Stretch,
         keys: KeyCache | None,
         limit: int,
-        failed: Callable[[str], None],
+        failed: Callable[[lmdb.Error, bool], None],
     ) -> None:
         self.derive = derive
         self._keys = keys
@@ -82,6 +82,18 @@ class CachedStretch:
         """Whether a key cache is in use."""
         return self._keys is not None
 
+    @property
+    def is_disk_in_place(self) -> bool:
+        """Whether the key cache's files, if one is in use, lie where they were opened."""
+        keys = self._keys
+        return keys is None or keys.is_in_place
+
+    def leave_disk(self) -> None:
+        """Let a key cache that is not in place any more be made anew by this process."""
+        keys = self._keys
+        if keys is not None:
+            keys.leave()
+
     def attach(self, keys: KeyCache) -> None:
         """Use a key cache from now on."""
         self._keys = keys
@@ -99,7 +111,9 @@ class CachedStretch:
     def _leave_out(self, keys: KeyCache, error: lmdb.Error) -> None:
         if self._keys is keys:
             self._keys = None
-        self._failed(str(error))
+        # What another process met first has lost its name, and no more is known of it.
+        is_lost = isinstance(error, CutOffError) or not keys.is_in_place
+        self._failed(error, is_lost)
 
     def _derive_once(self, value: Unstretched) -> bytes:
         with self._lock:

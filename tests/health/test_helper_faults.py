@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,60 +21,16 @@ import pytest
 from inkgate.rules.crypto.keys import make_token
 from inkgate.sightings.journal.database import open_writer, transaction
 from inkgate.sightings.journal.records import used_bytes
-from support.helper_process import HelperProcess, request
-from support.installation import SETTINGS, Installation, attribute
+from support.helper_faults import BLOCKS, LISTED, PASSES, UNABLE, Start, said, set_key
+from support.helper_process import request
+from support.installation import Installation, attribute
 from support.status import Status, status, wait_for_now
 from support.waiting import wait_until
 
 # A process or several for each test.
 pytestmark = pytest.mark.slow
 
-LISTED = "http://listed.example/"
-PASSES, BLOCKS, UNABLE = b"ERR", b"OK", b"BH"
 DAY = 86_400
-
-
-@pytest.fixture
-def listed(installation: Installation) -> Installation:
-    """One that lists `listed.example`, and lets `fail` block what it cannot tell."""
-    installation.config.write_text(SETTINGS.replace('fail = "open"', 'fail = "closed"'))
-    installation.add("listed", attribute("domain", "listed.example"))
-    installation.refresh()
-    return installation
-
-
-@pytest.fixture
-def start(listed: Installation) -> Iterator[Callable[[], HelperProcess]]:
-    """Starts helpers, and ends them after the test."""
-    helpers: list[HelperProcess] = []
-
-    def started() -> HelperProcess:
-        helpers.append(HelperProcess(listed))
-        return helpers[-1]
-
-    yield started
-    for helper in helpers:
-        if helper.process.poll() is None:
-            helper.kill()
-
-
-Start = Callable[[], HelperProcess]
-
-
-def set_key(installation: Installation, section: str, line: str) -> None:
-    """Put a line into a section of the settings."""
-    text = installation.config.read_text()
-    installation.config.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{line}\n", 1))
-
-
-def said(helper: HelperProcess, condition: str, severity: str = "critical") -> str:
-    """The helper's log, which has dated lines only, and one of them about the condition."""
-    log = helper.close()
-    for line in log.splitlines():
-        time.strptime(line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S%z")
-        assert line.split(" ", 2)[1] == f"inkgate-helper[{helper.process.pid}]:"
-    assert f": {severity}: {condition}: " in log
-    return log
 
 
 def change_manifest(installation: Installation, **values: object) -> None:

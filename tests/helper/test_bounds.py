@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from unittest.mock import Mock
 
+import lmdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,8 +34,10 @@ def test_key_cache_on_disk_never_outgrows_its_limit(tmp_path: Path) -> None:
 
 def test_failing_key_cache_is_left_out(tmp_path: Path) -> None:
     keys = KeyCache(tmp_path, "00" * 16, 1 << 20)
-    why: list[str] = []
-    stretch = CachedStretch(lambda _kind, data: data.ljust(32), keys, 10, why.append)
+    why: list[lmdb.Error] = []
+    stretch = CachedStretch(
+        lambda _kind, data: data.ljust(32), keys, 10, lambda error, _: why.append(error)
+    )
     assert stretch("name", b"a") == b"a".ljust(32)
     assert not why
     keys.close()

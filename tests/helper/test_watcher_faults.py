@@ -86,7 +86,7 @@ def test_fault_at_the_start_is_said_and_the_next_look_opens_the_rules(listed: In
 
 
 def test_key_cache_that_failed_takes_no_newer_one_with_it(listed: Installation) -> None:
-    failed: list[str] = []
+    failed: list[lmdb.Error] = []
     folder = listed.folder / "run" / "keys"
     newer = KeyCache(folder, "b" * 32)
 
@@ -96,7 +96,9 @@ def test_key_cache_that_failed_takes_no_newer_one_with_it(listed: Installation) 
             stretch.attach(newer)
             raise lmdb.Error("made up")
 
-    stretch = CachedStretch(lambda *_: b"", Failing(folder, "a" * 32), 10, failed.append)
+    stretch = CachedStretch(
+        lambda *_: b"", Failing(folder, "a" * 32), 10, lambda error, _: failed.append(error)
+    )
     assert stretch.cached("name", b"a.example") is None
-    assert failed == ["made up"]
+    assert [str(error) for error in failed] == ["made up"]
     assert stretch.has_disk
