@@ -19,6 +19,7 @@ from inkgate.config.whole_file import create_once
 from inkgate.sightings.errors import JournalError
 
 SCHEMA: Final = 4
+_SHORT_LOG_PAGES: Final = 100
 BUSY_SECONDS: Final = 5.0
 FILE_MODE: Final = 0o640
 
@@ -187,6 +188,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def short_log(connection: sqlite3.Connection) -> Iterator[None]:
+    """Move pages from the log into the file before the log is long: a disk may be full."""
+    (usual,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA wal_autocheckpoint = {usual}")
 
 
 @contextlib.contextmanager

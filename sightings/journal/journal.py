@@ -144,16 +144,33 @@ class Journal:
     def keep_below(self, most_bytes: int) -> int:
         """Remove the oldest records while the file holds more than so many bytes of them.
 
+        Also on a full disk, in the room of the reserve.
+
         Returns:
             How many rows (blocks of incidents, or records) were removed.
 
         Raises:
             JournalError: the file cannot be used.
         """
+        from inkgate.sightings.journal.reserve import deleting, keep  # noqa: PLC0415
+
+        if not self._is_larger(most_bytes):
+            keep(self._path)
+            return 0
+        return deleting(self._path, lambda: self._kept_below(most_bytes))
+
+    def _kept_below(self, most_bytes: int) -> int:
         from inkgate.sightings.journal.records import drop_oldest  # noqa: PLC0415
 
         with self._writing() as connection:
             return drop_oldest(connection, most_bytes)
+
+    def _is_larger(self, most_bytes: int) -> bool:
+        """Whether the file is; not all of it need hold records."""
+        try:
+            return self._path.stat().st_size > most_bytes
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""

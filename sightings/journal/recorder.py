@@ -163,13 +163,13 @@ class Recorder:
         self._unmeasured += coming
         if self._unmeasured < _SIZE_LOOK_BYTES:
             return
-        self._unmeasured = 0
         if dropped := self._open().keep_below(self._hard_bytes - _SIZE_LOOK_BYTES):
             self._monitor.met(
                 "journal-cut",
                 f"{self._path}: larger than hard_mib: the {dropped} oldest rows are removed",
                 dropped,
             )
+        self._unmeasured = 0
 
     def _tell_moved(self) -> None:
         self._monitor.met(

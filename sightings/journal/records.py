@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from inkgate.sightings.journal.block import BlockError, unpacked
-from inkgate.sightings.journal.database import transaction
+from inkgate.sightings.journal.database import short_log, transaction
 from inkgate.sightings.journal.sighting import Sighting
 
 _COLUMNS: Final = "time, incident, class, attributes, client, method, action, node"
@@ -234,12 +234,13 @@ def drop_oldest(connection: sqlite3.Connection, most_bytes: int) -> int:
         How many rows were deleted.
     """
     dropped = 0
-    while used_bytes(connection) > most_bytes:
-        with transaction(connection):
-            count = sum(connection.execute(statement).rowcount for statement in _DROP_OLDEST)
-        if count <= 0:
-            break
-        dropped += count
+    with short_log(connection):
+        while used_bytes(connection) > most_bytes:
+            with transaction(connection):
+                count = sum(connection.execute(statement).rowcount for statement in _DROP_OLDEST)
+            if count <= 0:
+                break
+            dropped += count
     return dropped
 
 

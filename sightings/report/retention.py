@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.printable import Log
-from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
+from inkgate.sightings.journal.database import (
+    as_journal_errors,
+    open_writer,
+    short_log,
+    transaction,
+)
 from inkgate.sightings.journal.records import count_damaged, unpack, used_bytes
+from inkgate.sightings.journal.reserve import deleting, keep
 from inkgate.sightings.report.outbox import ReportState
 from inkgate.sightings.settings import SightingsSettings
 
@@ -55,9 +61,15 @@ def prune(path: Path, settings: SightingsSettings, position: str | None, log: Lo
     """
     if not os.path.lexists(path):
         return 0
+    removed = deleting(path, lambda: _pruned(path, settings, position, log))
+    keep(path)
+    return removed
+
+
+def _pruned(path: Path, settings: SightingsSettings, position: str | None, log: Log) -> int:
     connection = open_writer(path)
     try:
-        with as_journal_errors(path):
+        with as_journal_errors(path), short_log(connection):
             # Old records are removed first: this makes room in the file for the rows that
             # blocks become.
             removed = _prune(connection, settings, position, log)

@@ -102,7 +102,7 @@ TABLE = {
     rf"run/health/{ANY}(\.counters|\.json)": 0o640,
     r"run/keys(-match)?": 0o2700,
     rf"run/keys(-match)?/{ANY}": 0o600,
-    r"run/sightings\.db(-wal|-shm|\.reporter)?": 0o640,
+    r"run/sightings\.db(-wal|-shm|\.reporter|\.reserve)?": 0o640,
     r"state": 0o2700,
     r"state/(identity|groups)": 0o2700,
     r"state/(record\.db|identity/(signing|sealing)\.key)": 0o600,
