@@ -208,6 +208,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "the log has the helper's own words; often a changed Python or a removed package",
     ),
     Condition(
+        "worker-not-started",
+        "critical",
+        True,
+        "an ICAP worker ended, and the system has no room for another: fewer serve, or none",
+        "see which limit is reached: TasksMax, LimitNOFILE, memory; it is tried every second",
+    ),
+    Condition(
         "connections-limited",
         "warning",
         True,

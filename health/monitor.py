@@ -145,6 +145,7 @@ class Monitor:
 
     def state(self, **state: str | float) -> None:
         """Say of this process what is so from now on, for instance the serial in use."""
+        self._keep_in_folder()
         with self._lock:
             self._state.update(state)
             said = dict(self._state)

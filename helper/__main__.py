@@ -38,6 +38,8 @@ from inkgate.sightings.journal.recorder import Recorder
 PROGRAM: Final = "inkgate-helper"
 _STANDBY: Final = "inkgate-standby"
 _SWITCH_SECONDS: Final = 0.0005
+# The watcher, the journal's, and the one that helps those that derive.
+_OTHER_THREADS: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,12 +96,34 @@ log = dated_log(PROGRAM)
 
 
 def _check(config: Path) -> None:
-    """Read what a start reads, and say what of it cannot be used."""
+    """Read what a start reads, and say what of it cannot be used.
+
+    Ends the process if there are not so many threads as the helper needs: one that breaks off
+    at its start ends Squid in the end, while the standby waits until there are.
+    """
+    workers = HelperSettings().workers
     for section, kind in (("helper", HelperSettings), ("health", HealthSettings)):
         try:
-            load_section(config, section, kind, alone=section != "helper")
+            found = load_section(config, section, kind, alone=section != "helper")
         except SettingsError as error:
             log(str(error))
+        else:
+            workers = getattr(found, "workers", workers)
+    _try_threads(workers + _OTHER_THREADS)
+
+
+def _try_threads(count: int) -> None:
+    ended = threading.Event()
+    try:
+        for _ in range(count):
+            threading.Thread(target=ended.wait, daemon=True).start()
+    except RuntimeError as error:
+        log(
+            f"{error}: {count} are needed; see which limit is reached (TasksMax, ulimit -u, memory)"
+        )
+        sys.exit(1)
+    finally:
+        ended.set()
 
 
 def _counter_folder(config: Path) -> tuple[Path | None, str]:

@@ -1,4 +1,4 @@
-"""Rows `journal` and `report`: whether matches are kept, and whether MISP is told of them."""
+"""Rows `journal`, `drain`, `report`: whether matches are kept, and whether others get them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Final
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section
-from inkgate.sightings.journal.backends.registry import own_file
+from inkgate.sightings.journal.backends.registry import backend_of, own_file
 from inkgate.sightings.settings import SightingsSettings
 
 REPORTER: Final = "inkgate-sightings"
+DRAINER: Final = "inkgate-sightings-drain"
 _DAY: Final = 86_400
 
 
@@ -30,8 +31,10 @@ def rows(machine: Machine) -> Iterable[Row]:
         yield Row("journal", Level.OK, "is switched off: [sightings] journal is empty")
         return
     yield _journal(path, machine.now)
+    if backend_of(machine.config, settings).relay:
+        yield _handing_on(machine, "drain", DRAINER, "was handed over to the shared store")
     if settings.misp.url:
-        yield _report(machine)
+        yield _handing_on(machine, "report", REPORTER, "was reported to MISP")
 
 
 def _journal(path: Path, now: float) -> Row:
@@ -61,11 +64,11 @@ def _last_written(path: Path) -> float:
     return max(times, default=0.0)
 
 
-def _report(machine: Machine) -> Row:
-    reports = [p for p in machine.processes if p.header.program == REPORTER]
+def _handing_on(machine: Machine, name: str, program: str, done: str) -> Row:
+    reports = [p for p in machine.processes if p.header.program == program]
     if not reports:
-        remedy = "run inkgate-sightings report, by a timer or with --follow"
-        return Row("report", Level.WARNING, "nothing was reported to MISP from here yet", remedy)
+        remedy = f"run inkgate-sightings {name}, by a timer or with --follow"
+        return Row(name, Level.WARNING, f"nothing {done} from here yet", remedy)
     # One that was started beside one that runs, and gave way to it, tells nothing.
     alive = [report for report in reports if report.is_alive]
     latest = max(alive or reports, key=lambda report: report.header.started)
@@ -79,11 +82,11 @@ def _report(machine: Machine) -> Row:
     }
     if error := latest.state.get("error"):
         text, remedy = f"failed {age(since)} ago: {error}", "its own line says what to do"
-        return Row("report", Level.WARNING, text, remedy, data)
+        return Row(name, Level.WARNING, text, remedy, data)
     if latest.is_alive:
-        return Row("report", Level.OK, f"is running for {age(machine.now - began)}", data=data)
+        return Row(name, Level.OK, f"is running for {age(machine.now - began)}", data=data)
     told = f"ended {age(since)} ago: {waiting} wait, {refused} refused"
     if since > _DAY:
-        return Row("report", Level.WARNING, told, "see that its timer runs", data)
+        return Row(name, Level.WARNING, told, "see that its timer runs", data)
     level = Level.WARNING if refused else Level.OK
-    return Row("report", level, told, "inkgate-sightings refused says why", data)
+    return Row(name, level, told, "inkgate-sightings refused says why", data)

@@ -62,14 +62,29 @@ def _front_end(name: str, processes: list[ProcessCounters], serial: int | None) 
     elif serial is not None and loaded != [serial]:
         level = Level.WARNING
         remedy = "newer rules are taken within seconds; if this stays, its log says why not"
+    stopped = [p.header.pid for p in processes if _is_stopped(p.header.pid)]
+    if stopped:
+        level = Level.CRITICAL
+        remedy = f"kill -CONT {' '.join(map(str, stopped))}, or kill it: another is started"
     serials = ", ".join(f"serial {n}" if n else "no rules" for n in loaded)
+    waits = f", {len(stopped)} of them stopped (SIGSTOP): what they were asked waits"
     return Row(
         name,
         level,
-        f"{len(processes)} alive, {serials}",
+        f"{len(processes)} alive, {serials}{waits * bool(stopped)}",
         remedy,
-        {"alive": len(processes), "oldest_serial": loaded[0]},
+        {"alive": len(processes), "oldest_serial": loaded[0], "stopped": len(stopped)},
     )
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process gets no time until somebody continues it (proc(5))."""
+    try:
+        # Its name, which stands before that in brackets, may hold anything.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False
+    return state in {b"T", b"t"}
 
 
 def _wants_icap(config: Path) -> bool:

@@ -24,6 +24,8 @@ _READY_TICK_SECONDS: Final = 0.02
 # To open the rules; it takes milliseconds, but a machine may be booting.
 _READY_SECONDS: Final = 60
 _GRACE_SECONDS: Final = 5
+# How soon it is tried again to start a worker, if the system has no room for one.
+_START_AGAIN_SECONDS: Final = 1.0
 
 
 Kept = list[tuple[Path, int]]
@@ -79,6 +81,7 @@ class Supervisor:
         self._room_locks = os.memfd_create("inkgate-icap")
         self._workers: list[Child] = []
         self._leaving: list[Child] = []
+        self._start_again_at = 0.0
         self._stopping = False
         self._reload = False
 
@@ -146,9 +149,17 @@ class Supervisor:
         Raises:
             WorkerError: one cannot; then none is left.
         """
-        new = [self._start() for _ in range(settings.workers)]
+        new: list[Child] = []
         try:
+            # As far as it comes: what was started is dismissed.
+            new.extend(self._start() for _ in range(settings.workers))
             self._await(new)
+        except OSError as error:
+            self._dismiss(new)
+            raise WorkerError(
+                f"no worker can be started: {error.strerror}; see which limit is reached "
+                "(TasksMax, LimitNOFILE, memory)"
+            ) from None
         except WorkerError:
             self._dismiss(new)
             raise
@@ -165,13 +176,24 @@ class Supervisor:
     def _tend(self) -> None:
         self._workers = [self._alive(worker) for worker in self._workers]
         self._leaving = [worker for worker in self._leaving if not worker.has_ended()]
+        self._monitor.remind()
 
     def _alive(self, worker: Child) -> Child:
-        if not worker.is_due():
+        if not worker.is_due() or time.monotonic() < self._start_again_at:
+            return worker
+        ended = worker.how_it_ended()
+        try:
+            new = self._start()
+        except OSError as error:
+            self._start_again_at = time.monotonic() + _START_AGAIN_SECONDS
+            self._monitor.met(
+                "worker-not-started", f"{ended}, and no other can be started: {error.strerror}"
+            )
             return worker
         # The next worker counts it, by the file that this one left.
-        self._monitor.say(f"{worker.how_it_ended()}; starting another")
-        return self._start()
+        self._monitor.say(f"{ended}; starting another")
+        self._monitor.over("worker-not-started", f"worker {new.pid} is started")
+        return new
 
     def _replace_all(self) -> None:
         self._reload = False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 import msgspec
@@ -31,6 +31,10 @@ from inkgate.sightings.journal.journal import Journal
 
 if TYPE_CHECKING:
     from inkgate.sightings.report.reporter import Reporter
+
+# As they are called in the counters.
+REPORTER: Final = "inkgate-sightings"
+DRAINER: Final = "inkgate-sightings-drain"
 
 
 def _log(text: str) -> None:
@@ -78,9 +82,9 @@ def report(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None
 
 
 @contextlib.contextmanager
-def _watched(config: Path) -> Iterator[Monitor]:
-    """Tell `inkgate status` how a report ends."""
-    monitor = Monitor(counter_folder(config), "inkgate-sightings", _log)
+def _watched(config: Path, program: str = REPORTER) -> Iterator[Monitor]:
+    """Tell `inkgate status` how a report, or what hands records over, ends."""
+    monitor = Monitor(counter_folder(config), program, _log)
     try:
         yield monitor
     except BaseException as error:
@@ -112,18 +116,20 @@ def drain(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
     from inkgate.sightings.report.reporter import drain as drain_now  # noqa: PLC0415
 
     stop = _stop_on_signals()
-    done = _guarded(
-        lambda: drain_now(
-            configured.config,
-            configured.settings,
-            _log,
-            stop,
-            follow=follow,
-            before=lambda: configured.become_owner(
-                own_file(configured.config, configured.settings)
-            ),
+    with _watched(configured.config, DRAINER) as watched:
+        done = _guarded(
+            lambda: drain_now(
+                configured.config,
+                configured.settings,
+                _log,
+                stop,
+                follow=follow,
+                before=lambda: configured.become_owner(
+                    own_file(configured.config, configured.settings)
+                ),
+                tell=lambda why: _tell(watched, why),
+            )
         )
-    )
     if not follow and (done or not quiet):
         click.echo(f"handed over {done}")
 

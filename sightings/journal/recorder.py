@@ -141,7 +141,8 @@ class Recorder:
         try:
             self._keep_below(len(block.packed()))
             self._open().append_block(self._node, block)
-        except JournalError as error:
+        # Modules are read at the first match: without descriptors they cannot be.
+        except (JournalError, OSError, ImportError) as error:
             self._backlog.put_back(block)
             self._failing = True
             self._monitor.met("journal-failed", f"incidents wait in memory: {error}")

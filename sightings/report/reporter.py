@@ -236,11 +236,13 @@ def drain(
     *,
     follow: bool,
     before: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Hand this proxy's records over to the store that proxies share; returns how many.
 
     Args:
         before: called when the password is read and the journal is not open yet.
+        tell: told, at each attempt, why the store takes nothing; empty once that is over.
 
     Raises:
         SettingsError: the journal is not shared.
@@ -251,9 +253,26 @@ def drain(
     if path is None or backend.relay is None:
         problem = f"[sightings] journal is {backend.name}"
         raise SettingsError(config, problem, "nothing is to be drained")
-    retries = store_retries(0 if follow else _STORE_ATTEMPTS, stop, log)
+    is_away = False
+
+    def failed(text: str) -> None:
+        nonlocal is_away
+        is_away = True
+        tell(text)
+        log(text)
+
+    retries = store_retries(0 if follow else _STORE_ATTEMPTS, stop, failed)
     prune_if_due = _at_most_hourly(lambda: prune(path, settings, DRAINED, log))
-    with backend.relay.drain(config, settings, path, before) as hand_over:
+    with backend.relay.drain(config, settings, path, before) as to_store:
+
+        def hand_over() -> int:
+            nonlocal is_away
+            done = to_store()
+            if is_away:
+                is_away = False
+                tell("")
+            return done
+
         if not follow:
             done = retries.run_until_idle(hand_over)
             prune_if_due()

@@ -18,6 +18,7 @@ from inkgate.sightings.journal.journal import Journal
 from inkgate.squid_conf.check_result import CheckResult, check_result_file, write_check_result
 from support.installation import BIN, Installation, attribute
 from support.misp import Faults, MispServer
+from support.redis_server import RedisServer
 from support.reporting import Reporting, populated, rough, sighting
 from support.status import status
 from support.waiting import wait_until
@@ -201,3 +202,41 @@ def test_following_report_to_a_misp_that_is_away_is_said_until_that_is_over() ->
         finally:
             follower.send_signal(signal.SIGTERM)
             follower.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_drain_to_a_redis_that_is_away_is_said_until_that_is_over(
+    listed: Installation, how: signal.Signals
+) -> None:
+    """Killed, or silent as behind a black hole."""
+    with RedisServer() as server:
+        text = listed.config.read_text()
+        listed.config.write_text(
+            text.replace('journal = "run/', f'journal = "{server.url}/0"\nspool = "run/')
+            + "[sightings.redis]\ntimeout = 0.5\n"
+        )
+        assert status(listed).level("drain") == 1
+        assert listed.run("inkgate-sightings", "drain").returncode == 0
+        assert status(listed).level("drain") == 0
+        follower = subprocess.Popen(
+            [BIN / "inkgate-sightings", "--config", listed.config, "drain", "--follow"],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert server.process
+            server.process.send_signal(how)
+            found = wait_until(
+                lambda: (s := status(listed)).level("drain") == 1 and s, "the row", seconds=90
+            )
+            assert "attempt" in found.rows["drain"]["text"]
+            assert found.code == 1
+            if how == signal.SIGKILL:
+                server.process.wait()
+                server.start()
+            else:
+                server.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: status(listed).level("drain") == 0, "the warning to go", seconds=90)
+        finally:
+            follower.send_signal(signal.SIGTERM)
+            follower.wait(30)

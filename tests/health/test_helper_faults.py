@@ -23,7 +23,7 @@ from inkgate.sightings.journal.database import open_writer, transaction
 from inkgate.sightings.journal.records import used_bytes
 from support.helper_faults import BLOCKS, LISTED, PASSES, UNABLE, Start, said, set_key
 from support.helper_process import request
-from support.installation import Installation, attribute
+from support.installation import BIN, Installation, attribute
 from support.status import Status, status, wait_for_now
 from support.waiting import wait_until
 
@@ -375,6 +375,61 @@ def test_helper_that_is_killed(listed: Installation, start: Start) -> None:
     found = status(listed)
     assert (found.code, found.count("process-died")) == (2, 1)
     assert f"inkgate-helper[{first.process.pid}]" in said(second, "process-died")
+
+
+def test_helper_that_is_stopped(listed: Installation, start: Start) -> None:
+    first, second = start(), start()
+    for one in (first, second):
+        assert one.ask(LISTED) == [BLOCKS]
+    first.process.send_signal(signal.SIGSTOP)
+    first.send(request(1, LISTED))
+    found = wait_until(
+        lambda: (s := status(listed)).rows["helper"]["data"]["stopped"] and s, "the row"
+    )
+    assert (found.code, found.level("helper")) == (2, 2)
+    assert second.ask(LISTED) == [BLOCKS]
+    first.process.send_signal(signal.SIGCONT)
+    assert first.read().split()[1] == BLOCKS
+    found = status(listed)
+    assert (found.level("helper"), found.rows["helper"]["data"]["stopped"]) == (0, 0)
+
+
+def test_helper_without_descriptors(listed: Installation, start: Start) -> None:
+    helper = start()
+    assert helper.ask("http://other.example/") == [PASSES]
+    pid = helper.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = max(int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()) + 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    listed.add("more", attribute("domain", "more.example"))
+    listed.refresh()
+    # By the rules that are open.
+    assert helper.ask(LISTED) == [BLOCKS]
+    assert wait_for_now(listed, "rules-not-opened").code == 2
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    helper.wait_for("http://more.example/", BLOCKS)
+    wait_until(lambda: incidents(listed) >= 2, "both incidents")
+    log = said(helper, "rules-not-opened")
+    assert "Too many open files" in log
+
+
+@pytest.mark.parametrize(("limit", "verdicts"), [(9, [UNABLE, UNABLE]), (13, [BLOCKS, PASSES])])
+def test_helper_that_starts_with_few_descriptors(
+    listed: Installation, limit: int, verdicts: list[bytes]
+) -> None:
+    """Whatever it cannot open: each request is answered, and what is missing is said."""
+    done = subprocess.run(
+        ["prlimit", f"--nofile={limit}", BIN / "inkgate-helper", "--config", listed.config],
+        input=request(0, LISTED) + request(1, "http://other.example/"),
+        capture_output=True,
+        check=True,
+    )
+    answers = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
+    assert [answers[b"0"], answers[b"1"]] == verdicts
+    said = done.stderr.decode()
+    assert (": critical: no-rules: " in said) == (verdicts[1] == UNABLE)
+    assert (": critical: journal-failed: " in said) == (verdicts[1] == PASSES)
+    assert "Too many open files" in done.stderr.decode()
 
 
 _BREAKS_OFF = """

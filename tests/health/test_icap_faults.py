@@ -166,6 +166,26 @@ def test_icap_without_descriptors(listed: Installation, start: Start) -> None:
     assert is_blocked(server.ask(LISTED))
 
 
+def test_icap_worker_that_cannot_be_started_again(listed: Installation, start: Start) -> None:
+    server = start()
+    (worker,) = server.workers()
+    pid = server.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    os.kill(worker, signal.SIGKILL)
+    found = wait_for_now(listed, "worker-not-started")
+    assert (found.code, found.level("worker-not-started")) == (2, 2)
+    # Nor does SIGHUP end it.
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_now(listed, "settings-not-taken")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    wait_until(server.workers, "another worker")
+    assert is_blocked(wait_until(lambda: _asked(server), "an answer of the other worker"))
+    wait_for_now(listed, "worker-not-started", lasts=False)
+    assert ": critical: worker-not-started: worker " in server.log
+    assert ": recovered: worker-not-started: " in server.log
+
+
 def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> None:
     server = start()
     text = listed.config.read_text()
