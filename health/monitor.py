@@ -22,6 +22,8 @@ SAY_AGAIN_SECONDS: Final = 60.0
 MOST_SECONDS: Final = 3600.0
 ENDED: Final = "ended"
 WHY: Final = ".why"
+# When the process last looked after itself (`remind`), in seconds since 1970.
+SEEN: Final = "seen.last"
 BY_FAIL: Final = "by-fail"
 REQUESTS: Final = "requests"
 # How soon a folder that cannot be used is tried again.
@@ -62,7 +64,7 @@ class Monitor:
         self._folder = folder
         self._was_kept = self._is_unkept = False
         self._try_folder_at = 0.0
-        names = (ENDED, REQUESTS, BY_FAIL, *_OF_CONDITIONS)
+        names = (ENDED, SEEN, REQUESTS, BY_FAIL, *_OF_CONDITIONS)
         self._has_ended = False
         self._counters = Counters(None, program, names)
         self._keep_in_folder()
@@ -108,6 +110,9 @@ class Monitor:
         A folder of counters that was removed or replaced is noticed here, too.
         """
         self._keep_in_folder()
+        now = int(time.time())
+        if now != self._counters.value(SEEN):
+            self._counters.set(SEEN, now)
         if not any(self._unsaid.values()):
             return
         for name in self._waiting():
@@ -232,7 +237,9 @@ class Monitor:
             if name != ENDED and not name.endswith(".now"):
                 self._counters.inherit(name, number)
         if dead.has_died:
+            before = self._counters.value("process-died.last")
             self.met("process-died", f"{dead.header.program}[{dead.header.pid}] ended as it served")
+            self._counters.set("process-died.last", max(before, int(dead.last_seen)))
 
 
 def unwatched(log: Log) -> Monitor:

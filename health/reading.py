@@ -53,6 +53,11 @@ class ProcessCounters(NamedTuple):
         return 0.0 if value is None or isinstance(value, str) else value
 
     @property
+    def last_seen(self) -> float:
+        """When it was last known to live, in seconds since 1970."""
+        return max(self.written, float(self.numbers.get("seen.last", 0)))
+
+    @property
     def has_died(self) -> bool:
         """Whether it ended as it should not: killed, or by a fault. A restart is none."""
         return not (self.is_alive or self.numbers.get("ended", 0) or self.header.boot != boot_id())

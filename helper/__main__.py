@@ -59,12 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stdout = _take_stdout()
     answers = Answers(stdout)
     recorder = Recorder(config, monitor)
+    clock = Clock(folder)
     helper = Helper(
-        RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor),
+        RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor, clock.now),
         settings,
         answers,
         Reports(recorder.record, new_incident, monitor),
-        Freshness(Clock(folder), monitor),
+        Freshness(clock, monitor),
         monitor,
         lambda: _begin_anew() if own.are_others() else None,
     )

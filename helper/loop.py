@@ -199,7 +199,9 @@ class Helper:
         self._out += answers
         self._batches += 1
         self._beyond += len(lines) - 1
-        self._monitor.met(self._watcher.lack, count=len(answers))
+        # Once for each time that it begins, which is counted where it is met first; how many
+        # requests it concerns is what `fail` answered.
+        self._monitor.met(self._watcher.lack, count=0)
 
     def _sort(self, lines: list[bytes], rules: HelperRules) -> None:
         """Answer the requests that are known to be clean and queue the others."""

@@ -83,8 +83,9 @@ def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
 
 def _service(config: Path, sections: Sections, recorder: Recorder, monitor: Monitor) -> Service:
     settings = sections.icap
-    rules = RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor)
-    freshness = Freshness(Clock(counter_folder(config)), monitor)
+    clock = Clock(counter_folder(config))
+    rules = RuleSet(config, settings.cached_keys, settings.key_cache_mib, monitor, clock.now)
+    freshness = Freshness(clock, monitor)
     return Service(rules, settings, recorder.record, new_incident, freshness, monitor)
 
 

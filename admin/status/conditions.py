@@ -40,7 +40,7 @@ def _row(condition: Condition, numbers: dict[str, int], machine: Machine) -> Row
     if died:
         # Nobody has counted them yet.
         count += len(died)
-        last = max(last, int(max(p.written for p in died)))
+        last = max(last, int(max(p.last_seen for p in died)))
     lasts = sum(p.numbers.get(f"{name}.now", 0) for p in machine.processes if p.is_alive)
     if not (count or lasts):
         return None

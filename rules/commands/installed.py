@@ -24,7 +24,7 @@ from inkgate.rules.install.install import ROOT_MODE, open_current
 from inkgate.rules.install.outcome import recorded
 from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.manifest import Manifest
-from inkgate.rules.paths import writer_lock
+from inkgate.rules.paths import LOCK, writer_lock
 
 
 @click.command()
@@ -48,7 +48,8 @@ def install(settings: Settings, file: Path, *, accept_older: bool, quiet: bool) 
         # Opened first: it may be readable for root alone, and this is perhaps root for the moment.
         source = _opened(file, stack)
         become_owner(where.installed)
-        outcome = stack.enter_context(recorded(where.installed, "install"))
+        locks = (where.installed / LOCK,)
+        outcome = stack.enter_context(recorded(where.installed, "install", locks))
         if isinstance(source, OSError):
             raise source
         stack.enter_context(writer_lock(where.installed, ROOT_MODE))

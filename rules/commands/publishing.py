@@ -21,6 +21,7 @@ from inkgate.rules.install.archive import export_pack
 from inkgate.rules.install.outcome import recorded
 from inkgate.rules.pack.files import FILE_MODE
 from inkgate.rules.pack.manifest import MAX_SERIAL
+from inkgate.rules.paths import LOCK
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
 from inkgate.rules.refresh.screen import print_problems, print_summary
@@ -89,7 +90,8 @@ def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None
     shall stay belongs in inkgate.toml.
     """
     become_owner(settings.paths.publisher, settings.paths.installed)
-    with recorded(settings.paths.installed, "refresh") as outcome:
+    locks = settings.paths.publisher / LOCK, settings.paths.installed / LOCK
+    with recorded(settings.paths.installed, "refresh", locks) as outcome:
         summary = _refresh(settings, None, quiet=quiet, **flags)
         outcome.serial, outcome.rules = summary.serial, summary.rules
         if summary.unreadable:

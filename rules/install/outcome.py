@@ -6,13 +6,14 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from inkgate.config.errors import InkgateError
+from inkgate.config.locks import is_locked
 from inkgate.config.printable import printable, to_stderr
 from inkgate.config.system_errors import explain
 from inkgate.config.whole_file import write_whole
@@ -76,12 +77,13 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 
 @contextlib.contextmanager
-def recorded(folder: Path, action: Action) -> Iterator[Outcome]:
+def recorded(folder: Path, action: Action, locks: Sequence[Path] = ()) -> Iterator[Outcome]:
     """Keep how what happens in the `with` ends, whatever way it ends.
 
     Args:
         folder: that of installed rules.
         action: what happens.
+        locks: the lock files of who does the same; while one is held, the record is that run's.
 
     Yields:
         What to fill in: serial and rules, `partial` with its text.
@@ -98,12 +100,14 @@ def recorded(folder: Path, action: Action) -> Iterator[Outcome]:
         last_good=before.last_good,
     )
     # What is wrong with the file is said once, at the end; a failure has a line of its own.
-    _write(folder, outcome)
+    if not any(is_locked(lock) for lock in locks):
+        _write(folder, outcome)
     try:
         yield outcome
     except BusyError:
-        # The other run records how it ends.
-        _write(folder, before)
+        # The other run records how it ends, unless it began in the same moment.
+        if _before(folder).started == outcome.started:
+            _write(folder, before)
         raise
     except BaseException as error:
         _fail(outcome, error)

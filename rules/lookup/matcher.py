@@ -61,6 +61,7 @@ class Matcher:
         generation: the installed rules.
         token: the subscriber's secret.
         stretch_with: wraps the derivation, for instance with a cache.
+        now: seconds since 1970, by which rules end that have an end of their own.
 
     Attributes:
         classes: the set's classes.
@@ -74,10 +75,12 @@ class Matcher:
         generation: Generation,
         token: bytes,
         stretch_with: Callable[[Stretch], Stretch] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         manifest = generation.manifest
         deriver = Deriver(check_token(manifest, token), manifest.profiles)
         self.generation = generation
+        self._now = now
         self._stretch: Stretch = stretch_with(deriver.stretch) if stretch_with else deriver.stretch
         self.classes = set_classes(manifest.classes, manifest.set_id_bytes())
         at = self.classes.at
@@ -293,4 +296,4 @@ class Matcher:
         if rule is None:
             return None
         message = decode_message(unseal(rule, key, aad))
-        return None if message.is_over(time.time()) else Match(name, message)
+        return None if message.is_over(self._now()) else Match(name, message)

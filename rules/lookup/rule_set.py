@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -52,6 +53,7 @@ class RuleSet:
         cached_keys: stretched values kept in memory.
         key_cache_mib: largest size of the shared key cache on disk.
         monitor: told what cannot be opened, and when it can again.
+        now: the time by which rules end, in seconds since 1970.
 
     Attributes:
         in_use: None until one was opened.
@@ -62,12 +64,18 @@ class RuleSet:
     """
 
     def __init__(
-        self, config: Path, cached_keys: int, key_cache_mib: int, monitor: Monitor
+        self,
+        config: Path,
+        cached_keys: int,
+        key_cache_mib: int,
+        monitor: Monitor,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self._cached_keys = cached_keys
         self._key_cache_mib = key_cache_mib
         self._monitor = monitor
+        self._now = now
         self._try_key_cache_at = 0.0
         self._has_lost_key_cache = False
         self.settings = RulesSettings()
@@ -124,7 +132,7 @@ class RuleSet:
             return keys[0]
 
         try:
-            return OpenRuleSet(Matcher(generation, token, cached), keys[0], key_folder)
+            return OpenRuleSet(Matcher(generation, token, cached, self._now), keys[0], key_folder)
         except PackError:
             generation.close()
             raise

@@ -90,6 +90,26 @@ def test_latest_time_of_a_condition_is_inherited_and_not_a_sum(tmp_path: Path) -
     monitor.end()
 
 
+def test_death_is_dated_when_it_was_and_not_when_it_is_found(tmp_path: Path) -> None:
+    """By when the process last looked after itself: an idle one counts nothing."""
+    died = int(time.time()) - 7200
+    program = (
+        "import sys; from pathlib import Path; from inkgate.health.monitor import Monitor, SEEN\n"
+        "monitor = Monitor(Path(sys.argv[1]), 'inkgate-helper', lambda _: None)\n"
+        "monitor.remind()\n"
+        f"monitor._counters.set(SEEN, {died})\n"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
+    (file,) = tmp_path.glob("*.counters")
+    os.utime(file, (died - 3600, died - 3600))
+    (dead,) = read_all(tmp_path)
+    assert dead.last_seen == died
+    monitor = Monitor(tmp_path, "inkgate-helper", lambda _: None)
+    (process,) = read_all(tmp_path)
+    assert (process.numbers["process-died"], process.numbers["process-died.last"]) == (1, died)
+    monitor.end()
+
+
 def test_process_that_ends_as_it_should_or_before_a_restart_has_not_died(tmp_path: Path) -> None:
     Monitor(tmp_path, "inkgate-helper", print).end()
     counters = Counters(tmp_path, "inkgate-helper", ("ended",))

@@ -50,6 +50,8 @@ def test_no_rule_set(listed: Installation, start: Start) -> None:
     found = status(listed)
     assert (found.code, found.level("no-rules"), found.is_now("no-rules")) == (2, 2, True)
     assert found.rows["by-fail"]["data"]["by_fail"] == 2
+    # It began once, whatever number of requests it concerns.
+    assert found.count("no-rules") == 1
     assert found.level("rules") == 2
     listed.refresh()
     helper.wait_for(LISTED, BLOCKS)
@@ -151,7 +153,27 @@ def test_clock_that_jumps_by_a_year(listed: Installation, start: Start, years: i
     found = status(listed)
     assert found.level("clock-jumped") == 1
     assert not found.is_now("rules-expired")
+    # The row goes by the same clock.
+    assert found.level("rules") == 0
+    assert "made 1 day ago" in found.rows["rules"]["text"]
     assert f"{years * 366:+.1f} days" in said(second, "clock-jumped", "warning")
+
+
+@pytest.mark.parametrize(("years", "verdict"), [(1, BLOCKS), (-1, PASSES)])
+def test_rules_that_end_by_themselves_go_by_the_same_clock(
+    listed: Installation, start: Start, years: int, verdict: bytes
+) -> None:
+    """Made to end 30 days from what the wall clock says, which was set by a year."""
+    listed.configure('max_age_days = { "*" = 30 }')
+    listed.add("listed", attribute("domain", "listed.example", timestamp=str(int(time.time()))))
+    listed.refresh()
+    start().close()
+    path = listed.folder / "run/health/clock.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps(note | {"wall": note["wall"] - years * 366 * DAY}))
+    helper = start()
+    assert helper.ask(LISTED) == [verdict]
+    said(helper, "clock-jumped", "warning")
 
 
 def test_damaged_rule(listed: Installation, start: Start) -> None:

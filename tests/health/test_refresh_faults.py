@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.rules.install.outcome import OUTCOME
+from inkgate.config.locks import lock_file
+from inkgate.rules.errors import BusyError
+from inkgate.rules.install.outcome import OUTCOME, recorded
+from inkgate.rules.paths import LOCK
 from inkgate.sightings.journal.block import Block
 from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
@@ -109,6 +113,25 @@ def test_refresh_that_runs_beside_another_changes_no_record(installation: Instal
     finally:
         holding.kill()
         holding.wait()
+
+
+def test_refresh_that_gives_way_leaves_what_the_other_wrote(installation: Installation) -> None:
+    """Also if that one ends while this one is on its way to its end."""
+    listed(installation)
+    places = installation.places
+    change(installation, state="running", started=1.0)
+    with lock_file(places.publisher / LOCK, 0o600) as is_mine:
+        assert is_mine
+        with (
+            contextlib.suppress(BusyError),
+            recorded(places.installed, "refresh", (places.publisher / LOCK,)),
+        ):
+            assert json.loads(outcome(installation).read_text())["started"] == 1.0
+            # The other one ends.
+            change(installation, state="done", ended=2.0)
+            raise BusyError("made up")
+    kept = json.loads(outcome(installation).read_text())
+    assert (kept["state"], kept["started"], kept["ended"]) == ("done", 1.0, 2.0)
 
 
 def test_refresh_with_a_source_that_cannot_be_read(installation: Installation) -> None:
