@@ -161,7 +161,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "journal-moved",
         "warning",
         False,
-        "the journal was moved or deleted while it was in use: incidents go to a new one",
+        "the journal was moved, deleted or cut off while it was in use: it is opened anew",
         "to take a copy, use inkgate-sightings list, or SQLite's .backup; do not move the file",
     ),
     Condition(

@@ -10,9 +10,12 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from inkgate.config.locks import lock_folder
+
+# The least that SQLite maps of the index of its log (WALINDEX_PGSZ).
+_INDEX_BYTES: Final = 32_768
 
 
 class FileId(NamedTuple):
@@ -33,7 +36,60 @@ def file_id(path: Path) -> FileId | None:
 
 def is_in_place(path: Path, opened: FileId | None) -> bool:
     """Whether what was opened is what lies there, with the log that belongs to it."""
-    return file_id(path) == opened and os.path.exists(f"{path}-wal")  # noqa: PTH110
+    is_there = file_id(path) == opened and os.path.exists(f"{path}-wal")  # noqa: PTH110
+    return not was_cut_off(path) and is_there
+
+
+class Extent(NamedTuple):
+    """How large a journal and its log are. Neither gets smaller while it is open.
+
+    Attributes:
+        file, log: bytes.
+        log_id: which file the log is.
+    """
+
+    file: int
+    log: int
+    log_id: int
+
+
+def extent(path: Path) -> Extent:
+    """That of a journal now; what is not there has nothing."""
+    file, log = _stat(str(path)), _stat(f"{path}-wal")
+    return Extent(file.st_size if file else 0, log.st_size if log else 0, log.st_ino if log else 0)
+
+
+def forget_log(path: Path) -> None:
+    """Have the log's index made anew from what is left of a log that was cut off.
+
+    Otherwise SQLite would go on behind the gap, and nobody could read what it writes.
+    """
+    index = f"{path}-shm"
+    with contextlib.suppress(OSError):
+        os.truncate(index, 0)
+        os.truncate(index, _INDEX_BYTES)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 (twice for each write)
+    except OSError:
+        return None
+
+
+def was_cut_off(path: Path) -> bool:
+    """Whether the index of a journal's log was cut off; then it has its size again.
+
+    SQLite has it mapped: an access beyond its end, also at closing, ends the process
+    (SIGBUS). An index of zeros is made anew from the log. By its name, since to open and
+    close the file would give up SQLite's locks on it.
+    """
+    index = f"{path}-shm"
+    with contextlib.suppress(OSError):
+        if os.stat(index).st_size < _INDEX_BYTES:  # noqa: PTH116 (for each write)
+            os.truncate(index, _INDEX_BYTES)
+            return True
+    return False
 
 
 def leave(connection: sqlite3.Connection, path: Path, busy_seconds: float) -> None:

@@ -19,7 +19,7 @@ from inkgate.sightings.journal.sighting import Sighting
 if TYPE_CHECKING:
     import sqlite3
 
-    from inkgate.sightings.journal.in_place import FileId
+    from inkgate.sightings.journal.in_place import Extent, FileId
 
 
 class Journal:
@@ -47,6 +47,7 @@ class Journal:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._opened: FileId | None = None
+        self._extent: Extent | None = None
         self._on_moved = on_moved
 
     @property
@@ -189,20 +190,22 @@ class Journal:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, alone; closed if anything fails."""
         from inkgate.sightings.journal.database import as_journal_errors  # noqa: PLC0415
+        from inkgate.sightings.journal.in_place import extent  # noqa: PLC0415
 
         with self._lock:
             try:
                 with as_journal_errors(self._path):
                     yield self._writer()
+                    self._extent = extent(self._path)
             except BaseException:
                 self._drop()
                 raise
 
     def _writer(self) -> sqlite3.Connection:
         from inkgate.sightings.journal.database import open_writer  # noqa: PLC0415
-        from inkgate.sightings.journal.in_place import file_id, is_in_place, leave  # noqa: PLC0415
+        from inkgate.sightings.journal.in_place import file_id, leave  # noqa: PLC0415
 
-        if self._connection is not None and not is_in_place(self._path, self._opened):
+        if self._connection is not None and not self._is_as_it_was(self._connection):
             connection, self._connection = self._connection, None
             leave(connection, self._path, self._busy_timeout)
             if self._on_moved is not None:
@@ -212,9 +215,31 @@ class Journal:
                 self._path, busy_seconds=self._busy_timeout, is_durable=self._is_durable
             )
             self._opened = file_id(self._path)
+            self._extent = None
         return self._connection
 
+    def _is_as_it_was(self, connection: sqlite3.Connection) -> bool:
+        """Whether nobody has moved, deleted or cut off what is open."""
+        from inkgate.sightings.journal.in_place import extent, forget_log, is_in_place  # noqa: PLC0415
+
+        if not is_in_place(self._path, self._opened):
+            return False
+        was, now = self._extent, extent(self._path)
+        if was is None:
+            return True
+        is_same_log = now.log_id == was.log_id
+        if is_same_log and now.log < was.log:
+            forget_log(self._path)
+        elif is_same_log and now.file < was.file:
+            # What is in the log is put back. To open an empty file, SQLite removes its log.
+            with contextlib.suppress(Exception):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        return is_same_log and now.file >= was.file and now.log >= was.log
+
     def _drop(self) -> None:
+        from inkgate.sightings.journal.in_place import was_cut_off  # noqa: PLC0415
+
         if self._connection is not None:
+            was_cut_off(self._path)
             self._connection.close()
             self._connection = None

@@ -174,7 +174,7 @@ class Recorder:
 
     def _tell_moved(self) -> None:
         self._monitor.met(
-            "journal-moved", f"{self._path}: moved or deleted while in use: opened again"
+            "journal-moved", f"{self._path}: moved, deleted or cut off while in use: opened again"
         )
 
     def _tell_dropped(self) -> None:

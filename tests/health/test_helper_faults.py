@@ -6,6 +6,7 @@ docs/what-happens-when.md has the same as a table, and `test_table` holds both t
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -345,6 +346,29 @@ def test_journal_that_is_moved_while_in_use(listed: Installation, start: Start, 
             left.unlink()
         aside.rename(journal)
         assert incidents(listed) == 2
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_journal_that_is_cut_off_while_in_use(
+    listed: Installation, start: Start, suffix: str
+) -> None:
+    journal = listed.folder / "run/sightings.db"
+    helper, other = start(), start()
+    for one in (helper, other):
+        assert one.ask(LISTED) == [BLOCKS]
+    wait_until(lambda: incidents(listed) == 2, "both incidents")
+    os.truncate(f"{journal}{suffix}", 0)
+    # What was cut off is gone; whatever comes after it is there.
+    left = 0 if suffix == "-wal" else 2
+    for number, one in enumerate((helper, other, helper), start=left + 1):
+        assert one.ask(LISTED) == [BLOCKS]
+        wait_until(lambda want=number: incidents(listed) == want, f"{number} incidents")
+    found = status(listed)
+    assert (found.code, found.count("journal-moved") >= 1) == (1, True)
+    assert "process-died" not in found.rows
+    assert "opened again" in said(helper, "journal-moved", "warning")
+    other.close()
+    assert incidents(listed) == left + 3
 
 
 def incidents(installation: Installation) -> int:
