@@ -31,6 +31,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         tunnels: the log of tunnels, for `inkgate squid tunnels`; empty: none.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
+        cache: whether Squid may answer from its cache.
         request_buffer_mib: how much of an upload a Squid before 6.13 may hold; 0 leaves that
             to Squid, which breaks off what is longer while it waits.
         icap: the ICAP server, as in `icap://192.0.2.1:1344`; empty means `[icap] listen`.
@@ -53,6 +54,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tunnels: str = "/var/log/squid/inkgate-tunnels.log"
     user_agent: bool = True
     replies: bool = True
+    cache: bool = True
     request_buffer_mib: Annotated[int, Meta(ge=0, le=255)] = 4
     icap: str = ""
     bump_authority: str = "/etc/inkgate/bump-ca.pem"

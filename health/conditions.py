@@ -150,6 +150,27 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "see that the folder of [rules] key_cache belongs to Squid's user and has room",
     ),
     Condition(
+        "verdicts-not-shared",
+        "warning",
+        True,
+        "verdicts on replies cannot be kept for other processes: each knows only its own",
+        "see that the folder of [rules] key_cache belongs to Squid's user and has room",
+    ),
+    Condition(
+        "verdicts-moved",
+        "warning",
+        False,
+        "the file of remembered verdicts was moved or deleted: it begins anew, empty",
+        "do not touch the file verdicts in the folder of [rules] key_cache",
+    ),
+    Condition(
+        "verdicts-pushed-out",
+        "warning",
+        False,
+        "more verdicts on replies are to be remembered than there is room: old ones give way",
+        "find who meets so many listed addresses or files: inkgate-sightings list",
+    ),
+    Condition(
         "journal-failed",
         "critical",
         True,

@@ -10,10 +10,19 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from inkgate.health.monitor import Monitor
-from inkgate.helper.protocol import CLIENT, MIN_FIELDS, URI, Request, parse_request
+from inkgate.helper.protocol import (
+    ABSENT,
+    CLIENT,
+    MIN_FIELDS,
+    SERVER,
+    URI,
+    Request,
+    parse_request,
+)
 from inkgate.helper.rules_in_use import HelperRules
 from inkgate.helper.settings import HelperSettings
 from inkgate.helper.turns import UNKNOWN, Turns, client_of
@@ -21,6 +30,7 @@ from inkgate.helper.waiting_room import WaitingRoom
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.derivers import Derivers
+from inkgate.rules.lookup.remembered import NOTHING, Before
 from inkgate.rules.lookup.steps import Steps, Wanted
 from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdicts import (
@@ -60,10 +70,12 @@ class Lookup:
         client: whose turn it takes.
         so_far: matches that were found in it until now.
         answered: its deadline has passed, or it gave way, and `fail` has answered it.
+        asks_server: if it may pass, Squid is not to answer it from its cache.
     """
 
     __slots__ = (
         "answered",
+        "asks_server",
         "client",
         "deadline",
         "derived",
@@ -91,6 +103,7 @@ class Lookup:
         self.derived: dict[Unstretched, bytes] = {}
         self.missing = 0
         self.answered = False
+        self.asks_server = False
         self.settled = False
 
     def forget(self) -> None:
@@ -227,17 +240,28 @@ class Lookups:
         elif (request := parse_request(lookup.line)) is None:
             self._monitor.met("line-refused")
             self._end(lookup, None)
+        else:
+            self._try(lookup, partial(self._look_up, lookup, request))
+
+    def _look_up(self, lookup: Lookup, request: Request) -> None:
+        lookup.request = request
+        before = _before(lookup)
+        lookup.asks_server = before.asks_server
+        if before.matches:
+            self._end(lookup, Findings(before.matches, False, False, False))
         elif lookup.rules.clean.covers(lookup.fields):
             # The look-up of an earlier request has found this host clean.
             self._end(lookup, NO_FINDINGS)
         else:
-            lookup.request = request
             lookup.steps = examination(request.observed, lookup.rules.opened.matcher, lookup.so_far)
-            self._advance(lookup)
+            self._take_steps(lookup)
 
     def _advance(self, lookup: Lookup) -> None:
+        self._try(lookup, partial(self._take_steps, lookup))
+
+    def _try(self, lookup: Lookup, step: Callable[[], None]) -> None:
         try:
-            self._take_steps(lookup)
+            step()
         except StopIteration as end:
             self._end(lookup, end.value)
         except PackError as error:
@@ -381,4 +405,12 @@ def _is_blocked(lookup: Lookup) -> bool:
 
 def _by_now(lookup: Lookup) -> Findings:
     """What was found in a request that is answered before its look-up ends."""
-    return Findings(found_so_far(lookup.so_far), False, False, False)
+    at_server = tuple(lookup.so_far[1]) if lookup.so_far else ()
+    return Findings(found_so_far(lookup.so_far), False, False, False, at_server=at_server)
+
+
+def _before(lookup: Lookup) -> Before:
+    """What is known of a request by earlier replies, unless a server's address speaks for it."""
+    if lookup.request is None or lookup.fields[SERVER] != ABSENT:
+        return NOTHING
+    return lookup.rules.opened.remembered.of_request(lookup.request.observed)

@@ -25,6 +25,7 @@ from inkgate.helper.protocol import (
     LineSplitter,
     broken,
     err,
+    err_from_server,
     request_id,
 )
 from inkgate.helper.reports import Reports
@@ -34,6 +35,7 @@ from inkgate.rules.lookup.clean_parts import HOST_FROM
 from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import RuleSet
+from inkgate.rules.lookup.verdict_store import LATEST, PUT
 from inkgate.rules.lookup.verdicts import Findings
 
 # With a larger buffer single lines are slower, with a smaller one bursts
@@ -171,12 +173,21 @@ class Helper:
         clean = rules.clean
         hosts = clean.hosts
         identity = fields[0]
+        verdicts = rules.verdicts
         if (
             (key in hosts.young or hosts.get(key))
             and (fields[SERVER] == ABSENT or clean.servers.get(fields[SERVER]))
             and (rules.plain or clean.agents.get(fields[USER_AGENT]))
             and len(identity) <= SHORT_ID_DIGITS
             and identity.isdigit()
+            and (
+                verdicts.numbers[LATEST] == verdicts.over
+                or (
+                    verdicts.numbers[PUT] == rules.remembered.looked_at
+                    and key in rules.remembered.absent.young
+                )
+                or not rules.is_remembered(fields, key)
+            )
         ):
             self._answers.write(identity + b" ERR\n")
             self._sample(data)
@@ -208,6 +219,11 @@ class Helper:
         hosts, servers, agents = rules.clean.hosts, rules.clean.servers, rules.clean.agents
         young = hosts.young
         plain = rules.plain
+        remembered = rules.remembered
+        # As `may_hold` has it.
+        is_as_before = rules.verdicts.numbers[PUT] == remembered.looked_at
+        absent = remembered.absent.young if is_as_before else {}
+        nothing_remembered = rules.verdicts.is_empty
         # The line is split no further than it is read: the User-Agent is its longest field.
         cuts = SERVER + 1 if plain else USER_AGENT + 1
         clean: list[bytes] = []
@@ -225,6 +241,9 @@ class Helper:
                     and (plain or agents.get(fields[USER_AGENT]))
                     and len(identity) <= SHORT_ID_DIGITS
                     and identity.isdigit()
+                    and (
+                        nothing_remembered or key in absent or not rules.is_remembered(fields, key)
+                    )
                 ):
                     clean.append(identity)
                     continue
@@ -275,13 +294,20 @@ class Helper:
     def _settle(self, lookup: Lookup, found: Findings | None) -> None:
         if found is not None and lookup.request is not None:
             lookup.rules.clean.remember(lookup.fields, found)
+            if found.at_server:
+                lookup.rules.opened.remembered.keep_server(lookup.request.observed, found.at_server)
             if found.matches:
                 self._out.append(
                     self._reports.answer(lookup.request, found.matches, late=lookup.answered)
                 )
                 return
         if not lookup.answered:
-            self._out.append((self._unable if found is None else err)(lookup.fields[0]))
+            self._out.append(self._answer_to(lookup, found))
+
+    def _answer_to(self, lookup: Lookup, found: Findings | None) -> bytes:
+        if found is None:
+            return self._unable(lookup.fields[0])
+        return (err_from_server if lookup.asks_server else err)(lookup.fields[0])
 
     def _give_up(self, lookup: Lookup) -> None:
         self._out.append(self._unable(lookup.fields[0]))

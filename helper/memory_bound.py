@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from inkgate.helper.settings import HelperSettings
+from inkgate.rules.lookup.remembered import SPELLINGS
 
 _MIB: Final = 1 << 20
 _PROCESS_BYTES: Final = 48 * _MIB
@@ -28,6 +29,8 @@ def memory_bound(settings: HelperSettings) -> int:
     Messages of the rules that a single request matches come on top: 64 KiB each at most.
     """
     parts = settings.cached_hosts * (1 + 1 / 4 + 1 / 16 + 1 / 16)
+    # How sites are spelled, and of which nothing is remembered.
+    parts += 2 * SPELLINGS
     hot = 4 * settings.warm_up_hosts + _HOT_SERVERS_AND_AGENTS
     return round(
         _PROCESS_BYTES

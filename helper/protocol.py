@@ -23,6 +23,9 @@ _ID: Final = re.compile(rb"([0-9]{1,20})(?: |$)")
 SHORT_ID_DIGITS: Final = 19
 ABSENT: Final = b"-"
 
+NOTE: Final = "inkgate"
+ASK_SERVER: Final = "ask-server"
+
 METHOD, URI, CLIENT, SERVER, USER_AGENT = 1, 2, 3, 4, 5
 MIN_FIELDS: Final = 6
 # In lines of an older squid.conf DATA stands there, which is always absent.
@@ -90,7 +93,7 @@ def parse_request(line: bytes) -> Request | None:
     if len(fields) < MIN_FIELDS or len(line) >= MAX_LINE_BYTES or not all(fields[:MIN_FIELDS]):
         return None
     port = _port(fields[SERVER_PORT]) if len(fields) > SERVER_PORT else None
-    method, uri, client, server, agent = map(_text, fields[METHOD:MIN_FIELDS])
+    method, uri, client, server, agent = map(text_of, fields[METHOD:MIN_FIELDS])
     return Request(fields[0], method, uri, client, server, agent, port)
 
 
@@ -105,6 +108,14 @@ def err(request: bytes) -> bytes:
     return request + b" ERR\n"
 
 
+def err_from_server(request: bytes) -> bytes:
+    """Not matched, and Squid is to ask the server, whatever its cache has.
+
+    Squid takes what ends with `_` for a note of the operator's (`acl … note`).
+    """
+    return b"%b ERR %b_=%b\n" % (request, NOTE.encode(), ASK_SERVER.encode())
+
+
 def broken(request: bytes) -> bytes:
     """Could not tell."""
     return request + b" BH message=inkgate-unavailable log=inkgate-unavailable\n"
@@ -114,7 +125,8 @@ def _port(field: bytes) -> int | None:
     return int(field) if _PORT.fullmatch(field) else None
 
 
-def _text(field: bytes) -> str:
+def text_of(field: bytes) -> str:
+    """A field as it was before Squid quoted it; an absent one is empty."""
     if field == ABSENT:
         return ""
     # Squid passes on bytes of any encoding. Bytes that are not UTF-8 are kept apart

@@ -16,11 +16,14 @@ from inkgate.helper.protocol import (
     URI,
     USER_AGENT,
     parse_request,
+    text_of,
 )
 from inkgate.helper.settings import HelperSettings
 from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.hottest import HotParts, RequestPart
+from inkgate.rules.lookup.remembered import Remembered
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
+from inkgate.rules.lookup.verdict_store import VerdictStore
 from inkgate.rules.lookup.warming import HotRequest
 from inkgate.rules.lookup.watcher import Watcher
 
@@ -34,11 +37,24 @@ class HelperRules(NamedTuple):
         opened: the rule set.
         clean: what is known to be clean in it.
         plain: no User-Agent is listed, so the header need not be read.
+        remembered: verdicts on replies.
+        verdicts: where they lie.
     """
 
     opened: OpenRuleSet
     clean: CleanFields
     plain: bool
+    remembered: Remembered
+    verdicts: VerdictStore
+
+    def is_remembered(self, fields: list[bytes], host: bytes) -> bool:
+        """Whether a reply of a request's site was blocked before, and no server is asked now.
+
+        Args:
+            fields: Squid's line.
+            host: its `host_key`.
+        """
+        return fields[SERVER] == ABSENT and self.remembered.may_hold(host, text_of)
 
 
 class HotFields:
@@ -83,7 +99,9 @@ def watch_rules(
 
     def prepare(opened: OpenRuleSet) -> HelperRules:
         clean = CleanFields(settings.cached_hosts)
-        return HelperRules(opened, clean, not opened.matcher.has_user_agents)
+        plain = not opened.matcher.has_user_agents
+        remembered = opened.remembered
+        return HelperRules(opened, clean, plain, remembered, remembered.store)
 
     return Watcher(
         rule_set,

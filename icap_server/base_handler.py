@@ -17,7 +17,7 @@ from inkgate.icap_server.protocol import answers
 from inkgate.icap_server.protocol.chunks import LAST_CHUNK, encode_chunk
 from inkgate.icap_server.protocol.errors import ProtocolError, reason_of
 from inkgate.icap_server.protocol.head import Head
-from inkgate.icap_server.protocol.http import HttpRequest
+from inkgate.icap_server.protocol.http import HttpRequest, without_cache
 from inkgate.icap_server.protocol.parser import IcapMessage
 from inkgate.icap_server.reading import BodyReader, ParkedError
 from inkgate.icap_server.service import client_address
@@ -43,6 +43,7 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     """
 
     message: IcapMessage
+    is_changed: bool
     rules: IcapRules
     http_request: HttpRequest
     icap_headers: dict[bytes, list[bytes]]
@@ -172,6 +173,8 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     @property
     def may_be_204(self) -> bool:
         """Whether the client takes 204 at this point."""
+        if self.is_changed:
+            return False
         return self.in_preview or self.message.head.allow_204
 
     def send_headers(self, has_body: bool = False, *, dated: bool = True) -> None:
@@ -239,6 +242,12 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
         else:
             self.give_back()
 
+    def ask_server(self) -> None:
+        """Let a request go on so that the proxy's cache does not answer it."""
+        head = without_cache(self.message.request)
+        self.message = self.message._replace(request=head)
+        self.is_changed = True
+
     def give_back(self) -> None:
         """Send the HTTP message back as it came, its body while it is coming."""
         self.start_giving_back()
@@ -294,6 +303,7 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
         self.has_body, self.eob, self.preview = False, True, None
         self.in_preview = False
         self.message = _NO_MESSAGE
+        self.is_changed = False
         self.go_on = None
         self.begin_reading()
 

@@ -42,7 +42,12 @@ class InkgateHandler(VerdictHandler):
         except NoVerdictError as error:
             self.send_no_verdict(error)
         else:
+            if verdict.asks_server and not verdict.blocked and self._may_be_cached():
+                self.ask_server()
             self.send_verdict(verdict)
+
+    def _may_be_cached(self) -> bool:
+        return self.http_request.method in ("GET", "HEAD") and not self.has_body
 
     def _judge_name(self, before: Verdict) -> Verdict:
         name = self.server.settings.name_header.lower().encode()

@@ -11,7 +11,7 @@ from inkgate.health.monitor import BY_FAIL
 from inkgate.icap_server.body.file_names import file_names
 from inkgate.icap_server.body.held_end import HeldEnd
 from inkgate.icap_server.body.inspection import Inspection
-from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part
+from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part, validators
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import HttpResponse, parse_request, parse_response
 from inkgate.icap_server.service import PASS, NoVerdictError, Verdict
@@ -114,6 +114,8 @@ class ReplyCheck:
             handler.send_blocked(verdict)
         elif not handler.rules.replies.algorithms:
             _let_pass(handler, verdict)
+        elif self._is_of_listed_file():
+            self._send_blocked()
         elif not self._is_hopeless():
             # A message that waits for its client goes on where it was.
             handler.go_on = self._check
@@ -136,6 +138,22 @@ class ReplyCheck:
         if verdict.incident:
             self._verdict = verdict
         return self._verdict
+
+    def _is_of_listed_file(self) -> bool:
+        """Whether this is a part of a file that was listed when all of it came."""
+        handler = self._handler
+        if not is_part(self._response.status, handler.message.response):
+            return False
+        verdict = handler.server.service.judge_part(
+            handler.rules, self._validators(), handler.http_request, handler.client_ip
+        )
+        if verdict.incident:
+            self._verdict = verdict
+        return verdict.blocked
+
+    def _validators(self) -> tuple[bytes, ...]:
+        length = self._inspection.raw_bytes
+        return validators(self._response, self._handler.message.response, length)
 
     def _is_hopeless(self) -> bool:
         """Whether it is known beforehand that the body cannot be checked.
@@ -261,6 +279,7 @@ class ReplyCheck:
                 self._names,
                 handler.http_request,
                 handler.client_ip,
+                self._validators(),
             )
         except NoVerdictError as error:
             return self._without_verdict(error)

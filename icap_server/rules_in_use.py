@@ -16,7 +16,10 @@ from inkgate.rules.lookup.clean_parts import AS_BYTES, CleanParts, keep
 from inkgate.rules.lookup.hottest import HotParts, RequestPart
 from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.remembered import Remembered
 from inkgate.rules.lookup.replies import ReplyClasses, reply_classes
+from inkgate.rules.lookup.rule_set import OpenRuleSet
+from inkgate.rules.lookup.verdict_store import LATEST, PUT
 from inkgate.rules.lookup.verdicts import Findings
 from inkgate.rules.lookup.warming import HotRequest
 
@@ -39,6 +42,7 @@ class IcapRules(NamedTuple):
         has_agents: whether a User-Agent can match.
         replies: which classes a response can match.
         unmodified: the whole answer "204 No Modifications".
+        remembered: what replies were blocked for; None without a matcher.
     """
 
     matcher: Matcher | None
@@ -47,9 +51,23 @@ class IcapRules(NamedTuple):
     has_agents: bool
     replies: ReplyClasses
     unmodified: bytes
+    remembered: Remembered | None
 
     def is_clean(self, host: bytes, agent: bytes) -> bool:
         """Whether a request is known to match nothing."""
+        remembered = self.remembered
+        if remembered is not None:
+            verdicts = remembered.store
+            # As `may_hold` has it, where a call costs as much as all of this.
+            if (
+                verdicts.numbers[LATEST] != verdicts.over
+                and not (
+                    verdicts.numbers[PUT] == remembered.looked_at
+                    and host in remembered.absent.young
+                )
+                and remembered.may_hold(host, _authority)
+            ):
+                return False
         hosts, agents = self.clean.hosts, self.clean.agents
         # Nearly all are among the young ones, and a call costs as much as all of this.
         return bool(
@@ -71,14 +89,15 @@ class IcapRules(NamedTuple):
             keep(self.clean.agents, agent)
 
 
-def new_rules(matcher: Matcher | None, settings: bytes, cached_hosts: int) -> IcapRules:
+def new_rules(opened: OpenRuleSet | None, settings: bytes, cached_hosts: int) -> IcapRules:
     """Rules about which nothing is known yet.
 
     Args:
-        matcher: looks values up in them.
+        opened: the rule set.
         settings: whatever else changes answers; goes into the ISTag.
         cached_hosts: how many clean hosts to remember.
     """
+    matcher = None if opened is None else opened.matcher
     istag = _istag(matcher, settings)
     return IcapRules(
         matcher,
@@ -87,7 +106,13 @@ def new_rules(matcher: Matcher | None, settings: bytes, cached_hosts: int) -> Ic
         matcher is not None and matcher.has_user_agents,
         reply_classes(matcher),
         not_modified(istag),
+        None if opened is None else opened.remembered,
     )
+
+
+def _authority(host: bytes) -> str:
+    """The URI in a host as `host_of` spells it."""
+    return host.rpartition(b" ")[2].decode("utf-8", "surrogateescape")
 
 
 def _istag(matcher: Matcher | None, settings: bytes) -> bytes:

@@ -18,6 +18,7 @@ from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.remembered import NOTHING, Before
 from inkgate.rules.lookup.replies import digest_matches, filename_matches, server_matches
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
 from inkgate.rules.lookup.verdicts import examine
@@ -31,10 +32,12 @@ class Verdict(NamedTuple):
     Attributes:
         blocked: it must not go on.
         incident: the incident id, empty if nothing matched.
+        asks_server: it may go on, but the proxy's cache is not to answer it.
     """
 
     blocked: bool
     incident: str
+    asks_server: bool = False
 
 
 class NoVerdictError(Exception):
@@ -104,7 +107,7 @@ class Service:
         return self.watcher.current or self._no_rules
 
     def _prepare(self, opened: OpenRuleSet) -> IcapRules:
-        return new_rules(opened.matcher, self._settings, self._cached_hosts)
+        return new_rules(opened, self._settings, self._cached_hosts)
 
     def tell_requests(self) -> None:
         """Add the messages since the last time to their counter."""
@@ -143,12 +146,16 @@ class Service:
         matcher = self._matcher(rules)
         observed = Observed(request.method, request.uri, "", request.user_agent)
         with _errors_as_no_verdict():
+            before = _before(rules, observed)
+            if before.matches:
+                return self._verdict(client, request.method, before.matches)
             found = examine(observed, matcher)
             # A server may look at any of them.
             others = [matcher.user_agent(agent) for agent in request.more_agents]
         rules.remember(*spelled, found)
         matches = (*found.matches, *(match for other in others for match in other))
-        return self._verdict(client, request.method, matches)
+        verdict = self._verdict(client, request.method, matches)
+        return verdict._replace(asks_server=before.asks_server)
 
     def judge_name(self, rules: IcapRules, request: HttpRequest, name: str, client: str) -> Verdict:
         """The verdict on the name that is asked for inside a tunnel.
@@ -157,10 +164,11 @@ class Service:
             NoVerdictError: there are no sound rules.
         """
         port = request.uri.rpartition(":")[2]
+        observed = Observed(request.method, f"{name}:{port}")
         matcher = self._matcher(rules)
         with _errors_as_no_verdict():
-            found = examine(Observed(request.method, f"{name}:{port}"), matcher)
-        return self._verdict(client, request.method, found.matches)
+            found = _before(rules, observed).matches or examine(observed, matcher).matches
+        return self._verdict(client, request.method, found)
 
     def judge_server(
         self, rules: IcapRules, request: HttpRequest, server: str, client: str
@@ -180,6 +188,8 @@ class Service:
         address, _, port = server.partition(" ")
         with _errors_as_no_verdict():
             found = server_matches(address, request.method, request.uri, matcher, _port(port))
+            if found and rules.remembered is not None:
+                rules.remembered.keep_server(_observed(request), found)
         return self._verdict(client, request.method, found)
 
     def judge_names(
@@ -204,8 +214,17 @@ class Service:
         names: Sequence[str],
         request: HttpRequest,
         client: str,
+        validators: Sequence[bytes],
     ) -> Verdict:
         """The verdict on a body, by the digests of each form in which it was seen.
+
+        Args:
+            rules: those to judge by.
+            digests: one group of them a form.
+            names: what the file may be called.
+            request: the HTTP request.
+            client: whose it is, an address or empty.
+            validators: what tells the file from others of its site.
 
         Raises:
             NoVerdictError: there are no sound rules.
@@ -217,6 +236,22 @@ class Service:
                 for seen in digests
                 for match in digest_matches(seen, names, rules.replies, matcher)
             )
+            if found and rules.remembered is not None:
+                rules.remembered.keep_file(_observed(request), validators, found)
+        return self._verdict(client, request.method, found)
+
+    def judge_part(
+        self, rules: IcapRules, validators: Sequence[bytes], request: HttpRequest, client: str
+    ) -> Verdict:
+        """The verdict on a part of a file, by what was found of the whole file before.
+
+        Raises:
+            NoVerdictError: there are no sound rules.
+        """
+        if rules.remembered is None or not validators:
+            return PASS
+        with _errors_as_no_verdict():
+            found = rules.remembered.of_part(_observed(request), validators)
         return self._verdict(client, request.method, found)
 
     def _verdict(self, client: str, method: str, matches: Sequence[Match]) -> Verdict:
@@ -225,6 +260,15 @@ class Service:
         incident = self._new_incident()
         self._report(client, method, incident, matches)
         return Verdict(any(m.message.action == "block" for m in matches), incident)
+
+
+def _observed(request: HttpRequest) -> Observed:
+    return Observed(request.method, request.uri)
+
+
+def _before(rules: IcapRules, request: Observed) -> Before:
+    """What is known of a request by the replies to earlier ones."""
+    return NOTHING if rules.remembered is None else rules.remembered.of_request(request)
 
 
 @contextlib.contextmanager

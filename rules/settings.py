@@ -90,6 +90,9 @@ class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     expires_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     warn_age_days: Annotated[int, Meta(ge=0, le=3650)] = 7
     after_expiry: AfterExpiry = "use"
+    remember_server_minutes: Annotated[float, Meta(ge=0, le=10_080)] = 10
+    remember_cache_days: Annotated[float, Meta(ge=0, le=365)] = 7
+    remember_file_hours: Annotated[float, Meta(ge=0, le=8760)] = 24
     profiles: dict[str, str | Profile] = {}
     caps: Caps = Caps()
 

@@ -19,6 +19,7 @@ from inkgate.config.settings_file import load_section, resolve, settings_path
 from inkgate.helper.settings import HelperSettings
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.squid_conf.bump import Bump, Bumping, bumping
+from inkgate.squid_conf.caching import cache_lines
 from inkgate.squid_conf.check import SQUID_USER, helper_command, helper_problem
 from inkgate.squid_conf.fragment import fragment as make_fragment
 from inkgate.squid_conf.fragment import name_lines
@@ -42,7 +43,8 @@ class _Settings(msgspec.Struct, frozen=True):
         asked = self._icap_fragment if self.icap else self._helper_fragment
         version = version_of(installed_squid())
         bugs = bug_lines(settings.request_buffer_mib, version, icap=self.icap)
-        return asked(settings, log) + "".join(f"{line}\n" for line in bugs)
+        more = (*cache_lines(settings), *bugs)
+        return asked(settings, log) + "".join(f"{line}\n" for line in more)
 
     def _helper_fragment(self, settings: SquidSettings, log: str) -> str:
         return make_fragment(

@@ -8,6 +8,7 @@ from typing import Final
 from inkgate.blocked_page.page import PAGES
 from inkgate.blocked_page.settings import SquidSettings
 from inkgate.blocked_page.wording import Kind
+from inkgate.helper.protocol import ASK_SERVER, NOTE
 from inkgate.squid_conf.bump import LISTED_NAME
 from inkgate.squid_conf.launching import Launching
 from inkgate.squid_conf.word import squid_word
@@ -55,9 +56,13 @@ def fragment(
     ]
     if settings.replies:
         lines += [
-            "# Once more when the server's address is known.",
-            *_acls(pages, "inkgate_reply", "reply"),
+            "# Once more when the server's address is known, or the answer comes from a cache. The",
+            "# word at the end keeps Squid from repeating what it was told at the request.",
+            *_acls(pages, "inkgate_reply", "reply", " reply"),
             "http_reply_access deny inkgate_reply_verdict inkgate_reply_listed",
+            "# A host that led to a listed address: what is in Squid's cache may be from there.",
+            f"acl inkgate_ask_server note {NOTE}_ {ASK_SERVER}",
+            "send_hit deny inkgate_ask_server",
         ]
     return "\n".join([*lines, *_log_lines(log)]) + "\n"
 
@@ -98,14 +103,14 @@ def _helper(settings: SquidSettings, launching: Launching, name: str, shown: str
     )
 
 
-def _acls(pages: Path, name: str, kind: Kind) -> list[str]:
-    """The two ACLs of a check, each with its page."""
+def _acls(pages: Path, name: str, kind: Kind, word: str = "") -> list[str]:
+    """The two ACLs of a check, each with its page; the helper is shown the word, too."""
     shown: tuple[tuple[str, Kind], ...] = (("verdict", "unavailable"), ("listed", kind))
     return [
         line
         for acl, page in shown
         for line in (
-            f"acl {name}_{acl} external inkgate",
+            f"acl {name}_{acl} external inkgate{word}",
             f"deny_info {_path(pages / PAGES[page])} {name}_{acl}",
         )
     ]

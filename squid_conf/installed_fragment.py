@@ -9,6 +9,7 @@ from typing import Final
 from inkgate.blocked_page.settings import FrontEnds, SquidSettings
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
+from inkgate.squid_conf.caching import cache_lines
 from inkgate.squid_conf.check import helper_command
 from inkgate.squid_conf.configuration import Line
 from inkgate.squid_conf.fragment import LOG_FORMAT, fragment
@@ -62,7 +63,7 @@ def installed_fragment(
     if front_ends != "helper":
         parts.append(_icap(config, settings, lines, program))
     bugs = bug_lines(settings.request_buffer_mib, program.version, icap=front_ends != "helper")
-    parts += (f"{line}\n" for line in bugs)
+    parts += (f"{line}\n" for line in (*cache_lines(settings), *bugs))
     if reply_port is not None:
         parts.append(_self_test(reply_port))
     if log and not has_log(lines):

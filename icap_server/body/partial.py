@@ -10,6 +10,7 @@ from inkgate.icap_server.protocol.fields import http_fields
 from inkgate.icap_server.protocol.http import HttpResponse
 
 _PARTIAL: Final = 206
+_TOTAL: Final = re.compile(rb"/([0-9]{1,18})$")
 _RANGE: Final = re.compile(rb"bytes[ \t]+0-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
 
 
@@ -31,6 +32,28 @@ def is_part(status: int, block: bytes) -> bool:
 def asks_for_part(block: bytes) -> bool:
     """Whether a request's head has a Range."""
     return bool(_values(block, b"range"))
+
+
+def validators(response: HttpResponse, block: bytes, length: int) -> tuple[bytes, ...]:
+    """What tells a file from others of its site, so that a part of it is known again.
+
+    Its strong ETag, and when it was last modified with how long the whole of it is.
+
+    Args:
+        response: the response's head, read.
+        block: the same as it was sent.
+        length: bytes of a whole body; of a part its head tells how many the whole has.
+    """
+    total = b"%d" % length
+    if response.status == _PARTIAL:
+        found = _TOTAL.search(b",".join(_values(block, b"content-range")))
+        total = found[1] if found else b""
+    tags = [value for value in _values(block, b"etag") if value.startswith(b'"')]
+    dates = _values(block, b"last-modified")
+    return (
+        *(b"etag " + tag for tag in tags[:1]),
+        *(b"%b bytes of %b" % (total, date) for date in dates[:1] if total),
+    )
 
 
 def is_endless(response: HttpResponse, block: bytes, media_types: Collection[str]) -> bool:

@@ -92,5 +92,14 @@ def parse_response(block: bytes) -> HttpResponse:
     return HttpResponse(status, length, named, tuple(dispositions))
 
 
+def without_cache(block: bytes) -> bytes:
+    """A request's head that asks a cache to fetch from the server (RFC 9111, section 5.2.1.4).
+
+    Args:
+        block: the head with its empty line.
+    """
+    return block[:-2] + b"Cache-Control: no-cache\r\n\r\n"
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")

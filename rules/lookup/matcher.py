@@ -17,7 +17,7 @@ from inkgate.rules.canonical import (
     suffixes,
 )
 from inkgate.rules.canonical.fields import length_prefixed
-from inkgate.rules.crypto.derive import Deriver, Unstretched, rule_keys
+from inkgate.rules.crypto.derive import Deriver, Unstretched, expand, rule_keys
 from inkgate.rules.crypto.message import Message, decode_message
 from inkgate.rules.crypto.sealing import unseal
 from inkgate.rules.install.generation import Generation
@@ -25,12 +25,26 @@ from inkgate.rules.install.install import check_token
 from inkgate.rules.lookup.set_classes import ClassKeys, set_classes
 from inkgate.rules.lookup.steps import Steps, Stretch, Wanted, finish
 
+_REMEMBERING = length_prefixed(b"inkgate/v1 remembered")
+
+
+class Opener(NamedTuple):
+    """By what a rule is found and opened, 32 bytes each. It does not tell the indicator."""
+
+    tag: bytes
+    key: bytes
+
 
 class Match(NamedTuple):
-    """A rule that an observed value opened."""
+    """A rule that an observed value opened.
+
+    Attributes:
+        opener: by what it was; for those who remember it.
+    """
 
     indicator_class: str
     message: Message
+    opener: Opener | None = None
 
 
 class HostVerdict(NamedTuple):
@@ -65,6 +79,7 @@ class Matcher:
 
     Attributes:
         classes: the set's classes.
+        remembering_key: for what a proxy remembers of its verdicts in this epoch.
 
     Raises:
         PackError: `wrong-token`.
@@ -78,7 +93,9 @@ class Matcher:
         now: Callable[[], float] = time.time,
     ) -> None:
         manifest = generation.manifest
-        deriver = Deriver(check_token(manifest, token), manifest.profiles)
+        set_key = check_token(manifest, token)
+        deriver = Deriver(set_key, manifest.profiles)
+        self.remembering_key = expand(set_key, _REMEMBERING, 32)
         self.generation = generation
         self._now = now
         self._stretch: Stretch = stretch_with(deriver.stretch) if stretch_with else deriver.stretch
@@ -289,11 +306,21 @@ class Matcher:
     def _opened(self, classes: tuple[ClassKeys, ...], stretched: bytes) -> list[Match]:
         return [match for keys in classes if (match := self._open(keys, stretched))]
 
+    def reopen(self, indicator_class: str, opener: Opener) -> Match | None:
+        """A rule that was a match before, if it still is one.
+
+        Raises:
+            PackError: `bad-rules`, if the rule is there but damaged.
+        """
+        keys = self.classes.by_name.get(indicator_class)
+        return None if keys is None else self._opened_by(keys, opener)
+
     def _open(self, keys: ClassKeys, stretched: bytes) -> Match | None:
-        name, info, aad = keys
-        tag, key = rule_keys(stretched, info)
-        rule = self.generation.find(name, tag)
+        return self._opened_by(keys, Opener(*rule_keys(stretched, keys.info)))
+
+    def _opened_by(self, keys: ClassKeys, opener: Opener) -> Match | None:
+        rule = self.generation.find(keys.name, opener.tag)
         if rule is None:
             return None
-        message = decode_message(unseal(rule, key, aad))
-        return None if message.is_over(self._now()) else Match(name, message)
+        message = decode_message(unseal(rule, opener.key, keys.aad))
+        return None if message.is_over(self._now()) else Match(keys.name, message, opener)

@@ -18,12 +18,17 @@ from inkgate.rules.errors import PackError
 from inkgate.rules.install.install import open_current
 from inkgate.rules.install.serials import current_folder
 from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.remembered import Remembered, Times
 from inkgate.rules.lookup.steps import Stretch
 from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.verdict_store import VerdictStore
 from inkgate.rules.settings import RulesSettings
 
 # A disk that was full may have room again, and a folder another owner.
 _KEY_CACHE_AGAIN_SECONDS: Final = 30.0
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+_DAY: Final = 86_400.0
 
 
 class OpenRuleSet(NamedTuple):
@@ -33,11 +38,13 @@ class OpenRuleSet(NamedTuple):
         matcher: looks values up in it.
         keys: the stretched values of its epoch.
         key_folder: where the key cache lies.
+        remembered: what replies were blocked for.
     """
 
     matcher: Matcher
     keys: CachedStretch
     key_folder: Path
+    remembered: Remembered
 
     @property
     def set_id(self) -> str:
@@ -80,6 +87,7 @@ class RuleSet:
         self._has_lost_key_cache = False
         self.settings = RulesSettings()
         self._settings_read: tuple[int, ...] = ()
+        self._verdicts: VerdictStore | None = None
         self.in_use: OpenRuleSet | None = None
 
     def open_if_new(self) -> OpenRuleSet | None:
@@ -121,6 +129,8 @@ class RuleSet:
         if self.in_use and folder == self.in_use.matcher.generation.folder:
             self._monitor.over("rules-not-opened", "the rule set in use is the one installed")
             self._mend_key_cache(self.in_use)
+            self.in_use.remembered.times = self._times()
+            self.in_use.remembered.store.look(self.in_use.remembered.times.longest)
             return None
         token = read_token(resolve(self._config, settings.token_file))
         generation = open_current(root, settings.caps)
@@ -132,7 +142,8 @@ class RuleSet:
             return keys[0]
 
         try:
-            return OpenRuleSet(Matcher(generation, token, cached, self._now), keys[0], key_folder)
+            matcher = Matcher(generation, token, cached, self._now)
+            return OpenRuleSet(matcher, keys[0], key_folder, self._remembered(matcher, key_folder))
         except PackError:
             generation.close()
             raise
@@ -152,6 +163,20 @@ class RuleSet:
             return self.in_use.keys
         disk = self._key_cache(folder, set_id)
         return CachedStretch(derive, disk, self._cached_keys, self._without_key_cache)
+
+    def _remembered(self, matcher: Matcher, folder: Path) -> Remembered:
+        # One store for all rule sets: what is remembered counts over a refresh.
+        if self._verdicts is None or self._verdicts.folder != folder:
+            self._verdicts = VerdictStore(folder, self._monitor)
+        return Remembered(self._verdicts, matcher, self._times())
+
+    def _times(self) -> Times:
+        settings = self.settings
+        return Times(
+            server=settings.remember_server_minutes * _MINUTE,
+            cache=settings.remember_cache_days * _DAY,
+            file=settings.remember_file_hours * _HOUR,
+        )
 
     def _key_cache(self, folder: Path, set_id: str) -> KeyCache | None:
         self._try_key_cache_at = time.monotonic() + _KEY_CACHE_AGAIN_SECONDS

@@ -20,6 +20,7 @@ class Findings(NamedTuple):
     Attributes:
         clean_host, clean_server, clean_agent: it never needs to be looked at again.
         listed_host: the host alone is blocked, whatever the URL.
+        at_server: those of the matches that the server's address decides.
     """
 
     matches: tuple[Match, ...]
@@ -27,6 +28,7 @@ class Findings(NamedTuple):
     clean_server: bool
     clean_agent: bool
     listed_host: bool = False
+    at_server: tuple[Match, ...] = ()
 
 
 SoFar = list[list[Match]]
@@ -63,7 +65,7 @@ def examination(
     if request.user_agent:
         agent = yield from matcher.user_agent_steps(request.user_agent)
     found = tuple(_distinct((*at_host, *at_server, *agent)))
-    return Findings(found, clean_host, clean_server, not agent, listed_host)
+    return Findings(found, clean_host, clean_server, not agent, listed_host, tuple(at_server))
 
 
 def found_so_far(so_far: SoFar) -> tuple[Match, ...]:

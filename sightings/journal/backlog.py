@@ -57,7 +57,7 @@ class Backlog:
         # a listed value behind it.
         rules: list[Rule] = [
             (name, CANARY, (), ()) if m.is_canary else (name, m.action, m.uuids(), m.event_ids())
-            for name, m in matches
+            for name, m, _ in matches
         ]
         with self._lock:
             block = self._growing

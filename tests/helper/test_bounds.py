@@ -14,8 +14,10 @@ from inkgate.helper.clean_fields import CleanFields
 from inkgate.helper.rules_in_use import HelperRules, HotFields
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.lookup.hottest import HotParts, Hottest
+from inkgate.rules.lookup.remembered import Remembered
 from inkgate.rules.lookup.rule_set import OpenRuleSet
 from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.verdict_store import VerdictStore
 from inkgate.rules.lookup.verdicts import Findings
 
 CLEAN = Findings((), clean_host=True, clean_server=True, clean_agent=True)
@@ -131,7 +133,13 @@ def test_clean_part_says_nothing_of_the_others() -> None:
 def test_hot_requests_can_always_be_asked(parts: list[bytes]) -> None:
     hot = HotFields(10)
     hot.count([b"1", *parts])
-    rules = HelperRules(Mock(spec=OpenRuleSet), CleanFields(100), plain=False)
+    rules = HelperRules(
+        Mock(spec=OpenRuleSet),
+        CleanFields(100),
+        plain=False,
+        remembered=Mock(spec=Remembered),
+        verdicts=Mock(spec=VerdictStore),
+    )
     for observed, remember in hot.requests(rules):
         assert observed.method in {"GET", "CONNECT"}
         remember(CLEAN)

@@ -29,10 +29,23 @@ class Answer(NamedTuple):
 
 
 class Icap:
-    """inkgate-icap over an installation; end it with `close`."""
+    """inkgate-icap over an installation; end it with `close`.
 
-    def __init__(self, installation: Installation, settings: str = "", workers: int = 1) -> None:
+    Unless it `remembers`, no verdict on a reply counts for later requests: messages written by
+    hand are all of one URL.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        settings: str = "",
+        workers: int = 1,
+        *,
+        remembers: bool = False,
+    ) -> None:
         self.port = free_port()
+        if not remembers:
+            installation.configure("remember_server_minutes = 0\nremember_file_hours = 0")
         with installation.config.open("a") as file:
             file.write(
                 f'\n[icap]\nlisten = "127.0.0.1:{self.port}"\nworkers = {workers}\n{settings}'

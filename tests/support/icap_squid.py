@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import signal
 import ssl
@@ -38,6 +39,7 @@ _LOOPBACK = "acl loopback src 127.0.0.0/8\nhttp_access deny !loopback"
 class _Origin(BaseHTTPRequestHandler):
     """Files by name; what is posted comes back as its length and digest.
 
+    Of a file that says so in its fields parts are sent (Range).
     `/events` is a stream: another event comes when `Origin.goes_on` is set. What is posted to
     `/late` is not read for a second, and slowly then.
     """
@@ -49,11 +51,19 @@ class _Origin(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        self.server.asked.append(path)
         if path == "/events":
             self._send_events()
             return
         body, fields = self.server.files.get(path, (b"This page is not blocked.\n", {}))
-        self.send_response(200)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked and "Accept-Ranges" in fields:
+            first, last = int(asked[1]), int(asked[2] or len(body) - 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+            body = body[first : last + 1]
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         for name, value in fields.items():
             self.send_header(name, value)
@@ -112,6 +122,7 @@ class Origin:
         self._server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Origin)
         self._server.daemon_threads = True
         self._server.files = self.files
+        self.asked = self._server.asked = list[str]()
         self.goes_on = self._server.goes_on = threading.Event()
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -128,6 +139,8 @@ class Origin:
 class IcapSquid:
     """Squid, inkgate-icap and origins over an installation; end it with `close`.
 
+    With `is_helper` Squid asks the helper, and nobody asks inkgate-icap. With `is_caching` it
+    keeps what it may in its memory.
     With `is_helper` Squid asks the helper, and nobody asks inkgate-icap. `names` are other
     settings for the helper that is asked for names inside TLS; `origin` is a server in place of
     the usual one.
@@ -141,9 +154,11 @@ class IcapSquid:
         fail: Fail = "open",
         settings: str = "",
         is_helper: bool = False,
+        is_caching: bool = False,
         names: Path | None = None,
         origin: Any = None,
     ) -> None:
+        self._is_caching = is_caching
         self.folder = installation.folder / "squid"
         self.folder.mkdir(exist_ok=True)
         self.folder.chmod(0o777)
@@ -152,7 +167,7 @@ class IcapSquid:
         self.authority.chmod(0o644)
         self.origin = origin or Origin()
         self.secure = Origin(authority.issue(self.folder / "origin.pem", *NAMES))
-        self.icap = Icap(installation, settings + f'fail = "{fail}"\n')
+        self.icap = Icap(installation, settings + f'fail = "{fail}"\n', remembers=True)
         self.port = free_port()
         self._launching = launching_of(installation) if is_helper else None
         self._names = names or installation.config
@@ -206,6 +221,7 @@ class IcapSquid:
             .replace("cache_peer_access samples deny CONNECT", _direct(self.secure.port))
             .replace("http_access deny !localhost", _LOOPBACK)
             .replace("http_access allow localhost", "http_access allow loopback")
+            .replace("cache deny all\n", "" if self._is_caching else "cache deny all\n")
         )
         assert SQUID
         name = f"inkgate{self.port}"
