@@ -95,16 +95,17 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "client-share-used-up",
         "warning",
         False,
-        "all requests that may wait do, most of them of one client: `fail` answered some of its",
+        "all requests that may wait do, many of them of one client: `fail` answered some of its",
         "find the client that asks for so many new names or addresses (access.log), or raise "
-        "[helper] pending and pending_mib",
+        "[helper] pending and pending_mib, or [icap] connections",
     ),
     Condition(
         "deadline-passed",
         "critical",
         False,
-        "a request waited longer than [helper] deadline_seconds: `fail` answered it",
-        "raise [helper] workers; see whether other processes take the processors",
+        "a request waited longer than deadline_seconds ([helper], [icap]): `fail` answered it",
+        "raise [helper] workers, or [icap] derive_threads; see whether other processes take the "
+        "processors",
     ),
     Condition(
         "late-match",

@@ -8,7 +8,7 @@ derivations are taken in turns by client (docs/decisions/0048).
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -25,14 +25,13 @@ from inkgate.helper.protocol import (
 )
 from inkgate.helper.rules_in_use import HelperRules
 from inkgate.helper.settings import HelperSettings
-from inkgate.helper.turns import UNKNOWN, Turns, client_of
-from inkgate.helper.waiting_room import WaitingRoom
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.errors import PackError
+from inkgate.rules.lookup.derivations import URGENT_SECONDS, Derivations
 from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.remembered import NOTHING, Before
 from inkgate.rules.lookup.steps import Steps, Wanted
-from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.turns import UNKNOWN, Turns, client_of
 from inkgate.rules.lookup.verdicts import (
     Findings,
     SoFar,
@@ -40,16 +39,12 @@ from inkgate.rules.lookup.verdicts import (
     examination,
     found_so_far,
 )
+from inkgate.rules.lookup.waiting_room import WaitingRoom
 
 # After this time of work on requests, the main loop reads its input again.
 SLICE_SECONDS: Final = 0.0005
-# So many derivations a thread are handed over before they are needed. More would be made
-# even when the deadline of their request has passed; with fewer, threads wait for the loop.
-_AHEAD: Final = 4
-# A request that waits this long shows that other work keeps the processors busy. From then
-# on one more thread derives, at normal priority. Not so for a client with this many requests
-# under way: it waits for itself, and that thread takes the processor from others.
-URGENT_SECONDS: Final = 0.1
+# A client with this many requests under way waits for itself: the thread of normal priority
+# does not derive for it, since it takes the processor from others.
 _MANY: Final = 256
 
 # So many settled requests may stand behind one that is not, before they are sorted out.
@@ -106,6 +101,11 @@ class Lookup:
         self.asks_server = False
         self.settled = False
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it still needs values."""
+        return not (self.answered or self.settled)
+
     def forget(self) -> None:
         """Let go of all that takes memory: queues may hold a settled request for a while."""
         self.line = b""
@@ -114,25 +114,6 @@ class Lookup:
         self.so_far = []
         self.wanted = ()
         self.derived = {}
-
-
-Key = tuple[CachedStretch, Unstretched]
-
-
-class _Value:
-    """A value that requests wait for.
-
-    Attributes:
-        clients: in whose queues it waits for its derivation.
-        payer: in whose turn it was handed over, if it was.
-    """
-
-    __slots__ = ("clients", "lookups", "payer")
-
-    def __init__(self) -> None:
-        self.lookups: list[Lookup] = []
-        self.clients: set[bytes] = set()
-        self.payer: bytes | None = None
 
 
 class Lookups:
@@ -157,20 +138,19 @@ class Lookups:
         monitor: Monitor,
     ) -> None:
         self._derivers = derivers
-        self._most_ahead = settings.workers * _AHEAD
-        self._most_of_one = max(1, round(self._most_ahead * settings.client_share))
         self._seconds = settings.deadline_seconds
         self._settle = settle
         self._give_up = give_up
         self._monitor = monitor
-        self._room: WaitingRoom[Lookup] = WaitingRoom(settings)
+        self._room: WaitingRoom[Lookup] = WaitingRoom(
+            settings.pending, settings.pending_mib << 20, settings.client_share
+        )
         self._new: Turns[Lookup] = Turns()
         self._by_age: deque[Lookup] = deque()
-        self._waiting: dict[Key, _Value] = {}
-        self._to_derive: Turns[Key] = Turns()
-        self._handed_over: dict[Key, _Value] = {}
+        self._derivations: Derivations[Lookup] = Derivations(
+            derivers, settings.workers, settings.client_share
+        )
         self._many = _MANY if settings.client_share < 1 else settings.pending
-        self._ahead_of: Counter[bytes] = Counter()
 
     @property
     def count(self) -> int:
@@ -217,7 +197,7 @@ class Lookups:
         if self._new or self._derivers.has_results():
             return 0
         self._forget_settled()
-        longest = URGENT_SECONDS if self._handed_over else self._seconds
+        longest = URGENT_SECONDS if self._derivations.are_under_way else self._seconds
         if not self._by_age:
             return longest
         return min(longest, max(0.0, self._by_age[0].deadline - time.monotonic()))
@@ -235,7 +215,7 @@ class Lookups:
         self._forget_settled()
 
     def _begin(self, lookup: Lookup) -> None:
-        if lookup.answered or lookup.settled:
+        if not lookup.is_waiting:
             self._end(lookup, None)
         elif (request := parse_request(lookup.line)) is None:
             self._monitor.met("line-refused")
@@ -288,39 +268,14 @@ class Lookups:
 
     def _wait_for(self, lookup: Lookup, missing: set[Unstretched]) -> None:
         lookup.missing = len(missing)
-        for data in missing:
-            key = (lookup.rules.opened.keys, data)
-            value = self._waiting.get(key)
-            if value is None:
-                value = self._waiting[key] = _Value()
-            value.lookups.append(lookup)
-            if value.payer is None and lookup.client not in value.clients:
-                value.clients.add(lookup.client)
-                self._to_derive.put(lookup.client, key)
+        for value in missing:
+            self._derivations.want(lookup.rules.opened.keys, value, lookup)
 
     def _feed(self) -> None:
-        while len(self._handed_over) < self._most_ahead and (
-            taken := self._to_derive.take(self._may)
-        ):
-            client, key = taken
-            value = self._waiting.get(key)
-            if value is None or value.payer is not None:
-                # It waited in another client's queue as well.
-                continue
-            if all(lookup.answered or lookup.settled for lookup in value.lookups):
-                for lookup in self._waiting.pop(key).lookups:
-                    self._end(lookup, None)
-                continue
-            value.payer = client
-            self._handed_over[key] = value
-            self._ahead_of[client] += 1
-            self._derivers.submit(*key)
-        if self._handed_over and self._is_late():
+        for lookup in self._derivations.hand_over():
+            self._end(lookup, None)
+        if self._derivations.are_under_way and self._is_late():
             self._derivers.hurry()
-
-    def _may(self, client: bytes) -> bool:
-        """Whether one more derivation may be handed over for a client."""
-        return self._ahead_of[client] < self._most_of_one
 
     def _is_late(self) -> bool:
         """Whether a derivation that was handed over keeps somebody waiting for long."""
@@ -329,28 +284,16 @@ class Lookups:
             lookup.deadline < late
             and not lookup.settled
             and self._room.count_of(lookup.client) <= self._many
-            for value in self._handed_over.values()
-            for lookup in value.lookups[:_LOOKED_AT]
+            for lookup in self._derivations.oldest(_LOOKED_AT)
         )
 
     def _collect(self, end: float) -> None:
-        while result := self._derivers.result():
-            key = (result.keys, result.value)
-            value = self._waiting.pop(key)
-            del self._handed_over[key]
-            self._paid(value.payer)
-            for lookup in value.lookups:
-                self._deliver(lookup, result.value, result.stretched)
+        while derived := self._derivations.result():
+            for lookup in derived.waiters:
+                self._deliver(lookup, derived.value, derived.stretched)
             if time.monotonic() >= end:
                 # The other results are taken in the next round; the threads go on.
                 return
-
-    def _paid(self, client: bytes | None) -> None:
-        """A derivation that was made in a client's turn has ended."""
-        if client is not None:
-            self._ahead_of[client] -= 1
-            if not self._ahead_of[client]:
-                del self._ahead_of[client]
 
     def _deliver(self, lookup: Lookup, value: Unstretched, stretched: bytes | None) -> None:
         if lookup.settled:

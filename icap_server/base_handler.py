@@ -23,6 +23,7 @@ from inkgate.icap_server.reading import BodyReader, ParkedError
 from inkgate.icap_server.service import client_address
 
 if TYPE_CHECKING:
+    from inkgate.icap_server.lookups import Asker
     from inkgate.icap_server.rules_in_use import IcapRules
 
 _LINGER_SECONDS: Final = 2.0
@@ -45,6 +46,7 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     message: IcapMessage
     is_changed: bool
     rules: IcapRules
+    asker: Asker
     http_request: HttpRequest
     icap_headers: dict[bytes, list[bytes]]
     enc_headers: dict[bytes, list[bytes]]
@@ -162,6 +164,7 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
         self.eob = not head.has_body
         self.close_connection = head.close
         self.client_ip = client_address(head.fields.get(b"x-client-ip", b""))
+        self.asker = self.server.service.asker(self.client_ip, head.method.decode("latin-1"))
         return True
 
     def write_chunk(self, data: bytes = b"") -> None:

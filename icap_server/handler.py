@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from inkgate.icap_server.lookups import NoVerdictError
 from inkgate.icap_server.protocol.common_case import host_of
 from inkgate.icap_server.protocol.http import parse_request
 from inkgate.icap_server.reply import check_reply
-from inkgate.icap_server.service import NoVerdictError, Verdict
+from inkgate.icap_server.service import Verdict
 from inkgate.icap_server.verdict_handler import VerdictHandler
 
 
@@ -35,7 +36,7 @@ class InkgateHandler(VerdictHandler):
         spelled = (host_of(block, 0, len(block)), agent)
         try:
             verdict = self.server.service.judge_request(
-                self.rules, self.http_request, self.client_ip, spelled
+                self.rules, self.http_request, self.asker, spelled
             )
             if self.http_request.method == "CONNECT" and not verdict.blocked:
                 verdict = self._judge_name(verdict)
@@ -54,9 +55,7 @@ class InkgateHandler(VerdictHandler):
         told = self.message.head.fields.get(name, b"-").decode("latin-1")
         if told in ("", "-"):
             return before
-        verdict = self.server.service.judge_name(
-            self.rules, self.http_request, told, self.client_ip
-        )
+        verdict = self.server.service.judge_name(self.rules, self.http_request, told, self.asker)
         return verdict if verdict.incident else before
 
     def respmod_RESPMOD(self) -> None:  # noqa: N802

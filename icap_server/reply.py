@@ -12,9 +12,10 @@ from inkgate.icap_server.body.file_names import file_names
 from inkgate.icap_server.body.held_end import HeldEnd
 from inkgate.icap_server.body.inspection import Inspection
 from inkgate.icap_server.body.partial import asks_for_part, is_endless, is_part, validators
+from inkgate.icap_server.lookups import NoVerdictError
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import HttpResponse, parse_request, parse_response
-from inkgate.icap_server.service import PASS, NoVerdictError, Verdict
+from inkgate.icap_server.service import PASS, Verdict
 
 if TYPE_CHECKING:
     from inkgate.icap_server.verdict_handler import VerdictHandler
@@ -58,7 +59,7 @@ def _judge_server(handler: VerdictHandler) -> Verdict:
     if not server:
         return PASS
     return handler.server.service.judge_server(
-        handler.rules, handler.http_request, server, handler.client_ip
+        handler.rules, handler.http_request, server, handler.asker
     )
 
 
@@ -133,7 +134,7 @@ class ReplyCheck:
     def _judge_names(self) -> Verdict:
         handler = self._handler
         verdict = handler.server.service.judge_names(
-            handler.rules, self._names, handler.http_request, handler.client_ip
+            handler.rules, self._names, handler.http_request, handler.asker
         )
         if verdict.incident:
             self._verdict = verdict
@@ -145,7 +146,7 @@ class ReplyCheck:
         if not is_part(self._response.status, handler.message.response):
             return False
         verdict = handler.server.service.judge_part(
-            handler.rules, self._validators(), handler.http_request, handler.client_ip
+            handler.rules, self._validators(), handler.http_request, handler.asker
         )
         if verdict.incident:
             self._verdict = verdict
@@ -278,7 +279,8 @@ class ReplyCheck:
                 self._inspection.digests(),
                 self._names,
                 handler.http_request,
-                handler.client_ip,
+                # Its body took its time.
+                handler.server.service.asker(handler.client_ip, "RESPMOD"),
                 self._validators(),
             )
         except NoVerdictError as error:

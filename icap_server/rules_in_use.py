@@ -19,6 +19,7 @@ from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.remembered import Remembered
 from inkgate.rules.lookup.replies import ReplyClasses, reply_classes
 from inkgate.rules.lookup.rule_set import OpenRuleSet
+from inkgate.rules.lookup.stretching import CachedStretch
 from inkgate.rules.lookup.verdict_store import LATEST, PUT
 from inkgate.rules.lookup.verdicts import Findings
 from inkgate.rules.lookup.warming import HotRequest
@@ -37,6 +38,7 @@ class IcapRules(NamedTuple):
 
     Attributes:
         matcher: None while no rules could be opened.
+        keys: its stretched values; None if there is no matcher.
         istag: identifies the rules and settings, with its quotes.
         clean: what is known to be clean; hosts by `Common.host`, no servers.
         has_agents: whether a User-Agent can match.
@@ -46,6 +48,7 @@ class IcapRules(NamedTuple):
     """
 
     matcher: Matcher | None
+    keys: CachedStretch | None
     istag: bytes
     clean: CleanParts[bytes]
     has_agents: bool
@@ -101,6 +104,7 @@ def new_rules(opened: OpenRuleSet | None, settings: bytes, cached_hosts: int) ->
     istag = _istag(matcher, settings)
     return IcapRules(
         matcher,
+        opened.keys if opened else None,
         istag,
         CleanParts(cached_hosts, 0, cached_hosts // 16),
         matcher is not None and matcher.has_user_agents,

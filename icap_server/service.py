@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from inkgate.health.monitor import BY_FAIL, REQUESTS, Monitor
+from inkgate.icap_server.lookups import Asker, Lookups, NoVerdictError
 from inkgate.icap_server.protocol.http import HttpRequest
 from inkgate.icap_server.rules_in_use import HotMessages, IcapRules, new_rules
 from inkgate.icap_server.settings import IcapSettings
@@ -19,11 +22,19 @@ from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.remembered import NOTHING, Before
-from inkgate.rules.lookup.replies import digest_matches, filename_matches, server_matches
+from inkgate.rules.lookup.replies import (
+    ReplyClasses,
+    digest_steps,
+    filename_steps,
+    server_match_steps,
+)
 from inkgate.rules.lookup.rule_set import OpenRuleSet, RuleSet
-from inkgate.rules.lookup.verdicts import examine
+from inkgate.rules.lookup.steps import Steps
+from inkgate.rules.lookup.verdicts import Findings, SoFar, blocks, examination, found_so_far
 from inkgate.rules.lookup.watcher import Watcher
 from inkgate.sightings.journal.recorder import RecordIncident
+
+T = TypeVar("T")
 
 
 class Verdict(NamedTuple):
@@ -38,20 +49,6 @@ class Verdict(NamedTuple):
     blocked: bool
     incident: str
     asks_server: bool = False
-
-
-class NoVerdictError(Exception):
-    """No verdict can be given; the setting `fail` decides.
-
-    Args:
-        condition: why, from the table of conditions.
-        detail: what exactly, without secrets.
-    """
-
-    def __init__(self, condition: str, detail: str = "") -> None:
-        super().__init__(detail or condition)
-        self.condition = condition
-        self.detail = detail
 
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
@@ -90,6 +87,8 @@ class Service:
         self.monitor = monitor
         self._no_rules = new_rules(None, self._settings, 1)
         self.hot = HotMessages(settings)
+        self._lookups = Lookups(settings, monitor)
+        self._seconds = settings.deadline_seconds
         self.watcher = Watcher(
             rule_set,
             self._prepare,
@@ -100,6 +99,25 @@ class Service:
             self.tell_requests,
         )
         self._told = 0
+
+    def start(self) -> None:
+        """Open the rules, and be ready to look up in them."""
+        self._lookups.start()
+        self.watcher.start()
+
+    def stop(self) -> None:
+        """Give no more verdicts that need a derivation."""
+        self.watcher.stop()
+        self._lookups.stop()
+
+    def asker(self, client: str, method: str) -> Asker:
+        """Who waits for a verdict from now on, until the deadline.
+
+        Args:
+            client: an address, or empty.
+            method: ICAP's.
+        """
+        return Asker(client, method, time.monotonic() + self._seconds)
 
     @property
     def rules(self) -> IcapRules:
@@ -118,18 +136,40 @@ class Service:
     def told(self, error: NoVerdictError) -> None:
         """Count and log that `fail` answers a message, and why."""
         self.monitor.count(BY_FAIL)
-        self.monitor.met(error.condition, error.detail, 1)
+        if error.condition:
+            self.monitor.met(error.condition, error.detail, 1)
 
     def _matcher(self, rules: IcapRules) -> Matcher:
         if rules.matcher is None:
             raise NoVerdictError(self.watcher.lack)
         return rules.matcher
 
+    def _look_up(
+        self, rules: IcapRules, steps: Callable[[Matcher], Steps[T]], asker: Asker, so_far: SoFar
+    ) -> T | None:
+        """What a look-up comes to; None if what was found of it is all that counts.
+
+        Raises:
+            NoVerdictError: there are no sound rules, or no verdict by the deadline.
+        """
+        matcher, keys = self._matcher(rules), rules.keys
+        assert keys is not None  # noqa: S101 (there is a matcher)
+        try:
+            with _errors_as_no_verdict():
+                return self._lookups.finish(steps(matcher), matcher, keys, asker, so_far)
+        except NoVerdictError as error:
+            if not blocks(found_so_far(so_far)):
+                raise
+            # A rule that blocks decides, whatever else could not be told.
+            if error.condition not in ("", "deadline-passed"):
+                self.monitor.met(error.condition, error.detail, 1)
+            return None
+
     def judge_request(
         self,
         rules: IcapRules,
         request: HttpRequest,
-        client: str,
+        asker: Asker,
         spelled: tuple[bytes | None, bytes],
     ) -> Verdict:
         """The verdict on a request, and remember it if it is clean.
@@ -137,41 +177,39 @@ class Service:
         Args:
             rules: those to judge by.
             request: the HTTP request.
-            client: whose it is, an address or empty.
+            asker: whose it is.
             spelled: how the host and the User-Agent are spelled, as `IcapRules` remembers them.
 
         Raises:
-            NoVerdictError: there are no sound rules.
+            NoVerdictError: there are no sound rules, or no verdict by the deadline. So it is
+                with the other verdicts.
         """
-        matcher = self._matcher(rules)
         observed = Observed(request.method, request.uri, "", request.user_agent)
-        with _errors_as_no_verdict():
-            before = _before(rules, observed)
-            if before.matches:
-                return self._verdict(client, request.method, before.matches)
-            found = examine(observed, matcher)
-            # A server may look at any of them.
-            others = [matcher.user_agent(agent) for agent in request.more_agents]
-        rules.remember(*spelled, found)
-        matches = (*found.matches, *(match for other in others for match in other))
-        verdict = self._verdict(client, request.method, matches)
+        before = _before(rules, observed)
+        if before.matches:
+            return self._verdict(asker, request, [list(before.matches)])
+        so_far: SoFar = []
+        found = self._look_up(rules, partial(_request_steps, request, so_far), asker, so_far)
+        if found is not None:
+            rules.remember(*spelled, found)
+        verdict = self._verdict(asker, request, so_far)
         return verdict._replace(asks_server=before.asks_server)
 
-    def judge_name(self, rules: IcapRules, request: HttpRequest, name: str, client: str) -> Verdict:
-        """The verdict on the name that is asked for inside a tunnel.
-
-        Raises:
-            NoVerdictError: there are no sound rules.
-        """
-        port = request.uri.rpartition(":")[2]
-        observed = Observed(request.method, f"{name}:{port}")
-        matcher = self._matcher(rules)
-        with _errors_as_no_verdict():
-            found = _before(rules, observed).matches or examine(observed, matcher).matches
-        return self._verdict(client, request.method, found)
+    def judge_name(
+        self, rules: IcapRules, request: HttpRequest, name: str, asker: Asker
+    ) -> Verdict:
+        """The verdict on the name that is asked for inside a tunnel."""
+        so_far: SoFar = []
+        observed = Observed(request.method, f"{name}:{request.uri.rpartition(':')[2]}")
+        before = _before(rules, observed)
+        if before.matches:
+            return self._verdict(asker, request, [list(before.matches)])
+        steps = partial(examination, observed, so_far=so_far)
+        self._look_up(rules, steps, asker, so_far)
+        return self._verdict(asker, request, so_far)
 
     def judge_server(
-        self, rules: IcapRules, request: HttpRequest, server: str, client: str
+        self, rules: IcapRules, request: HttpRequest, server: str, asker: Asker
     ) -> Verdict:
         """The verdict on the server that answered.
 
@@ -179,33 +217,27 @@ class Service:
             rules: those to judge by.
             request: what it answered.
             server: its address, and after a space the port, if the proxy tells it.
-            client: whose it is, an address or empty.
-
-        Raises:
-            NoVerdictError: there are no sound rules.
+            asker: whose it is.
         """
-        matcher = self._matcher(rules)
+        found: list[Match] = []
         address, _, port = server.partition(" ")
-        with _errors_as_no_verdict():
-            found = server_matches(address, request.method, request.uri, matcher, _port(port))
-            if found and rules.remembered is not None:
+        method, uri = request.method, request.uri
+        steps = partial(server_match_steps, address, method, uri, into=found, port=_port(port))
+        self._look_up(rules, steps, asker, [found])
+        if found and rules.remembered is not None:
+            with _errors_as_no_verdict():
                 rules.remembered.keep_server(_observed(request), found)
-        return self._verdict(client, request.method, found)
+        return self._verdict(asker, request, [found])
 
     def judge_names(
-        self, rules: IcapRules, names: Sequence[str], request: HttpRequest, client: str
+        self, rules: IcapRules, names: Sequence[str], request: HttpRequest, asker: Asker
     ) -> Verdict:
-        """The verdict on what a file may be called.
-
-        Raises:
-            NoVerdictError: there are no sound rules.
-        """
+        """The verdict on what a file may be called."""
         if not rules.replies.filename:
             return PASS
-        matcher = self._matcher(rules)
-        with _errors_as_no_verdict():
-            found = tuple(filename_matches(names, matcher))
-        return self._verdict(client, request.method, found)
+        found: list[Match] = []
+        self._look_up(rules, partial(filename_steps, names, into=found), asker, [found])
+        return self._verdict(asker, request, [found])
 
     def judge_body(
         self,
@@ -213,53 +245,58 @@ class Service:
         digests: Iterable[dict[str, str]],
         names: Sequence[str],
         request: HttpRequest,
-        client: str,
+        asker: Asker,
         validators: Sequence[bytes],
     ) -> Verdict:
-        """The verdict on a body, by the digests of each form in which it was seen.
-
-        Args:
-            rules: those to judge by.
-            digests: one group of them a form.
-            names: what the file may be called.
-            request: the HTTP request.
-            client: whose it is, an address or empty.
-            validators: what tells the file from others of its site.
-
-        Raises:
-            NoVerdictError: there are no sound rules.
-        """
-        matcher = self._matcher(rules)
-        with _errors_as_no_verdict():
-            found = tuple(
-                match
-                for seen in digests
-                for match in digest_matches(seen, names, rules.replies, matcher)
-            )
-            if found and rules.remembered is not None:
+        """The verdict on a body, by the digests of each form in which it was seen."""
+        found: list[Match] = []
+        steps = partial(_body_steps, digests, names, rules.replies, into=found)
+        self._look_up(rules, steps, asker, [found])
+        if found and rules.remembered is not None:
+            with _errors_as_no_verdict():
                 rules.remembered.keep_file(_observed(request), validators, found)
-        return self._verdict(client, request.method, found)
+        return self._verdict(asker, request, [found])
 
     def judge_part(
-        self, rules: IcapRules, validators: Sequence[bytes], request: HttpRequest, client: str
+        self, rules: IcapRules, validators: Sequence[bytes], request: HttpRequest, asker: Asker
     ) -> Verdict:
-        """The verdict on a part of a file, by what was found of the whole file before.
-
-        Raises:
-            NoVerdictError: there are no sound rules.
-        """
+        """The verdict on a part of a file, by what was found of the whole file before."""
         if rules.remembered is None or not validators:
             return PASS
         with _errors_as_no_verdict():
             found = rules.remembered.of_part(_observed(request), validators)
-        return self._verdict(client, request.method, found)
+        return self._verdict(asker, request, [list(found)])
 
-    def _verdict(self, client: str, method: str, matches: Sequence[Match]) -> Verdict:
+    def _verdict(self, asker: Asker, request: HttpRequest, so_far: SoFar) -> Verdict:
+        matches = found_so_far(so_far)
         if not matches:
             return PASS
         incident = self._new_incident()
-        self._report(client, method, incident, matches)
-        return Verdict(any(m.message.action == "block" for m in matches), incident)
+        self._report(asker.client, request.method, incident, matches)
+        return Verdict(blocks(matches), incident)
+
+
+def _request_steps(request: HttpRequest, so_far: SoFar, matcher: Matcher) -> Steps[Findings]:
+    """Everything that a request shows, each of its User-Agents included."""
+    observed = Observed(request.method, request.uri, "", request.user_agent)
+    found = yield from examination(observed, matcher, so_far)
+    at_others: list[Match] = []
+    so_far.append(at_others)
+    # A server may look at any of them.
+    for agent in request.more_agents:
+        at_others += yield from matcher.user_agent_steps(agent)
+    return found
+
+
+def _body_steps(
+    digests: Iterable[dict[str, str]],
+    names: Sequence[str],
+    classes: ReplyClasses,
+    matcher: Matcher,
+    into: list[Match],
+) -> Steps[None]:
+    for seen in digests:
+        yield from digest_steps(seen, names, classes, matcher, into)
 
 
 def _observed(request: HttpRequest) -> Observed:
@@ -268,7 +305,10 @@ def _observed(request: HttpRequest) -> Observed:
 
 def _before(rules: IcapRules, request: Observed) -> Before:
     """What is known of a request by the replies to earlier ones."""
-    return NOTHING if rules.remembered is None else rules.remembered.of_request(request)
+    if rules.remembered is None:
+        return NOTHING
+    with _errors_as_no_verdict():
+        return rules.remembered.of_request(request)
 
 
 @contextlib.contextmanager
@@ -276,6 +316,8 @@ def _errors_as_no_verdict() -> Iterator[None]:
     """A look-up that fails, whatever the reason, gives no verdict."""
     try:
         yield
+    except NoVerdictError:
+        raise
     except PackError as error:
         raise NoVerdictError("rule-damaged", str(error)) from None
     except Exception as error:  # noqa: BLE001 (whatever it is: `fail` answers)

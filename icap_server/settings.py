@@ -44,6 +44,12 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         body_seconds: between two pieces of a body, or of an answer that is not taken.
         stop_seconds: what is under way at SIGTERM may take so long.
         options_seconds: how long a client may keep the answer to OPTIONS.
+        derive_threads: threads in each worker that derive keys.
+        client_share: part of the derivations that are under way at a time in a worker that
+            one client may have, and part of the messages that wait for one above which its
+            own give way to those of others.
+        deadline_seconds: longest that a message may wait for derivations; then `fail` decides.
+            A proxy that hears nothing gives up: Squid after about 7 s.
         fail: `open` lets pass what inkgate cannot tell, `closed` answers 503 in its place.
         redirect: where a blocked request is sent; `{incident}` stands for the incident
             id. Empty: the blocked page is the answer.
@@ -82,6 +88,9 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     body_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 900
     stop_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10
     options_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 300
+    derive_threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    client_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    deadline_seconds: Annotated[float, Meta(ge=0.01, le=300)] = 4.0
     fail: Fail = "open"
     redirect: str = ""
     server_header: str = "X-Server-IP"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from inkgate.rules.lookup.turns import client_of
 
 if TYPE_CHECKING:
     from inkgate.health.monitor import Monitor
-
-# Who has one address of IPv6 has all of its network.
-_IPV6_BITS: Final = 64
 
 
 class Share(NamedTuple):
@@ -47,7 +45,7 @@ class Shares:
         self._of_client = of_client
         self._monitor = monitor
         self._lock = threading.Lock()
-        self._by_client: dict[str, int] = {}
+        self._by_client: dict[bytes, int] = {}
         self._all = 0
 
     @property
@@ -61,7 +59,7 @@ class Shares:
         Args:
             client: its client's address, or empty.
         """
-        key = network_of(client)
+        key = client_of(client.encode())
         with self._lock:
             self._all += 1
             mine = self._by_client.get(key, 0) + 1
@@ -75,16 +73,9 @@ class Shares:
             )
         return Share(is_whole and not of_client, of_client, partial(self._give_back, key))
 
-    def _give_back(self, key: str) -> None:
+    def _give_back(self, key: bytes) -> None:
         with self._lock:
             self._all -= 1
             self._by_client[key] -= 1
             if not self._by_client[key]:
                 del self._by_client[key]
-
-
-def network_of(client: str) -> str:
-    """What counts as one client: an address of IPv4, a network of IPv6."""
-    if ":" not in client:
-        return client
-    return str(ipaddress.ip_network((client, _IPV6_BITS), strict=False))

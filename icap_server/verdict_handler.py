@@ -7,7 +7,8 @@ from typing import Final
 from inkgate.blocked_page.wording import Kind
 from inkgate.health.monitor import BY_FAIL
 from inkgate.icap_server.base_handler import BaseHandler
-from inkgate.icap_server.service import NoVerdictError, Verdict
+from inkgate.icap_server.lookups import NoVerdictError
+from inkgate.icap_server.service import Verdict
 
 _INCIDENT: Final = b"X-Inkgate-Incident"
 _PLAIN_PAGE: Final = "<!DOCTYPE html><title>inkgate</title><p>inkgate: not let through\n"

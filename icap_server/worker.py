@@ -68,14 +68,14 @@ def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     _end_with_parent(server)
     try:
-        service.watcher.start()
+        service.start()
         say_ready(inherited.ready, has_rules=service.watcher.current is not None)
         server.serve_forever()
     finally:
         server.server_close()
         # Not left to atexit: Python waits for the threads of all pools before it.
         recorder.close()
-        service.watcher.stop()
+        service.stop()
         service.tell_requests()
     # Not if it broke off: then `inkgate status` and the next worker say that it died.
     monitor.end()

@@ -19,6 +19,7 @@ from inkgate.rules.canonical import (
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.derive import Deriver, Unstretched, expand, rule_keys
 from inkgate.rules.crypto.message import Message, decode_message
+from inkgate.rules.crypto.profiles import Hkdf
 from inkgate.rules.crypto.sealing import unseal
 from inkgate.rules.install.generation import Generation
 from inkgate.rules.install.install import check_token
@@ -80,6 +81,7 @@ class Matcher:
     Attributes:
         classes: the set's classes.
         remembering_key: for what a proxy remembers of its verdicts in this epoch.
+        quick_kinds: kinds whose derivation costs next to nothing.
 
     Raises:
         PackError: `wrong-token`.
@@ -100,6 +102,9 @@ class Matcher:
         self._now = now
         self._stretch: Stretch = stretch_with(deriver.stretch) if stretch_with else deriver.stretch
         self.classes = set_classes(manifest.classes, manifest.set_id_bytes())
+        self.quick_kinds = frozenset(
+            kind for kind, profile in manifest.profiles.items() if isinstance(profile, Hkdf)
+        )
         at = self.classes.at
         self._at_any_suffix = at[ObservedAt.HOST_OR_PARENT]
         self._at_host = at[ObservedAt.HOST]
@@ -141,10 +146,15 @@ class Matcher:
         Raises:
             PackError: `bad-rules`, if the rule is there but damaged.
         """
+        return finish(self.look_up_steps(indicator_class, kind, data), self._stretch)
+
+    def look_up_steps(self, indicator_class: str, kind: str, data: bytes) -> Steps[Match | None]:
+        """`look_up` in steps."""
         keys = self.classes.by_name.get(indicator_class)
         if keys is None or len(data) > MAX_VALUE_BYTES:
             return None
-        return self._open(keys, self._stretch(kind, data))
+        (stretched,) = yield ((kind, data),)
+        return self._open(keys, stretched)
 
     def host(self, host: Host, port: int | None = None) -> HostVerdict:
         """Everything that a request's host decides, with its port if it is known."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from inkgate.rules.canonical import ObservedAt, Refused, canonical_address, class_of
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.lookup.matcher import Match, Matcher
-from inkgate.rules.lookup.steps import finish
+from inkgate.rules.lookup.steps import Steps
 from inkgate.rules.lookup.target import parse_target
 
 
@@ -58,10 +58,15 @@ def _algorithm(name: str) -> str:
     return class_of(name).forms[-1].algorithm
 
 
-def server_matches(
-    server: str, method: str, uri: str, matcher: Matcher, port: int | None = None
-) -> tuple[Match, ...]:
-    """Matches of the address that answered, alone and together with the name asked for.
+def server_match_steps(
+    server: str,
+    method: str,
+    uri: str,
+    matcher: Matcher,
+    into: list[Match],
+    port: int | None = None,
+) -> Steps[None]:
+    """Look up the address that answered, alone and together with the name asked for.
 
     Args:
         server: its address.
@@ -69,58 +74,58 @@ def server_matches(
         uri: the request's.
         matcher: the rule set.
         port: of the connection to it, if that is known; else the URI's counts.
-
-    Raises:
-        PackError: the rule set is damaged.
+        into: an empty list that has each match as soon as it is found. That of the other
+            steps is the same.
     """
     try:
         address = canonical_address(server)
     except Refused:
-        return ()
+        return
     target = parse_target(method, uri)
     if target is None:
-        return matcher.server_address(address, None, port)
-    if port in (None, target.port):
-        return matcher.server_address(address, target.host, target.port)
-    steps = matcher.host_steps(target.host, port, whole=target.whole)
-    at_host = finish(steps, matcher.stretch)
-    return (*at_host.matches, *matcher.server_address(address, target.host, port))
+        yield from matcher.server_steps(address, None, port, into)
+        return
+    if port is None:
+        port = target.port
+    if port != target.port:
+        yield from matcher.host_steps(target.host, port, whole=target.whole, into=into)
+    yield from matcher.server_steps(address, target.host, port, into)
 
 
-def filename_matches(names: Iterable[str], matcher: Matcher) -> Iterator[Match]:
-    """Matches of a file's possible names by themselves.
-
-    Raises:
-        PackError: the rule set is damaged.
-    """
+def filename_steps(names: Iterable[str], matcher: Matcher, into: list[Match]) -> Steps[None]:
+    """Look up a file's possible names by themselves."""
     for name in names:
         for keys in matcher.classes.at[ObservedAt.FILE_NAME]:
-            if match := matcher.look_up(keys.name, "text", _encoded(name)):
-                yield match
+            match = yield from matcher.look_up_steps(keys.name, "text", _encoded(name))
+            if match:
+                into.append(match)
 
 
-def digest_matches(
-    digests: Mapping[str, str], names: Iterable[str], classes: ReplyClasses, matcher: Matcher
-) -> Iterator[Match]:
-    """Matches of one body.
+def digest_steps(
+    digests: Mapping[str, str],
+    names: Iterable[str],
+    classes: ReplyClasses,
+    matcher: Matcher,
+    into: list[Match],
+) -> Steps[None]:
+    """Look up one body.
 
     Args:
         digests: lower-case hexadecimal by hashlib's names.
         names: what the file may be called.
         classes: what `reply_classes` gave for this matcher.
         matcher: the rule set.
-
-    Raises:
-        PackError: the rule set is damaged.
+        into: has each match as soon as it is found.
     """
     for name, algorithm in classes.digests:
-        if match := matcher.look_up(name, "digest", digests[algorithm].encode()):
-            yield match
+        data = digests[algorithm].encode()
+        if match := (yield from matcher.look_up_steps(name, "digest", data)):
+            into.append(match)
     for file in names:
         for name, algorithm in classes.named:
             data = length_prefixed(_encoded(file), digests[algorithm].encode())
-            if match := matcher.look_up(name, "digest", data):
-                yield match
+            if match := (yield from matcher.look_up_steps(name, "digest", data)):
+                into.append(match)
 
 
 def _encoded(name: str) -> bytes:

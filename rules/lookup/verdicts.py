@@ -55,17 +55,17 @@ def examination(
     target = parse_target(request.method, request.uri)
     at_host: list[Match] = []
     at_server: list[Match] = []
-    agent: tuple[Match, ...] = ()
+    at_agent: list[Match] = []
     if so_far is not None:
-        so_far += (at_host, at_server)
+        so_far += (at_host, at_server, at_agent)
     clean_host = listed_host = False
     if target is not None:
         clean_host, listed_host = yield from _host_steps(target, matcher, at_host)
     clean_server = yield from _server_steps(request, target, matcher, at_server)
     if request.user_agent:
-        agent = yield from matcher.user_agent_steps(request.user_agent)
-    found = tuple(_distinct((*at_host, *at_server, *agent)))
-    return Findings(found, clean_host, clean_server, not agent, listed_host, tuple(at_server))
+        at_agent += yield from matcher.user_agent_steps(request.user_agent)
+    found = tuple(_distinct((*at_host, *at_server, *at_agent)))
+    return Findings(found, clean_host, clean_server, not at_agent, listed_host, tuple(at_server))
 
 
 def found_so_far(so_far: SoFar) -> tuple[Match, ...]:

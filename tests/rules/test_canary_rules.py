@@ -21,7 +21,8 @@ from inkgate.rules.install.install import install_pack, open_current, verify_pac
 from inkgate.rules.lookup.canary_rules import HeldCanaries, held_canaries, installed_canaries
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
-from inkgate.rules.lookup.replies import digest_matches, reply_classes
+from inkgate.rules.lookup.replies import digest_steps, reply_classes
+from inkgate.rules.lookup.steps import finish
 from inkgate.rules.lookup.verdicts import examine
 from inkgate.rules.select.canary_records import canary_records
 from support.installation import Installation, attribute
@@ -109,7 +110,9 @@ def test_digest_is_one_that_proxies_compute_anyway(
     digests = {name: hashlib.new(name, body).hexdigest() for name in classes.algorithms}
     # What is computed for each body is what the listed classes need, and no more.
     assert len(digests) == len(kinds)
-    (match,) = digest_matches(digests, ["index.html"], classes, matcher)
+    found: list[Match] = []
+    finish(digest_steps(digests, ["index.html"], classes, matcher, found), matcher.stretch)
+    (match,) = found
     assert (match.indicator_class, match.message.is_canary) == (sealed_as, True)
 
 

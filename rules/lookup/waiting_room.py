@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from inkgate.helper.settings import HelperSettings
-
 T = TypeVar("T")
 
 
@@ -26,13 +24,15 @@ class WaitingRoom(Generic[T]):
     than its share gives way to others, its newest request first.
 
     Args:
-        settings: `pending`, `pending_mib` and `client_share`.
+        most: requests that may wait.
+        most_bytes: bytes of them.
+        share: part of either above which a client gives way.
     """
 
-    def __init__(self, settings: HelperSettings) -> None:
-        self._most = settings.pending
-        self._most_bytes = settings.pending_mib << 20
-        self._share = settings.client_share
+    def __init__(self, most: int, most_bytes: int, share: float) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._share = share
         self._loads: dict[bytes, _Load[T]] = {}
         self._heavy: set[bytes] = set()
         self.count = 0
@@ -72,6 +72,10 @@ class WaitingRoom(Generic[T]):
             self._heavy.discard(client)
         if not load.items:
             del self._loads[client]
+
+    def is_heavy(self, client: bytes) -> bool:
+        """Whether more than its share is a client's."""
+        return client in self._heavy
 
     def gives_way(self, client: bytes) -> T | None:
         """The request that gives way to one of this client; None if it must go itself."""

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inkgate.helper.settings import HelperSettings
-from inkgate.helper.turns import UNKNOWN, Turns, client_of
-from inkgate.helper.waiting_room import WaitingRoom
+from inkgate.rules.lookup.turns import UNKNOWN, Turns, client_of
+from inkgate.rules.lookup.waiting_room import WaitingRoom
 
 CLIENTS = st.sampled_from([b"a", b"b", b"c", b"d"])
 
@@ -66,8 +65,7 @@ def test_client_that_may_not_keeps_its_turn(items: list[bytes], barred: bytes) -
 def test_room_is_bounded_and_no_light_client_gives_way(
     course: list[tuple[bytes, int, bool]], share: float
 ) -> None:
-    settings = HelperSettings(pending=10, pending_mib=1, client_share=share)
-    room: WaitingRoom[int] = WaitingRoom(settings)
+    room: WaitingRoom[int] = WaitingRoom(10, 1 << 20, share)
     waits: dict[int, tuple[bytes, int]] = {}
 
     def load(client: bytes) -> tuple[int, int]:

@@ -1,0 +1,233 @@
+"""Look-ups of messages: each on its message's thread, derivations on others, in turns by client.
+
+A thread that derived by itself would take the processor from the event loop, and one client's
+new names would keep those of all others waiting (docs/decisions/0048).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final, NamedTuple, TypeVar
+
+from inkgate.health.monitor import Monitor
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.crypto.derive import Unstretched
+from inkgate.rules.lookup.derivations import URGENT_SECONDS, Derivations
+from inkgate.rules.lookup.derivers import Derivers
+from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.steps import Steps, Wanted
+from inkgate.rules.lookup.stretching import CachedStretch
+from inkgate.rules.lookup.turns import client_of
+from inkgate.rules.lookup.verdicts import SoFar, blocks, found_so_far
+from inkgate.rules.lookup.waiting_room import WaitingRoom
+
+T = TypeVar("T")
+
+# Of the connections on which Squid asks, so many may wait for derivations: the others are for
+# what is answered from memory.
+_MAY_WAIT: Final = 0.75
+
+
+class NoVerdictError(Exception):
+    """No verdict can be given; the setting `fail` decides.
+
+    Args:
+        condition: why, from the table of conditions; empty if that was said already.
+        detail: what exactly, without secrets.
+    """
+
+    def __init__(self, condition: str, detail: str = "") -> None:
+        super().__init__(detail or condition)
+        self.condition = condition
+        self.detail = detail
+
+
+class Asker(NamedTuple):
+    """Who waits for a verdict.
+
+    Attributes:
+        client: an address, or empty.
+        method: ICAP's.
+        until: when `fail` decides (monotonic seconds).
+    """
+
+    client: str
+    method: str
+    until: float
+
+
+class _Waiting:
+    """A look-up that waits for values, or has waited.
+
+    Attributes:
+        in_room: it has waited.
+        woken: set when it need wait no longer.
+        cut: the condition under which it ends before its time, None if it does not.
+    """
+
+    __slots__ = ("client", "cut", "derived", "in_room", "is_over", "missing", "woken")
+
+    def __init__(self, client: bytes) -> None:
+        self.client = client
+        self.woken = threading.Event()
+        self.derived: dict[Unstretched, bytes] = {}
+        self.missing = 0
+        self.cut: str | None = None
+        self.in_room = self.is_over = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it still needs values."""
+        return not self.is_over and self.cut is None
+
+    def end(self, condition: str) -> None:
+        """Cut it short."""
+        self.cut = condition
+        self.woken.set()
+
+
+class Lookups:
+    """Takes look-ups through their steps. For many threads.
+
+    Args:
+        settings: section `[icap]`.
+        monitor: told of derivations that fail.
+    """
+
+    def __init__(self, settings: IcapSettings, monitor: Monitor) -> None:
+        self._lock = threading.Lock()
+        threads = settings.derive_threads
+        self._derivers = Derivers(threads, self._collect, monitor)
+        self._derivations: Derivations[_Waiting] = Derivations(
+            self._derivers, threads, settings.client_share
+        )
+        self._rooms: dict[str, WaitingRoom[_Waiting]] = {
+            method: WaitingRoom(_places(settings, method), 0, settings.client_share)
+            for method in ("REQMOD", "RESPMOD")
+        }
+
+    def start(self) -> None:
+        """Start the threads that derive."""
+        self._derivers.start()
+
+    def stop(self) -> None:
+        """End them. Who waits still waits until its deadline."""
+        self._derivers.stop()
+
+    def finish(
+        self, steps: Steps[T], matcher: Matcher, keys: CachedStretch, asker: Asker, so_far: SoFar
+    ) -> T | None:
+        """Take all steps of a look-up.
+
+        Args:
+            steps: what is left of it.
+            matcher: in which it looks.
+            keys: the stretched values of that matcher.
+            asker: who waits for it.
+            so_far: has its matches as soon as they are found.
+
+        Returns:
+            what it comes to; None if a rule that blocks was found from memory alone, so that
+            nothing else need be waited for.
+
+        Raises:
+            NoVerdictError: `deadline-passed`, `client-share-used-up`, or a value could not be
+                derived.
+        """
+        lookup = _Waiting(client_of(asker.client.encode()))
+        try:
+            wanted = next(steps)
+            while True:
+                derived = self._at_once(wanted, matcher, keys)
+                if len(derived) < len(set(wanted)):
+                    if not lookup.in_room and blocks(found_so_far(so_far)):
+                        return None
+                    derived |= self._waited_for(lookup, set(wanted) - derived.keys(), keys, asker)
+                wanted = steps.send([derived[value] for value in wanted])
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            if lookup.in_room:
+                with self._lock:
+                    lookup.is_over = True
+                    self._rooms[asker.method].remove(lookup.client, lookup)
+
+    def _at_once(
+        self, wanted: Wanted, matcher: Matcher, keys: CachedStretch
+    ) -> dict[Unstretched, bytes]:
+        """What is in memory, or costs less than waiting for it."""
+        found = {}
+        for value in wanted:
+            stretched = keys(*value) if value[0] in matcher.quick_kinds else keys.cached(*value)
+            if stretched is not None:
+                found[value] = stretched
+        return found
+
+    def _waited_for(
+        self, lookup: _Waiting, missing: set[Unstretched], keys: CachedStretch, asker: Asker
+    ) -> dict[Unstretched, bytes]:
+        with self._lock:
+            if not lookup.in_room:
+                self._make_room(lookup, self._rooms[asker.method])
+            lookup.woken.clear()
+            lookup.missing = len(missing)
+            for value in missing:
+                self._derivations.want(keys, value, lookup)
+            self._derivations.hand_over()
+        self._wait(lookup, asker)
+        if lookup.cut is not None:
+            raise NoVerdictError(lookup.cut)
+        return lookup.derived
+
+    def _make_room(self, lookup: _Waiting, room: WaitingRoom[_Waiting]) -> None:
+        """Let a look-up wait. If all that may wait do, one of a client with many gives way."""
+        while not room.has_room(0):
+            if room.is_heavy(lookup.client):
+                raise NoVerdictError("client-share-used-up")
+            other = room.gives_way(lookup.client)
+            if other is None:
+                # Many clients, and none has many. Its connection is occupied anyway.
+                break
+            room.remove(other.client, other)
+            other.end("client-share-used-up")
+        room.add(lookup.client, lookup, 0)
+        lookup.in_room = True
+
+    def _wait(self, lookup: _Waiting, asker: Asker) -> None:
+        room = self._rooms[asker.method]
+        while not lookup.woken.wait(max(0.0, min(URGENT_SECONDS, asker.until - time.monotonic()))):
+            if time.monotonic() >= asker.until:
+                with self._lock:
+                    if not lookup.woken.is_set():
+                        lookup.end("deadline-passed")
+            elif not room.is_heavy(lookup.client):
+                self._derivers.hurry()
+
+    def _collect(self) -> None:
+        """Take what was derived to those who wait for it; on a thread that derives."""
+        with self._lock:
+            while done := self._derivations.result():
+                for lookup in done.waiters:
+                    _deliver(lookup, done.value, done.stretched)
+            self._derivations.hand_over()
+
+
+def _deliver(lookup: _Waiting, value: Unstretched, stretched: bytes | None) -> None:
+    if not lookup.is_waiting:
+        return
+    if stretched is None:
+        # The thread that derives has said why.
+        lookup.end("")
+        return
+    lookup.derived[value] = stretched
+    lookup.missing -= 1
+    if not lookup.missing:
+        lookup.woken.set()
+
+
+def _places(settings: IcapSettings, method: str) -> int:
+    """How many look-ups may wait in a worker, of messages of a method."""
+    share = settings.connections_of(method) * _MAY_WAIT / settings.workers
+    return max(1, round(share))

@@ -1,0 +1,173 @@
+"""One client has many new names looked up over ICAP: what others wait for, and how long."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from support.icap import Answer, http_request, read_answer, reqmod
+from support.icap_worker import IcapWorker
+from support.installation import Installation, attribute
+from support.status import status
+
+# A process or several for each test.
+pytestmark = pytest.mark.slow
+
+FLOODER, VICTIM = "127.0.0.9", "127.0.0.2"
+AGENT = "EvilBot/1.0"
+# A derivation that takes more than a second.
+SLOW = '{ algorithm = "pbkdf2", hash = "sha256", iterations = 5000000 }'
+CAPS = "[rules.caps]\npbkdf2_iterations = 5000000\n"
+
+Start = Callable[..., tuple[Installation, IcapWorker]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a worker with lines for `[icap]`; the set lists a few of everything."""
+    made: list[tuple[Installation, IcapWorker]] = []
+
+    def started(lines: str, *, is_slow: bool = False) -> tuple[Installation, IcapWorker]:
+        installation = Installation()
+        text = installation.config.read_text()
+        if is_slow:
+            text = text.replace('text = "test"', f"text = {SLOW}") + CAPS
+        icap = f'[icap]\nworkers = 1\nfail = "closed"\n{lines}\n'
+        installation.config.write_text(text + icap)
+        installation.add(
+            "listed",
+            attribute("domain", "listed.example"),
+            attribute("ip-dst", "198.51.100.0/24"),
+            attribute("user-agent", AGENT),
+        )
+        installation.refresh()
+        made.append((installation, IcapWorker(installation)))
+        return made[-1]
+
+    yield started
+    for installation, worker in made:
+        worker.close()
+        installation.close()
+
+
+def message(uri: str, client: str, agent: str = "") -> bytes:
+    fields = {"User_Agent": agent} if agent else {}
+    asked = reqmod(http_request(uri, **fields))
+    return asked.replace(b"X-Client-IP: 192.0.2.7", b"X-Client-IP: " + client.encode())
+
+
+def send(worker: IcapWorker, stack: ExitStack, asked: bytes) -> socket.socket:
+    """A message on a connection of its own, whose answer is not waited for."""
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", worker.port), 60))
+    client.sendall(asked)
+    return client
+
+
+def flood(worker: IcapWorker, stack: ExitStack, count: int, at: str) -> list[socket.socket]:
+    """So many new names of the flooder; they wait before this returns."""
+    clients = [send(worker, stack, message(f"http://{at}{n}.test/", FLOODER)) for n in range(count)]
+    # A byte of each answer comes while it waits, and the whole of those that do not.
+    for client in clients:
+        client.recv(1, socket.MSG_PEEK)
+    return clients
+
+
+def is_blocked(answer: Answer) -> bool:
+    return answer.status == 200 and answer.http_status == 403
+
+
+def is_unable(answer: Answer) -> bool:
+    return answer.status == 200 and answer.http_status == 503
+
+
+def test_others_are_derived_for_in_their_turn(start: Start) -> None:
+    _, worker = start("client_share = 0.25")
+    with ExitStack() as stack:
+        with worker.counts.held():
+            clients = flood(worker, stack, 150, "new")
+            clients.append(send(worker, stack, message("http://a.listed.example/", VICTIM)))
+            clients[-1].recv(1, socket.MSG_PEEK)
+        before: list[socket.socket] = []
+        waiting = list(clients)
+        while clients[-1] in waiting:
+            for client in select.select(waiting, [], [], 60)[0]:
+                # Answers of 204 are shorter than the page.
+                if len(client.recv(24, socket.MSG_PEEK)) == 24:
+                    waiting.remove(client)
+                    before.append(client)
+        # Behind those that were handed over before it came, and those of one turn: its name
+        # costs two derivations. Some answers are on their way at the same time.
+        assert len(before) < 75
+        assert is_blocked(read_answer(clients[-1]))
+        for client in clients[:-1]:
+            assert read_answer(client).status == 204
+
+
+def test_icap_deadline_passed(start: Start) -> None:
+    installation, worker = start("deadline_seconds = 0.3")
+    with worker.counts.held():
+        began = time.monotonic()
+        assert is_unable(worker.ask(message("http://new.test/", VICTIM)))
+        assert 0.3 <= time.monotonic() - began < 5
+    found = status(installation)
+    assert (found.code, found.count("deadline-passed")) == (2, 1)
+    assert found.rows["by-fail"]["data"]["by_fail"] == 1
+    assert ": critical: deadline-passed: " in worker.close()
+
+
+def test_icap_host_that_is_known_to_be_listed_is_answered_at_once(start: Start) -> None:
+    """Whatever a new User-Agent costs, or the address in a listed network."""
+    installation, worker = start("deadline_seconds = 30")
+    assert is_blocked(worker.ask(message("http://listed.example/", VICTIM)))
+    assert is_blocked(worker.ask(message("http://198.51.100.1/", VICTIM)))
+    with worker.counts.held():
+        assert is_blocked(worker.ask(message("http://listed.example/x", VICTIM, "New/1")))
+        assert is_blocked(worker.ask(message("http://198.51.100.2/", VICTIM)))
+    assert status(installation).count("deadline-passed") == 0
+
+
+def test_icap_what_was_found_by_the_deadline_counts(start: Start) -> None:
+    """The host is found, and its User-Agent would take longer."""
+    installation, worker = start("deadline_seconds = 0.8", is_slow=True)
+    found = worker.ask(message("http://listed.example/", VICTIM, AGENT))
+    assert is_blocked(found)
+    incident = found.fields["x-inkgate-incident"]
+    assert [row["class"] for row in installation.sightings(incident)] == ["domain"]
+    assert is_unable(worker.ask(message("http://fine.test/", VICTIM, "Another/1")))
+    assert status(installation).count("deadline-passed") == 1
+
+
+def test_icap_client_with_more_than_its_share_gives_way(start: Start) -> None:
+    """20 connections for requests, of which 15 may wait."""
+    installation, worker = start("connections = 88\nclient_share = 0.5\ndeadline_seconds = 60")
+    with ExitStack() as stack:
+        with worker.counts.held():
+            clients = flood(worker, stack, 15, "new")
+            # It alone may have all of them, and no more.
+            assert is_unable(worker.ask(message("http://another.test/", FLOODER)))
+            own = [
+                send(worker, stack, message(f"http://own{n}.test/", f"127.0.1.{n}"))
+                for n in range(10)
+            ]
+            for client in own:
+                client.recv(1, socket.MSG_PEEK)
+            # Down to its share; the others wait all the same.
+            gave_way = [n for n in range(15) if is_long(clients[n])]
+            assert len(gave_way) == 8
+        answers = [read_answer(client) for client in clients]
+        assert [n for n, answer in enumerate(answers) if is_unable(answer)] == gave_way
+        assert {answers[n].status for n in range(15) if n not in gave_way} == {204}
+        assert {read_answer(client).status for client in own} == {204}
+    found = status(installation)
+    assert (found.code, found.count("client-share-used-up")) == (1, 9)
+    assert ": warning: client-share-used-up: " in worker.close()
+
+
+def is_long(client: socket.socket) -> bool:
+    """Whether more than the bytes against silence have come."""
+    return len(client.recv(64, socket.MSG_PEEK)) == 64
