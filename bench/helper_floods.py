@@ -117,6 +117,12 @@ def victims_requests(known: list[str]) -> Iterator[tuple[str, str]]:
         number += 1
 
 
+def own_memory(pid: int) -> int:
+    """KiB that a process has for itself."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(row.split()[1]) for row in rows if row.startswith("RssAnon")), 0)
+
+
 class Course:
     """One flood: the victim's requests in time, the flooder's whenever there are fewer."""
 
@@ -205,9 +211,7 @@ class Course:
             self._latencies.append(1000 * (now - asked_at))
 
     def _sample_memory(self) -> None:
-        for row in Path(f"/proc/{self._helper.process.pid}/status").read_text().splitlines():
-            if row.startswith("RssAnon"):
-                self._memory = max(self._memory, int(row.split()[1]))
+        self._memory = max(self._memory, own_memory(self._helper.process.pid))
 
 
 def measure(command: Command, known: list[str], flood: str, options: argparse.Namespace) -> Result:

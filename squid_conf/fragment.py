@@ -18,6 +18,9 @@ from inkgate.squid_conf.word import squid_word
 _TO_ROOT: Final = "../" * 8
 # A large cache costs Squid more than it saves (docs/decisions/0045).
 _CACHE: Final = 1000
+# What waits does so in the helper, in turns by client; Squid's own queue has one turn for all.
+# More than [helper] pending by default (docs/decisions/0048).
+_CONCURRENCY: Final = 25_000
 NAMES: Final = "inkgate_names"
 PRINTED: Final = "# Made by inkgate-squid-conf. Put it before your http_access allow lines."
 LOG_FORMAT: Final = "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt inkgate=%ea"
@@ -98,7 +101,7 @@ def _helper(settings: SquidSettings, launching: Launching, name: str, shown: str
     return (
         f"external_acl_type {name} ttl={settings.ttl} negative_ttl={settings.negative_ttl} "
         f"cache={_CACHE} children-max={settings.children} children-startup=0 children-idle=1 "
-        f"concurrency=1000 queue-size=10000 {shown} "
+        f"concurrency={_CONCURRENCY} queue-size=10000 {shown} "
         f"{' '.join(squid_word(word) for word in launching.words())}"
     )
 

@@ -24,6 +24,7 @@ _START_SECONDS = 120
 HOSTS = 20_000
 NEW_NAMES = 150_000
 DISTANCE_MS = 20
+_LARGE_BYTES = 1_000_000
 _LINES = f"\naccess_log none\ncache_store_log none\nipcache_size {HOSTS + NEW_NAMES}\n"
 
 
@@ -54,20 +55,24 @@ class Origin:
 
     What is below /distant/ it answers `DISTANCE_MS` later, as a server would that is so far
     away. Only refusals of a user can be put off without a module of nginx's; here each
-    request is refused as one without a user, and gets the page instead of the refusal.
+    request is refused as one without a user, and gets the page instead of the refusal. Below
+    /large/ is a file of 1 MB.
     """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.folder = folder_for_squid()
         page = 'return 200 "This page is not blocked.\\n";'
+        (self.folder / "large").mkdir()
+        (self.folder / "large" / "file").write_bytes(os.urandom(_LARGE_BYTES))
         conf = self.folder / "nginx.conf"
         conf.write_text(
             f"worker_processes 1;\ndaemon off;\npid {self.folder}/nginx.pid;\n"
-            f"error_log {self.folder}/error.log;\nevents {{ worker_connections 1024; }}\n"
+            f"error_log {self.folder}/error.log;\nevents {{ worker_connections 16384; }}\n"
             "http {\n access_log off;\n keepalive_requests 1000000;\n"
             f" server {{ listen 127.0.0.1:{self.port};\n"
             f"  location / {{ {page} }}\n"
+            f"  location /large/ {{ root {self.folder}; }}\n"
             f"  location /distant/ {{ auth_delay {DISTANCE_MS}ms; auth_basic inkgate;\n"
             "   auth_basic_user_file /dev/null; error_page 401 =200 @page; }\n"
             f"  location @page {{ auth_basic off; {page} }}\n"
@@ -84,7 +89,10 @@ class Origin:
 
 
 class Proxy:
-    """A Squid with some lines of configuration of its own."""
+    """A Squid with some lines of configuration of its own.
+
+    With `is_for_all` its clients have any address of 127.0.0.0/8, and the origin any address.
+    """
 
     def __init__(
         self,
@@ -94,6 +102,7 @@ class Proxy:
         *,
         is_resolving: bool = True,
         hosts: int = HOSTS,
+        is_for_all: bool = False,
     ) -> None:
         self.name = name
         self.hosts = hosts
@@ -104,15 +113,14 @@ class Proxy:
         names = _names() if is_resolving else ("localhost",)
         (self.folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in names))
         conf = self.folder / "squid.conf"
-        conf.write_text(
-            minimal(
-                port=self.port,
-                folder=self.folder,
-                fragment=lines + _LINES,
-                user=SQUID_USER if os.getuid() == 0 else None,
-                origin=origin.port,
-            )
+        text = minimal(
+            port=self.port,
+            folder=self.folder,
+            fragment=lines + _LINES,
+            user=SQUID_USER if os.getuid() == 0 else None,
+            origin=origin.port,
         )
+        conf.write_text(_for_all(text) if is_for_all else text)
         self.process = subprocess.Popen(
             [program("squid"), "-N", "-f", conf, "-n", f"bench{self.port}"],
             stdout=subprocess.DEVNULL,
@@ -165,6 +173,18 @@ class Proxy:
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _for_all(text: str) -> str:
+    """A configuration for clients with several addresses on one machine."""
+    loopback = "acl loopback src 127.0.0.0/8\nhttp_access deny !loopback"
+    return (
+        text.replace("http_access deny !localhost", loopback)
+        .replace("http_access allow localhost", "http_access allow loopback")
+        # Without -n Squid asks a name server for the names of addresses, and waits for it.
+        .replace("acl sample_names dstdomain", "acl sample_names dstdomain -n")
+        .replace("acl sample_addresses dst -n", "acl sample_addresses src 127.0.0.0/8 #")
+    )
 
 
 def _names() -> Iterator[str]:
