@@ -226,7 +226,8 @@ class Service:
         self._look_up(rules, steps, asker, [found])
         if found and rules.remembered is not None:
             with _errors_as_no_verdict():
-                rules.remembered.keep_server(_observed(request), found)
+                observed = Observed(method, uri, port=_port(port))
+                rules.remembered.keep_server(observed, found)
         return self._verdict(asker, request, [found])
 
     def judge_names(

@@ -154,6 +154,10 @@ class Remembered:
         for match in _that_block(matches):
             subject = _server(target)
             if match.indicator_class.endswith(_WITH_PORT):
+                # Where Squid takes connections whose clients do not know of it, the port may be
+                # another one than that of the URI, and no later request tells it in time.
+                if request.port not in (None, target.port):
+                    continue
                 subject = _server_with_port(target)
             self._keep(target, (subject,), match, self.times.server, self.times.cache)
 
