@@ -26,6 +26,7 @@ from inkgate.helper.protocol import (
     broken,
     err,
     err_from_server,
+    passed_by_fail,
     request_id,
 )
 from inkgate.helper.reports import Reports
@@ -72,7 +73,7 @@ class Helper:
         monitor: Monitor,
         at_each_look: Callable[[], None] = lambda: None,
     ) -> None:
-        self._by_fail = broken if settings.fail == "closed" else err
+        self._by_fail = broken if settings.fail == "closed" else passed_by_fail
         self._monitor = monitor
         self._answers = answers
         self._reports = reports

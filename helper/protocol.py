@@ -116,6 +116,11 @@ def err_from_server(request: bytes) -> bytes:
     return b"%b ERR %b_=%b\n" % (request, NOTE.encode(), ASK_SERVER.encode())
 
 
+def passed_by_fail(request: bytes) -> bytes:
+    """Could not tell, and `fail` lets it pass. `log` reaches access.log (%ea)."""
+    return request + b" ERR log=inkgate-unavailable\n"
+
+
 def broken(request: bytes) -> bytes:
     """Could not tell."""
     return request + b" BH message=inkgate-unavailable log=inkgate-unavailable\n"

@@ -11,6 +11,8 @@ from inkgate.icap_server.lookups import NoVerdictError
 from inkgate.icap_server.service import Verdict
 
 _INCIDENT: Final = b"X-Inkgate-Incident"
+_BY_FAIL: Final = b"inkgate-unavailable"
+"""What the proxy's log shows in place of an incident id, as with the helper."""
 _PLAIN_PAGE: Final = "<!DOCTYPE html><title>inkgate</title><p>inkgate: not let through\n"
 
 
@@ -46,7 +48,7 @@ class VerdictHandler(BaseHandler):
         """Answer as `fail` says, when no verdict can be given."""
         self.server.service.told(error)
         if self.server.settings.fail == "open":
-            self.no_adaptation_required()
+            self._pass_by_fail()
         else:
             self.send_unable()
 
@@ -63,12 +65,17 @@ class VerdictHandler(BaseHandler):
         self.forget_answer()
         # What has been read of a body is gone, unless the client has kept it.
         if self.server.settings.fail == "open" and (self.may_be_204 or not self.has_read):
-            self.no_adaptation_required()
+            self._pass_by_fail()
         else:
             self.send_unable()
 
+    def _pass_by_fail(self) -> None:
+        self.icap_headers[_INCIDENT] = [_BY_FAIL]
+        self.no_adaptation_required()
+
     def send_unable(self) -> None:
         """Answer in place of a message on which no verdict can be given."""
+        self.icap_headers[_INCIDENT] = [_BY_FAIL]
         self._send_page(503, self._page("unavailable"))
 
     def send_unchecked(self) -> None:

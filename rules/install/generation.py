@@ -11,6 +11,7 @@ file is asked for its size: one that was cut off is damaged, and kills nobody.
 from __future__ import annotations
 
 import errno
+import hashlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ from inkgate.rules.pack.files import (
 from inkgate.rules.pack.manifest import Manifest, parse_manifest
 
 RULES: Final = "rules.mdb"
+SUMS: Final = "sha256sums"
 # Read by the proxy's group, as the token is.
 FOLDER_MODE: Final = 0o2750
 FILE_MODE: Final = 0o640
@@ -70,6 +72,8 @@ def compile_generation(pack: Path, manifest: Manifest, folder: Path) -> None:
     for name in (MANIFEST, SIGNATURE):
         with writing_new(folder / name, FILE_MODE) as file:
             file.write(read_small(pack / name))
+    with writing_new(folder / SUMS, FILE_MODE) as file:
+        file.write(_sums(folder))
 
 
 def _load_class(env: lmdb.Environment, number: int, rules: Iterator[Rule]) -> int:
@@ -178,18 +182,21 @@ def _mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def is_sound(folder: Path, manifest: Manifest) -> bool:
-    """Whether a generation's files are complete, without reading every rule."""
-    path = folder / RULES
+def is_sound(folder: Path) -> bool:
+    """Whether the files of a generation are still what was compiled, to the last byte."""
     try:
-        with lmdb.open(str(path), subdir=False, readonly=True, lock=False, create=False) as env:
-            rules = env.stat()["entries"] if is_whole(env, path) else -1
-        gates = {f"{level}.gate": gate.bits // 8 for level, gate in manifest.gates.items()}
-        return rules == manifest.rule_count() and all(
-            (folder / name).stat().st_size == size for name, size in gates.items()
-        )
-    except (lmdb.Error, OSError, PackError):
+        return (folder / SUMS).read_bytes() == _sums(folder)
+    except OSError:
         return False
+
+
+def _sums(folder: Path) -> bytes:
+    """Digests of the compiled files, as sha256sum prints them."""
+    lines = []
+    for path in sorted((folder / RULES, *folder.glob("*.gate"))):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    return "".join(lines).encode()
 
 
 def _unusable(error: Exception) -> PackError:

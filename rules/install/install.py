@@ -142,7 +142,7 @@ def install_pack(
     final = generations / generation_name(manifest.serial, data)
     current = current_folder(root)
     if current is not None and current.name.startswith(final.name):
-        if _read_or_nothing(current / MANIFEST) == data and is_sound(current, manifest):
+        if _read_or_nothing(current / MANIFEST) == data and is_sound(current):
             remember_serial(root, key, manifest.serial, anew=accept_older)
             return current
         # A damaged generation is not repaired: helpers may have it open. Another is made.

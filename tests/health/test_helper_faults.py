@@ -186,6 +186,9 @@ def test_damaged_rule(listed: Installation, start: Start) -> None:
     assert helper.ask(LISTED) == [UNABLE]
     found = status(listed)
     assert (found.code, found.level("rule-damaged"), found.count("rule-damaged")) == (2, 2, 1)
+    # As the remedy says, also while nothing has changed in the sources.
+    listed.refresh()
+    helper.wait_for(LISTED, BLOCKS)
     said(helper, "rule-damaged")
 
 

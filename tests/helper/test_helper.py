@@ -29,7 +29,8 @@ from support.installation import BIN, Installation, attribute
 from support.waiting import wait_until
 
 ANSWER = re.compile(
-    rb"(\d{1,20}) (?:ERR|BH message=inkgate-unavailable log=inkgate-unavailable"
+    rb"(\d{1,20}) (?:ERR(?: log=inkgate-unavailable)?|BH message=inkgate-unavailable"
+    rb" log=inkgate-unavailable"
     rb"|OK message=(IG-[0-9A-Z]{10}) log=\2)"
 )
 

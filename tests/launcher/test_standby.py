@@ -106,7 +106,7 @@ def test_helper_that_can_start_gets_every_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fail", "answer"),
     [
-        ("open", b"7 ERR\n"),
+        ("open", b"7 ERR log=inkgate-unavailable\n"),
         ("closed", b"7 BH message=inkgate-unavailable log=inkgate-unavailable\n"),
     ],
 )
@@ -148,7 +148,7 @@ def test_hand_over_answers_each_line_exactly_once(launched: Launched) -> None:
     assert launched.process.stdin
     launched.process.stdin.close()
     reader.join(60)
-    by = dict(answer.split() for answer in answers)
+    by = dict(answer.split()[:2] for answer in answers)
     assert len(answers) == count
     assert sorted(map(int, by)) == list(range(count))
     assert set(by.values()) == {b"ERR", b"OK"}
@@ -156,12 +156,12 @@ def test_hand_over_answers_each_line_exactly_once(launched: Launched) -> None:
 
 def test_half_line_is_finished_before_the_helper_takes_over(launched: Launched) -> None:
     launched.send(b"1 GET http://a.example/ 192.0.2.1 - - -\n2 GET http://b.exa")
-    assert launched.answer() == b"1 ERR\n"
+    assert launched.answer() == b"1 ERR log=inkgate-unavailable\n"
     launched.can_start()
     # The trial ends while half a line lies in the standby; the rest must find it there.
     wait_until(lambda: not _children(launched.process.pid), "the end of the trial")
     launched.send(b"mple/ 192.0.2.1 - - -\n")
-    assert launched.answer() == b"2 ERR\n"
+    assert launched.answer() == b"2 ERR log=inkgate-unavailable\n"
     wait_until(lambda: "takes over" in launched.said(), "the hand-over", 60)
     launched.send(b"3 GET http://c.example/ 192.0.2.1 - - -\n")
     assert launched.answer() == b"3 OK\n"
@@ -173,12 +173,12 @@ def test_half_line_is_finished_before_the_helper_takes_over(launched: Launched) 
         (b"\n", []),
         (b"GET http://no-identity.example/\n", []),
         (b"18446744073709551616 GET x\n", []),
-        (b"18446744073709551615 GET x\n", [b"18446744073709551615 ERR"]),
-        (b"5\n", [b"5 ERR"]),
-        (b"5", [b"5 ERR"]),
-        (b"6 " + b"x" * 1_000_000 + b"\n", [b"6 ERR"]),
+        (b"18446744073709551615 GET x\n", [b"18446744073709551615 ERR log=inkgate-unavailable"]),
+        (b"5\n", [b"5 ERR log=inkgate-unavailable"]),
+        (b"5", [b"5 ERR log=inkgate-unavailable"]),
+        (b"6 " + b"x" * 1_000_000 + b"\n", [b"6 ERR log=inkgate-unavailable"]),
         (b"007x GET y\n", []),
-        (b"9 \x00\xff\x1b[2J\n", [b"9 ERR"]),
+        (b"9 \x00\xff\x1b[2J\n", [b"9 ERR log=inkgate-unavailable"]),
     ],
 )
 def test_only_lines_with_an_identity_are_answered(
@@ -190,11 +190,11 @@ def test_only_lines_with_an_identity_are_answered(
 
 def test_signals_of_a_terminal_do_not_end_it(launched: Launched) -> None:
     launched.send(b"1 GET x\n")
-    assert launched.answer() == b"1 ERR\n"
+    assert launched.answer() == b"1 ERR log=inkgate-unavailable\n"
     for number in (signal.SIGINT, signal.SIGHUP):
         os.kill(launched.process.pid, number)
     launched.send(b"2 GET x\n")
-    assert launched.answer() == b"2 ERR\n"
+    assert launched.answer() == b"2 ERR log=inkgate-unavailable\n"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_status_tells_of_the_standby(installation: Installation) -> None:
     try:
         process.stdin.write(b"1 GET http://listed.example/ 192.0.2.1 - - -\n")
         process.stdin.flush()
-        assert process.stdout.readline() == b"1 ERR\n"
+        assert process.stdout.readline() == b"1 ERR log=inkgate-unavailable\n"
         found = wait_until(
             lambda: (s := status(installation)).rows["by-fail"]["data"]["by_fail"] and s,
             "the answer to be counted",
@@ -288,7 +288,7 @@ def test_counters_that_cannot_be_kept_are_said_unless_that_is_meant(
     made = Launched(tmp_path, f'[health]\nfolder = "{folder}"')
     try:
         made.send(b"7 GET http://a.example/ 192.0.2.1 - - -\n")
-        assert made.answer() == b"7 ERR\n"
+        assert made.answer() == b"7 ERR log=inkgate-unavailable\n"
         assert ("warning: no counters in" in made.said()) is bool(folder)
         assert not list(tmp_path.glob("**/*.counters"))
     finally:
