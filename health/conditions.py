@@ -273,6 +273,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "that is",
     ),
     Condition(
+        "worker-stalled",
+        "critical",
+        False,
+        "an ICAP worker did not run for a while: the proxy's own `fail` answered meanwhile",
+        "find out who stops it, or whether memory (swap) or processors are short",
+    ),
+    Condition(
         "message-failed",
         "critical",
         False,

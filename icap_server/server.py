@@ -39,6 +39,8 @@ from inkgate.icap_server.shares import Shares
 
 _READ_BYTES: Final = 64 * 1024
 _TICK_SECONDS: Final = 0.25
+# After a silence of a second at the earliest Squid goes on without us (`icap_io_timeout`).
+_STALLED_SECONDS: Final = 1.5
 # A proxy hears something of a message at least so often.
 _SILENCE_SECONDS: Final = 0.3
 _MIB: Final = 1 << 20
@@ -149,6 +151,10 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._last_tick < _TICK_SECONDS:
             return
+        if self._last_tick and now - self._last_tick > _STALLED_SECONDS:
+            self.service.monitor.met(
+                "worker-stalled", f"it did not run for {now - self._last_tick:.1f} s"
+            )
         self._last_tick = now
         self._acceptor.look_again(has_room=self._has_room())
         for connection in [c for c in self._waiting.values() if c.deadline < now]:

@@ -47,8 +47,9 @@ class VerdictHandler(BaseHandler):
     def send_no_verdict(self, error: NoVerdictError) -> None:
         """Answer as `fail` says, when no verdict can be given."""
         self.server.service.told(error)
+        self.icap_headers[_INCIDENT] = [_BY_FAIL]
         if self.server.settings.fail == "open":
-            self._pass_by_fail()
+            self.no_adaptation_required()
         else:
             self.send_unable()
 
@@ -63,19 +64,15 @@ class VerdictHandler(BaseHandler):
             self.close_connection = self.lingers = self.eob = True
             return
         self.forget_answer()
+        self.icap_headers[_INCIDENT] = [_BY_FAIL]
         # What has been read of a body is gone, unless the client has kept it.
         if self.server.settings.fail == "open" and (self.may_be_204 or not self.has_read):
-            self._pass_by_fail()
+            self.no_adaptation_required()
         else:
             self.send_unable()
 
-    def _pass_by_fail(self) -> None:
-        self.icap_headers[_INCIDENT] = [_BY_FAIL]
-        self.no_adaptation_required()
-
     def send_unable(self) -> None:
         """Answer in place of a message on which no verdict can be given."""
-        self.icap_headers[_INCIDENT] = [_BY_FAIL]
         self._send_page(503, self._page("unavailable"))
 
     def send_unchecked(self) -> None:

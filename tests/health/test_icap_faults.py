@@ -103,6 +103,18 @@ def test_icap_with_rules_past_their_expiry(listed: Installation, start: Start) -
     assert ": critical: rules-expired: serial 1 expired" in server.log
 
 
+def test_icap_worker_that_did_not_run(listed: Installation, start: Start) -> None:
+    server = start()
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(2)  # the time itself is what is tested
+    os.kill(worker, signal.SIGCONT)
+    assert is_blocked(server.ask(LISTED))
+    found = wait_until(lambda: (s := status(listed)).count("worker-stalled") and s, "its row")
+    assert found.level("worker-stalled") == 2
+    assert ": critical: worker-stalled: it did not run for " in server.log
+
+
 def test_icap_worker_that_is_killed(listed: Installation, start: Start) -> None:
     server = start()
     (worker,) = server.workers()

@@ -173,7 +173,9 @@ def test_what_a_kill_loses_is_the_newest(listed: Installation) -> None:
     assert kept == answered[: len(kept)]
 
 
-@pytest.mark.parametrize(("fail", "answer"), [("open", b"ERR"), ("closed", b"BH")])
+@pytest.mark.parametrize(
+    ("fail", "answer"), [("open", b"ERR log=inkgate-unavailable"), ("closed", b"BH")]
+)
 @pytest.mark.parametrize("broken", ["settings", "rules", "cut-off rules", "token"])
 @pytest.mark.slow
 def test_what_cannot_be_read_follows_fail(

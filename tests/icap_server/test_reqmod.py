@@ -241,6 +241,8 @@ def test_without_rules_fail_decides(fail: str, status: int) -> None:
     try:
         answer = server.ask(reqmod(http_request()))
         assert answer.status == status
+        # So that the proxy's log tells which requests `fail` answered.
+        assert answer.fields["x-inkgate-incident"] == "inkgate-unavailable"
         if fail == "closed":
             assert answer.http_status == 503
             assert b"This address could not be checked" in answer.body
