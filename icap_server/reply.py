@@ -47,7 +47,7 @@ def check_reply(handler: VerdictHandler) -> None:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
     except NoVerdictError as error:
         if handler.server.settings.fail == "open":
-            handler.server.service.told(error)
+            handler.tell(error)
             _let_pass(handler, PASS)
         else:
             handler.send_no_verdict(error)
@@ -290,7 +290,7 @@ class ReplyCheck:
         return verdict.blocked
 
     def _without_verdict(self, error: NoVerdictError) -> bool:
-        self._handler.server.service.told(error)
+        self._handler.tell(error)
         if self._handler.server.settings.fail == "closed":
             self._stop(self._handler.send_unable)
         return False

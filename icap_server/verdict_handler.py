@@ -46,12 +46,16 @@ class VerdictHandler(BaseHandler):
 
     def send_no_verdict(self, error: NoVerdictError) -> None:
         """Answer as `fail` says, when no verdict can be given."""
-        self.server.service.told(error)
-        self.icap_headers[_INCIDENT] = [_BY_FAIL]
+        self.tell(error)
         if self.server.settings.fail == "open":
             self.no_adaptation_required()
         else:
             self.send_unable()
+
+    def tell(self, error: NoVerdictError) -> None:
+        """Count that `fail` answers this message, and say it in the proxy's log."""
+        self.server.service.told(error)
+        self.icap_headers[_INCIDENT] = [_BY_FAIL]
 
     def answer_in_failure(self) -> None:
         """Answer as `fail` says a message at which inkgate itself has failed."""

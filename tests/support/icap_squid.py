@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from http.client import HTTPConnection
@@ -28,6 +29,7 @@ from support.authority import Authority
 from support.icap import Icap
 from support.installation import BIN, Installation
 from support.logs import wait_for_line
+from support.ranges import part_of
 from support.squid import Reply, free_port, wait_until_listening
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/bin")
@@ -39,7 +41,7 @@ _LOOPBACK = "acl loopback src 127.0.0.0/8\nhttp_access deny !loopback"
 class _Origin(BaseHTTPRequestHandler):
     """Files by name; what is posted comes back as its length and digest.
 
-    Of a file that says so in its fields parts are sent (Range).
+    Files with the field Accept-Ranges are sent in parts to those who ask for parts.
     `/events` is a stream: another event comes when `Origin.goes_on` is set. What is posted to
     `/late` is not read for a second, and slowly then.
     """
@@ -55,15 +57,13 @@ class _Origin(BaseHTTPRequestHandler):
         if path == "/events":
             self._send_events()
             return
+        status = 200
         body, fields = self.server.files.get(path, (b"This page is not blocked.\n", {}))
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked and "Accept-Ranges" in fields:
-            first, last = int(asked[1]), int(asked[2] or len(body) - 1)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
-            body = body[first : last + 1]
-        else:
-            self.send_response(200)
+        asked = self.headers.get("Range")
+        if asked and "Accept-Ranges" in fields and (part := part_of(body, asked)):
+            status, more, body = part
+            fields = {**fields, **more}
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         for name, value in fields.items():
             self.send_header(name, value)
@@ -114,13 +114,21 @@ class _Origin(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Of clients that go away nothing is said: downloads are broken off here."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 class Origin:
     """A web server on a free port of 127.0.0.1."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.files: dict[str, tuple[bytes, dict[str, str]]] = {}
-        self._server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Origin)
-        self._server.daemon_threads = True
+        self._server: Any = _Server(("127.0.0.1", 0), _Origin)
         self._server.files = self.files
         self.asked = self._server.asked = list[str]()
         self.goes_on = self._server.goes_on = threading.Event()
