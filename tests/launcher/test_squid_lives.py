@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from inkgate.squid_conf.launching import Launching, place_launcher
 from support.configured_squid import ConfiguredSquid
 from support.installation import BIN, Installation
 from support.listed import LISTED
+from support.logs import wait_for_line
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -56,7 +58,7 @@ def lines(installation: Installation, fail: str, helper: Path) -> str:
         SquidSettings(ttl=0, negative_ttl=0),
         launching=Launching(launcher, helper, installation.config),
         pages=installation.folder / "pages",
-        log="",
+        log=f"stdio:{installation.folder}/squid/access.log",
     )
 
 
@@ -93,6 +95,8 @@ def test_helper_that_cannot_start_is_answered_for_until_it_can(
             assert "inkgate-unavailable" in reply.body or fail == "open"
             assert "known to be dangerous" not in reply.body
             assert reply.squid_error is None
+            line = wait_for_line(squid.folder / "access.log", re.escape(f" {url} "))
+            assert line.endswith(" inkgate=inkgate-unavailable")
         log = squid.folder / "cache.log"
         wait_until(lambda: "no interpreter" in log.read_text(), "the reason in cache.log")
         broken.unlink()

@@ -62,13 +62,17 @@ class Faults:
         seed: of what is drawn.
         began: when the trial began, monotonic.
         seconds: how long it is.
+        may_kill: whether processes may be killed at all.
 
     Attributes:
         done: what was made.
     """
 
-    def __init__(self, setup: Setup, seed: str, began: float, seconds: float) -> None:
+    def __init__(
+        self, setup: Setup, seed: str, began: float, seconds: float, *, may_kill: bool
+    ) -> None:
         self.setup = setup
+        self._may_kill = may_kill
         self.done: list[Done] = []
         self._draw = random.Random(seed)
         self._began, self._seconds = began, seconds
@@ -83,7 +87,7 @@ class Faults:
     def _run(self) -> None:
         while not self._ended.wait(self._draw.uniform(*_PAUSE_SECONDS)):
             part = (time.monotonic() - self._began) / self._seconds
-            may_kill = any(first <= part < last for first, last in _KILLING)
+            may_kill = self._may_kill and any(first <= part < last for first, last in _KILLING)
             fault = self._draw.choice(
                 [f for f in FAULTS if self.setup.front in f.fronts and (may_kill or not f.kills)]
             )
@@ -111,6 +115,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--rate", type=float, default=8.0, help="requests a second of a set-up")
     parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS))
+    parser.add_argument("--no-kills", action="store_true", help="let all processes live on")
     parser.add_argument("--json", type=Path, default=RESULT, help="where the result goes")
     parser.add_argument("--keep", action="store_true", help="leave folders with all logs")
     options = parser.parse_args()
@@ -130,6 +135,7 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["figures"], indent=1))
+    print(*result["lives"], sep="\n")  # type: ignore[misc]
     print(*result["wrong"], sep="\n")  # type: ignore[misc]
     sys.exit(1 if result["wrong"] else 0)
 
@@ -140,7 +146,10 @@ def run(setups: list[Setup], options: argparse.Namespace) -> dict[str, object]:
     began, started = time.monotonic(), time.time()
     vitals = Vitals(_WARM_UP_SECONDS)
     loads = [Load(setup, options.seed, options.rate) for setup in setups]
-    faults = [Faults(s, f"{options.seed} {s.name}", began, seconds) for s in setups]
+    may_kill = not options.no_kills
+    faults = [
+        Faults(s, f"{options.seed} {s.name}", began, seconds, may_kill=may_kill) for s in setups
+    ]
     try:
         while (left := began + seconds - time.monotonic()) > 0:
             time.sleep(min(left, seconds / _QUIET_PARTS))
@@ -173,7 +182,7 @@ def run(setups: list[Setup], options: argparse.Namespace) -> dict[str, object]:
         "wrong": wrong,
         "figures": {audit.setup.name: audit.summary() for audit in audits},
         "faults": [one._asdict() for one in done],
-        "lives": [life._asdict() for life in lives],
+        "lives": [life.text for life in lives],
     }
 
 

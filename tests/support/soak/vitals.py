@@ -39,6 +39,12 @@ class Life(NamedTuple):
     pid: int
     samples: list[Sample]
 
+    @property
+    def text(self) -> str:
+        """Its memory and descriptors over time."""
+        seen = ", ".join(f"{s.memory_kib}/{s.descriptors}" for s in self.samples)
+        return f"{self.setup} {self.program}[{self.pid}]: {seen} KiB/descriptors"
+
     def faults(self) -> list[str]:
         """What it lost or gained between its first sample and its last."""
         first, last = self.samples[0], self.samples[-1]
