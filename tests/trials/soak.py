@@ -21,6 +21,7 @@ import random
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,15 +124,12 @@ def main() -> None:
         print("needs root, as Squid does to change its user")
         sys.exit(LACKING)
     print(f"seed {options.seed}", flush=True)
-    setups = [
-        Setup(*name.split("-"), options.seed)  # type: ignore[arg-type]
-        for name in options.setups
-    ]
-    try:
+    with ExitStack() as stack:
+        setups = []
+        for name in options.setups:
+            setups.append(Setup(*name.split("-"), options.seed))
+            stack.callback(setups[-1].close, keep=options.keep)
         result = run(setups, options)
-    finally:
-        for setup in setups:
-            setup.close(keep=options.keep)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["figures"], indent=1))

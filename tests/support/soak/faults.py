@@ -252,6 +252,7 @@ def mended(setup: Setup, fault: Fault, before: dict[str, int]) -> None:
         return
 
     def is_counted() -> bool:
+        time.sleep(0.5)
         after = setup.numbers()
         return any(after.get(name, 0) > before.get(name, 0) for name in fault.conditions)
 

@@ -37,6 +37,8 @@ UNAVAILABLE = "inkgate-unavailable"
 # So small that memories are full soon: what grows after that is a leak.
 _SMALL = "cached_hosts = 1000\ncached_keys = 1000\n"
 _AGAIN_SECONDS = 1.0
+# Each look is a process of its own.
+_BETWEEN_LOOKS_SECONDS = 0.5
 _HELPER_LOG = "%ts.%03tu|%>a|%>Hs|%rm|%ru|%ea"
 _ICAP_LOG = "%ts.%03tu|%icap::rm|%icap::to|%icap::Hs|%ru|%{X-Inkgate-Incident}icap::<h"
 # A second question for each request would make the sums of `by-fail` unequal.
@@ -241,12 +243,18 @@ class Setup:
 
     def serving(self) -> bool:
         """Whether a process has opened rules, so that its end would be noted."""
-        return self.serial() > 0
+        if self.serial() > 0:
+            return True
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+        return False
 
     def is_current(self) -> bool:
         """Whether all processes that serve do so from the newest rules."""
         manifest = self.installation.places.installed / "current" / "manifest.json"
-        return self.serial() == json.loads(manifest.read_text())["serial"]
+        if self.serial() == json.loads(manifest.read_text())["serial"]:
+            return True
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+        return False
 
     def move_journal(self) -> None:
         """Move it away, as somebody does who wants a copy."""
