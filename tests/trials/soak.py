@@ -63,6 +63,7 @@ class Faults:
         seed: of what is drawn.
         began: when the trial began, monotonic.
         seconds: how long it is.
+        names: of the faults to draw from.
         may_kill: whether processes may be killed at all.
 
     Attributes:
@@ -70,9 +71,17 @@ class Faults:
     """
 
     def __init__(
-        self, setup: Setup, seed: str, began: float, seconds: float, *, may_kill: bool
+        self,
+        setup: Setup,
+        seed: str,
+        began: float,
+        seconds: float,
+        *,
+        names: list[str],
+        may_kill: bool,
     ) -> None:
         self.setup = setup
+        self._faults = [f for f in FAULTS if setup.front in f.fronts and f.name in names]
         self._may_kill = may_kill
         self.done: list[Done] = []
         self._draw = random.Random(seed)
@@ -89,9 +98,7 @@ class Faults:
         while not self._ended.wait(self._draw.uniform(*_PAUSE_SECONDS)):
             part = (time.monotonic() - self._began) / self._seconds
             may_kill = self._may_kill and any(first <= part < last for first, last in _KILLING)
-            fault = self._draw.choice(
-                [f for f in FAULTS if self.setup.front in f.fronts and (may_kill or not f.kills)]
-            )
+            fault = self._draw.choice([f for f in self._faults if may_kill or not f.kills])
             with self.setup.act:
                 self.done.append(self._make(fault))
 
@@ -116,6 +123,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--rate", type=float, default=8.0, help="requests a second of a set-up")
     parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS))
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--faults", nargs="+", choices=names, default=names, help="these alone")
     parser.add_argument("--no-kills", action="store_true", help="let all processes live on")
     parser.add_argument("--json", type=Path, default=RESULT, help="where the result goes")
     parser.add_argument("--keep", action="store_true", help="leave folders with all logs")
@@ -146,7 +155,15 @@ def run(setups: list[Setup], options: argparse.Namespace) -> dict[str, object]:
     loads = [Load(setup, options.seed, options.rate) for setup in setups]
     may_kill = not options.no_kills
     faults = [
-        Faults(s, f"{options.seed} {s.name}", began, seconds, may_kill=may_kill) for s in setups
+        Faults(
+            s,
+            f"{options.seed} {s.name}",
+            began,
+            seconds,
+            names=options.faults,
+            may_kill=may_kill,
+        )
+        for s in setups
     ]
     try:
         while (left := began + seconds - time.monotonic()) > 0:

@@ -91,7 +91,11 @@ class Audit:
             if any(line.is_answered for line in deciding):
                 yield f"{asked.url} passed, and is not marked: {deciding}"
             elif not self._is_in_outage(asked):
-                yield f"{asked.url} passed unasked, and nothing was killed or stopped"
+                seconds = asked.ended - asked.began
+                yield (
+                    f"{asked.url} passed unasked at {asked.began:.1f} after {seconds:.1f} s, and "
+                    f"nothing was killed or stopped: {deciding}"
+                )
             else:
                 self.bypassed.append(asked)
 

@@ -33,7 +33,7 @@ class Fault(NamedTuple):
     Attributes:
         name: in the result.
         act: does it, and mends it.
-        kills: whether processes end by it.
+        kills: whether processes of inkgate's end by it, or are replaced.
         fronts: where it means something.
         conditions: at least one of these must be counted by it, if there are any.
     """
@@ -234,9 +234,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("counters removed", _remove_counters),
     Fault("settings broken", _break_settings),
     Fault("settings broken at a start", _break_settings_and_kill, True),
-    Fault("SIGHUP", _hang_up, False, ("icap",)),
-    Fault("squid -k reconfigure", _reconfigure),
-    Fault("squid -k rotate", _rotate),
+    Fault("SIGHUP", _hang_up, True, ("icap",)),
+    Fault("squid -k reconfigure", _reconfigure, True),
+    Fault("squid -k rotate", _rotate, True),
     Fault("flood of one client", _flood),
 )
 
