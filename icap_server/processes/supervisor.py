@@ -101,7 +101,6 @@ class Supervisor:
                 if self._reload:
                     self._replace_all()
                 self._tend()
-                self._monitor.remind()
                 time.sleep(_TICK_SECONDS)
         finally:
             self._end()
