@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,22 +36,17 @@ from support.saved import chromium_saves
 
 LACKING = 77
 SIZES = (1_000, 60_000, 500_000, 3 << 20, 16 << 20)
-HOLD_BYTES = 1 << 20  # [icap] hold_kib
 NAME = "files.example"
 RESULT = Path(__file__).parents[2] / ".inkgate" / "resumes.json"
 _TRIES = 8
 _SECONDS = 120
 
 # Ways in which a listed file completes with `unchecked = "pass"`, and from which size on: what
-# docs/icap.md says. With "block" there is none.
+# docs/icap.md says. With "block" there is none. What broke off is remembered, so nobody resumes.
 COMPLETES: dict[str, int] = {
     "ranges one by one": 0,
     "several ranges at once": 0,
-    "wget": HOLD_BYTES,
-    "wget -c": HOLD_BYTES,
-    "curl -C -": HOLD_BYTES,
-    "aria2c -x4": HOLD_BYTES,
-    "chromium": HOLD_BYTES,
+    "aria2c -x4": 8 << 20,
 }
 
 
@@ -222,11 +218,12 @@ def with_setting(unchecked: str, sizes: list[int], ways: list[str]) -> list[Row]
     installation.refresh()
     squid = IcapSquid(installation, bump="full", settings=f'unchecked = "{unchecked}"\n')
     try:
+        # Each way has a URL and an ETag of its own: what was blocked is remembered by them.
         for origin in (squid.origin, squid.secure):
-            origin.files.update({
-                f"/{'listed' if listed else 'clean'}-{size}.bin": (body, _fields(body))
-                for (size, listed), body in files.items()
-            })  # fmt: skip
+            for way in ways:
+                for (size, listed), body in files.items():
+                    path = _path(way, size, listed=listed)
+                    origin.files[path] = (body, _fields(path))
         return [
             _tried(squid, unchecked, scheme, way, size, listed, body)
             for (size, listed), body in files.items()
@@ -238,11 +235,16 @@ def with_setting(unchecked: str, sizes: list[int], ways: list[str]) -> list[Row]
         installation.close()
 
 
-def _fields(body: bytes) -> dict[str, str]:
+def _path(way: str, size: int, *, listed: bool) -> str:
+    return f"/{list(WAYS).index(way)}-{'listed' if listed else 'clean'}-{size}.bin"
+
+
+def _fields(path: str) -> dict[str, str]:
+    tag = hashlib.sha256(path.encode()).digest()
     return {
         "Accept-Ranges": "bytes",
-        "ETag": f'"{hashlib.md5(body).hexdigest()}"',
-        "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+        "ETag": f'"{tag.hex()}"',
+        "Last-Modified": formatdate(1_700_000_000 + int.from_bytes(tag[:3]), usegmt=True),
         "Content-Type": "application/octet-stream",
     }
 
@@ -251,7 +253,7 @@ def _tried(
     squid: IcapSquid, unchecked: str, scheme: str, way: str, size: int, listed: bool, body: bytes
 ) -> Row:
     port = squid.origin.port if scheme == "http" else squid.secure.port
-    url = f"{scheme}://{NAME}:{port}/{'listed' if listed else 'clean'}-{size}.bin"
+    url = f"{scheme}://{NAME}:{port}{_path(way, size, listed=listed)}"
     with tempfile.TemporaryDirectory(prefix="inkgate-resumes-") as folder:
         source = Source(url, squid.port, squid.authority, size, Path(folder))
         got = WAYS[way][1](source)
