@@ -46,8 +46,9 @@ _SECONDS = 120
 COMPLETES: dict[str, int] = {
     "ranges one by one": 0,
     "several ranges at once": 0,
-    "aria2c -x4": 8 << 20,
 }
+# Which of its parts comes first decides: with "pass" a file that is longer may complete.
+MAY_COMPLETE: dict[str, int] = {"aria2c -x4": 1 << 20}
 
 
 class Source(NamedTuple):
@@ -200,6 +201,8 @@ def main() -> None:
 
 def wrong(row: Row) -> str:
     """What is not as it must be."""
+    if row.listed and row.unchecked == "pass" and row.size > MAY_COMPLETE.get(row.way, row.size):
+        return ""
     if row.listed:
         least = COMPLETES.get(row.way) if row.unchecked == "pass" else None
         must = least is not None and row.size > least
