@@ -24,7 +24,7 @@ from harness.arguments import Arguments
 from harness.machine import describe, save
 from inkgate.rules.crypto.kdf.registry import kdf_of
 from inkgate.rules.crypto.profiles import DEFAULT_PROFILES, PROFILES
-from inkgate.rules.sources.readers.registry import read_file
+from inkgate.rules.sources.readers.registry import read_path
 from support.installation import BIN, Installation
 from support.measured import Cost, measure
 
@@ -112,7 +112,7 @@ def dear(path: Path, folder: Path, options: argparse.Namespace) -> dict[str, obj
     """The default profile: derivations per second of CPU time in the sealing processes."""
     cores = len(os.sched_getaffinity(0))
     names = folder / "names.txt"
-    wanted = (a.value for a in read_file(path) if a.type == "domain")
+    wanted = (a.value for a in read_path(path) if a.type == "domain")
     names.write_text("\n".join(islice(wanted, options.dear)) + "\n")
     installation = Installation(SETTINGS.format(list=json.dumps(str(names))))
     before = bare_on_all_cores("name", cores, options.bare_seconds)

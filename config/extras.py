@@ -27,6 +27,7 @@ MODULES: Final[dict[Extra, tuple[str, ...]]] = {
         "rich",
         "tenacity",
         "urllib3",
+        "zstandard",
     ),
     "stix": ("misp_stix_converter",),
     "report": ("pymisp", "redis", "requests", "rich", "tenacity"),

@@ -80,6 +80,8 @@ class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     action: Action = "block"
     actions: dict[str, Action] = {}
     select: SelectSettings = SelectSettings()
+    more_types: tuple[str, ...] = ()
+    refused_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
     max_age_days: dict[str, int] = {}
     allow: tuple[str, ...] = ()
     warninglists: dict[str, Disposition] = {}

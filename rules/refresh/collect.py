@@ -19,13 +19,14 @@ from typing import Final, Self
 import msgspec
 
 from inkgate.config.processes import Workers, processes_for, result_of, usable_cores
-from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.canonical import Refused, Value, canonical_attribute
 from inkgate.rules.select.false_positives import AllowList
 from inkgate.rules.select.judge import Judge, Judged
 from inkgate.rules.select.report import Report, case_of
 from inkgate.rules.select.spool import Spool
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.plain_list import read_plain_list
+from inkgate.rules.sources.readers.list_file import read_list
+from inkgate.rules.sources.readers.source_file import SourceFile
 
 _BATCH: Final = 1000
 # Up to so many attributes, starting processes costs more than they save.
@@ -104,6 +105,9 @@ class Collector:
 
     def _take(self, judged: Judged) -> None:
         self._report.read += judged.read
+        self._report.more += judged.more
+        self._report.records += judged.records
+        self._report.fates.update(judged.fates)
         self._report.skipped.update(judged.skipped)
         for case in judged.cases:
             self._report.add(case)
@@ -127,9 +131,16 @@ def read_allow_list(paths: Iterable[Path], report: Report) -> AllowList:
     """
     entries = []
     for path in paths:
-        for attribute in read_plain_list(path):
-            try:
-                entries.append(canonical_attribute(attribute.type, attribute.value))
-            except Refused as refused:
-                report.add(case_of("refused", attribute, f"allow list: {refused.reason}"))
+        for attribute in read_list(SourceFile(path)):
+            if not attribute.skipped:
+                try:
+                    entries.append(_allowed(attribute))
+                except Refused as refused:
+                    report.add(case_of("refused", attribute, f"allow list: {refused.reason}"))
     return AllowList(entries)
+
+
+def _allowed(attribute: Attribute) -> Value:
+    if attribute.refused:
+        raise Refused(attribute.refused)
+    return canonical_attribute(attribute.type, attribute.value)

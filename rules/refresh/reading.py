@@ -70,7 +70,11 @@ def collect(
         RefreshError, Unreadable, OSError: there is nothing to read, or no list.
     """
     folder = config.absolute().parent
-    copies = LastGood(where.publisher / "last-good", may_be_empty=options.allow_empty)
+    copies = LastGood(
+        where.publisher / "last-good",
+        may_be_empty=options.allow_empty,
+        refused_share=settings.refused_share,
+    )
     context = SourceContext(folder, where.publisher / "sources", copies, options.full)
     sources = open_sources(entries, context)
     chosen = [s for s in sources if options.only in (None, s.origin)]
@@ -103,6 +107,7 @@ def _judge(
         false_positives,
         settings.message,
         domain_ip_by_domain=settings.domain_ip_by_domain,
+        more_types=settings.more_types,
     )
 
 

@@ -61,12 +61,17 @@ class Summary(NamedTuple):
     """What a refresh did.
 
     Attributes:
+        unreadable: what could not be read; its last good reading counts.
+        notes: what lies in the sources' folders and nobody reads.
+        sealed: distinct values that became rules, without canaries and padding.
         rules: how many the pack has, canaries included.
         canaries: how many of them are canaries.
     """
 
     report: Report
     unreadable: list[Unreadable]
+    notes: list[Unreadable]
+    sealed: int
     done: SealCounts
     rules: int
     canaries: int
@@ -97,6 +102,11 @@ class _Sealed(NamedTuple):
     known: KnownRules
     old: Manifest | None
     base: Manifest
+
+    @property
+    def rows(self) -> int:
+        """How many rules there are without padding."""
+        return sum(sum(run.header.rules.values()) for run in self.runs)
 
 
 def refresh(
@@ -138,7 +148,9 @@ def refresh(
     job.stages.end()
     return Summary(
         report=report,
-        unreadable=faults,
+        unreadable=[fault for fault in faults if not fault.is_note],
+        notes=[fault for fault in faults if fault.is_note],
+        sealed=sealed.rows - len(canary_set),
         done=sealed.done,
         rules=manifest.rule_count(),
         canaries=len(canary_set),

@@ -14,7 +14,7 @@ def print_problems(summary: Summary, *, again: bool) -> None:
     Args:
         again: also the attributes that were left out by the last refresh already.
     """
-    for fault in summary.unreadable:
+    for fault in (*summary.unreadable, *summary.notes):
         _say(f"not read: {fault}")
     report = summary.report
     if report.is_unchanged and not again:
@@ -34,9 +34,15 @@ def print_summary(summary: Summary) -> None:
     report, done = summary.report, summary.done
     skipped = ", ".join(f"{n} {reason}" for reason, n in sorted(report.skipped.items()))
     lines = (
-        ("read", str(report.read)),
+        (
+            "read",
+            str(report.read)
+            + (f" ({report.more} of them more of one line)" if report.more else ""),
+        ),
         ("skipped", f"{report.skipped.total()}" + (f" ({skipped})" if skipped else "")),
-        ("refused", str(report.total("refused"))),
+        ("refused", str(report.fates["refused"])),
+        ("screened", f"{report.fates['screened']} (allow list and warninglists)"),
+        ("sealed", f"{report.fates['sealed']}, as {summary.sealed} distinct values"),
         ("allowed", f"{report.total('allowed')} (not sealed: allow list)"),
         ("dropped", f"{report.total('dropped')} (not sealed: warninglists)"),
         ("marked", f"{report.total('marked')} (sealed, but on a warninglist)"),

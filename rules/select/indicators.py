@@ -53,6 +53,8 @@ def indicators_of(
     """
     value = canonical_attribute(attribute.type, attribute.value)
     _check_network(value)
+    if attribute.type == "uri" and value.kind == "text":
+        raise Refused("a path without a host, which no request shows")
     yield attribute.type, value
     alone = class_of(attribute.type).first_alone
     if alone and domain_ip_by_domain:

@@ -9,15 +9,17 @@ from typing import Final
 import msgspec
 
 from inkgate.rules.canonical import Refused
+from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.select.false_positives import FalsePositives
 from inkgate.rules.select.indicators import Record, indicators_of, make_record
-from inkgate.rules.select.report import Case, case_of
+from inkgate.rules.select.report import Case, Fate, case_of
 from inkgate.rules.select.selection import Selection
 from inkgate.rules.select.spool import Portion, portions
 from inkgate.rules.settings import MessageField
 from inkgate.rules.sources.attribute import Attribute
 
 TOO_OLD: Final = "too old"
+NO_TYPE: Final = "not a type that MISP has; [rules] more_types names newer ones"
 
 
 class Judged(msgspec.Struct, array_like=True, frozen=True):
@@ -25,12 +27,19 @@ class Judged(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         read: how many they were.
+        more: how many of them were further values of a line that listed several.
+        fates: how many were refused, screened (all of their values on a list) and sealed. The
+            others were skipped.
+        records: how many records the sealed ones made.
         skipped: how many were not selected, by reason.
         cases: those that somebody may want to look at.
         portions: their records, by partition.
     """
 
     read: int
+    more: int
+    fates: dict[Fate, int]
+    records: int
     skipped: dict[str, int]
     cases: list[Case]
     portions: dict[int, Portion]
@@ -44,6 +53,7 @@ class Judge:
         false_positives: what must not become one.
         fields: what a message tells about an attribute.
         domain_ip_by_domain: seal the domain of `domain|ip` by itself, too.
+        more_types: what counts as a type besides those that MISP is known to have.
     """
 
     def __init__(
@@ -53,36 +63,57 @@ class Judge:
         fields: Iterable[MessageField],
         *,
         domain_ip_by_domain: bool,
+        more_types: Iterable[str] = (),
     ) -> None:
         self._selection = selection
         self._false_positives = false_positives
         self._fields: list[str] = [name for name in fields if name != "warninglist"]
         self._tells_lists = "warninglist" in fields
         self._domain_ip_by_domain = domain_ip_by_domain
+        self._more_types = frozenset(more_types)
 
     def judge(self, attributes: Sequence[Attribute]) -> Judged:
         """Decide on attributes, in their order."""
         skipped: Counter[str] = Counter()
+        fates: Counter[Fate] = Counter()
         cases: list[Case] = []
         records: list[Record] = []
         for attribute in attributes:
-            reason = self._one(attribute, records, cases)
-            if reason is not None:
+            reason = attribute.skipped or self._skip_reason(attribute)
+            if reason:
                 skipped[reason] += 1
-        return Judged(len(attributes), dict(skipped), cases, portions(records))
+            else:
+                fates[self._fate(attribute, records, cases)] += 1
+        more = sum(attribute.is_more for attribute in attributes)
+        return Judged(
+            len(attributes), more, dict(fates), len(records), dict(skipped), cases,
+            portions(records),
+        )  # fmt: skip
 
-    def _one(self, attribute: Attribute, records: list[Record], cases: list[Case]) -> str | None:
+    def _skip_reason(self, attribute: Attribute) -> str | None:
+        if attribute.refused:
+            return None
         reason = self._selection.skip_reason(attribute)
-        if reason is not None:
-            return reason
-        expires = self._selection.expires(attribute)
-        if self._selection.is_over(expires):
+        if reason is None and self._selection.is_over(self._selection.expires(attribute)):
             return TOO_OLD
+        return reason
+
+    def _fate(self, attribute: Attribute, records: list[Record], cases: list[Case]) -> Fate:
+        before = len(records)
         try:
-            self._seal(attribute, expires, records, cases)
+            self._check(attribute)
+            self._seal(attribute, self._selection.expires(attribute), records, cases)
         except Refused as refused:
             cases.append(case_of("refused", attribute, refused.reason))
-        return None
+            return "refused"
+        return "sealed" if len(records) > before else "screened"
+
+    def _check(self, attribute: Attribute) -> None:
+        if attribute.refused:
+            raise Refused(attribute.refused)
+        # A class's name stands in clear in the pack: a word in the type's place must not.
+        if not (is_misp_type(attribute.type) or attribute.type in self._more_types):
+            raise Refused(NO_TYPE)
 
     def _seal(
         self, attribute: Attribute, expires: int, records: list[Record], cases: list[Case]

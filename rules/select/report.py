@@ -14,9 +14,11 @@ from typing import BinaryIO, Final, Literal, NamedTuple
 
 from inkgate.config.printable import printable
 from inkgate.config.whole_file import writing_whole
+from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.attribute import Attribute
 
 Outcome = Literal["refused", "dropped", "marked", "allowed"]
+Fate = Literal["refused", "screened", "sealed"]
 
 EXAMPLES: Final = 5
 
@@ -33,13 +35,20 @@ class Case(NamedTuple):
 def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
     """An attribute's case. `reason` is a fixed phrase or a list's name, never a value."""
     place = attribute.uuid or attribute.place or "no uuid"
-    return Case(outcome, place, attribute.type or "unknown", reason)
+    # What is no type may be an indicator in the wrong column.
+    known = is_misp_type(attribute.type)
+    return Case(outcome, place, attribute.type if known else "unknown", reason)
 
 
 class Report:
     """Counts cases and writes each as a row of a TSV file (mode 0600), whole when closed.
 
     Attributes:
+        read: attributes, and lines of lists. Each was skipped or has one of the `fates`.
+        more: how many of them were further values of a line or row that listed several.
+        records: how many the sealed ones made.
+        fates: how many were refused, screened and sealed.
+        skipped: how many were not selected, by reason.
         counts: by outcome and reason.
         examples: the first few cases by outcome and reason.
     """
@@ -47,6 +56,9 @@ class Report:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read = 0
+        self.more = 0
+        self.records = 0
+        self.fates: Counter[Fate] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counts: Counter[tuple[Outcome, str]] = Counter()
         self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)

@@ -11,6 +11,9 @@ class Attribute(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         source: the name of a list that knows no UUIDs.
         place: where to look for it when it cannot be used, as in `list.txt:7`.
+        refused: why its source could not make sense of it; a fixed phrase.
+        skipped: why its source holds nothing to block there; a fixed phrase.
+        is_more: whether it is one more value of a line or row whose first one came before.
     """
 
     type: str
@@ -33,3 +36,6 @@ class Attribute(msgspec.Struct, frozen=True, gc=False):
     object_uuid: str = ""
     source: str = ""
     place: str = ""
+    refused: str = ""
+    skipped: str = ""
+    is_more: bool = False

@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,10 +22,14 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder, sync_folder
 from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.source_file import SourceFile
 
-Reader = Callable[[Path], Iterator[Attribute]]
+Reader = Callable[[SourceFile], Iterator[Attribute]]
 
 _BATCH: Final = 1000
+# So many attributes of a file are kept while the rest is looked at.
+_KEPT: Final = 100_000
+_REASONS: Final = 2
 _LENGTH_BYTES: Final = 4
 _COPY_BYTES: Final = 1 << 20
 _MODE: Final = 0o600
@@ -39,10 +44,15 @@ class LastGood:
     Args:
         folder: where the copies lie (mode 0700).
         may_be_empty: whether a file may lose all of its attributes at once.
+        refused_share: of a file's lines, how many may be refused before it counts as one
+            that cannot be read.
     """
 
-    def __init__(self, folder: Path, *, may_be_empty: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, may_be_empty: bool = False, refused_share: float = 1
+    ) -> None:
         self._may_be_empty = may_be_empty
+        self._refused_share = refused_share
         self._folder = folder
         self._used: set[str] = set()
         make_folder(folder, 0o700)
@@ -53,27 +63,32 @@ class LastGood:
         A file that had attributes and has none any more counts as one that cannot be
         read, since an export that failed often leaves an empty file.
 
-        `reader` gives either all attributes of a file or raises before the first.
+        So does one of which too many lines are refused: it is most likely of a format that
+        nobody recognised, or an error message. `reader` gives either all attributes of a
+        file or raises before the first.
         """
-        copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
+        copy = self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
         try:
-            attributes = self._checked(path, copy, reader)
+            checked = self._checked(path, copy, reader)
         except Unreadable as fault:
             faults.append(fault)
             if copy.exists():
-                yield from _renamed(reader(copy), copy, path)
+                yield from reader(SourceFile(copy, path))
             return
-        yield from attributes
-        _keep(path, copy)
+        yield from checked.attributes
+        if checked.fault is None:
+            _keep(path, copy)
+        else:
+            faults.append(checked.fault)
 
     def remembered(
         self, path: Path, reader: Reader, faults: list[Unreadable]
     ) -> Iterator[Attribute]:
         """What `read` gave last, without a look at the file."""
-        copy = self._named(os.fsencode(path.resolve()), "".join(path.suffixes[-2:]))
+        copy = self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
         try:
             if copy.exists():
-                yield from _renamed(reader(copy), copy, path)
+                yield from reader(SourceFile(copy, path))
         except Unreadable as fault:
             faults.append(fault)
 
@@ -83,11 +98,27 @@ class LastGood:
         if copy.exists():
             yield from _read_snapshot(copy)
 
-    def _checked(self, path: Path, copy: Path, reader: Reader) -> Iterator[Attribute]:
-        attributes = _started(reader(path))
-        if attributes is None and not self._may_be_empty and _has_attributes(copy, reader):
-            raise Unreadable(path, None, "is empty and was not before", _EMPTY)
-        return attributes or iter(())
+    def _checked(self, path: Path, copy: Path, reader: Reader) -> _Checked:
+        file = SourceFile(path)
+        first = list(islice(reader(file), _KEPT))
+        counts = _Counts()
+        counts.take(first)
+        is_whole = len(first) < _KEPT
+        if not is_whole:
+            # Read twice: a file that is refused must not have given anything.
+            counts.take(islice(reader(file), _KEPT, None))
+        if counts.refused > counts.lines * self._refused_share:
+            fault = file.unreadable(
+                f"{counts.refused} of {counts.lines} lines cannot be used ({counts.reasons()})",
+                'correct it, or give its format ([[rules.sources]] type = "list")',
+            )
+            if _has_attributes(copy, path, reader):
+                raise fault
+            # Better what can be used of it than nothing; but it is no good reading.
+            return _Checked(iter(first) if is_whole else reader(file), fault)
+        if not counts.listed and not self._may_be_empty and _has_attributes(copy, path, reader):
+            raise file.unreadable("is empty and was not before", _EMPTY)
+        return _Checked(iter(first) if is_whole else reader(file))
 
     def snapshot(
         self, name: str, attributes: Iterator[Attribute], faults: list[Unreadable]
@@ -117,26 +148,46 @@ class LastGood:
         return copy
 
 
-def _started(attributes: Iterator[Attribute]) -> Iterator[Attribute] | None:
-    """The same attributes, or None if there are none. Raises what the first one raises."""
-    first = list(islice(attributes, 1))
-    return chain(first, attributes) if first else None
+class _Checked(NamedTuple):
+    """A file's attributes, and what is wrong with it although they count."""
+
+    attributes: Iterator[Attribute]
+    fault: Unreadable | None = None
 
 
-def _has_attributes(copy: Path, reader: Reader) -> bool:
+class _Counts:
+    """What a reader gave."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.refused = 0
+        self.listed = 0
+        self._reasons: Counter[str] = Counter()
+
+    def take(self, attributes: Iterable[Attribute]) -> None:
+        for attribute in attributes:
+            # What says nothing is not counted: a page of remarks may stand over one line.
+            if attribute.skipped or attribute.is_more:
+                continue
+            self.lines += 1
+            if attribute.refused:
+                self.refused += 1
+                self._reasons[attribute.refused] += 1
+            else:
+                self.listed += 1
+
+    def reasons(self) -> str:
+        """The most frequent reasons, each once."""
+        return "; ".join(reason for reason, _ in self._reasons.most_common(_REASONS))
+
+
+def _has_attributes(copy: Path, path: Path, reader: Reader) -> bool:
     try:
-        return copy.exists() and _started(reader(copy)) is not None
+        return copy.exists() and any(
+            not (a.skipped or a.refused) for a in reader(SourceFile(copy, path))
+        )
     except Unreadable:
         return False
-
-
-def _renamed(attributes: Iterator[Attribute], copy: Path, path: Path) -> Iterator[Attribute]:
-    """Attributes with the file's own name in `source` and `place`, not that of its copy."""
-    for attribute in attributes:
-        if attribute.source == copy.name:
-            place = attribute.place.replace(copy.name, path.name, 1)
-            attribute = msgspec.structs.replace(attribute, source=path.name, place=place)  # noqa: PLW2901
-        yield attribute
 
 
 def _keep(path: Path, copy: Path) -> None:

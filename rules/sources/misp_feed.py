@@ -16,7 +16,8 @@ from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import remove_unfinished, write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
+from inkgate.rules.sources.readers.misp_event import read_event_file
+from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Feed:
 
     def _check(self, event: Path, name: str) -> None:
         try:
-            for _ in read_event_file(event):
+            for _ in read_event_file(SourceFile(event)):
                 break
         except Unreadable as fault:
             raise self._unreadable(name, fault.problem) from None
@@ -198,7 +199,7 @@ class Feed:
 
 
 def _read_manifest(path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:
-    return _entries(read_limited(path), path, faults)
+    return _entries(SourceFile(path).read_all(), path, faults)
 
 
 def _entries(data: bytes, path: Path, faults: list[Unreadable]) -> dict[str, _Entry]:

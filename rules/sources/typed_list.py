@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
-from inkgate.rules.sources.readers.plain_list import read_plain_list
+from inkgate.rules.sources.readers.list_file import read_list
+from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 
 class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="list"):
-    """A plain list whose indicators all have one type."""
+    """A list whose indicators all have one type, or whose format is given."""
 
     path: str
-    indicator_type: str
+    indicator_type: str = ""
+    format: Literal["", "hosts", "adblock", "dnsmasq", "unbound", "rpz", "plain"] = ""
 
 
 class TypedList:
@@ -27,15 +29,17 @@ class TypedList:
 
     Args:
         path: the list.
-        indicator_type: a type of MISP.
+        indicator_type: a type of MISP; empty: as each line says.
+        dialect: the list's format; empty: found out.
         copies: keeps its last good copy.
     """
 
     origin: Origin = "file"
 
-    def __init__(self, path: Path, indicator_type: str, copies: LastGood) -> None:
+    def __init__(self, path: Path, indicator_type: str, dialect: str, copies: LastGood) -> None:
         self._path = path
         self._type = indicator_type
+        self._format = dialect
         self._copies = copies
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
@@ -46,12 +50,14 @@ class TypedList:
         """See `Source`."""
         yield from self._copies.remembered(self._path, self._reader, faults)
 
-    def _reader(self, path: Path) -> Iterator[Attribute]:
-        return read_plain_list(path, self._type)
+    def _reader(self, file: SourceFile) -> Iterator[Attribute]:
+        return read_list(file, self._type, self._format)
 
 
 def _open(settings: ListSettings, context: SourceContext) -> TypedList:
-    return TypedList(context.folder / settings.path, settings.indicator_type, context.copies)
+    return TypedList(
+        context.folder / settings.path, settings.indicator_type, settings.format, context.copies
+    )
 
 
 SOURCE: Final = SourceType(ListSettings, _open)

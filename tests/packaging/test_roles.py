@@ -113,8 +113,8 @@ def test_stix(role: Role, installation: Installation) -> None:
     path.write_text(json.dumps(bundle))
     program = (
         "import sys; from pathlib import Path\n"
-        "from inkgate.rules.sources.readers.stix import read_stix_file\n"
-        "print([a.value for a in read_stix_file(Path(sys.argv[1]))])"
+        "from inkgate.rules.sources.readers.registry import read_path\n"
+        "print([a.value for a in read_path(Path(sys.argv[1]))])"
     )
     assert "stix.example" in said(role("stix").run("python", "-c", program, path), 0)
 

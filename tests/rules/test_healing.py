@@ -286,6 +286,7 @@ def test_nothing_to_read_is_an_error_that_names_the_settings(installation: Insta
 def test_stix_bundle_with_its_type_last_is_one(installation: Installation) -> None:
     bundle = {"id": "bundle--1", "objects": [], "zz": "x" * 200_000, "type": "bundle"}
     (installation.events / "bundle.json").write_text(json.dumps(bundle))
+    from inkgate.rules.sources.readers.source_file import SourceFile
     from inkgate.rules.sources.readers.stix import is_stix_file
 
-    assert is_stix_file(installation.events / "bundle.json")
+    assert is_stix_file(SourceFile(installation.events / "bundle.json"))

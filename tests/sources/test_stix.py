@@ -9,6 +9,7 @@ import pytest
 from misp_stix_converter import MISPtoSTIX21Parser
 
 from inkgate.config.errors import Unreadable
+from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
 from support.installation import Installation, attribute
 
@@ -51,8 +52,8 @@ PATTERNS = {
 def test_patterns_of_another_tool(tmp_path: Path) -> None:
     path = tmp_path / "bundle.json"
     path.write_text(bundle(*(indicator(p, n) for n, p in enumerate(PATTERNS))))
-    assert is_stix_file(path)
-    found = {(a.type, a.value) for a in read_stix_file(path) if a.to_ids}
+    assert is_stix_file(SourceFile(path))
+    found = {(a.type, a.value) for a in read_stix_file(SourceFile(path)) if a.to_ids}
     assert set(PATTERNS.values()) <= found
 
 
@@ -86,12 +87,12 @@ def test_bundle_that_misp_exports_keeps_its_uuids(installation: Installation) ->
 def test_damaged_bundle_is_one_clear_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bundle.json"
     path.write_text(text)
-    assert is_stix_file(path)
+    assert is_stix_file(SourceFile(path))
     with pytest.raises(Unreadable, match=r"bundle\.json"):
-        list(read_stix_file(path))
+        list(read_stix_file(SourceFile(path)))
 
 
 def test_event_is_not_taken_for_a_bundle(tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     path.write_text(json.dumps({"Event": {"info": 'a "bundle" of things', "Attribute": []}}))
-    assert not is_stix_file(path)
+    assert not is_stix_file(SourceFile(path))

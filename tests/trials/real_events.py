@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inkgate.rules.sources.readers.plain_list import read_plain_list
+from inkgate.rules.sources.readers.list_file import read_list
+from inkgate.rules.sources.readers.source_file import SourceFile
 from support.everywhere import SquidForEverything
 from support.installation import SETTINGS, Installation
 
@@ -136,7 +137,7 @@ def url_of(attribute: Asked) -> str | None:
 
 
 def benign_names(path: Path, count: int) -> list[str]:
-    names = [a.value for a in read_plain_list(path) if "." in a.value]
+    names = [a.value for a in read_list(SourceFile(path)) if "." in a.value]
     return names[: count // 2] + names[len(names) // 2 :: max(1, len(names) // count)][: count // 2]
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import select
 import sys
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from inkgate.config.extras import need
+from inkgate.config import unpacking
+from inkgate.config.unpacking import Opener
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
 from inkgate.rules.match.logs.log_format import FormatError
@@ -23,32 +20,9 @@ from inkgate.rules.match.logs.registry import choices
 STANDARD_INPUT: Final = "-"
 # While no new lines come, matches are shown at the latest after this time.
 IDLE_SECONDS: Final = 0.2
-_MAGIC_BYTES: Final = 6
 
 Chunks = Iterator[Chunk | None]
 """Chunks; None from time to time while there is nothing to read."""
-
-
-def _zstd(raw: BinaryIO) -> BinaryIO:
-    zstandard = need("match", "zstandard", "a log in zstandard")
-    return cast(
-        "BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-    )
-
-
-def _decompression_errors() -> tuple[type[Exception], ...]:
-    # Without the library no error of it can occur.
-    library = sys.modules.get("zstandard")
-    more = (library.ZstdError,) if library else ()
-    return (EOFError, zlib.error, lzma.LZMAError, *more)
-
-
-_OPENERS: Final[dict[bytes, Callable[[BinaryIO], BinaryIO]]] = {
-    b"\x1f\x8b": lambda raw: cast("BinaryIO", gzip.GzipFile(fileobj=raw)),
-    b"\x28\xb5\x2f\xfd": _zstd,
-    b"\xfd7zXZ\x00": lambda raw: cast("BinaryIO", lzma.LZMAFile(raw)),  # noqa: SIM115 (closed with raw)
-    b"BZh": lambda raw: cast("BinaryIO", bz2.BZ2File(raw)),
-}
 
 
 def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
@@ -77,7 +51,7 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
         ) from None
     except OSError as error:
         raise _broken(name, error.strerror or f"cannot be decompressed ({error})") from None
-    except _decompression_errors() as error:
+    except unpacking.unpacking_errors() as error:
         raise _broken(name, f"cannot be decompressed ({error})") from None
 
 
@@ -94,14 +68,14 @@ def unreadable(name: str, error: FormatError) -> MatchError:
     return MatchError(f"{name}: {error}; give --format: {choices()}")
 
 
-def opener_of(beginning: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
-    """What decompresses a file with this beginning; None if it is plain."""
-    return next((o for magic, o in _OPENERS.items() if beginning.startswith(magic)), None)
+def opener_of(beginning: bytes) -> Opener | None:
+    """What decompresses a log with this beginning; None if it is plain."""
+    return unpacking.opener_of(beginning, "match", "a log in zstandard")
 
 
 def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Blocks, and how far each brings the reading of the file itself."""
-    opener = opener_of(file.read(_MAGIC_BYTES))
+    opener = opener_of(file.read(unpacking.MAGIC_BYTES))
     file.seek(0)
     plain = opener(file) if opener else file
     counted = 0

@@ -6,13 +6,11 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.misp_event import read_limited
+from inkgate.rules.sources.readers.source_file import SourceFile
 
 _NEEDED: Final = ("uuid", "type", "value")
 _REMEDY: Final = "export it again"
@@ -34,7 +32,7 @@ _COLUMNS: Final = {
 }
 
 
-def read_csv_file(path: Path) -> Iterator[Attribute]:
+def read_csv_file(file: SourceFile) -> Iterator[Attribute]:
     """All attributes of a CSV export.
 
     The whole file is checked before the first attribute is given, so a file that was
@@ -43,16 +41,16 @@ def read_csv_file(path: Path) -> Iterator[Attribute]:
     Raises:
         Unreadable: whatever is wrong with the file, with the line.
     """
-    yield from list(_rows(path))
+    yield from list(_rows(file))
 
 
-def _rows(path: Path) -> Iterator[Attribute]:
+def _rows(file: SourceFile) -> Iterator[Attribute]:
     try:
-        text = read_limited(path).decode("utf-8-sig")
+        text = file.read_all().decode()
     except UnicodeDecodeError:
-        raise Unreadable(path, None, "is not UTF-8", _REMEDY) from None
+        raise file.unreadable("is not UTF-8", _REMEDY) from None
     if text and not text.endswith("\n"):
-        raise Unreadable(path, text.count("\n") + 1, "is cut off in its last row", _REMEDY)
+        raise file.unreadable("is cut off in its last row", _REMEDY, text.count("\n") + 1)
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
@@ -61,30 +59,27 @@ def _rows(path: Path) -> Iterator[Attribute]:
             if not row:
                 continue
             if header is None:
-                header = _header(path, row)
+                header = _header(file, row)
             elif len(row) != len(header):
-                raise Unreadable(
-                    path,
-                    reader.line_num,
-                    f"has {len(row)} columns, its header {len(header)}",
-                    _REMEDY,
+                raise file.unreadable(
+                    f"has {len(row)} columns, its header {len(header)}", _REMEDY, reader.line_num
                 )
             else:
                 yield _attribute(dict(zip(header, row, strict=True)))
     except csv.Error:
-        raise Unreadable(
-            path, reader.line_num, "is not CSV, or is cut off in a quoted field", _REMEDY
+        raise file.unreadable(
+            "is not CSV, or is cut off in a quoted field", _REMEDY, reader.line_num
         ) from None
     if header is None:
-        raise Unreadable(path, None, "is empty", _REMEDY)
+        raise file.unreadable("is empty", _REMEDY)
 
 
-def _header(path: Path, row: list[str]) -> list[str]:
+def _header(file: SourceFile, row: list[str]) -> list[str]:
     header = [name.strip() for name in row]
     missing = [name for name in _NEEDED if name not in header]
     if missing:
-        raise Unreadable(
-            path, 1, f"has no column {', '.join(missing)}", "export CSV from MISP with its header"
+        raise file.unreadable(
+            f"has no column {', '.join(missing)}", "export CSV from MISP with its header", 1
         )
     return header
 
@@ -128,8 +123,10 @@ def _date(text: str) -> str:
         return text
 
 
-def _is_csv(path: Path) -> bool:
-    return path.suffix == ".csv"
+def _is_csv(file: SourceFile) -> bool:
+    first = file.beginning.lstrip().partition("\n")[0]
+    names = {name.strip().strip('"') for name in first.split(",")}
+    return names.issuperset(_NEEDED)
 
 
 FORMAT: Final = FileFormat("MISP CSV", (".csv",), _is_csv, read_csv_file)

@@ -6,19 +6,19 @@ as strings in some versions; both spellings are read.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
+from inkgate.rules.sources.readers.odd_events import mended_document
+from inkgate.rules.sources.readers.source_file import SourceFile
 
-MAX_FILE_BYTES: Final = 1 << 30
 _REMEDY: Final = "export the event again"
 _POSITION: Final = re.compile(r"byte (\d+)")
 
@@ -88,7 +88,7 @@ _DOCUMENT: Final = msgspec.json.Decoder(_Document)
 _DOCUMENTS: Final = msgspec.json.Decoder(list[_Document])
 
 
-def read_event_file(path: Path) -> Iterator[Attribute]:
+def read_event_file(file: SourceFile) -> Iterator[Attribute]:
     """All attributes of a file's events, those inside objects too.
 
     The whole file is decoded before the first attribute is given, so a file that was
@@ -97,33 +97,24 @@ def read_event_file(path: Path) -> Iterator[Attribute]:
     Raises:
         Unreadable: whatever is wrong with the file.
     """
-    data = read_limited(path)
+    data = file.read_all().removeprefix(codecs.BOM_UTF8)
     try:
-        documents = list(_documents(data.removeprefix(b"\xef\xbb\xbf"), path))
+        events = _decoded(data, file)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise Unreadable(path, _line(data, error), _problem(error), _REMEDY) from None
+        raise file.unreadable(_problem(error), _REMEDY, _line(data, error)) from None
     except RecursionError:
-        raise Unreadable(path, None, "is nested too deeply", _REMEDY) from None
-    for document in documents:
-        yield from _attributes(document)
+        raise file.unreadable("is nested too deeply", _REMEDY) from None
+    for event in events:
+        yield from _attributes(event)
 
 
-def read_limited(path: Path) -> bytes:
-    """A file's bytes, at most 1 GiB.
-
-    Raises:
-        Unreadable: it is larger, or cannot be read.
-    """
+def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise Unreadable(
-            path, None, error.strerror or "cannot be read", "check the path and its permissions"
-        ) from None
-    if len(data) > MAX_FILE_BYTES:
-        raise Unreadable(path, None, "is larger than 1 GiB", "split the export")
-    return data
+        return list(_documents(data, file))
+    except msgspec.ValidationError:
+        # Something is not of the type that MISP writes. One attribute must not cost all others.
+        mended = msgspec.json.encode(mended_document(msgspec.json.decode(data)))
+        return list(_documents(mended, file))
 
 
 def attribute_of_search(item: object) -> Attribute:
@@ -136,18 +127,18 @@ def attribute_of_search(item: object) -> Attribute:
     return _attribute(attribute, _Event(), None)
 
 
-def _documents(data: bytes | msgspec.Raw, path: Path, depth: int = 0) -> Iterator[_Event]:
+def _documents(data: bytes | msgspec.Raw, file: SourceFile, depth: int = 0) -> Iterator[_Event]:
     listed = bytes(data).lstrip()[:1] == b"["
     for document in _DOCUMENTS.decode(data) if listed else [_DOCUMENT.decode(data)]:
         if bytes(document.response) and depth == 0:
-            yield from _documents(document.response, path, depth + 1)
+            yield from _documents(document.response, file, depth + 1)
         elif document.event is not None:
             yield document.event
         elif _is_event(document):
             yield document
         else:
             said = " (it holds an error message of MISP)" if bytes(document.errors) else ""
-            raise Unreadable(path, None, f"holds no MISP event{said}", _REMEDY)
+            raise file.unreadable(f"holds no MISP event{said}", _REMEDY)
 
 
 def _is_event(event: _Event) -> bool:
@@ -223,8 +214,8 @@ def _line(data: bytes, error: Exception) -> int | None:
     return data.count(b"\n", 0, int(found[1])) + 1 if found else None
 
 
-def _is_json(path: Path) -> bool:
-    return path.suffix == ".json"
+def _is_json(file: SourceFile) -> bool:
+    return file.is_json
 
 
 FORMAT: Final = FileFormat("MISP event", (".json",), _is_json, read_event_file)

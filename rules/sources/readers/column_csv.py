@@ -1,0 +1,194 @@
+"""CSV whose columns have names that tell what is in them: abuse.ch, ThreatFox, OTX, own ones.
+
+The first row names the columns; abuse.ch writes it as the last remark. Every column that has
+a known name is read, so one row may give several values.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from inkgate.rules.canonical.misp_types import is_misp_type
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.file_format import FileFormat
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Line, refused
+from inkgate.rules.sources.readers.lists.guess import guess_type, written
+from inkgate.rules.sources.readers.source_file import SourceFile
+
+_REMEDY: Final = "get the file again"
+_COLUMNS: Final = (
+    "name the columns in the first row: domain, hostname, url, ip, md5, sha1, sha256, or type "
+    "and value"
+)
+_MAX_FIELD: Final = 1 << 20
+# Names of columns, in lower case without white space, `_` and `-`, and MISP's types.
+_TYPES: Final = {
+    "url": "url",
+    "maliciousurl": "url",
+    "domain": "domain",
+    "domainname": "domain",
+    "fqdn": "hostname",
+    "hostname": "hostname",
+    "host": "",
+    "ip": "ip-dst",
+    "ipaddress": "ip-dst",
+    "dstip": "ip-dst",
+    "destinationip": "ip-dst",
+    "cidr": "ip-dst",
+    "network": "ip-dst",
+    "md5": "md5",
+    "md5hash": "md5",
+    "sha1": "sha1",
+    "sha1hash": "sha1",
+    "sha256": "sha256",
+    "sha256hash": "sha256",
+    "sha384hash": "sha384",
+    "sha512": "sha512",
+    "sha512hash": "sha512",
+}
+# Columns whose values are told by another column.
+_VALUES: Final = ("iocvalue", "indicator", "ioc", "value")
+_KINDS: Final = ("ioctype", "indicatortype", "type")
+# What ThreatFox, OTX and others call MISP's types.
+_KIND_TYPES: Final = {
+    "ip:port": "ip-dst|port",
+    "ipv4": "ip-dst",
+    "ipv6": "ip-dst",
+    "cidr": "ip-dst",
+    "domain": "domain",
+    "hostname": "hostname",
+    "url": "url",
+    "uri": "url",
+    "md5_hash": "md5",
+    "sha1_hash": "sha1",
+    "sha256_hash": "sha256",
+    "filehash-md5": "md5",
+    "filehash-sha1": "sha1",
+    "filehash-sha256": "sha256",
+    "email": "email",
+}
+# SSLBL lists digests of certificates under the name of the algorithm alone.
+_OF_CERTIFICATES: Final = ("listingdate", "sha1", "listingreason")
+
+
+def read_column_csv(file: SourceFile) -> Iterator[Attribute]:
+    """The values of all columns that have a known name.
+
+    The whole file is read before the first is given, so a file that was cut off gives none.
+
+    Raises:
+        Unreadable: whatever is wrong with the file, with the line.
+    """
+    data = file.read_all()
+    text = data.decode("utf-8", "surrogateescape")
+    header, separator = _header(text)
+    if not header:
+        raise file.unreadable(
+            "has no column whose name is known" if text.strip() else "is empty", _COLUMNS
+        )
+    if text and not text.endswith(("\n", "\r")):
+        raise file.unreadable("is cut off in its last row", _REMEDY, text.count("\n") + 1)
+    yield from list(_rows(file, text, header, separator))
+
+
+def _rows(
+    file: SourceFile, text: str, header: Sequence[str], separator: str
+) -> Iterator[Attribute]:
+    csv.field_size_limit(_MAX_FIELD)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    try:
+        for row in reader:
+            yield from _attributes(_line(header, row), file.name, reader.line_num)
+    except csv.Error:
+        raise file.unreadable(
+            "is not CSV, or is cut off in a quoted field", _REMEDY, reader.line_num
+        ) from None
+
+
+def _line(header: Sequence[str], row: Sequence[str]) -> Line:
+    names = [_plain(name) for name in row]
+    if not any(names) or row[0].lstrip().startswith("#") or names == list(header):
+        return REMARK
+    if len(row) != len(header):
+        return refused("not as many columns as the header names")
+    cells = dict(zip(header, row, strict=True))
+    values = tuple(_values(cells))
+    return Line(values) if values else refused("a row without a value that is known")
+
+
+def _values(cells: dict[str, str]) -> Iterator[tuple[str, str]]:
+    port = next((cells[n] for n in ("dstport", "destinationport", "port") if cells.get(n)), "")
+    for name, cell in cells.items():
+        if not cell.strip():
+            continue
+        if name in _VALUES:
+            kind = _kind(cells)
+            if kind is not None:
+                yield kind or guess_type(cell), written(kind or guess_type(cell), cell)
+        elif name == "sha1" and set(_OF_CERTIFICATES) <= cells.keys():
+            yield "x509-fingerprint-sha1", cell
+        elif _TYPES.get(name) == "ip-dst" and port.isascii() and port.isdigit() and "dst" in name:
+            yield "ip-dst|port", f"{cell}|{port}"
+        elif name in _TYPES:
+            kind = _TYPES[name] or guess_type(cell)
+            yield kind, written(kind, cell)
+
+
+def _kind(cells: dict[str, str]) -> str | None:
+    """The type that another column tells; empty if none does."""
+    told = next((cells[name].strip() for name in _KINDS if name in cells), "")
+    if not told:
+        return ""
+    return _KIND_TYPES.get(told.lower(), told if is_misp_type(told) else "")
+
+
+def _attributes(line: Line, name: str, number: int) -> Iterator[Attribute]:
+    place = f"{name}:{number}"
+    for count, (misp_type, value) in enumerate(line.values or (("", ""),)):
+        yield Attribute(
+            type=misp_type, value=value, uuid="", to_ids=True, source=name, place=place,
+            refused=line.refused, skipped=line.skipped, is_more=count > 0,
+        )  # fmt: skip
+
+
+def _header(text: str) -> tuple[tuple[str, ...], str]:
+    """Names of the columns, and what separates them: of the first row, or the last remark."""
+    found: tuple[tuple[str, ...], str] = ((), ",")
+    for line in text.splitlines():
+        if not line.strip("# \t"):
+            continue
+        for separator in (",", ";", "\t"):
+            names = tuple(_plain(name) for name in line.lstrip("# ").split(separator))
+            if len(names) > 1 and _is_header(names):
+                return names, separator
+        if not line.startswith("#"):
+            break
+    return found
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    return any(name in _TYPES for name in names) or (
+        any(name in _VALUES for name in names) and any(name in _KINDS for name in names)
+    )
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"').strip().lower().translate({ord(c): None for c in " _-"})
+
+
+def _is_column_csv(file: SourceFile) -> bool:
+    text = file.beginning
+    if _header(text)[0]:
+        return True
+    first = next((line for line in text.splitlines() if line.strip("# \t")), ",")
+    return file.suffix in (".csv", ".tsv") and any(sign in first for sign in ",;\t")
+
+
+FORMAT: Final = FileFormat(
+    "CSV with named columns", (".csv", ".tsv"), _is_column_csv, read_column_csv
+)

@@ -1,0 +1,80 @@
+"""One indicator a line, with what people write around it: remarks, netmasks, words.
+
+`type<TAB>value` names the type, if MISP has such a one. Of other lines with several words
+the first is the indicator, if none of the others could be one, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from inkgate.rules.canonical.misp_types import is_misp_type
+from inkgate.rules.sources.readers.lists.dialect import Dialect, Line, listed, refused
+from inkgate.rules.sources.readers.lists.guess import (
+    guess_type,
+    masked_network,
+    networks_of_range,
+    written,
+)
+
+_TYPED: Final = re.compile(r"([^\t]+)\t(\S.*)")
+# A remark's sign after white space; glued to a value it is one only where no URL may hold it.
+_REMARK: Final = re.compile(r"\s(?:#|;|//|!)")
+_SEPARATORS: Final = re.compile(r"[\s,;|]+")
+_QUAD: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+_DATES: Final = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d[:.]\d\d.*|\d\d?[./]\d\d?[./]\d{4}")
+SEVERAL: Final = "several values in one line: name the columns, or give one a line"
+UNKNOWN: Final = "neither a name, an address, a URL nor a digest"
+
+
+def parse(text: str) -> Line:
+    """What a line of an untyped list says."""
+    typed = _TYPED.fullmatch(text)
+    if typed and is_misp_type(typed[1].strip()):
+        return typed_line(typed[1].strip(), typed[2])
+    text = without_remark(text)
+    if networks := networks_of_range(text):
+        return listed("ip-dst", *networks)
+    return _of_words(text)
+
+
+def typed_line(misp_type: str, text: str) -> Line:
+    """What a line says whose type is known: its whole text is the value, but for a remark."""
+    text = without_remark(text)
+    return listed(misp_type, written(misp_type, text))
+
+
+def without_remark(text: str) -> str:
+    """The line without the remark at its end."""
+    text = _REMARK.split(text, maxsplit=1)[0].rstrip()
+    value, sign, _ = text.partition("#")
+    # In a URL the sign begins its fragment.
+    return value.rstrip() if sign and value and "/" not in value and guess_type(value) else text
+
+
+def _of_words(text: str) -> Line:
+    kind = guess_type(text)
+    if kind:
+        return listed(kind, written(kind, text))
+    words = [word.strip("\"'") for word in _SEPARATORS.split(text) if word.strip("\"'")]
+    if len(words) < 2:
+        return refused(UNKNOWN)
+    first, second = words[:2]
+    if (
+        _QUAD.fullmatch(first)
+        and _QUAD.fullmatch(second)
+        and (made := masked_network(first, second))
+    ):
+        return listed("ip-dst", made) if not _could_be(words[2:]) else refused(SEVERAL)
+    kind = guess_type(first)
+    if not kind:
+        return refused(SEVERAL if _could_be(words[1:]) else UNKNOWN)
+    return refused(SEVERAL) if _could_be(words[1:]) else listed(kind, written(kind, first))
+
+
+def _could_be(words: list[str]) -> bool:
+    return any(guess_type(word) and not _DATES.fullmatch(word) for word in words)
+
+
+DIALECT: Final = Dialect("plain", parse)

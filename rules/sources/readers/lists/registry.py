@@ -1,0 +1,58 @@
+"""The dialects of lists. A new one is a module beside this one and a line in `DIALECTS`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from inkgate.rules.sources.readers.lists import adblock, dnsmasq, hosts, plain, rpz, unbound
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, refused
+
+# Plain comes last: it takes what no other dialect does.
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    hosts.DIALECT,
+    adblock.DIALECT,
+    dnsmasq.DIALECT,
+    unbound.DIALECT,
+    rpz.DIALECT,
+    plain.DIALECT,
+)
+
+# Lines of which dialects stand among those of another one.
+_ALSO: Final = {
+    "plain": (plain.DIALECT,),
+    "hosts": (plain.DIALECT,),
+    "adblock": (hosts.DIALECT, plain.DIALECT),
+}
+_ENOUGH: Final = 0.5
+
+
+def dialect_of(lines: Iterable[str]) -> Dialect:
+    """The dialect of a list, by its first lines: marked, or that of most of them."""
+    seen = [text for line in lines if (text := line.strip())]
+    for dialect in DIALECTS:
+        if any(map(dialect.marks, seen)):
+            return dialect
+    for dialect in DIALECTS[:-1]:
+        own = [text for text in seen if not text.startswith(dialect.remarks)]
+        found = [text for text in own if _is_own(dialect, text)]
+        if found and len(found) > len(own) * _ENOUGH:
+            return dialect
+    return plain.DIALECT
+
+
+def parse_line(dialect: Dialect, line: str) -> Line:
+    """What a line says in this dialect, or, if it is not of it, in that of plain lists."""
+    text = line.strip("\ufeff \t\r\n\v\f")
+    if not text or text.startswith(dialect.remarks):
+        return REMARK
+    first = hosts.DIALECT if dialect is plain.DIALECT else dialect
+    for own in (first, *_ALSO.get(dialect.name, ())):
+        if (found := own.parse(text)) is not None:
+            return found
+    return refused(f"no line of a list of format {dialect.name}")
+
+
+def _is_own(dialect: Dialect, text: str) -> bool:
+    line = dialect.parse(text)
+    return line is not None and not line.refused and line is not REMARK

@@ -1,0 +1,93 @@
+"""MISP events whose members are not of the types that MISP writes, made such as can be read.
+
+PHP writes an empty map as `[]` and a list with a gap as a map. Other tools write numbers and
+flags where texts belong. What stays unclear is the one attribute's fault that it stands in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# Has no type, and is refused for that where it is sealed.
+_NO_ATTRIBUTE: Final = {"type": "", "value": "", "to_ids": True}
+_MAX_DEPTH: Final = 8
+_HOLDERS: Final = ("Attribute", "Object", "Tag")
+_SINGLE: Final = ("Event", "Orgc")
+
+
+def mended_document(document: object, depth: int = 0) -> object:
+    """A decoded document with members of the types that the strict reader knows."""
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(document, list):
+        return [mended_document(item, depth + 1) for item in document]
+    if not isinstance(document, dict):
+        return document
+    mended = _scalars(document)
+    for name in ("response", "Event"):
+        if name in document:
+            mended[name] = mended_document(document[name], depth + 1)
+    if not isinstance(mended.get("Event", {}), dict | None):
+        mended["Event"] = None
+    mended["Orgc"] = _organisation(document.get("Orgc"))
+    mended["Tag"] = _tags(document.get("Tag"))
+    for name, mend in (("Attribute", _attribute), ("Object", _object)):
+        if name in document:
+            mended[name] = [mend(item) for item in _items(document[name])]
+    if "errors" in document:
+        mended["errors"] = document["errors"]
+    return {name: value for name, value in mended.items() if value is not None}
+
+
+def _attribute(item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        return dict(_NO_ATTRIBUTE)
+    mended: dict[str, Any] = _scalars(item)
+    value = item.get("value")
+    if isinstance(value, bool):
+        mended["value"] = "true" if value else "false"
+    elif isinstance(value, list | dict):
+        mended["value"] = ""
+    mended["Tag"] = _tags(item.get("Tag"))
+    event = item.get("Event")
+    if isinstance(event, dict):
+        mended["Event"] = {**_scalars(event), "Orgc": _organisation(event.get("Orgc"))}
+    return mended
+
+
+def _object(item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        return {"Attribute": [dict(_NO_ATTRIBUTE)]}
+    return {**_scalars(item), "Attribute": [_attribute(a) for a in _items(item.get("Attribute"))]}
+
+
+def _organisation(item: object) -> dict[str, Any] | None:
+    return _scalars(item) if isinstance(item, dict) else None
+
+
+def _tags(items: object) -> list[dict[str, Any]]:
+    """Tags with a name, also where a tool writes the names alone."""
+    found = ({"name": item} if isinstance(item, str) else item for item in _items(items))
+    return [_scalars(item) for item in found if isinstance(item, dict)]
+
+
+def _items(holder: object) -> list[object]:
+    if isinstance(holder, dict):
+        return list(holder.values())
+    return holder if isinstance(holder, list) else []
+
+
+def _scalars(item: dict[str, Any]) -> dict[str, Any]:
+    """The members that are texts, numbers or flags; a flag where a text belongs as a text."""
+    return {
+        name: _scalar(name, value)
+        for name, value in item.items()
+        if name not in (*_HOLDERS, *_SINGLE) and isinstance(value, str | int | float | None)
+    }
+
+
+def _scalar(name: str, value: object) -> object:
+    flags = ("to_ids", "deleted", "published")
+    if name in flags:
+        return str(value) if isinstance(value, float) else value
+    return str(value).lower() if isinstance(value, bool) else value
