@@ -24,7 +24,7 @@ from inkgate.rules.pack.manifest import MAX_SERIAL
 from inkgate.rules.paths import LOCK
 from inkgate.rules.refresh.reading import Options
 from inkgate.rules.refresh.refresh import Summary, refresh
-from inkgate.rules.refresh.screen import print_problems, print_summary
+from inkgate.rules.refresh.screen import print_figures, print_problems, print_summary
 from inkgate.rules.seal.publish import PACK
 from inkgate.rules.settings import MAX_PADDING
 from inkgate.rules.sources.source import Origin
@@ -80,9 +80,10 @@ def _sealing_options(command: Callable[..., None]) -> Callable[..., None]:
     is_flag=True,
     help="Install whatever serial was installed here before: serials go on from it.",
 )
+@click.option("--json", "as_json", is_flag=True, help="What was read and became of it, as JSON.")
 @click.pass_obj
 @needs("publisher")
-def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None:
+def refresh_command(settings: Settings, /, *, quiet: bool, as_json: bool, **flags: Any) -> None:
     """Read the sources, seal what is new, publish and install it.
 
     Exit status: 0 done, 1 done but a source could not be read (its last good version
@@ -92,7 +93,10 @@ def refresh_command(settings: Settings, /, *, quiet: bool, **flags: Any) -> None
     become_owner(settings.paths.publisher, settings.paths.installed)
     locks = settings.paths.publisher / LOCK, settings.paths.installed / LOCK
     with recorded(settings.paths.installed, "refresh", locks) as outcome:
-        summary = _refresh(settings, None, quiet=quiet, **flags)
+        shown = print_figures if as_json else None if quiet else print_summary
+        summary = _refresh(settings, None, quiet=quiet or as_json, **flags)
+        if shown:
+            shown(summary)
         outcome.serial, outcome.rules = summary.serial, summary.rules
         if summary.unreadable:
             outcome.state = "partial"
@@ -128,6 +132,8 @@ def publish_command(
     faults = 0
     for name in names:
         summary = _refresh(settings, name, quiet=quiet, **flags)
+        if not quiet:
+            print_summary(summary)
         faults += len(summary.unreadable)
         place = summary.pack
         if output is not None:
@@ -189,8 +195,6 @@ def _refresh(
     with progress_bar(quiet=quiet, spoken="inkgate-rules") as bar:
         summary = refresh(settings.config, rules, bar, options)
     print_problems(summary, again=not quiet)
-    if not quiet:
-        print_summary(summary)
     return summary
 
 

@@ -64,6 +64,8 @@ class Summary(NamedTuple):
         unreadable: what could not be read; its last good reading counts.
         notes: what lies in the sources' folders and nobody reads.
         sealed: distinct values that became rules, without canaries and padding.
+        pieces: how many more records there were when networks had been split into some of
+            fewer prefix lengths.
         rules: how many the pack has, canaries included.
         canaries: how many of them are canaries.
     """
@@ -72,6 +74,7 @@ class Summary(NamedTuple):
     unreadable: list[Unreadable]
     notes: list[Unreadable]
     sealed: int
+    pieces: int
     done: SealCounts
     rules: int
     canaries: int
@@ -80,6 +83,42 @@ class Summary(NamedTuple):
     pack: Path
     seconds: float
     stages: list[Stage]
+
+    @property
+    def merged(self) -> int:
+        """How many records joined that of another attribute with the same value."""
+        return self.report.records + self.pieces - self.sealed
+
+    def figures(self) -> dict[str, object]:
+        """What became of all that was read: `read` is the sum of its parts.
+
+        Each attribute, and each value of a line, was skipped (by reason), refused, screened
+        (allow list, warninglists) or sealed. The records of those that were sealed, and the
+        pieces of networks, were merged or are distinct values.
+        """
+        report = self.report
+        return {
+            "read": report.read,
+            "more_of_one_line": report.more,
+            "skipped": dict(sorted(report.skipped.items())),
+            "refused": report.fates["refused"],
+            "refused_by_reason": {
+                reason: count
+                for (outcome, reason), count in sorted(report.counts.items())
+                if outcome == "refused"
+            },
+            "screened": report.fates["screened"],
+            "sealed": report.fates["sealed"],
+            "records": report.records,
+            "pieces_of_networks": self.pieces,
+            "merged": self.merged,
+            "distinct": self.sealed,
+            "canaries": self.canaries,
+            "rules": self.rules,
+            "serial": self.serial,
+            "not_read": [str(fault) for fault in self.unreadable],
+            "not_sources": [str(note) for note in self.notes],
+        }
 
 
 class _Job(NamedTuple):
@@ -94,7 +133,7 @@ class _Job(NamedTuple):
 
 
 class _Sealed(NamedTuple):
-    """What is sealed and not published yet."""
+    """What is sealed and not published yet; `pieces` as in `Summary`."""
 
     done: SealCounts
     runs: list[Run]
@@ -102,6 +141,7 @@ class _Sealed(NamedTuple):
     known: KnownRules
     old: Manifest | None
     base: Manifest
+    pieces: int
 
     @property
     def rows(self) -> int:
@@ -151,6 +191,7 @@ def refresh(
         unreadable=[fault for fault in faults if not fault.is_note],
         notes=[fault for fault in faults if fault.is_note],
         sealed=sealed.rows - len(canary_set),
+        pieces=sealed.pieces,
         done=sealed.done,
         rules=manifest.rule_count(),
         canaries=len(canary_set),
@@ -190,7 +231,9 @@ def _seal_all(job: _Job, spool: Spool, canary_set: Sequence[Record]) -> _Sealed:
     """Seal what was collected, and the canaries."""
     settings, subscriber = job.settings, job.subscriber
     spool.take(portions(canary_set))
+    records = spool.records
     gated = gated_lengths(spool.narrow())
+    pieces = spool.records - records
     parts = spool.finish()
     for kind, profile in settings.kdf_profiles().items():
         check_profile(kind, profile, settings.caps)
@@ -204,7 +247,7 @@ def _seal_all(job: _Job, spool: Spool, canary_set: Sequence[Record]) -> _Sealed:
     )
     base = _next_manifest(_next_serial(job), epoch, settings, subscriber)
     done, runs = _seal(parts, epoch, subscriber, gated, job.stages)
-    return _Sealed(done, runs, parts, KnownRules.of(canary_set, gated), old, base)
+    return _Sealed(done, runs, parts, KnownRules.of(canary_set, gated), old, base, pieces)
 
 
 def _next_serial(job: _Job) -> int:

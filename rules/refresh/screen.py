@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from inkgate.config.printable import to_stderr
 from inkgate.rules.refresh.refresh import Summary
@@ -33,18 +34,16 @@ def print_summary(summary: Summary) -> None:
     """What was done, a line a number."""
     report, done = summary.report, summary.done
     skipped = ", ".join(f"{n} {reason}" for reason, n in sorted(report.skipped.items()))
+    more = f" ({report.more} of them further values of a line)" if report.more else ""
     lines = (
-        (
-            "read",
-            str(report.read)
-            + (f" ({report.more} of them more of one line)" if report.more else ""),
-        ),
+        ("read", f"{report.read}{more}"),
         ("skipped", f"{report.skipped.total()}" + (f" ({skipped})" if skipped else "")),
         ("refused", str(report.fates["refused"])),
-        ("screened", f"{report.fates['screened']} (allow list and warninglists)"),
-        ("sealed", f"{report.fates['sealed']}, as {summary.sealed} distinct values"),
-        ("allowed", f"{report.total('allowed')} (not sealed: allow list)"),
-        ("dropped", f"{report.total('dropped')} (not sealed: warninglists)"),
+        ("screened", f"{report.fates['screened']} (not sealed: allow list and warninglists)"),
+        ("sealed", str(report.fates["sealed"])),
+        ("values", f"{report.records + summary.pieces}, {summary.merged} of them merged"),
+        ("allowed", f"{report.total('allowed')} (allow list)"),
+        ("dropped", f"{report.total('dropped')} (warninglists)"),
         ("marked", f"{report.total('marked')} (sealed, but on a warninglist)"),
         ("derived", str(done.derived)),
         ("new", str(done.new)),
@@ -57,6 +56,11 @@ def print_summary(summary: Summary) -> None:
     )
     for name, value in lines:
         click.echo(f"{name:>12}  {value}")
+
+
+def print_figures(summary: Summary) -> None:
+    """The same for programs, as JSON in one line."""
+    click.echo(msgspec.json.encode(summary.figures()).decode())
 
 
 def _say(text: str) -> None:

@@ -124,6 +124,11 @@ class Spool:
         """Whether there is no record."""
         return not any(self._counts)
 
+    @property
+    def records(self) -> int:
+        """How many there are."""
+        return sum(self._counts)
+
     def take(self, parts: Mapping[int, Portion]) -> None:
         """Keep records."""
         with naming(self._folder):

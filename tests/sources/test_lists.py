@@ -77,6 +77,8 @@ AROUND = [
     ("192.0.2.0 - 192.0.2.255", ["ip-dst 192.0.2.0/24"]),
     ("192.0.2.254-192.0.3.1", ["ip-dst 192.0.2.254/31", "ip-dst 192.0.3.0/31"]),
     ("2001:db8::-2001:db8::ff", ["ip-dst 2001:db8::/120"]),
+    ("192.0.2.7 # seen", ["ip-dst 192.0.2.7"]),
+    ("192.0.2.7 malware", ["ip-dst 192.0.2.7"]),
     ("http://a.example/x malware", ["url http://a.example/x"]),
     ("http://a.example/x#fragment", ["url http://a.example/x#fragment"]),
     ("http://a.example/x # seen", ["url http://a.example/x"]),

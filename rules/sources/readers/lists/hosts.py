@@ -31,7 +31,7 @@ def parse(text: str) -> Line | None:
             names.append(name)
         if sign:
             break
-    if not all(map(_is_name, set(names) - _OWN)):
+    if not names or not all(map(_is_name, set(names) - _OWN)):
         return None
     if words[0] in _OWN_ADDRESSES or words[0].startswith("fe80::"):
         return OWN_NAME
