@@ -20,7 +20,7 @@ _NOT_EVENTS: Final = frozenset(("manifest.json", "hashes.csv"))
 
 
 class FilesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="files"):
-    """Files and folders: MISP event JSON, MISP CSV, STIX 2.1, plain lists."""
+    """Files and folders: MISP event JSON, CSV, STIX, lists."""
 
     paths: tuple[str, ...]
 

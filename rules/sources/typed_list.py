@@ -1,4 +1,4 @@
-"""A plain list whose indicators all have one type."""
+"""A list whose indicators all have one type, or whose dialect is given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class TypedList:
-    """A plain list whose indicators all have one type.
+    """A list whose indicators all have one type, or whose dialect is given.
 
     Args:
         path: the list.

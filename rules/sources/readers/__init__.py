@@ -1,4 +1,4 @@
-"""File formats of indicators: MISP event JSON, MISP CSV, STIX 2.1, plain lists.
+"""File formats of indicators: MISP event JSON, CSV, STIX, lists.
 
 In: a path. Out: attributes, one at a time; of lists without UUIDs also file and line.
 

@@ -14,6 +14,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.extras import remedy
+from inkgate.config.whole_file import write_whole
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.misp_event import read_event_file
@@ -54,7 +55,7 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
         raise file.unreadable("is not JSON, or is cut off", _REMEDY) from None
     with tempfile.TemporaryDirectory(prefix="inkgate-stix-") as folder:
         plain = Path(folder) / "bundle.json"
-        plain.write_bytes(data)
+        write_whole(plain, data, 0o600)
         converted = _convert(file, plain, Path(folder))
         yield from list(read_event_file(SourceFile(converted, file.given)))
 
