@@ -108,6 +108,9 @@ class Collector:
         self._report.more += judged.more
         self._report.records += judged.records
         self._report.fates.update(judged.fates)
+        for name, (read, refused) in judged.lists.items():
+            before = self._report.lists.get(name, (0, 0))
+            self._report.lists[name] = before[0] + read, before[1] + refused
         self._report.skipped.update(judged.skipped)
         for case in judged.cases:
             self._report.add(case)

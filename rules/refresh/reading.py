@@ -93,6 +93,8 @@ def collect(
                 collector.add(attribute)
     copies.forget_others()
     copies.flush()
+    said = {fault.path.name for fault in faults}
+    faults += (f for f in _refused_lists(report, settings.refused_share) if f.path.name not in said)
     return faults
 
 
@@ -109,6 +111,16 @@ def _judge(
         domain_ip_by_domain=settings.domain_ip_by_domain,
         more_types=settings.more_types,
     )
+
+
+def _refused_lists(report: Report, share: float) -> Iterator[Unreadable]:
+    """Lists most of whose values turned out, one by one, to have no canonical form."""
+    for name, (read, refused) in sorted(report.lists.items()):
+        if refused > read * share:
+            yield Unreadable(
+                Path(name), None, f"{refused} of {read} values cannot be used",
+                "correct it, or its type or format in [[rules.sources]]",
+            )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ class Judged(msgspec.Struct, array_like=True, frozen=True):
         fates: how many were refused, screened (all of their values on a list) and sealed. The
             others were skipped.
         records: how many records the sealed ones made.
+        lists: of each list, how many of its values were not skipped, and how many refused.
         skipped: how many were not selected, by reason.
         cases: those that somebody may want to look at.
         portions: their records, by partition.
@@ -40,6 +41,7 @@ class Judged(msgspec.Struct, array_like=True, frozen=True):
     more: int
     fates: dict[Fate, int]
     records: int
+    lists: dict[str, tuple[int, int]]
     skipped: dict[str, int]
     cases: list[Case]
     portions: dict[int, Portion]
@@ -78,15 +80,20 @@ class Judge:
         fates: Counter[Fate] = Counter()
         cases: list[Case] = []
         records: list[Record] = []
+        lists: dict[str, tuple[int, int]] = {}
         for attribute in attributes:
             reason = attribute.skipped or self._skip_reason(attribute)
             if reason:
                 skipped[reason] += 1
-            else:
-                fates[self._fate(attribute, records, cases)] += 1
+                continue
+            fate = self._fate(attribute, records, cases)
+            fates[fate] += 1
+            if attribute.source:
+                read, refused = lists.get(attribute.source, (0, 0))
+                lists[attribute.source] = read + 1, refused + (fate == "refused")
         more = sum(attribute.is_more for attribute in attributes)
         return Judged(
-            len(attributes), more, dict(fates), len(records), dict(skipped), cases,
+            len(attributes), more, dict(fates), len(records), lists, dict(skipped), cases,
             portions(records),
         )  # fmt: skip
 

@@ -47,6 +47,7 @@ class Report:
         read: attributes, and lines of lists. Each was skipped or has one of the `fates`.
         more: how many of them were further values of a line or row that listed several.
         records: how many the sealed ones made.
+        lists: of each list, how many of its values were not skipped, and how many refused.
         fates: how many were refused, screened and sealed.
         skipped: how many were not selected, by reason.
         counts: by outcome and reason.
@@ -58,6 +59,7 @@ class Report:
         self.read = 0
         self.more = 0
         self.records = 0
+        self.lists: dict[str, tuple[int, int]] = {}
         self.fates: Counter[Fate] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counts: Counter[tuple[Outcome, str]] = Counter()

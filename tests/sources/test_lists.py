@@ -236,6 +236,16 @@ def test_newer_type_is_sealed_when_the_settings_name_it(installation: Installati
     assert installation.refresh().report.fates["refused"] == 0
 
 
+def test_list_of_another_type_than_the_settings_say_is_a_fault(installation: Installation) -> None:
+    installation.add("good", attribute("domain", "ok.example"))
+    (installation.folder / "c2").write_text("ab\ncd\n192.0.2.7\n")
+    installation.configure(
+        'sources = ["events", { type = "list", path = "c2", indicator_type = "ip-dst" }]'
+    )
+    (fault,) = installation.refresh().unreadable
+    assert "c2: 2 of 3 values cannot be used" in str(fault)
+
+
 @pytest.mark.slow
 def test_list_that_is_mostly_refused_is_a_fault_and_its_last_good_counts(
     installation: Installation,

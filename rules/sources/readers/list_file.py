@@ -50,6 +50,7 @@ def _attributes(line: Line, name: str, place: str) -> Iterator[Attribute]:
             type="", value="", uuid="", to_ids=True, source=name, place=place,
             refused=line.refused, skipped=line.skipped,
         )  # fmt: skip
+        return
     for number, (misp_type, value) in enumerate(line.values):
         yield Attribute(
             type=misp_type, value=value, uuid="", to_ids=True, source=name, place=place,

@@ -19,6 +19,8 @@ _NAME_PORT: Final = re.compile(rf"({_NAME.pattern}):(\d{{1,5}})")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _EMAIL: Final = re.compile(r"[^\s/@]+@[^\s/@]+\.[^\s/@]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]{2}\S", re.IGNORECASE)
+# Most lines of most lists, so it is asked first.
+_USUAL_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")
 _SPACE: Final = re.compile(r"\s")
 _NUMERIC: Final = re.compile(r"[\d.]+")
 # Parts of a range without brackets, as feeds of networks write them.
@@ -39,6 +41,8 @@ def guess_type(text: str) -> str:
 
     Defanged spellings count as what they stand for.
     """
+    if _USUAL_NAME.fullmatch(text):
+        return "domain"
     text = refang(text)
     for pattern, misp_type in _GUESSES:
         if pattern.fullmatch(text):

@@ -18,6 +18,8 @@ from inkgate.rules.sources.readers.lists.guess import (
     written,
 )
 
+# What stands around a value, or sets it apart from others.
+_AROUND: Final = re.compile(r"[\s#]")
 _TYPED: Final = re.compile(r"([^\t]+)\t(\S.*)")
 # A remark's sign after white space; glued to a value it is one only where no URL may hold it.
 _REMARK: Final = re.compile(r"\s(?:#|;|//|!)")
@@ -30,6 +32,8 @@ UNKNOWN: Final = "neither a name, an address, a URL nor a digest"
 
 def parse(text: str) -> Line:
     """What a line of an untyped list says."""
+    if not _AROUND.search(text) and (kind := guess_type(text)):
+        return Line(((kind, written(kind, text)),))
     typed = _TYPED.fullmatch(text)
     if typed and is_misp_type(typed[1].strip()):
         return typed_line(typed[1].strip(), typed[2])

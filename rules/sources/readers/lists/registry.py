@@ -46,6 +46,8 @@ def parse_line(dialect: Dialect, line: str) -> Line:
     text = line.strip("\ufeff \t\r\n\v\f")
     if not text or text.startswith(dialect.remarks):
         return REMARK
+    if dialect is plain.DIALECT and " " not in text and "\t" not in text:
+        return plain.parse(text)
     first = hosts.DIALECT if dialect is plain.DIALECT else dialect
     for own in (first, *_ALSO.get(dialect.name, ())):
         if (found := own.parse(text)) is not None:
