@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.readers.list_file import read_list
@@ -22,6 +23,10 @@ class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     path: str
     indicator_type: str = ""
     format: Literal["", "hosts", "adblock", "dnsmasq", "unbound", "rpz", "plain"] = ""
+
+    def __post_init__(self) -> None:
+        if self.indicator_type and not is_misp_type(self.indicator_type):
+            raise ValueError("indicator_type is not a type that MISP has")
 
 
 class TypedList:

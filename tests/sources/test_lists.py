@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.settings_file import SettingsError
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.list_file import read_list
 from inkgate.rules.sources.readers.lists import registry
@@ -91,6 +92,8 @@ AROUND = [
     ("192[.]0[.]2[.]7:8080", ["ip-dst|port 192.0.2.7|8080"]),
     ("domain\ta.example", ["domain a.example"]),
     ("AS\tAS64496", ["AS AS64496"]),
+    ("user-agent\tBot (X11 ; x) // 1 !", ["user-agent Bot (X11 ; x) // 1 !"]),
+    ("ip-dst\t192.0.2.0-192.0.2.1", ["ip-dst 192.0.2.0/31"]),
     ("0.0.0.0 a.example b.example", ["domain a.example", "domain b.example"]),
     ("0 a.example", ["domain a.example"]),
     ("::1 a.example", ["domain a.example"]),
@@ -244,6 +247,12 @@ def test_list_of_another_type_than_the_settings_say_is_a_fault(installation: Ins
     )
     (fault,) = installation.refresh().unreadable
     assert "c2: 2 of 3 values cannot be used" in str(fault)
+
+
+def test_word_in_the_settings_that_is_no_type_is_refused(installation: Installation) -> None:
+    installation.configure('sources = [{ type = "list", path = "c2", indicator_type = "ip-dest" }]')
+    with pytest.raises(SettingsError, match=r"entry 1.*indicator_type is not a type that MISP has"):
+        installation.refresh()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from inkgate.rules.canonical import class_of
 from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.readers.lists.dialect import Dialect, Line, listed, refused
 from inkgate.rules.sources.readers.lists.guess import (
@@ -23,6 +24,7 @@ _AROUND: Final = re.compile(r"[\s#]")
 _TYPED: Final = re.compile(r"([^\t]+)\t(\S.*)")
 # A remark's sign after white space; glued to a value it is one only where no URL may hold it.
 _REMARK: Final = re.compile(r"\s(?:#|;|//|!)")
+_HASH_REMARK: Final = re.compile(r"\s#")
 _SEPARATORS: Final = re.compile(r"[\s,;|]+")
 _QUAD: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 _DATES: Final = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d[:.]\d\d.*|\d\d?[./]\d\d?[./]\d{4}")
@@ -45,7 +47,12 @@ def parse(text: str) -> Line:
 
 def typed_line(misp_type: str, text: str) -> Line:
     """What a line says whose type is known: its whole text is the value, but for a remark."""
+    if class_of(misp_type).kind == "text":
+        # Such values hold signs and white space of their own.
+        return listed(misp_type, _HASH_REMARK.split(text, maxsplit=1)[0].rstrip())
     text = without_remark(text)
+    if misp_type.startswith("ip-") and (networks := networks_of_range(text)):
+        return listed(misp_type, *networks)
     return listed(misp_type, written(misp_type, text))
 
 
