@@ -144,8 +144,18 @@ def test_profile_above_the_caps_is_refused_before_anything_is_sealed(listed: Ins
 
 
 @pytest.mark.slow
-def test_more_types_than_a_manifest_may_name_publish_nothing(listed: Installation) -> None:
-    many = listed.add("many", *(attribute(f"made-up-{n}", "x") for n in range(1100)))
+def test_more_types_than_a_manifest_may_name_cost_nothing_else(listed: Installation) -> None:
+    listed.add("many", *(attribute(f"made-up-{n}", "x") for n in range(1100)))
+    assert listed.refresh().report.fates["refused"] == 1100
+    assert answers(listed)
+
+
+def test_more_types_of_the_settings_than_a_manifest_may_name_publish_nothing(
+    listed: Installation,
+) -> None:
+    names = [f"made-up-{n}" for n in range(1100)]
+    many = listed.add("many", *(attribute(name, "x") for name in names))
+    listed.configure(f"more_types = {names}")
     with pytest.raises(PackError, match="too many classes"):
         listed.refresh()
     assert answers(listed)
