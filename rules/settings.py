@@ -69,6 +69,7 @@ class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Section `[rules]`. Paths are relative to the settings file's folder."""
 
     sources: tuple[str | dict[str, object], ...] = ()
+    source_seconds: Annotated[float, Meta(gt=0, le=604_800)] = 3600
     publisher: str = "/var/lib/inkgate/publisher"
     installed: str = "/var/lib/inkgate/rules"
     token_file: str = "/etc/inkgate/token"  # noqa: S105 (a path, not a secret)

@@ -141,7 +141,7 @@ for file in locks/build.txt "$lock"; do
     fi
 done
 
-sum=$(find admin blocked_page config health helper icap_server misp rules sightings squid_conf src pyproject.toml -type f \
+sum=$(find admin blocked_page config health helper icap_server misp remote rules sightings squid_conf src pyproject.toml -type f \
     ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort | cksum)
 if changed inkgate "$sum"; then
     pip install --no-deps --no-build-isolation --force-reinstall .

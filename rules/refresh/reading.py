@@ -32,7 +32,8 @@ class Options(NamedTuple):
     """What one refresh does differently.
 
     Attributes:
-        allow_empty: publish even a set without any indicator: it holds canaries only.
+        allow_empty: publish even a set without any indicator: it holds canaries only; and
+            believe a source that has lost what it had.
         new_epoch: new salt, and so new keys for everything.
         only: read sources of this origin only; of all others their last reading counts.
         full: read all of every source, however fresh its mirror is.
@@ -75,7 +76,14 @@ def collect(
         may_be_empty=options.allow_empty,
         refused_share=settings.refused_share,
     )
-    context = SourceContext(folder, where.publisher / "sources", copies, options.full)
+    context = SourceContext(
+        folder,
+        where.publisher / "sources",
+        copies,
+        options.full,
+        settings.source_seconds,
+        options.allow_empty,
+    )
     sources = open_sources(entries, context)
     chosen = [s for s in sources if options.only in (None, s.origin)]
     if not chosen:

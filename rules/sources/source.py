@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 
 Origin = Literal["web", "mysql", "file"]
+SECONDS: Final = 3600.0
+"""How long a source may take in all, if the settings say nothing."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -47,12 +49,16 @@ class SourceContext(NamedTuple):
         state: where sources keep what they have read.
         copies: keeps the last good readings.
         full: read everything anew, however fresh what is kept is.
+        seconds: how long one source may take in all, before its last good reading counts.
+        may_be_empty: whether a source may lose most of what it had at once.
     """
 
     folder: Path
     state: Path
     copies: LastGood
     full: bool = False
+    seconds: float = SECONDS
+    may_be_empty: bool = False
 
     def state_path(self, address: str, suffix: str = "") -> Path:
         """Where the source of an address keeps what it has read."""

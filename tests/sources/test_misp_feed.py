@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inkgate.config.errors import Unreadable
-from inkgate.rules.sources import misp_feed
+from inkgate.rules.sources import feed_mirror
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_feed import Feed, FeedSettings
 from support.certificates import self_signed
@@ -162,7 +162,7 @@ def test_path_like_names_in_a_manifest_are_refused(
 def test_oversized_download_is_refused(
     tmp_path: Path, server: FeedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(misp_feed, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(feed_mirror, "MAX_BYTES", 1 << 20)
     server.add("a.example")
     big = server.add("b.example")
     server.files[f"{big}.json"] = b" " * (1 << 20) + server.files[f"{big}.json"]

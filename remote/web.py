@@ -1,0 +1,122 @@
+"""Downloads from a web server that is not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from http.cookiejar import DefaultCookiePolicy
+from typing import Final, Self
+
+import requests
+from requests import RequestException, Response
+from requests.exceptions import ConnectionError as NoConnectionError
+from requests.exceptions import SSLError, Timeout
+
+from inkgate.remote.adapter import GuardedAdapter, proxies_of
+from inkgate.remote.bodies import body_of
+from inkgate.remote.deadline import Deadline
+from inkgate.remote.errors import BrokenBodyError, RemoteError
+from inkgate.remote.redirects import MOST, next_url
+
+_MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+_ERRORS: Final = 400
+
+
+class WebClient:
+    """A web server's files, one at a time or several threads at once.
+
+    Args:
+        deadline: of everything that is downloaded together.
+        timeout: seconds to wait for a connection, and for each piece of an answer.
+        verify: whom to trust: True for the system's authorities, or a file of certificates.
+        proxy: an address, "none", or nothing for that of the environment.
+        connections: how many threads download at once.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        timeout: float,
+        verify: bool | str = True,
+        proxy: str = "",
+        connections: int = 1,
+    ) -> None:
+        self._deadline = deadline
+        self._timeout = timeout
+        self._verify = verify
+        self._proxies = proxies_of(proxy)
+        self._session = requests.Session()
+        # They would be kept for as long as the client is.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = GuardedAdapter(deadline, connections)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def download(self, url: str, limit: int) -> Iterator[bytes]:
+        """A file, in pieces.
+
+        Args:
+            limit: how many bytes it may have.
+
+        Raises:
+            RemoteError: it was not taken. So it is for whatever `requests` raises.
+        """
+        try:
+            with closing(self._get(url)) as answer:
+                if answer.status_code >= _ERRORS:
+                    problem = f"cannot be downloaded (status {answer.status_code})"
+                    raise BrokenBodyError(problem)
+                yield from body_of(answer.raw, answer.headers, limit)
+        except (RequestException, OSError, ValueError) as error:
+            self._deadline.check()
+            problem = f"cannot be downloaded ({type(error).__name__})"
+            raise BrokenBodyError(problem) from None
+        except RemoteError:
+            self._deadline.check()
+            raise
+        # The end of a socket that was shut down looks like the end of the body.
+        self._deadline.check()
+
+    def _get(self, url: str) -> Response:
+        """An answer, after more than one try if the first ones were none."""
+        for pause in _PAUSES:
+            try:
+                answer = self._followed(url)
+            except SSLError:
+                # A certificate does not get better by waiting.
+                raise
+            except (NoConnectionError, Timeout):
+                pass
+            else:
+                if answer.status_code not in _MAY_PASS:
+                    return answer
+                answer.close()
+            # Not as long as Retry-After says: a feed could make us wait for a year.
+            self._deadline.sleep(pause)
+        return self._followed(url)
+
+    def _followed(self, url: str) -> Response:
+        for _ in range(MOST + 1):
+            answer = self._session.get(
+                url,
+                timeout=self._timeout,
+                stream=True,
+                allow_redirects=False,
+                # Given here, because a session's own is overruled by $REQUESTS_CA_BUNDLE.
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+            location = answer.headers.get("Location", "")
+            if not answer.is_redirect:
+                return answer
+            answer.close()
+            url = next_url(url, location)
+        raise BrokenBodyError(f"redirects more than {MOST} times")
