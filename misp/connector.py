@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
@@ -11,7 +13,9 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.secret import read_secret
 from inkgate.misp.address import base_url, place_of
 from inkgate.misp.diagnosis import diagnosed
-from inkgate.misp.errors import UnavailableError
+from inkgate.misp.errors import TooSlowError, UnavailableError
+from inkgate.remote.deadline import Deadline
+from inkgate.remote.errors import OutOfTimeError
 
 if TYPE_CHECKING:
     from pymisp import PyMISP
@@ -25,6 +29,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS: Final = 20.0
 _LONGEST_WAIT: Final = 60.0
 _LONGEST_WAITS: Final = 900.0
+_SLOW: Final = "the next refresh goes on where this one ended"
 
 
 class LoginSettings(Protocol):
@@ -55,6 +60,8 @@ class Connector:
         timeout: seconds to wait for each part of an answer, and for a connection at most.
         retries: how often a request is made again while MISP is unavailable.
         first_wait: seconds before the first of them; later waits double, at random.
+        proxy: an address, "none", or nothing for that of the environment.
+        deadline: of all requests together; None: there is none.
 
     Raises:
         Unreadable: `url` is none.
@@ -70,6 +77,8 @@ class Connector:
         timeout: float = 60.0,
         retries: int = 0,
         first_wait: float = 1.0,
+        proxy: str = "",
+        deadline: Deadline | None = None,
     ) -> None:
         self.place = place_of(url)
         self._url = base_url(url)
@@ -79,20 +88,29 @@ class Connector:
         self._timeout = timeout
         self._retries = retries
         self._first_wait = first_wait
+        self._proxy = proxy
+        self._deadline = deadline
         self._waited = 0.0
         self._misp: PyMISP | None = None
         self._last: LastAnswer | None = None
 
     @classmethod
     def configured(
-        cls, settings: LoginSettings, folder: Path, *, retries: int = 0, first_wait: float = 1.0
+        cls,
+        settings: LoginSettings,
+        folder: Path,
+        *,
+        retries: int = 0,
+        first_wait: float = 1.0,
+        proxy: str = "",
+        deadline: Deadline | None = None,
     ) -> Self:
         """The MISP that a section of the settings names.
 
         Args:
             settings: the section.
             folder: where its relative paths begin.
-            retries, first_wait: see the class.
+            retries, first_wait, proxy, deadline: see the class.
 
         Raises:
             Unreadable: there is no key, or `url` is none.
@@ -106,6 +124,8 @@ class Connector:
             timeout=settings.timeout,
             retries=retries,
             first_wait=first_wait,
+            proxy=proxy,
+            deadline=deadline,
         )
 
     def connect(self) -> None:
@@ -160,7 +180,15 @@ class Connector:
             timeout = (min(_CONNECT_SECONDS, self._timeout), self._timeout)
             verify = self._verification()
             self._misp = self._guarded(
-                lambda: open_session(self._url, self._key, verify, timeout, last)
+                lambda: open_session(
+                    self._url,
+                    self._key,
+                    verify,
+                    timeout,
+                    last,
+                    proxy=self._proxy,
+                    deadline=self._deadline,
+                )
             )
         return self._misp
 
@@ -170,7 +198,23 @@ class Connector:
         try:
             return act()
         except Exception as error:  # noqa: BLE001 (PyMISP lets many kinds through)
+            self._check_time()
             raise diagnosed(self.place, error, self._last_answer()) from None
+
+    def _check_time(self) -> None:
+        try:
+            if self._deadline is not None:
+                self._deadline.check()
+        except OutOfTimeError as error:
+            raise TooSlowError(self.place, error.problem, _SLOW) from None
+
+    def _sleep(self, seconds: float) -> None:
+        if self._deadline is None:
+            time.sleep(seconds)
+            return
+        with suppress(OutOfTimeError):
+            self._deadline.sleep(seconds)
+        self._check_time()
 
     def _last_answer(self) -> Response | None:
         return self._last.answer if self._last is not None else None
@@ -203,6 +247,7 @@ class Connector:
             retry=retry_if_exception_type(UnavailableError),
             wait=lambda state: self._pause(backoff(state)),
             stop=self._gives_up,
+            sleep=self._sleep,
             reraise=True,
         )
         return retrying(act)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from inkgate.config.printable import printable
 from inkgate.misp.address import redirect_target
@@ -16,11 +16,15 @@ from inkgate.misp.errors import (
     NotMispError,
     RedirectedError,
     RejectedError,
+    TooLargeError,
     UnavailableError,
 )
+from inkgate.remote import errors as remote
 
 if TYPE_CHECKING:
     from requests import Response
+
+E = TypeVar("E", bound=BaseException)
 
 _LATER: Final = "try again later"
 _URL: Final = "check url"
@@ -48,10 +52,13 @@ def diagnosed(place: str, error: Exception | None, answer: Response | None) -> M
         error: what was raised; None if PyMISP took the answer for a good one.
         answer: the last answer; None if there was none.
     """
-    if (certificate := _certificate_error(error)) is not None:
+    if (certificate := _found(error, ssl.SSLCertVerificationError)) is not None:
         remedy = _CERTIFICATE_REMEDIES.get(certificate.verify_code, _CA_FILE)
         problem = f"has a certificate ({certificate.verify_message}) that is not trusted"
         return CertificateError(place, problem, remedy)
+    if (large := _found(error, remote.TooLargeError)) is not None:
+        problem = f"gives an answer that {large.problem}"
+        return TooLargeError(place, problem, "check url, or lower page_size")
     if answer is None:
         return UnavailableError(place, f"does not answer{_kind(error)}", _LATER)
     if answer.is_redirect:
@@ -114,11 +121,9 @@ def _content(answer: Response) -> tuple[bool, Any]:
         return False, None
 
 
-def _certificate_error(error: Exception | None) -> ssl.SSLCertVerificationError | None:
-    for cause in _chain(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause
-    return None
+def _found(error: Exception | None, kind: type[E]) -> E | None:
+    """The error of a kind that this one is, or was raised from."""
+    return next((cause for cause in _chain(error) if isinstance(cause, kind)), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -55,3 +55,11 @@ class RedirectedError(MispError):
 
 class NotMispError(MispError):
     """Something else than a MISP answers, for instance a login page or another server."""
+
+
+class TooSlowError(MispError):
+    """All requests together took longer than they may."""
+
+
+class TooLargeError(MispError):
+    """An answer is larger than is taken."""

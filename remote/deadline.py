@@ -49,7 +49,6 @@ class Deadline:
         trace: TracebackType | None,
     ) -> None:
         self._done.set()
-        self._over.set()
         self._watcher.join()
 
     @property
@@ -79,6 +78,8 @@ class Deadline:
         """Shut a socket down at the end. It is not kept open by this."""
         with self._lock:
             self._sockets.add(connection)
+        if self._over.is_set():
+            self._shut_down()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not beyond the end.
@@ -95,8 +96,10 @@ class Deadline:
         self._shut_down()
 
     def _watch(self) -> None:
-        self._over.wait(max(self._end - time.monotonic(), 0))
+        if self._done.wait(max(self._end - time.monotonic(), 0)):
+            return
         self._over.set()
+        self._shut_down()
         while not self._done.wait(_AGAIN_SECONDS):
             self._shut_down()
 

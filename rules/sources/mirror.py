@@ -81,12 +81,13 @@ class Mirror:
         self._db.executemany("DELETE FROM attributes WHERE event = ?", names)
         self._db.executemany("DELETE FROM versions WHERE event = ?", names)
 
+    def event_count(self) -> int:
+        """How many events it holds, those without attributes included."""
+        return len(self._events())
+
     def keep_events(self, events: Mapping[str, object]) -> None:
         """Remove all other events."""
-        known = self._db.execute(
-            "SELECT event FROM versions UNION SELECT DISTINCT event FROM attributes"
-        ).fetchall()
-        self.remove_events(event for (event,) in known if event not in events)
+        self.remove_events(event for event in self._events() if event not in events)
 
     def note(self, *, synced_at: int, full_at: int) -> None:
         """Note the times of this reading, by the MISP's clock, in seconds since 1970."""
@@ -105,6 +106,10 @@ class Mirror:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+    def _events(self) -> list[str]:
+        known = "SELECT event FROM versions UNION SELECT DISTINCT event FROM attributes"
+        return [event for (event,) in self._db.execute(known)]
 
     def _state(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()

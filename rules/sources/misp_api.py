@@ -13,7 +13,9 @@ import msgspec
 from inkgate.config.errors import Unreadable
 from inkgate.misp.connector import Connector
 from inkgate.misp.errors import MispError, RejectedError, UnavailableError
+from inkgate.remote.deadline import Deadline
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.proxies import Proxy
 from inkgate.rules.sources.readers.misp_event import Flag, Text, attribute_of_search, is_set
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class MispWebSettings(
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     orgs: tuple[str, ...] = ()
+    proxy: Proxy = ""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("https://", "http://")):
@@ -83,17 +86,26 @@ class MispApi:
     Args:
         settings: which instance, and what of it.
         folder: where relative paths of the settings begin.
+        deadline: of all requests together; None: there is none.
 
     Raises:
         Unreadable: there is no key. So do all methods if MISP cannot be reached or does
             not answer, after the tries that the settings allow.
     """
 
-    def __init__(self, settings: MispWebSettings, folder: Path) -> None:
+    def __init__(
+        self, settings: MispWebSettings, folder: Path, deadline: Deadline | None = None
+    ) -> None:
         self._settings = settings
         self._misp = Connector.configured(
-            settings, folder, retries=settings.retries, first_wait=settings.first_wait
+            settings,
+            folder,
+            retries=settings.retries,
+            first_wait=settings.first_wait,
+            proxy=settings.proxy,
+            deadline=deadline,
         )
+        self.place = Path(self._misp.place)
 
     def now(self) -> int:
         """The server's clock when it last answered; ours, if it did not tell."""
@@ -196,7 +208,7 @@ class MispApi:
         return self._unreadable(f"gave something else than events and attributes ({error})")
 
     def _unreadable(self, problem: str, remedy: str = _LATER) -> Unreadable:
-        return Unreadable(Path(self._misp.place), None, problem, remedy)
+        return Unreadable(self.place, None, problem, remedy)
 
 
 def _seconds(text: Text) -> int:

@@ -12,12 +12,13 @@ from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session, rows
-from inkgate.rules.sources.source import Origin, SourceContext, SourceType
+from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
 
 if TYPE_CHECKING:
     from inkgate.rules.sources.mysql_session import Session
 
 _ROWS_AT_ONCE: Final = 5000
+_EMPTY: Final = "if that is right, use --allow-empty once"
 _MICROSECONDS: Final = 1_000_000
 
 # By primary key, so that every batch begins where the last one ended.
@@ -64,31 +65,54 @@ class MispMysql:
         settings: where it is.
         folder: where relative paths of the settings begin.
         copies: keeps its last good reading.
+        seconds: how long it may take in all.
+        may_be_empty: whether it may lose all of its attributes at once.
     """
 
     origin: Origin = "mysql"
 
-    def __init__(self, settings: MispMysqlSettings, folder: Path, copies: LastGood) -> None:
+    def __init__(
+        self,
+        settings: MispMysqlSettings,
+        folder: Path,
+        copies: LastGood,
+        *,
+        seconds: float = SECONDS,
+        may_be_empty: bool = False,
+    ) -> None:
         self._settings = settings
         self._folder = folder
         self._copies = copies
+        self._seconds = seconds
+        self._may_be_empty = may_be_empty
         self._place = Path(
             f"mysql:{settings.socket or f'{settings.host}:{settings.port}'}/{settings.database}"
         )
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
-        yield from self._copies.snapshot(str(self._place), self._attributes(), faults)
+        yield from self._copies.snapshot(str(self._place), self._believed(), faults)
 
     def remembered(self, _: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
         yield from self._copies.last_snapshot(str(self._place))
 
+    def _believed(self) -> Iterator[Attribute]:
+        """Its attributes, if there are not suddenly none."""
+        count = 0
+        for count, attribute in enumerate(self._attributes(), 1):  # noqa: B007 (the last counts)
+            yield attribute
+        had = self._copies.last_snapshot(str(self._place))
+        if not count and not self._may_be_empty and next(had, None) is not None:
+            raise Unreadable(self._place, None, "is empty and was not before", _EMPTY)
+
     def _attributes(self) -> Iterator[Attribute]:
         settings = self._settings
         file = self._folder / settings.password_file if settings.password_file else None
         password = read_secret(file, settings.password_variable, str(self._place))
-        with read_only_session(settings, self._folder, password, self._place) as session:
+        with read_only_session(
+            settings, self._folder, password, self._place, self._seconds
+        ) as session:
             self._check_user(session)
             yield from self._of_events(session, _events(session))
 
@@ -116,6 +140,10 @@ class MispMysql:
 
 def _attribute(row: _Row, event: _Event, tags: Sequence[str]) -> Attribute:
     _, event_id, kind, category, value1, value2, uuid, timestamp, comment, seen, relation, of = row
+    texts = (kind, category, value1, value2, uuid, comment or "", relation or "", of or "")
+    if not all(isinstance(text, str) for text in (*texts, *event.tags, *tags)):
+        # Kept, it could not be read again.
+        raise TypeError("a column of another type")
     return Attribute(
         type=kind,
         value=f"{value1}|{value2}" if value2 else value1,
@@ -148,7 +176,12 @@ def _events(session: Session) -> dict[int, _Event]:
     tags = _grouped(session, _EVENT_TAGS)
     return {
         number: _Event(
-            uuid, info, str(date or ""), bool(published), org or "", tuple(tags.get(number, ()))
+            str(uuid),
+            str(info),
+            str(date or ""),
+            bool(published),
+            str(org or ""),
+            tuple(tags.get(number, ())),
         )
         for number, uuid, info, date, published, org in rows(session, _EVENTS)
     }
@@ -162,7 +195,13 @@ def _grouped(session: Session, statement: str, *values: object) -> dict[int, lis
 
 
 def _open(settings: MispMysqlSettings, context: SourceContext) -> MispMysql:
-    return MispMysql(settings, context.folder, context.copies)
+    return MispMysql(
+        settings,
+        context.folder,
+        context.copies,
+        seconds=context.seconds,
+        may_be_empty=context.may_be_empty,
+    )
 
 
 SOURCE: Final = SourceType(MispMysqlSettings, _open)

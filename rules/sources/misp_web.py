@@ -24,10 +24,12 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.whole_file import naming
+from inkgate.remote.deadline import Deadline
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.rules.sources.misp_api import EventState, MispApi, MispWebSettings
-from inkgate.rules.sources.source import Origin, SourceContext, SourceType
+from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
 
 _EVENTS_AT_ONCE: Final = 100
 _TRIES: Final = 4
@@ -42,17 +44,28 @@ class MispWeb:
         folder: where relative paths of the settings begin.
         mirror: where the attributes of the last reading are kept.
         full: read all of it, however fresh the mirror is.
+        seconds: how long it may take in all.
+        may_be_empty: whether it may lose most of its events at once.
     """
 
     origin: Origin = "web"
 
     def __init__(
-        self, settings: MispWebSettings, folder: Path, mirror: Path, *, full: bool = False
+        self,
+        settings: MispWebSettings,
+        folder: Path,
+        mirror: Path,
+        *,
+        full: bool = False,
+        seconds: float = SECONDS,
+        may_be_empty: bool = False,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._path = mirror
         self._full = full
+        self._seconds = seconds
+        self._may_be_empty = may_be_empty
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
@@ -60,7 +73,9 @@ class MispWeb:
             mirror = Mirror(self._path, _fingerprint(self._settings))
             try:
                 try:
-                    self._update(mirror, MispApi(self._settings, self._folder))
+                    with Deadline(self._seconds) as deadline:
+                        api = MispApi(self._settings, self._folder, deadline)
+                        self._update(mirror, api)
                 except Unreadable as fault:
                     mirror.undo()
                     faults.append(fault)
@@ -80,6 +95,8 @@ class MispWeb:
     def _update(self, mirror: Mirror, api: MispApi) -> None:
         events = api.index()
         now = api.now()
+        had = mirror.event_count()
+        check_loss(api.place, had, len(events), may_be_empty=self._may_be_empty)
         mirror.keep_events(events)
         full_at = self._unsettle(mirror, api, now)
         # Lasting at once: a full reading that breaks off goes on where it was.
@@ -152,7 +169,14 @@ def _fingerprint(settings: MispWebSettings) -> str:
 
 def _open(settings: MispWebSettings, context: SourceContext) -> MispWeb:
     mirror = context.state_path(settings.url, ".db")
-    return MispWeb(settings, context.folder, mirror, full=context.full)
+    return MispWeb(
+        settings,
+        context.folder,
+        mirror,
+        full=context.full,
+        seconds=context.seconds,
+        may_be_empty=context.may_be_empty,
+    )
 
 
 SOURCE: Final = SourceType(MispWebSettings, _open)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import ssl
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,18 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.remote.deadline import Deadline
+from inkgate.remote.errors import RemoteError
+from inkgate.rules.sources.source import SECONDS
 
 if TYPE_CHECKING:
-    from pymysql.connections import Connection
-    from pymysql.cursors import Cursor
+    from inkgate.rules.sources.mysql_connection import BoundedConnection
 
-    Session = Connection[Cursor]
+    Session = BoundedConnection
 
 _SETTINGS: Final = "correct [[rules.sources]]"
 _LATER: Final = "refresh again when it answers"
 _GRANT: Final = "GRANT SELECT to this user as docs/settings.md has it"
+_KEPT: Final = "its last good reading counts; raise [rules] source_seconds if it needs longer"
 _ACCOUNT: Final = "check user and password in [[rules.sources]]"
 
+# What PyMySQL raises where a server that is none sends what it does not expect.
+_NONSENSE: Final = (ValueError, IndexError, KeyError, TypeError, struct.error, AssertionError)
 _NO_TLS: Final = ("offers no TLS", "turn it on there, or remove ca_file from the settings")
 
 # Server and client error numbers, as MySQL's and MariaDB's manuals list them.
@@ -64,7 +71,11 @@ class MispMysqlSettings(
 
 @contextmanager
 def read_only_session(
-    settings: MispMysqlSettings, folder: Path, password: str, place: Path
+    settings: MispMysqlSettings,
+    folder: Path,
+    password: str,
+    place: Path,
+    seconds: float = SECONDS,
 ) -> Iterator[Session]:
     """A session that sees one moment's state of all tables and can write nothing.
 
@@ -73,6 +84,7 @@ def read_only_session(
         folder: where relative paths of the settings begin.
         password: the user's.
         place: names the database in errors.
+        seconds: how long it may take in all.
 
     Raises:
         Unreadable: whatever fails, here or in what is done with the session. Its text
@@ -81,23 +93,32 @@ def read_only_session(
     # Imported here: only who reads a database needs it, and a proxy does not have it.
     import pymysql  # noqa: PLC0415
 
-    try:
-        with pymysql.connect(
-            user=settings.user,
-            # As bytes: PyMySQL would take them for Latin-1, the server takes UTF-8.
-            password=password.encode(),
-            host=settings.host,
-            port=settings.port,
-            database=settings.database,
-            **_options(settings, folder),
-        ) as session:
-            if settings.ca_file:
-                _check_encrypted(session, place)
-            _begin(session)
-            yield session
-    except (pymysql.MySQLError, OSError) as error:
-        # "from None": the library's text quotes statements, and may quote values.
-        raise Unreadable(place, None, *_meaning(error)) from None
+    from inkgate.rules.sources.mysql_connection import BoundedConnection  # noqa: PLC0415
+
+    with Deadline(seconds) as deadline:
+        try:
+            with BoundedConnection(
+                deadline,
+                user=settings.user,
+                # As bytes: PyMySQL would take them for Latin-1, the server takes UTF-8.
+                password=password.encode(),
+                host=settings.host,
+                port=settings.port,
+                database=settings.database,
+                **_options(settings, folder, seconds),
+            ) as session:
+                if settings.ca_file:
+                    _check_encrypted(session, place)
+                _begin(session)
+                yield session
+        except RemoteError as error:
+            raise Unreadable(place, None, error.problem, _KEPT) from None
+        except (pymysql.MySQLError, OSError, *_NONSENSE) as error:
+            if deadline.is_over:
+                problem = f"did not answer in full within {seconds:g} s"
+                raise Unreadable(place, None, problem, _KEPT) from None
+            # "from None": the library's text quotes statements, and may quote values.
+            raise Unreadable(place, None, *_meaning(error)) from None
 
 
 def rows(session: Session, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
@@ -106,16 +127,18 @@ def rows(session: Session, statement: str, *values: object) -> Sequence[tuple[An
     They are held in memory: a batch at a time is asked for (docs/decisions/0013), since a
     cursor of PyMySQL that streams raises errors of all kinds when the server goes away.
     """
+    session.allow()
     with session.cursor() as cursor:
         cursor.execute(statement, values or None)
         return cursor.fetchall()
 
 
-def _options(settings: MispMysqlSettings, folder: Path) -> dict[str, Any]:
+def _options(settings: MispMysqlSettings, folder: Path, seconds: float) -> dict[str, Any]:
+    timeout = min(settings.timeout, max(1, math.ceil(seconds)))
     options: dict[str, Any] = {
-        "connect_timeout": settings.timeout,
-        "read_timeout": settings.timeout,
-        "write_timeout": settings.timeout,
+        "connect_timeout": timeout,
+        "read_timeout": timeout,
+        "write_timeout": timeout,
         "charset": "utf8mb4",
     }
     if settings.socket:
