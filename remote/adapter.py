@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any, Final
 
 from requests import PreparedRequest, Response
@@ -85,6 +86,21 @@ class GuardedAdapter(HTTPAdapter):
 def _pool_classes(deadline: Deadline, home: Home) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's pools by scheme, whose connections are watched."""
 
+    # The classes of open sockets are changed, so these must add nothing to an object.
+    class PlainSocket(socket.socket):
+        """Reads only while there is time: what is sent after a shutdown still arrives."""
+
+        __slots__ = ()
+
+        def recv_into(self, *args: Any) -> int:
+            deadline.check()
+            return super().recv_into(*args)
+
+    class TlsSocket(ssl.SSLSocket):
+        def recv_into(self, *args: Any) -> int:
+            deadline.check()
+            return super().recv_into(*args)
+
     def opened(connection: HTTPConnection, new: socket.socket) -> socket.socket:
         # A proxy's address is the operator's own choice.
         if connection.proxy is None:
@@ -93,6 +109,7 @@ def _pool_classes(deadline: Deadline, home: Home) -> dict[str, type[HTTPConnecti
             except BaseException:
                 new.close()
                 raise
+        new.__class__ = PlainSocket
         deadline.watch(new)
         return new
 
@@ -109,7 +126,8 @@ def _pool_classes(deadline: Deadline, home: Home) -> dict[str, type[HTTPConnecti
         def connect(self) -> None:
             super().connect()
             # TLS has taken the first socket's place.
-            if isinstance(self.sock, socket.socket):
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.__class__ = TlsSocket
                 deadline.watch(self.sock)
 
     class PlainPool(HTTPConnectionPool):

@@ -33,17 +33,18 @@ from inkgate.rules.sources.feed_manifest import (
 )
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.proxies import Proxy
-from inkgate.rules.sources.readers.misp_event import read_event_file, read_limited
+from inkgate.rules.sources.readers.misp_event import read_event_file
 
 if TYPE_CHECKING:
     from inkgate.remote.web import WebClient
 
 MAX_BYTES: Final = 256 << 20
 MAX_PARTS: Final = 4_000_000
-_MAX_MANIFEST_BYTES: Final = 128 << 20
+MAX_MANIFEST_BYTES: Final = 128 << 20
 _SCHEMES: Final = ("https://", "http://")
 # So many are asked for before the first of them is there, for each connection.
 _AHEAD: Final = 4
+_MARK: Final = b"\xef\xbb\xbf"
 _TOLD: Final = 10
 _NO_TIME: Final = "its last good reading counts; the next refresh goes on where this one ended"
 
@@ -108,7 +109,7 @@ class FeedMirror:
         remove_unfinished(self._folder)
         with Deadline(self._seconds) as deadline, self._client(deadline) as client:
             place = self._settings.place(MANIFEST)
-            data = b"".join(self._download(client, MANIFEST, _MAX_MANIFEST_BYTES))
+            data = b"".join(self._download(client, MANIFEST, MAX_MANIFEST_BYTES))
             new = parse_manifest(data, place, faults)
             had = self._names()
             check_loss(place, len(had), len(new), may_be_empty=self._may_be_empty)
@@ -191,7 +192,10 @@ class FeedMirror:
         """
         try:
             with self._checking:
-                check_parts(read_limited(event), MAX_PARTS)
+                data = event.read_bytes()
+                if not data.removeprefix(_MARK).lstrip().startswith(b"{"):
+                    raise self._unreadable(target.name, "is not a MISP event")
+                check_parts(data, MAX_PARTS)
                 if _has_attributes(event) or self._may_be_empty or not target.exists():
                     return
                 lost = _has_attributes(target)

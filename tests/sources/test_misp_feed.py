@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,24 +20,44 @@ from inkgate.rules.sources import feed_mirror
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_feed import Feed, FeedSettings
 from support.certificates import self_signed
-from support.installation import Installation, attribute
+from support.installation import BIN, Installation, attribute
 from support.misp.server import wrap_tls
+from support.waiting import wait_until
 
 
 class FeedServer:
-    """A web server whose files are in memory; notes what was asked for."""
+    """A web server whose files are in memory; notes what was asked for.
+
+    Attributes:
+        redirects: where it sends who asks for a file.
+        together: how many requests for events wait for each other.
+        most: how many requests there were at once.
+        pause: seconds before each answer.
+        stuck_after: so many requests are answered, later ones not before `release`.
+    """
 
     def __init__(self, tls: tuple[str, str] | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.redirects: dict[str, str] = {}
+        self.together = self.most = self._now = 0
+        self.pause = 0.0
+        self.stuck_after: int | None = None
+        self._released = threading.Event()
+        self._changed = threading.Condition()
         served = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/feed/")
                 served.asked.append(name)
+                served._wait(name)
                 data = served.files.get(name)
-                self.send_response_only(200 if data is not None else 404)
+                if name in served.redirects:
+                    self.send_response_only(302)
+                    self.send_header("Location", served.redirects[name])
+                else:
+                    self.send_response_only(200 if data is not None else 404)
                 self.send_header("Content-Length", str(len(data or b"")))
                 self.end_headers()
                 self.wfile.write(data or b"")
@@ -46,11 +69,31 @@ class FeedServer:
         if tls:
             wrap_tls(self._http, tls)
         scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._http.server_address[1]}/feed/"
+        self.port = int(self._http.server_address[1])
+        self.url = f"{scheme}://127.0.0.1:{self.port}/feed/"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
+    def release(self) -> None:
+        """Answer all requests from now on."""
+        self.stuck_after = None
+        self._released.set()
+
+    def _wait(self, name: str) -> None:
+        time.sleep(self.pause)
+        if self.stuck_after is not None and len(self.asked) > self.stuck_after:
+            self._released.wait(60)
+        if name == "manifest.json":
+            return
+        with self._changed:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self.together, 10)
+            self._now -= 1
+
     def close(self) -> None:
+        self.release()
         self._http.shutdown()
         self._http.server_close()
 
@@ -79,11 +122,20 @@ def server() -> Iterator[FeedServer]:
     made.close()
 
 
-def read(tmp_path: Path, location: str, **more: str) -> tuple[list[str], list[Unreadable]]:
+def read(
+    tmp_path: Path,
+    location: str,
+    *,
+    seconds: float = 60.0,
+    may_be_empty: bool = False,
+    **more: object,
+) -> tuple[list[str], list[Unreadable]]:
     """Values, sorted, and faults, as a refresh would see them."""
     faults: list[Unreadable] = []
-    copies = LastGood(tmp_path / "copies")
-    feed = Feed(FeedSettings(location, **more), tmp_path, tmp_path / "mirror", copies)
+    copies = LastGood(tmp_path / "copies", may_be_empty=may_be_empty)
+    settings = FeedSettings(location, **more)  # type: ignore[arg-type]
+    mirror = tmp_path / "mirror"
+    feed = Feed(settings, tmp_path, mirror, copies, seconds=seconds, may_be_empty=may_be_empty)
     return sorted(a.value for a in feed.read(faults)), faults
 
 
@@ -227,3 +279,207 @@ def test_feed_from_the_settings(installation: Installation, server: FeedServer) 
     done = installation.run("inkgate-rules", "refresh")
     assert done.returncode == 0, done.stderr
     assert installation.run("inkgate-rules", "match", "domain=listed.example").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b"<html>Log in</html>",
+        b'{"00000000-0000-4000-8000-000000000000": {}}',
+    ],
+)
+@pytest.mark.parametrize("where", ["web", "folder"])
+def test_feed_that_has_lost_most_of_its_events_is_doubted(
+    tmp_path: Path, server: FeedServer, manifest: bytes, where: str
+) -> None:
+    names = [server.add(f"n{n}.example") for n in range(3)]
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    for file, data in server.files.items():
+        (folder / file).write_bytes(data)
+    location = server.url if where == "web" else "feed"
+    wanted = [f"n{n}.example" for n in range(3)]
+    assert read(tmp_path, location) == (wanted, [])
+    server.files["manifest.json"] = manifest
+    (folder / "manifest.json").write_bytes(manifest)
+    for _ in range(2):
+        values, (fault,) = read(tmp_path, location)
+        assert values == wanted
+        assert "manifest.json: " in str(fault)
+    if where == "web":
+        assert all((tmp_path / "mirror" / f"{name}.json").exists() for name in names)
+    if manifest == b"{}":
+        assert "had 3 events and has 0" in str(fault)
+        assert read(tmp_path, location, may_be_empty=True) == ([], [])
+        assert read(tmp_path, location) == ([], [])
+
+
+def test_feed_that_names_others_which_are_not_there_is_doubted(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    for n in range(3):
+        server.add(f"n{n}.example")
+    wanted, _ = read(tmp_path, server.url)
+    server.files["manifest.json"] = b"{}"
+    server.list(**{f"00000000-0000-4000-8000-00000000000{n}": 1 for n in range(9)})
+    for _ in range(2):
+        values, faults = read(tmp_path, server.url)
+        assert values == wanted
+        assert "had 3 events and has 0" in str(faults[-1])
+
+
+def test_folder_that_is_gone_keeps_its_last_good_reading(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    name = server.add("a.example")
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    for file, data in server.files.items():
+        (folder / file).write_bytes(data)
+    assert read(tmp_path, "feed") == (["a.example"], [])
+    (folder / "manifest.json").unlink()
+    (folder / f"{name}.json").unlink()
+    values, faults = read(tmp_path, "feed")
+    assert values == ["a.example"]
+    assert faults
+
+
+def test_event_that_is_suddenly_empty_is_doubted(tmp_path: Path, server: FeedServer) -> None:
+    name = server.add("a.example")
+    read(tmp_path, server.url)
+    server.add(name=name, timestamp=2)
+    values, (fault,) = read(tmp_path, server.url)
+    assert values == ["a.example"]
+    assert "has no attributes and had some before" in str(fault)
+    assert read(tmp_path, server.url, may_be_empty=True) == ([], [])
+
+
+def test_damaged_event_of_the_mirror_is_downloaded_again(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    name = server.add("a.example")
+    read(tmp_path, server.url)
+    (tmp_path / "mirror" / f"{name}.json").write_bytes(b"{")
+    assert len(read(tmp_path, server.url)[1]) == 1
+    assert read(tmp_path, server.url) == (["a.example"], [])
+
+
+def test_events_are_downloaded_several_at_a_time_and_in_order(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    names = [server.add(f"n{n}.example") for n in range(40)]
+    for name in names[::4]:
+        del server.files[f"{name}.json"]
+    server.together = 4
+    values, faults = read(tmp_path, server.url, connections=4)
+    assert server.most == 4
+    assert values == sorted(f"n{n}.example" for n in range(40) if n % 4)
+    # All of them counted, the first ten by name in the manifest's order.
+    assert [fault.path.stem for fault in faults[:10]] == names[::4]
+    assert len(faults) == 10
+    for name in names:
+        server.files.pop(f"{name}.json", None)
+        server.list(**{name: 2})
+    values, faults = read(tmp_path, server.url)
+    assert len(values) == 30
+    assert len(faults) == 11
+    assert "30 more events failed" in str(faults[-1])
+
+
+def test_deadline_in_the_middle_of_a_feed_goes_on_next_time(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    names = [server.add(f"n{n}.example") for n in range(30)]
+    server.pause = 0.1
+    values, faults = read(tmp_path, server.url, connections=1, seconds=1.0)
+    assert 0 < len(values) < 30
+    assert any("were not there within 1 s" in str(fault) for fault in faults)
+    server.pause = 0.0
+    server.asked.clear()
+    assert read(tmp_path, server.url) == (sorted(f"n{n}.example" for n in range(30)), [])
+    assert len(server.asked) == 1 + 30 - len(values)
+    assert set(server.asked[1:]) < {f"{name}.json" for name in names}
+
+
+@pytest.mark.slow
+def test_interrupt_ends_a_download_at_once_and_keeps_what_is_there(
+    installation: Installation, server: FeedServer
+) -> None:
+    names = [server.add(f"n{n}.example") for n in range(60)]
+    server.stuck_after = 20
+    text = installation.config.read_text().replace('sources = ["events"]\n', "")
+    installation.config.write_text(
+        f'{text}\n[[rules.sources]]\ntype = "feed"\nlocation = "{server.url}"\n'
+    )
+    command = [str(BIN / "inkgate-rules"), "--config", str(installation.config), "refresh"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(server.asked) > 20, "downloads that wait")
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - started < 5
+    assert process.returncode != 0
+    assert "Traceback" not in said
+    server.release()
+    server.asked.clear()
+    done = installation.run("inkgate-rules", "refresh")
+    assert done.returncode == 0, done.stderr
+    assert len(server.asked) <= 1 + len(names) - 10
+
+
+def test_redirects_on_the_same_host_are_followed(tmp_path: Path, server: FeedServer) -> None:
+    name = server.add("a.example")
+    server.redirects = {"manifest.json": "/feed/moved.json", f"{name}.json": "./x.json"}
+    server.files["moved.json"] = server.files.pop("manifest.json")
+    server.files["x.json"] = server.files.pop(f"{name}.json")
+    assert read(tmp_path, server.url) == (["a.example"], [])
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:{other}/x", "http://localhost:{own}/feed/x"])
+def test_redirects_elsewhere_are_not_followed(
+    tmp_path: Path, server: FeedServer, target: str
+) -> None:
+    other = FeedServer()
+    try:
+        server.add("a.example")
+        read(tmp_path, server.url)
+        location = target.format(other=other.port, own=server.port)
+        server.redirects = {"manifest.json": location}
+        values, (fault,) = read(tmp_path, server.url)
+        assert values == ["a.example"]
+        assert f"redirects to {location}, where inkgate does not follow" in str(fault)
+        assert other.asked == []
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("setting", ["environment", "proxy", "no_proxy", "none"])
+def test_proxy_of_the_environment_and_of_the_settings(
+    tmp_path: Path, server: FeedServer, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("a.example")
+    proxy = FeedServer()
+    # A proxy is asked with the whole address.
+    proxy.files = {f"http://feed.invalid/feed/{n}": d for n, d in server.files.items()}
+    address = f"http://127.0.0.1:{proxy.port}"
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        if setting == "proxy":
+            found = read(tmp_path, "http://feed.invalid/feed/", proxy=address)
+            assert found == (["a.example"], [])
+            return
+        monkeypatch.setenv("http_proxy", address)
+        if setting == "environment":
+            assert read(tmp_path, "http://feed.invalid/feed/") == (["a.example"], [])
+            return
+        if setting == "no_proxy":
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+        more = {"proxy": "none"} if setting == "none" else {}
+        assert read(tmp_path, server.url, **more) == (["a.example"], [])
+        assert proxy.asked == []
+    finally:
+        proxy.close()
