@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +17,7 @@ import click
 
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import Extra, require
-from inkgate.config.printable import to_stderr
+from inkgate.config.printable import printable_traceback, to_stderr
 from inkgate.config.system_errors import explain, flush_output
 
 ERROR_STATUS: Final = 2
@@ -65,7 +64,7 @@ class CommandGroup(click.Group):
         except Exception as error:  # noqa: BLE001 (no error may end with a status of its own)
             text = str(error) if isinstance(error, InkgateError) else explain(error)
             if text is None:
-                traceback.print_exc()
+                click.echo(printable_traceback(error), err=True)
             else:
                 to_stderr(context.find_root().info_name or "inkgate", text)
             sys.exit(ERROR_STATUS)

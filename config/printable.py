@@ -14,6 +14,8 @@ from typing import Final
 Log = Callable[[str], None]
 """Takes one line without secrets, for standard error."""
 
+# How a part of a traceback begins that is a place in a program.
+_FRAME: Final = "  File "
 _SPACES: Final = frozenset("\t\n\v\f\r")
 
 
@@ -26,6 +28,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c in _SPACES else ascii(c)[1:-1] for c in text)
+
+
+def printable_traceback(error: BaseException) -> str:
+    """An error with its traceback, the error's own text as one line: it may quote anything."""
+    # Imported here: few processes end with one.
+    import traceback  # noqa: PLC0415
+
+    return "\n".join(
+        "\n".join(map(printable, part.splitlines()))
+        if part.startswith(_FRAME)
+        else printable(part.rstrip())
+        for part in traceback.format_exception(error)
+    )
 
 
 def printable_json(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from typing import Any, Final
@@ -14,6 +15,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from inkgate.remote.bodies import CODINGS
 from inkgate.remote.deadline import Deadline
 from inkgate.remote.redirects import Home
+
+# It quotes headers that it cannot read, and would print them where no log is set up.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 DIRECT: Final = "none"
 """As a proxy's address: none, whatever the environment says."""
