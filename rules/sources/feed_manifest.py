@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import write_whole
 from inkgate.remote.bodies import check_parts
 from inkgate.remote.errors import TooLargeError
-from inkgate.rules.sources.readers.misp_event import read_limited
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.misp_event import read_event_file
 
 MANIFEST: Final = "manifest.json"
 MODE: Final = 0o600
 REMEDY: Final = "check the feed's address"
+MAX_BYTES: Final = 128 << 20
 MOST_EVENTS: Final = 1_000_000
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -42,7 +46,15 @@ def read_manifest(folder: Path, faults: list[Unreadable]) -> dict[str, Entry]:
         Unreadable: there is none, or it is none.
     """
     path = folder / MANIFEST
-    return parse_manifest(read_limited(path), path, faults)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        problem = error.strerror or "cannot be read"
+        raise Unreadable(path, None, problem, remedy_of(error)) from None
+    if len(data) > MAX_BYTES:
+        raise Unreadable(path, None, f"is larger than {MAX_BYTES >> 20} MiB", REMEDY)
+    return parse_manifest(data, path, faults)
 
 
 def parse_manifest(data: bytes, place: Path, faults: list[Unreadable]) -> dict[str, Entry]:
@@ -67,6 +79,15 @@ def parse_manifest(data: bytes, place: Path, faults: list[Unreadable]) -> dict[s
         problem = f"names {len(manifest) - len(events)} events by something that is no UUID"
         faults.append(Unreadable(place, None, problem, "tell the feed's owner"))
     return events
+
+
+def read_event(path: Path) -> Iterator[Attribute]:
+    """The attributes of one of a feed's events.
+
+    Raises:
+        Unreadable: it is none; before the first attribute.
+    """
+    return read_event_file(path)
 
 
 def write_manifest(folder: Path, events: dict[str, Entry]) -> None:

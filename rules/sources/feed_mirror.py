@@ -21,6 +21,7 @@ from inkgate.misp.address import redirect_target
 from inkgate.remote.bodies import check_parts
 from inkgate.remote.deadline import Deadline
 from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteError, TooLargeError
+from inkgate.rules.sources import feed_manifest
 from inkgate.rules.sources.feed_manifest import (
     MANIFEST,
     MODE,
@@ -28,19 +29,18 @@ from inkgate.rules.sources.feed_manifest import (
     Entry,
     is_event_name,
     parse_manifest,
+    read_event,
     read_manifest,
     write_manifest,
 )
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.proxies import Proxy
-from inkgate.rules.sources.readers.misp_event import read_event_file
 
 if TYPE_CHECKING:
     from inkgate.remote.web import WebClient
 
 MAX_BYTES: Final = 256 << 20
 MAX_PARTS: Final = 4_000_000
-MAX_MANIFEST_BYTES: Final = 128 << 20
 _SCHEMES: Final = ("https://", "http://")
 # So many are asked for before the first of them is there, for each connection.
 _AHEAD: Final = 4
@@ -109,7 +109,7 @@ class FeedMirror:
         remove_unfinished(self._folder)
         with Deadline(self._seconds) as deadline, self._client(deadline) as client:
             place = self._settings.place(MANIFEST)
-            data = b"".join(self._download(client, MANIFEST, MAX_MANIFEST_BYTES))
+            data = b"".join(self._download(client, MANIFEST, feed_manifest.MAX_BYTES))
             new = parse_manifest(data, place, faults)
             had = self._names()
             check_loss(place, len(had), len(new), may_be_empty=self._may_be_empty)
@@ -264,7 +264,7 @@ class FeedMirror:
 
 
 def _has_attributes(event: Path) -> bool:
-    return next(read_event_file(event), None) is not None
+    return next(read_event(event), None) is not None
 
 
 def _shortened(place: Path, faults: list[Unreadable]) -> list[Unreadable]:

@@ -12,6 +12,7 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.feed_manifest import (
     MANIFEST,
     is_event_name,
+    read_event,
     read_manifest,
     write_manifest,
 )
@@ -92,7 +93,7 @@ class Feed:
             # What could not be downloaded is a fault already.
             if path.exists():
                 try:
-                    yield from read_event_file(path)
+                    yield from read_event(path)
                 except Unreadable as fault:
                     # Damaged on our own disk: it is downloaded again next time.
                     path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pytest
 
 from inkgate.config.errors import Unreadable
 from inkgate.misp import session as misp_session
-from inkgate.rules.sources import feed_mirror, mysql_connection
+from inkgate.rules.sources import feed_manifest, feed_mirror, mysql_connection
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.misp_api import MispWebSettings
 from inkgate.rules.sources.misp_feed import Feed, FeedSettings
@@ -48,7 +48,7 @@ _OTHER = "00000000-0000-4000-8000-000000000002"
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A 32nd of the real ones, so that reaching them takes no time."""
     monkeypatch.setattr(feed_mirror, "MAX_BYTES", 8 << 20)
-    monkeypatch.setattr(feed_mirror, "MAX_MANIFEST_BYTES", 4 << 20)
+    monkeypatch.setattr(feed_manifest, "MAX_BYTES", 4 << 20)
     monkeypatch.setattr(feed_mirror, "MAX_PARTS", 100_000)
     monkeypatch.setattr(misp_session, "MAX_BYTES", 4 << 20)
     monkeypatch.setattr(misp_session, "MAX_PARTS", 100_000)
@@ -197,25 +197,35 @@ def after_login(act: Act) -> Act:
         connection.sendall(GREETING)
         connection.recv(1 << 16)
         connection.sendall(packet(2, OK))
+        # SET NAMES, and SET AUTOCOMMIT.
+        for _ in range(2):
+            connection.recv(1 << 16)
+            connection.sendall(packet(1, OK))
         connection.recv(1 << 16)
         act(connection)
 
     return chosen
 
 
+COLUMN = b"\x03def" + b"\x00" * 5 + b"\x0c\x21\x00\xff\x00\x00\x00\xfd\x00\x00\x00\x00\x00"
+EOF = b"\xfe\x00\x00\x02\x00"
+ROW = b"\xfc\x00\x40" + b"x" * 0x4000
+ROWS = b"".join(packet((4 + n) % 256, ROW) for n in range(256))
 MYSQL = {
-    "silent": is_silent,
-    "slow-greeting": drips(b"", b"\x00"),
-    "slow-answer": after_login(drips(packet(1, b"x" * 9)[:4])),
-    "endless-rows": after_login(
-        floods(packet(1, b"\x01") + packet(2, b"\x03def" + b"\x00" * 16), packet(3, b"x" * 60_000))
+    "silent": (is_silent, "within 1 s"),
+    "slow-greeting": (drips(packet(0, b"x" * 60_000)[:4], b"\x0a"), "within 1 s"),
+    "slow-answer": (after_login(drips(packet(1, b"x" * 60_000)[:4])), "within 1 s"),
+    "endless-rows": (
+        after_login(floods(packet(1, b"\x01") + packet(2, COLUMN) + packet(3, EOF), ROWS)),
+        "more than 4 MiB",
     ),
-    "endless-packet": after_login(
-        floods(b"\xff\xff\xff\x01" + b"x" * 0xFFFFFF, b"\xff\xff\xff\x02")
+    "huge-packet": (
+        after_login(floods(b"\xff\xff\xff\x01" + b"x" * 0xFFFFFF, b"x")),
+        "more than 4 MiB",
     ),
-    "length-too-long": after_login(sends(b"\xff\xff\x00\x01xx")),
-    "no-mysql": sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-    "old-greeting": sends(packet(0, b"\x09" + b"\xff" * 3)),
+    "length-too-long": (after_login(sends(b"\xff\xff\x00\x01xx")), "broke off"),
+    "no-mysql": (sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "fails with"),
+    "old-greeting": (sends(packet(0, b"\x09" + b"\xff" * 3)), "fails with"),
 }
 
 
@@ -224,12 +234,14 @@ def test_hostile_database(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("INKGATE_MYSQL_PASSWORD", "made-up")
     copies = LastGood(tmp_path / "copies")
     faults: list[Unreadable] = []
-    with HostileServer(MYSQL[name], asks=False) as server:
+    act, problem = MYSQL[name]
+    with HostileServer(act, asks=False) as server:
         settings = MispMysqlSettings(port=server.port)
         source = MispMysql(settings, tmp_path, copies, seconds=_SECONDS)
         started = time.monotonic()
         assert list(source.read(faults)) == []
         assert time.monotonic() - started < _SECONDS + _GRACE
     (fault,) = faults
+    assert problem in str(fault)
     assert str(fault).isprintable()
     assert "made-up" not in repr(fault)

@@ -140,3 +140,17 @@ def test_server_without_tls_and_then_killed(tmp_path: Path, certificate: tuple[s
         assert "cannot be reached" in fault(read(server, tmp_path))
     finally:
         server.close()
+
+
+def test_database_that_is_suddenly_empty_is_doubted(misp: MariaDb) -> None:
+    add(misp, "domain", "listed.example")
+    with installed(misp) as installation:
+        (installation.events / "list.txt").write_text("file.example\n")
+        assert installation.run("inkgate-rules", "refresh").returncode == 0
+        misp.execute(f"DELETE FROM {DATABASE}.attributes")
+        done = installation.run("inkgate-rules", "refresh")
+        assert done.returncode == 1
+        assert "is empty and was not before" in done.stderr
+        assert matches(installation, "listed.example")
+        assert installation.run("inkgate-rules", "refresh", "--allow-empty").returncode == 0
+        assert not matches(installation, "listed.example")
