@@ -16,6 +16,7 @@ from inkgate.remote.bodies import check_parts
 from inkgate.remote.errors import TooLargeError
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.misp_event import read_event_file
+from inkgate.rules.sources.readers.source_file import SourceFile
 
 MANIFEST: Final = "manifest.json"
 MODE: Final = 0o600
@@ -87,7 +88,7 @@ def read_event(path: Path) -> Iterator[Attribute]:
     Raises:
         Unreadable: it is none; before the first attribute.
     """
-    return read_event_file(path)
+    return read_event_file(SourceFile(path))
 
 
 def write_manifest(folder: Path, events: dict[str, Entry]) -> None:

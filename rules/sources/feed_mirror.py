@@ -264,7 +264,7 @@ class FeedMirror:
 
 
 def _has_attributes(event: Path) -> bool:
-    return next(read_event(event), None) is not None
+    return any(not (a.refused or a.skipped) for a in read_event(event))
 
 
 def _shortened(place: Path, faults: list[Unreadable]) -> list[Unreadable]:
