@@ -1,0 +1,309 @@
+"""The objects of a STIX bundle, each counted once: what its indicators list, and why others do not.
+
+Each object is decoded by itself, so what is wrong with one is that one's fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.stix_pattern import NO_PATTERN, read_pattern
+
+REVOKED: Final = "revoked"
+EXPIRED: Final = "expired"
+NOT_YET: Final = "not valid yet"
+BENIGN: Final = "benign"
+OLDER: Final = "another version of the same object counts"
+OBSERVED: Final = "observed only, without an indicator"
+CONTEXT: Final = "describes something, and is no indicator"
+NO_OBJECT: Final = "not a STIX object"
+OTHER_LANGUAGE: Final = "a pattern in another language than STIX's"
+NOT_CONVERTED: Final = "a MISP's own object, which misp-stix did not convert"
+
+MISP_OBJECTS: Final = ("x-misp-attribute", "x-misp-object")
+"""Types of objects in which MISP keeps what STIX has no words for."""
+
+_OBSERVABLES: Final = frozenset((
+    "artifact", "autonomous-system", "directory", "domain-name", "email-addr", "email-message",
+    "file", "ipv4-addr", "ipv6-addr", "mac-addr", "mutex", "network-traffic", "observed-data",
+    "process", "software", "url", "user-account", "windows-registry-key", "x509-certificate",
+))  # fmt: skip
+_ID: Final = re.compile(r"[a-z0-9-]{1,64}--([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+_MAX_TEXT: Final = 500
+_TLP_NAME: Final = re.compile(r"tlp:(white|clear|green|amber(?:\+strict)?|red)", re.IGNORECASE)
+# STIX 2.1, section 7.2.1.4, and OASIS' extension for TLP 2.0: their ids are fixed.
+_TLP: Final = {
+    "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": "tlp:white",
+    "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": "tlp:green",
+    "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82": "tlp:amber",
+    "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed": "tlp:red",
+    "marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487": "tlp:clear",
+    "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb": "tlp:green",
+    "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421": "tlp:amber",
+    "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003": "tlp:amber+strict",
+    "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1": "tlp:red",
+}
+# As misp-stix calls them.
+_CONFIDENCE: Final = (
+    (100, "completely-confident"),
+    (75, "usually-confident"),
+    (50, "fairly-confident"),
+    (25, "rarely-confident"),
+    (0, "unconfident"),
+)
+
+
+class Head(msgspec.Struct):
+    """What every object has; of whatever type, since one must not cost the others."""
+
+    type: Any = ""
+    id: Any = ""
+    modified: Any = ""
+    created: Any = ""
+
+
+class Item(NamedTuple):
+    """An object of a bundle.
+
+    Attributes:
+        head: None if it is no STIX object.
+        place: where it is, for people; holds nothing of its values.
+        is_newest: whether no other object of the bundle is a newer version of it.
+    """
+
+    head: Head | None
+    body: bytes | msgspec.Raw
+    place: str
+    is_newest: bool = True
+
+    @property
+    def type(self) -> str:
+        """Of the object; empty if it is none."""
+        return self.head.type if self.head else ""
+
+    @property
+    def uuid(self) -> str:
+        """Of its id; empty if it is none of STIX."""
+        found = _ID.fullmatch(_id(self.head))
+        return found[1] if found else ""
+
+
+class Context(NamedTuple):
+    """What other objects tell of the indicators, by STIX id."""
+
+    names: dict[str, str]
+    markings: dict[str, str]
+    reports: dict[str, tuple[str, str]]
+
+
+_HEAD: Final = msgspec.json.Decoder(Head)
+
+
+def items_of(bodies: Sequence[bytes | msgspec.Raw], name: str) -> list[Item]:
+    """The objects of a bundle in their order.
+
+    Args:
+        bodies: each object as JSON.
+        name: of the bundle's file, for places.
+    """
+    heads = [_head(body) for body in bodies]
+    newest: dict[str, int] = {}
+    for number, head in enumerate(heads):
+        other = newest.get(name_of := _id(head))
+        if name_of and (other is None or _version(head) > _version(heads[other])):
+            newest[name_of] = number
+    return [
+        Item(head, body, _place(head, name, number), newest.get(_id(head), number) == number)
+        for number, (head, body) in enumerate(zip(heads, bodies, strict=True))
+    ]
+
+
+def context_of(items: Iterable[Item]) -> Context:
+    """What identities, markings and reports tell."""
+    context = Context({}, dict(_TLP), {})
+    for item in items:
+        if item.type in ("identity", "marking-definition", "report", "grouping"):
+            body = decoded(item)
+            if item.type == "identity":
+                context.names[_text(body.get("id"))] = _text(body.get("name"))
+            elif item.type == "marking-definition":
+                _mark(context, body)
+            else:
+                report = item.uuid, _text(body.get("name"))
+                for ref in _texts(body.get("object_refs")):
+                    context.reports.setdefault(ref, report)
+    return context
+
+
+def attributes_of(items: Iterable[Item], context: Context, now: datetime) -> Iterator[Attribute]:
+    """What objects list; each gives at least one attribute, if only with its reason.
+
+    Args:
+        items: the objects.
+        context: what others tell of them.
+        now: decides what has expired.
+
+    Raises:
+        ImportError: stix2-patterns is not installed.
+    """
+    for item in items:
+        reason = skip_reason(item, now)
+        if reason:
+            yield skipped(item, reason)
+        elif item.head is None:
+            yield refused(item, NO_OBJECT)
+        elif item.type in MISP_OBJECTS:
+            yield refused(item, NOT_CONVERTED)
+        else:
+            yield from of_indicator(item, context)
+
+
+def skip_reason(item: Item, now: datetime) -> str:
+    """Why an object has nothing to block; empty for an indicator that counts, or for nonsense."""
+    if not item.is_newest:
+        return OLDER
+    if item.head is None or item.type in MISP_OBJECTS:
+        return ""
+    if item.type != "indicator":
+        return OBSERVED if item.type in _OBSERVABLES else CONTEXT
+    return _over(decoded(item), now)
+
+
+def _over(body: dict[str, Any], now: datetime) -> str:
+    """Why an indicator does not count, or not now."""
+    until, begins = _moment(body.get("valid_until")), _moment(body.get("valid_from"))
+    # STIX 2.0 has no indicator_types, and says the same by labels.
+    kinds = [*_texts(body.get("indicator_types")), *_texts(body.get("labels"))]
+    reasons = {
+        REVOKED: body.get("revoked") in (True, "true"),
+        EXPIRED: until is not None and until <= now,
+        NOT_YET: begins is not None and begins > now,
+        BENIGN: "benign" in kinds and "malicious-activity" not in kinds,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def of_indicator(item: Item, context: Context) -> Iterator[Attribute]:
+    """What an indicator lists: an attribute for each alternative of its pattern."""
+    body = decoded(item)
+    common = _common(item, body, context)
+    pattern, language = body.get("pattern"), body.get("pattern_type", "stix")
+    if not isinstance(pattern, str) or not pattern.strip():
+        yield refused(item, NO_PATTERN)
+        return
+    if not isinstance(language, str) or language.lower() != "stix":
+        yield skipped(item, OTHER_LANGUAGE)
+        return
+    for number, reading in enumerate(read_pattern(pattern)):
+        yield msgspec.structs.replace(
+            common, type=reading[0], value=reading[1], refused=reading[2], is_more=number > 0
+        )
+
+
+def skipped(item: Item, reason: str) -> Attribute:
+    """An object that has nothing to block."""
+    return Attribute(
+        type="", value="", uuid=item.uuid, to_ids=True, place=item.place, skipped=reason
+    )
+
+
+def refused(item: Item, reason: str) -> Attribute:
+    """An object that should list something, and of which nothing can be made."""
+    return Attribute(
+        type="", value="", uuid=item.uuid, to_ids=True, place=item.place, refused=reason
+    )
+
+
+def _common(item: Item, body: dict[str, Any], context: Context) -> Attribute:
+    stamp = _moment(body.get("modified")) or _moment(body.get("created"))
+    report = context.reports.get(_text(body.get("id")), ("", ""))
+    texts = (_text(body.get("name")), _text(body.get("description")))
+    return Attribute(
+        type="",
+        value="",
+        uuid=item.uuid,
+        event_uuid=report[0],
+        event_info=report[1][:_MAX_TEXT],
+        org=context.names.get(_text(body.get("created_by_ref")), "")[:_MAX_TEXT],
+        date=stamp.date().isoformat() if stamp else "",
+        comment=": ".join(text for text in texts if text)[:_MAX_TEXT],
+        timestamp=str(int(stamp.timestamp())) if stamp and stamp.year >= 1970 else "",
+        to_ids=True,
+        tags=_tags(body, context),
+        place=item.place,
+    )
+
+
+def _tags(body: dict[str, Any], context: Context) -> tuple[str, ...]:
+    marks = (context.markings.get(ref, "") for ref in _texts(body.get("object_marking_refs")))
+    found = [*filter(None, marks), *_texts(body.get("labels"))]
+    confidence = body.get("confidence")
+    if isinstance(confidence, int) and not isinstance(confidence, bool):
+        said = next((word for least, word in _CONFIDENCE if confidence >= least), "unconfident")
+        found.append(f'misp:confidence-level="{said}"')
+    return tuple(dict.fromkeys(found))
+
+
+def _mark(context: Context, body: dict[str, Any]) -> None:
+    definition = body.get("definition")
+    tlp = definition.get("tlp") if isinstance(definition, dict) else None
+    for text in (f"tlp:{_text(tlp)}", _text(body.get("name"))):
+        if _TLP_NAME.fullmatch(text):
+            # What an id of OASIS means is not for the bundle to say.
+            context.markings.setdefault(_text(body.get("id")), text.lower())
+
+
+def _head(body: bytes | msgspec.Raw) -> Head | None:
+    try:
+        head = _HEAD.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return head if isinstance(head.type, str) and head.type else None
+
+
+def _id(head: Head | None) -> str:
+    return _text(head.id) if head else ""
+
+
+def _version(head: Head | None) -> datetime:
+    moment = _moment(head.modified) or _moment(head.created) if head else None
+    return moment or datetime.min.replace(tzinfo=UTC)
+
+
+def _place(head: Head | None, name: str, number: int) -> str:
+    # Anything else than an id could be an indicator.
+    name_of = _id(head)
+    return f"{name}:{name_of if _ID.fullmatch(name_of) else f'object {number + 1}'}"
+
+
+def decoded(item: Item) -> dict[str, Any]:
+    """All of an object; empty if it is none."""
+    try:
+        body = msgspec.json.decode(item.body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
