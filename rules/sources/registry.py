@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from inkgate.config.settings_file import SettingsError
-from inkgate.rules.sources import files, misp_feed, misp_mysql, misp_web, typed_list
+from inkgate.rules.sources import files, misp_feed, misp_mysql, misp_web, taxii, typed_list
 from inkgate.rules.sources.source import Source, SourceContext, SourceType
 
 SOURCE_TYPES: Final[tuple[SourceType[Any], ...]] = (
@@ -24,6 +24,7 @@ SOURCE_TYPES: Final[tuple[SourceType[Any], ...]] = (
     misp_feed.SOURCE,
     misp_web.SOURCE,
     misp_mysql.SOURCE,
+    taxii.SOURCE,
 )
 
 _SETTINGS: Final[Any] = functools.reduce(operator.or_, (kind.settings for kind in SOURCE_TYPES))

@@ -15,6 +15,7 @@ from inkgate.rules.sources.misp_feed import FeedSettings
 from inkgate.rules.sources.mysql_session import MispMysqlSettings
 from inkgate.rules.sources.registry import SOURCE_TYPES, read_entries
 from inkgate.rules.sources.source import SourceType
+from inkgate.rules.sources.taxii_api import TaxiiSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 EXAMPLES = [
@@ -37,7 +38,7 @@ def test_every_type_of_source_is_on_the_page(kind: SourceType[msgspec.Struct]) -
     assert f'type = "{kind.settings.__struct_config__.tag}"' in PAGE
 
 
-@pytest.mark.parametrize("kind", [MispWebSettings, FeedSettings, MispMysqlSettings])
+@pytest.mark.parametrize("kind", [MispWebSettings, FeedSettings, MispMysqlSettings, TaxiiSettings])
 def test_every_key_has_a_row_with_its_default(kind: type[msgspec.Struct]) -> None:
     tag = kind.__struct_config__.tag
     part = PAGE.split(f'#### `type = "{tag}"`')[1].split("\n#", 1)[0]

@@ -24,6 +24,7 @@ from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.registry import FILE_FORMATS
 from inkgate.rules.sources.registry import SOURCE_TYPES, open_sources, read_entries
 from inkgate.rules.sources.source import SourceContext, SourceType
+from inkgate.rules.sources.taxii import Taxii
 from inkgate.rules.sources.typed_list import TypedList
 from support.installation import Installation, attribute
 from support.registry_copy import copy_sources
@@ -31,7 +32,7 @@ from support.registry_copy import copy_sources
 TABLE = "rules/sources/registry.py"
 REGISTRY = "inkgate.rules.sources.registry"
 TEST = "tests/sources/test_source_registry.py"
-TYPES = "type is one of files, list, feed, misp-web, misp-mysql"
+TYPES = "type is one of files, list, feed, misp-web, misp-mysql, taxii"
 GOOD = {"type": "feed", "location": "feed"}
 
 # A type of source as somebody would add it: this file, and one line in the table.
@@ -135,12 +136,13 @@ def test_each_entry_opens_its_source_and_paths_are_one(tmp_path: Path) -> None:
             "c",
             GOOD,
             {"type": "misp-mysql"},
+            {"type": "taxii", "url": "https://taxii.example/"},
             {"type": "files", "paths": ["d"]},
         ],
     )
     context = SourceContext(tmp_path, tmp_path / "state", LastGood(tmp_path / "copies"))
     opened = [type(source) for source in open_sources(entries, context)]
-    assert opened == [Files, TypedList, MispWeb, Feed, MispMysql, Files]
+    assert opened == [Files, TypedList, MispWeb, Feed, MispMysql, Taxii, Files]
 
 
 def test_state_of_a_source_lies_where_it_always_did(tmp_path: Path) -> None:

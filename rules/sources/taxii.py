@@ -1,0 +1,135 @@
+"""A collection of a TAXII 2.1 server, mirrored object by object.
+
+A server tells what was added after a moment, never what it removed, so everything is read
+again every `full_refresh_hours`. The mirror keeps objects and not what they list: what has
+expired since is seen without asking the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from inkgate.config.errors import Unreadable
+from inkgate.config.extras import remedy
+from inkgate.config.whole_file import naming
+from inkgate.misp.address import place_of
+from inkgate.remote.deadline import Deadline
+from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.losses import check_loss
+from inkgate.rules.sources.readers.stix_objects import attributes_of, context_of, items_of
+from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
+from inkgate.rules.sources.taxii_api import TaxiiClient, TaxiiSettings
+from inkgate.rules.sources.taxii_mirror import TaxiiMirror
+
+
+class Taxii:
+    """A collection of a TAXII 2.1 server.
+
+    Args:
+        settings: which one.
+        folder: where relative paths of the settings begin.
+        mirror: where its objects are kept.
+        full: read all of it, however fresh the mirror is.
+        seconds: how long it may take in all.
+        may_be_empty: whether it may lose most of its objects at once.
+    """
+
+    origin: Origin = "file"
+
+    def __init__(
+        self,
+        settings: TaxiiSettings,
+        folder: Path,
+        mirror: Path,
+        *,
+        full: bool = False,
+        seconds: float = SECONDS,
+        may_be_empty: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._path = mirror
+        self._full = full
+        self._seconds = seconds
+        self._may_be_empty = may_be_empty
+
+    def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        with naming(self._path), closing(self._opened()) as mirror:
+            try:
+                self._update(mirror)
+                mirror.commit()
+            except Unreadable as fault:
+                mirror.undo()
+                faults.append(fault)
+            found = self._listed(mirror, faults)
+        yield from found
+
+    def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
+        """See `Source`."""
+        with naming(self._path), closing(self._opened()) as mirror:
+            found = self._listed(mirror, faults)
+        yield from found
+
+    def _opened(self) -> TaxiiMirror:
+        return TaxiiMirror(self._path, _fingerprint(self._settings))
+
+    def _update(self, mirror: TaxiiMirror) -> None:
+        with (
+            Deadline(self._seconds) as deadline,
+            closing(TaxiiClient(self._settings, self._folder, deadline)) as client,
+        ):
+            now = int(time.time())
+            url = client.objects_url()
+            had = mirror.count()
+            # Without the server's moment nobody knows what is new.
+            is_full = self._is_full_due(mirror, now) or not mirror.added_last
+            if is_full:
+                mirror.clear()
+            for page in client.pages(url, mirror.added_last):
+                mirror.put(page.objects)
+                mirror.added_last = max(mirror.added_last, page.added_last)
+            if is_full:
+                check_loss(client.place, had, mirror.count(), may_be_empty=self._may_be_empty)
+                mirror.full_at = now
+
+    def _is_full_due(self, mirror: TaxiiMirror, now: int) -> bool:
+        age = now - mirror.full_at
+        return self._full or not 0 <= age < self._settings.full_refresh_hours * 3600
+
+    def _listed(self, mirror: TaxiiMirror, faults: list[Unreadable]) -> list[Attribute]:
+        name = place_of(self._settings.url)
+        items = items_of(mirror.objects(), name)
+        try:
+            return list(attributes_of(items, context_of(items), datetime.now(UTC)))
+        except ImportError:
+            faults.append(Unreadable(Path(name), None, "needs stix2-patterns", remedy("stix")))
+            return []
+
+
+def _fingerprint(settings: TaxiiSettings) -> str:
+    """What decides on a mirror's content: with other settings it begins anew."""
+    return msgspec.json.encode([1, settings.url, settings.collection, settings.user]).decode()
+
+
+def _open(settings: TaxiiSettings, context: SourceContext) -> Taxii:
+    # Two collections of one server are two mirrors.
+    mirror = context.state_path(f"{settings.url} {settings.collection}", ".taxii.db")
+    return Taxii(
+        settings,
+        context.folder,
+        mirror,
+        full=context.full,
+        seconds=context.seconds,
+        may_be_empty=context.may_be_empty,
+    )
+
+
+SOURCE: Final = SourceType(TaxiiSettings, _open)

@@ -1,0 +1,356 @@
+"""The few requests that a refresh makes of a TAXII 2.1 server."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import msgspec
+
+from inkgate.config.errors import Unreadable
+from inkgate.config.secret import read_secret
+from inkgate.misp.address import place_of, redirect_target
+from inkgate.remote.bodies import check_parts
+from inkgate.remote.deadline import Deadline
+from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteError
+from inkgate.rules.sources.proxies import Proxy
+
+if TYPE_CHECKING:
+    from requests import Session
+
+T = TypeVar("T")
+Scheme = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+
+MAX_BYTES: Final = 256 << 20
+MAX_PARTS: Final = 4_000_000
+MAX_OBJECTS: Final = 10_000_000
+_ACCEPT: Final = "application/taxii+json;version=2.1"
+_ADDED_LAST: Final = "X-TAXII-Date-Added-Last"
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?Z")
+_MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
+_PAUSES: Final = (0.5, 1.0, 2.0)
+_PORTS: Final = {"http": 80, "https": 443}
+# The types that say what is to be blocked, or tell of it.
+_TYPES: Final = "indicator,identity,marking-definition,report,grouping"
+_REMEDY: Final = "its last good reading counts; check url and collection"
+_LOGIN: Final = "its last good reading counts; check user, password or token"
+_NO_TIME: Final = "its last good reading counts; try again later"
+
+
+class TaxiiSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="taxii"
+):
+    """A collection of a TAXII 2.1 server. Times in seconds unless their name says otherwise."""
+
+    url: str
+    collection: str = ""
+    user: str = ""
+    password_file: str = ""
+    password_variable: str = "INKGATE_TAXII_PASSWORD"  # noqa: S105 (a name)
+    token_file: str = ""
+    token_variable: str = "INKGATE_TAXII_TOKEN"  # noqa: S105 (a name)
+    token_scheme: Scheme = "Bearer"  # noqa: S105 (a name)
+    ca_file: str = ""
+    timeout: Annotated[int, msgspec.Meta(ge=1)] = 60
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    full_refresh_hours: Annotated[int, msgspec.Meta(ge=0)] = 24
+    proxy: Proxy = ""
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("https://", "http://")):
+            raise ValueError("url begins with https://")
+        if "@" in urlsplit(self.url).netloc:
+            raise ValueError("url holds no user; give user and password_file")
+
+
+class Page(NamedTuple):
+    """A part of a collection.
+
+    Attributes:
+        objects: as they came.
+        added_last: the server's moment at which the last of them was added, or empty.
+    """
+
+    objects: list[msgspec.Raw]
+    added_last: str
+
+
+class _Resource(msgspec.Struct):
+    """Any of what a server answers: discovery, API root, collections or a collection."""
+
+    default: str | None = None
+    api_roots: list[str] | None = None
+    versions: list[str] | None = None
+    collections: list[_Collection] | None = None
+    id: str | None = None
+    can_read: bool = True
+
+
+class _Collection(msgspec.Struct):
+    id: str
+    title: str = ""
+    alias: str = ""
+    can_read: bool = True
+
+
+class _Envelope(msgspec.Struct):
+    more: bool | None = None
+    next: str | None = None
+    objects: list[msgspec.Raw] | None = None
+
+
+class TaxiiClient:
+    """One server, until a deadline.
+
+    Args:
+        settings: where it is, and how to log in.
+        folder: where relative paths of the settings begin.
+        deadline: of everything that is asked.
+
+    Raises:
+        Unreadable: a secret that the settings name is not there.
+    """
+
+    def __init__(self, settings: TaxiiSettings, folder: Path, deadline: Deadline) -> None:
+        self.place = Path(place_of(settings.url))
+        self._settings = settings
+        self._folder = folder
+        self._deadline = deadline
+        self._headers = {"Accept": _ACCEPT, **_login(settings, folder)}
+        self._session = self._opened()
+
+    def objects_url(self) -> str:
+        """The address of the collection's objects.
+
+        Raises:
+            Unreadable: there is none such, or it may not be read.
+        """
+        url = _folder_of(self._settings.url)
+        if url.endswith("/objects/"):
+            return url
+        found = self._resource(url)
+        if found.id is not None:
+            return self._readable(url, found.can_read)
+        if found.collections is not None:
+            return self._chosen(url, found.collections)
+        if found.versions is not None:
+            return self._of_root(url)
+        roots = dict.fromkeys(filter(None, [found.default, *(found.api_roots or ())]))
+        if not roots:
+            raise self._unreadable("does not answer as a TAXII 2.1 server does")
+        return self._of_roots(url, list(roots))
+
+    def pages(self, url: str, added_after: str) -> Iterator[Page]:
+        """The objects of a collection that were added after a moment, or all.
+
+        Args:
+            url: of `objects_url`.
+            added_after: `Page.added_last` of an earlier reading, or empty.
+
+        Raises:
+            Unreadable: the server broke off, or its pages have no end.
+        """
+        after, following, count = added_after, "", 0
+        seen: set[tuple[str, str]] = set()
+        while True:
+            if (after, following) in seen:
+                raise self._unreadable("gives the same page again and again")
+            seen.add((after, following))
+            envelope, added_last = self._page(url, after, following)
+            objects = envelope.objects or []
+            count += len(objects)
+            if count > MAX_OBJECTS:
+                raise self._unreadable(f"has more than {MAX_OBJECTS:,} objects")
+            yield Page(objects, added_last)
+            if not envelope.more:
+                return
+            following = envelope.next or ""
+            if not following:
+                # Without a mark for the next page, the time says where it begins.
+                after = added_last
+
+    def close(self) -> None:
+        """End the connections."""
+        self._session.close()
+
+    def _page(self, url: str, after: str, following: str) -> tuple[_Envelope, str]:
+        asked = {
+            "limit": str(self._settings.page_size),
+            "match[type]": _TYPES,
+            "added_after": after,
+            "next": following,
+        }
+        query = urlencode({name: text for name, text in asked.items() if text}, quote_via=quote)
+        data, headers = self._get(f"{url}?{query}")
+        added_last = headers.get(_ADDED_LAST, "")
+        return (
+            self._decoded(data, _Envelope),
+            added_last if _MOMENT.fullmatch(added_last) else "",
+        )
+
+    def _of_roots(self, url: str, roots: list[str]) -> str:
+        faults = []
+        for root in roots:
+            at = _folder_of(urljoin(url, root))
+            if _origin(at) != _origin(url):
+                faults.append(self._unreadable("names an API root on another host"))
+                continue
+            try:
+                return self._of_root(at)
+            except Unreadable as fault:
+                faults.append(fault)
+        raise faults[0]
+
+    def _of_root(self, root: str) -> str:
+        at = f"{root}collections/"
+        return self._chosen(at, self._resource(at).collections or [])
+
+    def _chosen(self, url: str, collections: list[_Collection]) -> str:
+        wanted = self._settings.collection
+        if not wanted:
+            raise self._unreadable("is a server of collections", "name one with collection")
+        for one in collections:
+            if wanted in (one.id, one.title, one.alias):
+                return self._readable(f"{url}{quote(one.id, safe='')}/", one.can_read)
+        raise self._unreadable("has no collection of that id, title or alias")
+
+    def _readable(self, url: str, can_read: bool) -> str:
+        if not can_read:
+            raise self._unreadable("does not let us read that collection", _LOGIN)
+        return f"{url}objects/"
+
+    def _resource(self, url: str) -> _Resource:
+        return self._decoded(self._get(url)[0], _Resource)
+
+    def _decoded(self, data: bytes, kind: type[T]) -> T:
+        try:
+            check_parts(data, MAX_PARTS)
+            return msgspec.json.decode(data, type=kind)
+        except RemoteError as error:
+            raise self._unreadable(error.problem) from None
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise self._unreadable("does not answer as a TAXII 2.1 server does") from None
+
+    def _get(self, url: str) -> tuple[bytes, Mapping[str, str]]:
+        try:
+            for pause in _PAUSES:
+                status, data, headers = self._once(url)
+                if status not in _MAY_PASS:
+                    break
+                # Not as long as Retry-After says: a server could make us wait for a year.
+                self._deadline.sleep(pause)
+            else:
+                status, data, headers = self._once(url)
+        except OutOfTimeError as error:
+            raise self._unreadable(error.problem, _NO_TIME) from None
+        except RedirectRefusedError as error:
+            target = redirect_target(error.url, error.location)
+            raise self._unreadable(f"redirects to {target}") from None
+        except RemoteError as error:
+            raise self._unreadable(error.problem, _NO_TIME) from None
+        if status != 200:
+            raise self._rejected(status)
+        return data, headers
+
+    def _once(self, url: str) -> tuple[int, bytes, Mapping[str, str]]:
+        """One answer, after the redirects that are followed."""
+        from requests import RequestException  # noqa: PLC0415
+
+        from inkgate.remote.bodies import body_of  # noqa: PLC0415
+        from inkgate.remote.errors import BrokenBodyError  # noqa: PLC0415
+        from inkgate.remote.redirects import MOST, next_url  # noqa: PLC0415
+
+        try:
+            for _ in range(MOST + 1):
+                with closing(self._answered(url)) as answer:
+                    if answer.is_redirect:
+                        url = next_url(url, answer.headers.get("Location", ""))
+                        continue
+                    ok = answer.status_code == 200
+                    body = body_of(answer.raw, answer.headers, MAX_BYTES) if ok else ()
+                    data = b"".join(body)
+                    self._deadline.check()
+                    return answer.status_code, data, dict(answer.headers)
+        except (RequestException, OSError, ValueError) as error:
+            self._deadline.check()
+            problem = f"cannot be asked ({type(error).__name__})"
+            raise BrokenBodyError(problem) from None
+        except RemoteError:
+            self._deadline.check()
+            raise
+        raise BrokenBodyError(f"redirects more than {MOST} times")
+
+    def _answered(self, url: str) -> Any:
+        from inkgate.remote.adapter import proxies_of  # noqa: PLC0415
+
+        ca_file = self._settings.ca_file
+        return self._session.get(
+            url,
+            headers=self._headers,
+            # Keeps requests from sending what ~/.netrc has for the host.
+            auth=_as_it_is,
+            timeout=self._settings.timeout,
+            stream=True,
+            allow_redirects=False,
+            # Given here, because a session's own is overruled by $REQUESTS_CA_BUNDLE.
+            verify=str(self._folder / ca_file) if ca_file else True,
+            proxies=proxies_of(self._settings.proxy),
+        )
+
+    def _opened(self) -> Session:
+        # Imported here: only who has such a source needs it.
+        import requests  # noqa: PLC0415
+
+        from inkgate.remote.adapter import GuardedAdapter  # noqa: PLC0415
+
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, GuardedAdapter(self._deadline))
+        return session
+
+    def _rejected(self, status: int) -> Unreadable:
+        if status in (401, 403):
+            return self._unreadable(f"does not accept the login (status {status})", _LOGIN)
+        if status in (404, 406, 415):
+            return self._unreadable(f"has no TAXII 2.1 at that address (status {status})")
+        return self._unreadable(f"cannot be asked (status {status})")
+
+    def _unreadable(self, problem: str, remedy: str = _REMEDY) -> Unreadable:
+        return Unreadable(self.place, None, problem, remedy)
+
+
+def _login(settings: TaxiiSettings, folder: Path) -> dict[str, str]:
+    """The header that logs in; none if the settings name no secret."""
+    place = place_of(settings.url)
+    if settings.user:
+        file = folder / settings.password_file if settings.password_file else None
+        password = read_secret(file, settings.password_variable, place)
+        pair = base64.b64encode(f"{settings.user}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
+    file = folder / settings.token_file if settings.token_file else None
+    if file is None and not os.environ.get(settings.token_variable, "").strip():
+        return {}
+    token = read_secret(file, settings.token_variable, place)
+    if not (token.isascii() and token.isprintable()):
+        raise Unreadable(Path(place), None, "has a token of several lines", "correct the file")
+    return {"Authorization": f"{settings.token_scheme} {token}"}
+
+
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def _folder_of(url: str) -> str:
+    """With the slash that TAXII 2.1 wants at the end of every path, and without a query."""
+    return f"{urlsplit(url)._replace(query='', fragment='').geturl().rstrip('/')}/"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -1,0 +1,145 @@
+"""A TAXII 2.1 server for tests: discovery, an API root, collections and their objects."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from support.misp.server import wrap_tls
+
+MEDIA_TYPE = "application/taxii+json;version=2.1"
+COLLECTION = "00000000-0000-4000-8000-00000000c011"
+SECRET_COLLECTION = "00000000-0000-4000-8000-00000000c012"
+_ROOT = "/api1/"
+
+
+class TaxiiServer:
+    """Keeps what was added in its order, a second each.
+
+    Args:
+        tls: paths of a certificate and its key.
+        login: the Authorization that it wants; empty for none.
+
+    Attributes:
+        asked: the paths and queries that were asked for.
+        headers: of the last request.
+        page: how many objects it gives at most, whatever is asked for.
+        marks: whether it gives `next`; without it the time says where a page begins.
+        fails: answers this status from so many requests on.
+        answers: bodies for paths, instead of its own.
+        redirect: where every answer leads.
+        roots: the API roots that it names.
+    """
+
+    def __init__(self, tls: tuple[str, str] | None = None, login: str = "") -> None:
+        self.objects: list[tuple[str, dict[str, Any]]] = []
+        self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
+        self.page = 1000
+        self.marks = True
+        self.login = login
+        self.fails: tuple[int, int] | None = None
+        self.answers: dict[str, bytes] = {}
+        self.redirect: str | None = None
+        self.roots = [_ROOT]
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                served.asked.append(self.path)
+                served.headers = dict(self.headers)
+                status, body, more = served.answer(self.path, self.headers)
+                self.send_response_only(status)
+                for name, text in {"Content-Type": MEDIA_TYPE, **more}.items():
+                    self.send_header(name, text)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            wrap_tls(self._http, tls)
+        scheme = "https" if tls else "http"
+        self.host = f"127.0.0.1:{self._http.server_address[1]}"
+        self.base = f"{scheme}://{self.host}"
+        self.url = f"{self.base}/taxii2/"
+        self.collection_url = f"{self.base}{_ROOT}collections/{COLLECTION}/"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def add(self, *objects: dict[str, Any]) -> None:
+        """Add objects, each a second after the one before."""
+        for one in objects:
+            number = len(self.objects)
+            moment = f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000Z"
+            self.objects.append((moment, one))
+
+    def answer(self, path: str, headers: Any) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers for a request."""
+        if self.fails and len(self.asked) > self.fails[0]:
+            return self.fails[1], b"", {}
+        if self.redirect is not None:
+            return 302, b"", {"Location": self.redirect}
+        if self.login and headers.get("Authorization") != self.login:
+            return 401, b"{}", {"WWW-Authenticate": "Basic realm=taxii"}
+        if headers.get("Accept") != MEDIA_TYPE:
+            return 406, b"{}", {}
+        parts = urlsplit(path)
+        if parts.path in self.answers:
+            return 200, self.answers[parts.path], {}
+        found = self._resource(parts.path)
+        if found is not None:
+            return 200, json.dumps(found).encode(), {}
+        if parts.path == f"{_ROOT}collections/{COLLECTION}/objects/":
+            return self._objects(parse_qs(parts.query))
+        return 404, b"{}", {}
+
+    def _resource(self, path: str) -> dict[str, Any] | None:
+        one = {"id": COLLECTION, "title": "Bad hosts", "alias": "bad", "can_read": True}
+        other = {"id": SECRET_COLLECTION, "title": "Secret", "can_read": False, "can_write": False}
+        return {
+            "/taxii2/": {"title": "made up", "default": self.roots[0], "api_roots": self.roots},
+            _ROOT: {"title": "root", "versions": [MEDIA_TYPE], "max_content_length": 1 << 20},
+            f"{_ROOT}collections/": {"collections": [other, one]},
+            f"{_ROOT}collections/{COLLECTION}/": one,
+        }.get(path)
+
+    def _objects(self, query: dict[str, list[str]]) -> tuple[int, bytes, dict[str, str]]:
+        after = query.get("added_after", [""])[0]
+        types = query.get("match[type]", [""])[0].split(",")
+        start = int(query.get("next", ["0"])[0])
+        limit = min(self.page, int(query.get("limit", ["1000"])[0]))
+        listed = [pair for pair in self.objects if pair[0] > after]
+        listed = [pair for pair in listed if types == [""] or pair[1].get("type") in types]
+        page = listed[start : start + limit]
+        more = start + limit < len(listed)
+        body: dict[str, Any] = {"objects": [one for _, one in page]} if page else {}
+        if more:
+            body["more"] = True
+            if self.marks:
+                body["next"] = str(start + limit)
+        moments = {"First": page[0][0], "Last": page[-1][0]} if page else {}
+        return 200, json.dumps(body).encode(), {
+            f"X-TAXII-Date-Added-{which}": moment for which, moment in moments.items()
+        }  # fmt: skip
+
+
+def basic(user: str, password: str) -> str:
+    """The header of a basic login."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
