@@ -48,7 +48,14 @@ DROP = (
     "".join(json.dumps({"cidr": f"10.{n}.0.0/16", "sblid": "x"}) + "\n" for n in range(9))
     + '{"type":"metadata"}\n'
 )
+STIX = json.dumps({"type": "bundle", "objects": [
+    {"type": "indicator", "id": f"indicator--00000000-0000-4000-8000-{n:012}",
+     "pattern_type": "stix", "valid_from": "2026-01-01T00:00:00Z", "revoked": n % 5 == 0,
+     "pattern": f"[url:value='http://s{n}.example/'] OR [domain-name:value='t{n}.example']"}
+    for n in range(20)] + [{"type": "identity", "id": "identity--1", "name": "x"}]},
+    indent=1)  # fmt: skip
 GOOD = {
+    "bundle.stix": STIX,
     "event.json": EVENT,
     "misp.csv": MISP_CSV,
     "columns.csv": COLUMNS,

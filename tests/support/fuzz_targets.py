@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from inkgate.config.errors import Unreadable
 from inkgate.rules.canonical import Refused, canonical_attribute
 from inkgate.rules.canonical.classes import CLASSES
@@ -32,7 +34,8 @@ from inkgate.rules.sources.readers.misp_csv import read_csv_file
 from inkgate.rules.sources.readers.misp_event import read_event_file
 from inkgate.rules.sources.readers.registry import read_file
 from inkgate.rules.sources.readers.source_file import SourceFile
-from inkgate.rules.sources.readers.stix import is_stix_file
+from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
+from inkgate.rules.sources.readers.stix_pattern import read_pattern
 
 Target = Callable[[bytes], None]
 
@@ -88,6 +91,28 @@ def _stix(data: bytes) -> None:
         is_stix_file(SourceFile(path))
 
 
+class _Objects(msgspec.Struct):
+    objects: list[msgspec.Raw] = msgspec.field(default_factory=list)
+
+
+def _bundle(data: bytes) -> None:
+    with _file("bundle.json", data) as path, contextlib.suppress(Unreadable):
+        attributes = list(read_stix_file(SourceFile(path)))
+        _check(attributes)
+        # What is packed is not looked into again.
+        with contextlib.suppress(msgspec.MsgspecError):
+            objects = msgspec.json.decode(data, type=_Objects).objects
+            # Every object is counted, whatever it is.
+            assert sum(not a.is_more for a in attributes) == len(objects)
+
+
+def _pattern(data: bytes) -> None:
+    readings = read_pattern(data.decode("utf-8", "replace"))
+    assert readings
+    for reading in readings:
+        assert bool(reading.type) != bool(reading.refused)
+
+
 def _lines(data: bytes) -> None:
     lines = data.decode("utf-8", "surrogateescape").split("\n")
     dialect = dialect_of(lines)
@@ -119,5 +144,7 @@ TARGETS: Final[dict[str, Target]] = {
     "column-csv": partial(_read, read_column_csv, "feed.csv"),
     "spamhaus-drop": partial(_read, read_drop, "drop.json"),
     "stix-probe": _stix,
+    "stix-bundle": _bundle,
+    "stix-pattern": _pattern,
     **{f"value-{kind}": partial(_values, kind) for kind in ("name", "ip", "url", "digest", "text")},
 }

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from inkgate.config.whole_file import write_whole
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.misp_event import read_event_file
 from inkgate.rules.sources.readers.source_file import SourceFile
@@ -41,6 +42,7 @@ SAID: Final = "misp-stix reports an error about the bundle"
 FAILED: Final = "a bundle of MISP that misp-stix does not convert; it was read without MISP's types"
 
 _TOOLS: Final = ('misp:tool="MISP-STIX-Converter"', 'misp:tool="misp2stix2"')
+_BUNDLE_ID: Final = "bundle--6f1b2f0e-6c0e-4d0f-9f0e-0d1c7f5f6a11"
 _PATTERN_TYPE: Final = "stix2-pattern"
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}--[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -157,11 +159,8 @@ def _converted(
         return None
 
 
-_BUNDLE_ID: Final = "bundle--6f1b2f0e-6c0e-4d0f-9f0e-0d1c7f5f6a11"
-
-
 def _read(event: str, file: SourceFile) -> list[Attribute]:
     with tempfile.TemporaryDirectory(prefix="inkgate-stix-") as folder:
         path = Path(folder) / "event.json"
-        path.write_text(event)
+        write_whole(path, event.encode(), 0o600)
         return list(read_event_file(SourceFile(path, file.given)))
