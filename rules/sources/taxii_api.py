@@ -35,6 +35,9 @@ _ADDED_LAST: Final = "X-TAXII-Date-Added-Last"
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?Z")
 _MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
 _PAUSES: Final = (0.5, 1.0, 2.0)
+# RFC 9110, section 5.5, without white space at the ends.
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+_CORRECT: Final = "correct token_file or token_variable"
 _PORTS: Final = {"http": 80, "https": 443}
 # The types that say what is to be blocked, or tell of it.
 _TYPES: Final = "indicator,identity,marking-definition,report,grouping"
@@ -337,8 +340,8 @@ def _login(settings: TaxiiSettings, folder: Path) -> dict[str, str]:
     if file is None and not os.environ.get(settings.token_variable, "").strip():
         return {}
     token = read_secret(file, settings.token_variable, place)
-    if not (token.isascii() and token.isprintable()):
-        raise Unreadable(Path(place), None, "has a token of several lines", "correct the file")
+    if not _TOKEN.fullmatch(token):
+        raise Unreadable(Path(place), None, "has a token that no header can hold", _CORRECT)
     return {"Authorization": f"{settings.token_scheme} {token}"}
 
 

@@ -21,6 +21,7 @@ from inkgate.rules.sources.misp_api import MispWebSettings
 from inkgate.rules.sources.misp_feed import FeedSettings
 from inkgate.rules.sources.mysql_session import MispMysqlSettings
 from inkgate.rules.sources.registry import SOURCE_TYPES, read_entries
+from inkgate.rules.sources.taxii_api import TaxiiSettings
 from inkgate.sightings.aggregation.settings import AggregationSettings
 from inkgate.sightings.settings import SightingsSettings
 
@@ -37,6 +38,7 @@ SOURCES: dict[type[msgspec.Struct], str] = {
     FeedSettings: 'type = "feed"\nlocation = "feed"\n',
     MispWebSettings: 'type = "misp-web"\nurl = "https://misp.example"\n',
     MispMysqlSettings: 'type = "misp-mysql"\n',
+    TaxiiSettings: 'type = "taxii"\nurl = "https://taxii.example"\n',
 }
 # Caps are what an operator trusts a publisher with: any number is right.
 WITHOUT_RANGE = {"rules.caps"}

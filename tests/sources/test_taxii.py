@@ -187,6 +187,14 @@ def test_missing_secret_is_one_clear_fault(tmp_path: Path, server: TaxiiServer) 
     assert server.asked == []
 
 
+def test_token_that_would_add_a_header_is_not_sent(tmp_path: Path, server: TaxiiServer) -> None:
+    (tmp_path / "token").write_text(f"{SECRET}\r\nX-Other: 1\n")
+    said, _ = fault_of(source(tmp_path, server.collection_url, token_file="token"))
+    assert "has a token that no header can hold" in said
+    assert SECRET not in said
+    assert server.asked == []
+
+
 def test_reading_that_breaks_off_changes_nothing(tmp_path: Path, server: TaxiiServer) -> None:
     server.add(*(indicator(n) for n in range(5)))
     taxii = source(tmp_path, server.collection_url, full_refresh_hours=0)
