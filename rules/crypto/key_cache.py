@@ -172,7 +172,9 @@ class KeyCache:
             self._give_up(self._data)
         if 0 <= self._lock.size() < self._lock.bytes:
             self._give_up(self._lock)
-        if os.fstat(self._data_fd).st_size < whole_bytes(self._env):
+        # First what is needed: another process may be writing, and the file only grows.
+        needed = whole_bytes(self._env)
+        if os.fstat(self._data_fd).st_size < needed:
             self._give_up(self._data)
 
     def _give_up(self, cut: OpenedFile) -> NoReturn:

@@ -15,7 +15,9 @@ _LEAST_BYTES: Final = 512 + 64
 
 def is_whole(env: lmdb.Environment, path: Path) -> bool:
     """Whether every page is there: reading past the end of a mapped file ends the process."""
-    return path.stat().st_size >= whole_bytes(env)
+    # First what is needed: another process may be writing, and the file only grows.
+    needed = whole_bytes(env)
+    return path.stat().st_size >= needed
 
 
 def whole_bytes(env: lmdb.Environment) -> int:

@@ -260,16 +260,17 @@ def test_block_that_has_expired_does_not_live_on_in_a_log(
         attribute("domain", "one.example", timestamp=str(now), Tag=[{"name": "watch"}]),
     )
     installation.refresh()
-    matcher = installation.matcher()
-    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now)
+    clock = [now]
+    matcher = installation.matcher(now=lambda: clock[0])
     match = matcher.look_up("domain", "name", b"one.example")
     assert match is not None
     assert match.message.action == "block"
-    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 2 * 86_400)
+    clock[0] += 2 * 86_400
     assert matcher.look_up("domain", "name", b"one.example") is None
     monkeypatch.setattr("inkgate.rules.refresh.reading.datetime", _Clock(now + 2 * 86_400))
     installation.refresh()
-    match = installation.matcher().look_up("domain", "name", b"one.example")
+    later = installation.matcher(now=lambda: clock[0])
+    match = later.look_up("domain", "name", b"one.example")
     assert match is not None
     assert match.message.action == "log"
 

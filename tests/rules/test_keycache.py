@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,33 @@ def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
     cache = KeyCache(tmp_path, SET)
     assert cache.get("name", b"host7") == bytes([7]) * 32
     assert cache.get("ip", b"host7") is None
+
+
+@pytest.mark.slow
+def test_file_that_another_process_makes_larger_is_not_cut_off(tmp_path: Path) -> None:
+    """Its size was asked for before what it needs, which another process may change meanwhile."""
+    path = fill(tmp_path, 1)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from inkgate.rules.crypto.key_cache import KeyCache\n"
+        "for n in range(40):\n"
+        f"    cache = KeyCache(Path(sys.argv[1]), {SET!r})\n"
+        "    for m in range(100): cache.put_many([('name', b'%d/%d' % (n, m), bytes(32))])\n"
+        "    cache.close()\n"
+    )
+    cache = KeyCache(tmp_path, SET)
+    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(3)]
+    try:
+        while any(writer.poll() is None for writer in writers):
+            for _ in range(200):
+                assert cache.get("name", b"host0") == bytes(32)
+    finally:
+        for writer in writers:
+            if writer.poll() is None:
+                writer.kill()
+            writer.wait()
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert [*tmp_path.glob("*.mdb")] == [path]
 
 
 @pytest.mark.parametrize("pages", [1, 2, 3])

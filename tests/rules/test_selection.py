@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -77,9 +78,9 @@ def test_a_tag_weighs_more_than_a_type() -> None:
     assert chosen.action(made(type="url")) == "block"
 
 
-def look_up(installation: Installation, kind: str, value: str) -> list[Match]:
+def look_up(installation: Installation, kind: str, value: str, ahead: float = 0) -> list[Match]:
     assert kind in ("domain", "url")
-    matcher = installation.matcher()
+    matcher = installation.matcher(now=lambda: time.time() + ahead)
     try:
         hit = matcher.look_up(kind, "name" if kind == "domain" else "url", value.encode())
     finally:
@@ -115,9 +116,7 @@ def test_changed_action_is_sealed_again_without_a_derivation(installation: Insta
     assert match.message.action == "log"
 
 
-def test_old_indicators_leave_by_themselves(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_indicators_leave_by_themselves(installation: Installation) -> None:
     now = int(datetime.now(UTC).timestamp())
     installation.configure("max_age_days = { domain = 10 }")
     installation.add(
@@ -129,13 +128,10 @@ def test_old_indicators_leave_by_themselves(
     assert summary.report.skipped == {"too old": 1}
     assert not look_up(installation, "domain", "old.example")
     assert look_up(installation, "domain", "young.example")
-    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 2 * 86400)
-    assert not look_up(installation, "domain", "young.example")
+    assert not look_up(installation, "domain", "young.example", ahead=2 * 86400)
 
 
-def test_one_lasting_attribute_keeps_the_whole_rule(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_lasting_attribute_keeps_the_whole_rule(installation: Installation) -> None:
     now = int(datetime.now(UTC).timestamp())
     installation.configure("max_age_days = { domain = 10 }")
     installation.add(
@@ -144,6 +140,5 @@ def test_one_lasting_attribute_keeps_the_whole_rule(
         attribute("domain", "one.example", timestamp=str(now)),
     )
     installation.refresh()
-    monkeypatch.setattr("inkgate.rules.lookup.matcher.time.time", lambda: now + 5 * 86400)
-    (match,) = look_up(installation, "domain", "one.example")
+    (match,) = look_up(installation, "domain", "one.example", ahead=5 * 86400)
     assert len(match.message.attributes) == 2

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +122,10 @@ class Installation:
     def refresh(self, **options: Any) -> Summary:
         return refresh(self.config, self.settings, Quiet(), Options(**options))
 
-    def matcher(self) -> Matcher:
+    def matcher(self, now: Callable[[], float] = time.time) -> Matcher:
         where = self.places
         return Matcher(
-            open_current(where.installed, self.settings.caps), read_token(where.token_file)
+            open_current(where.installed, self.settings.caps), read_token(where.token_file), now=now
         )
 
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,6 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]{2}\S", re.IGNORECASE)
 # Most lines of most lists, so it is asked first.
 _USUAL_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")
 _SPACE: Final = re.compile(r"\s")
-_NUMERIC: Final = re.compile(r"[\d.]+")
 # Parts of a range without brackets, as feeds of networks write them.
 _RANGE: Final = re.compile(r"([0-9a-fA-F:.]+)\s*-\s*([0-9a-fA-F:.]+)")
 _MAX_NETWORKS: Final = 64
@@ -48,8 +47,8 @@ def guess_type(text: str) -> str:
         if pattern.fullmatch(text):
             return misp_type
     if _NAME.fullmatch(text):
-        # Numbers and dots that are no address are no name either.
-        return "" if _NUMERIC.fullmatch(text) else "domain"
+        # No top-level domain is a number: that is an address that is none, or a range of them.
+        return "" if text.rstrip(".").rpartition(".")[2].isdecimal() else "domain"
     if _HEX.fullmatch(text):
         return _DIGESTS.get(len(text), "")
     return _of_path(text)
