@@ -14,7 +14,9 @@ PORT ?= 3128
 CONFIG ?= .inkgate/trial/inkgate.toml
 BIN = .inkgate/venv/bin
 
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+# Tests wait more than they compute, so one more than there are processors run at a time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: run help refresh-rules check test trials bench lint hooks screenshots clean lock \
 	install install-dev install-bench

@@ -356,4 +356,4 @@ def _before(lookup: Lookup) -> Before:
     """What is known of a request by earlier replies, unless a server's address speaks for it."""
     if lookup.request is None or lookup.fields[SERVER] != ABSENT:
         return NOTHING
-    return lookup.rules.opened.remembered.of_request(lookup.request.observed)
+    return lookup.rules.opened.remembered.of_request(lookup.request.observed, lookup.fields[CLIENT])

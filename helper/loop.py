@@ -17,6 +17,7 @@ from inkgate.helper.answers import Answers
 from inkgate.helper.lookups import Lookup, Lookups
 from inkgate.helper.protocol import (
     ABSENT,
+    CLIENT,
     MIN_FIELDS,
     SERVER,
     SHORT_ID_DIGITS,
@@ -295,12 +296,15 @@ class Helper:
     def _settle(self, lookup: Lookup, found: Findings | None) -> None:
         if found is not None and lookup.request is not None:
             lookup.rules.clean.remember(lookup.fields, found)
-            if found.at_server:
-                lookup.rules.opened.remembered.keep_server(lookup.request.observed, found.at_server)
             if found.matches:
                 self._out.append(
                     self._reports.answer(lookup.request, found.matches, late=lookup.answered)
                 )
+                # After the answer, which stands whether this works or not.
+                if found.at_server:
+                    lookup.rules.opened.remembered.keep_server(
+                        lookup.request.observed, found.at_server, lookup.fields[CLIENT]
+                    )
                 return
         if not lookup.answered:
             self._out.append(self._answer_to(lookup, found))

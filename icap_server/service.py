@@ -185,7 +185,7 @@ class Service:
                 with the other verdicts.
         """
         observed = Observed(request.method, request.uri, "", request.user_agent)
-        before = _before(rules, observed)
+        before = _before(rules, observed, asker)
         if before.matches:
             return self._verdict(asker, request, [list(before.matches)])
         so_far: SoFar = []
@@ -201,7 +201,7 @@ class Service:
         """The verdict on the name that is asked for inside a tunnel."""
         so_far: SoFar = []
         observed = Observed(request.method, f"{name}:{request.uri.rpartition(':')[2]}")
-        before = _before(rules, observed)
+        before = _before(rules, observed, asker)
         if before.matches:
             return self._verdict(asker, request, [list(before.matches)])
         steps = partial(examination, observed, so_far=so_far)
@@ -224,11 +224,13 @@ class Service:
         method, uri = request.method, request.uri
         steps = partial(server_match_steps, address, method, uri, into=found, port=_port(port))
         self._look_up(rules, steps, asker, [found])
+        verdict = self._verdict(asker, request, [found])
         if found and rules.remembered is not None:
-            with _errors_as_no_verdict():
-                observed = Observed(method, uri, port=_port(port))
-                rules.remembered.keep_server(observed, found)
-        return self._verdict(asker, request, [found])
+            observed = Observed(method, uri, port=_port(port))
+            self._keep(
+                partial(rules.remembered.keep_server, observed, found, asker.client.encode())
+            )
+        return verdict
 
     def judge_names(
         self, rules: IcapRules, names: Sequence[str], request: HttpRequest, asker: Asker
@@ -253,10 +255,10 @@ class Service:
         found: list[Match] = []
         steps = partial(_body_steps, digests, names, rules.replies, into=found)
         self._look_up(rules, steps, asker, [found])
+        verdict = self._verdict(asker, request, [found])
         if found and rules.remembered is not None:
-            with _errors_as_no_verdict():
-                rules.remembered.keep_file(_observed(request), validators, found)
-        return self._verdict(asker, request, [found])
+            self._keep(partial(rules.remembered.keep_file, _observed(request), validators, found))
+        return verdict
 
     def judge_part(
         self, rules: IcapRules, validators: Sequence[bytes], request: HttpRequest, asker: Asker
@@ -267,6 +269,14 @@ class Service:
         with _errors_as_no_verdict():
             found = rules.remembered.of_part(_observed(request), validators)
         return self._verdict(asker, request, [list(found)])
+
+    def _keep(self, keep: Callable[[], None]) -> None:
+        """Remember a verdict, which stands whether that works or not."""
+        try:
+            keep()
+        except Exception as error:  # noqa: BLE001 (whatever it is: the verdict is given)
+            what = f"a verdict cannot be remembered: {type(error).__name__}"
+            self.monitor.met("lookup-failed", what)
 
     def _verdict(self, asker: Asker, request: HttpRequest, so_far: SoFar) -> Verdict:
         matches = found_so_far(so_far)
@@ -304,12 +314,12 @@ def _observed(request: HttpRequest) -> Observed:
     return Observed(request.method, request.uri)
 
 
-def _before(rules: IcapRules, request: Observed) -> Before:
+def _before(rules: IcapRules, request: Observed, asker: Asker) -> Before:
     """What is known of a request by the replies to earlier ones."""
     if rules.remembered is None:
         return NOTHING
     with _errors_as_no_verdict():
-        return rules.remembered.of_request(request)
+        return rules.remembered.of_request(request, asker.client.encode())
 
 
 @contextlib.contextmanager

@@ -166,6 +166,7 @@ def open_current(root: Path, caps: Caps) -> Generation:
     """
     folder = current_folder(root)
     if folder is None:
+        _refuse_closed(root)
         _refuse_foreign(root)
         raise PackError(
             "bad-rules",
@@ -173,6 +174,20 @@ def open_current(root: Path, caps: Caps) -> Generation:
             "run inkgate-rules refresh, or on a proxy inkgate-rules install with a pack",
         )
     return Generation(folder, caps)
+
+
+def _refuse_closed(root: Path) -> None:
+    """A folder that this user may not look into is not one without rules."""
+    try:
+        (root / CURRENT).lstat()
+    except PermissionError as error:
+        raise PackError(
+            "bad-rules",
+            f"{root}: {error.strerror}",
+            "run this as the user who owns it, or make it readable to the user who runs this",
+        ) from None
+    except OSError:
+        return
 
 
 def _refuse_foreign(root: Path) -> None:

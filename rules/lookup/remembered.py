@@ -125,14 +125,19 @@ class Remembered:
             self.absent.put(spelled, True)
         return False
 
-    def of_request(self, request: Observed) -> Before:
-        """What is known of a request's host and URL."""
+    def of_request(self, request: Observed, client: bytes = b"") -> Before:
+        """What is known of a request's host and URL.
+
+        Args:
+            request: what is asked for.
+            client: who asks, as the front end knows clients.
+        """
         if self.store.is_empty:
             return NOTHING
         target = parse_target(request.method, request.uri)
         if target is None or not self.store.holds(self._tag(_site(target))):
             return NOTHING
-        return self._first(_subjects(target))
+        return self._first(_subjects(target, client))
 
     def of_part(self, request: Observed, validators: Iterable[bytes]) -> tuple[Match, ...]:
         """The rule for which the file was blocked that a part belongs to.
@@ -146,8 +151,13 @@ class Remembered:
             return ()
         return self._first((b"validator", *_site(target), value) for value in validators).matches
 
-    def keep_server(self, request: Observed, matches: Iterable[Match]) -> None:
-        """Remember the host that led to a listed address."""
+    def keep_server(self, request: Observed, matches: Iterable[Match], client: bytes = b"") -> None:
+        """Remember the host that led to a listed address.
+
+        It is blocked for this client only: where Squid takes connections whose clients do not
+        know of it, a client chooses the address, and could have any host blocked for all. For
+        the others the server is asked instead of the cache, and judged by its address.
+        """
         target = parse_target(request.method, request.uri)
         if target is None or not target.whole:
             return
@@ -159,7 +169,9 @@ class Remembered:
                 if request.port not in (None, target.port):
                     continue
                 subject = _server_with_port(target)
-            self._keep(target, (subject,), match, self.times.server, self.times.cache)
+            self._keep(target, (_of_client(subject, client),), match, self.times.server)
+            if self.times.server:
+                self._keep(target, (subject,), match, 0, self.times.cache)
 
     def keep_file(
         self, request: Observed, validators: Iterable[bytes], matches: Iterable[Match]
@@ -181,7 +193,7 @@ class Remembered:
         more_seconds: float = 0,
     ) -> None:
         """Remember subjects, to be blocked for some time, and known for some more."""
-        if not seconds:
+        if not max(seconds, more_seconds):
             return
         now = time.time()
         blocks_until, expires = int(now + seconds), int(now + max(seconds, more_seconds))
@@ -257,9 +269,15 @@ def _that_block(matches: Iterable[Match]) -> Iterator[Match]:
     )
 
 
-def _subjects(target: Target) -> Iterator[Subject]:
+def _of_client(subject: Subject, client: bytes) -> Subject:
+    return (*subject, b"client", client)
+
+
+def _subjects(target: Target, client: bytes) -> Iterator[Subject]:
     if target.whole:
+        yield _of_client(_server(target), client)
         yield _server(target)
+        yield _of_client(_server_with_port(target), client)
         yield _server_with_port(target)
     yield from _file(target)
 

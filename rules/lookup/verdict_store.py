@@ -100,8 +100,8 @@ class VerdictStore:
             self._monitor.met("verdicts-moved", f"{self._path} was moved, cut or deleted")
             self._open()
         latest = self.numbers[LATEST]
-        if not self._counts(latest, time.time()):
-            self.over = latest
+        # Taken back, too: a clock that was wrong for a while hides nothing afterwards.
+        self.over = 0 if self._counts(latest, time.time()) else latest
 
     def holds(self, tag: bytes) -> bool:
         """Whether there may be something under a tag."""

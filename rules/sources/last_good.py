@@ -72,8 +72,7 @@ class LastGood:
             checked = self._checked(path, copy, reader)
         except Unreadable as fault:
             faults.append(fault)
-            if copy.exists():
-                yield from reader(SourceFile(copy, path))
+            yield from self.remembered(path, reader, faults)
             return
         yield from checked.attributes
         if checked.fault is None:

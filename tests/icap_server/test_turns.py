@@ -92,7 +92,7 @@ def test_others_are_derived_for_in_their_turn(start: Start) -> None:
     _, worker = start("client_share = 0.25\ndeadline_seconds = 60", name=SLOW_NAME)
     with ExitStack() as stack:
         with worker.counts.held():
-            clients = flood(worker, stack, 60, "new")
+            clients = flood(worker, stack, 120, "new")
             clients.append(send(worker, stack, message("http://a.listed.example/", VICTIM)))
             clients[-1].recv(1, socket.MSG_PEEK)
         before: list[socket.socket] = []
@@ -104,8 +104,9 @@ def test_others_are_derived_for_in_their_turn(start: Start) -> None:
                     waiting.remove(client)
                     before.append(client)
         # Behind those that were handed over before it came, and those of one turn: its name
-        # costs two derivations. Some answers are on their way at the same time.
-        assert len(before) < 30
+        # costs two derivations. Some answers are on their way at the same time, more of them where
+        # this test itself waits for a processor; without turns all 120 come first.
+        assert len(before) < 90
         assert is_blocked(read_answer(clients[-1]))
         for client in clients[:-1]:
             assert read_answer(client).status == 204

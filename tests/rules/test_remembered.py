@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -311,3 +312,35 @@ def test_names_of_classes_have_room() -> None:
     opener = Opener(bytes(32), bytes(32))
     assert module._CLASS_BYTES + 8 + len(b"".join(opener)) + 28 == SEALED_BYTES
     assert max(map(len, CLASSES)) <= module._CLASS_BYTES
+
+
+def test_host_is_blocked_for_the_client_that_met_the_address_alone(
+    tmp_path: Path, matcher: Matcher, said: list[str]
+) -> None:
+    """Behind an intercepting port a client chooses the address that goes with any host."""
+    remembered = opened(tmp_path, matcher, said)
+    remembered.keep_server(Observed("GET", PAGE), by_address(matcher), b"192.0.2.200")
+    assert remembered.of_request(Observed("GET", PAGE), b"192.0.2.200").matches
+    # Others get no answer from the cache, and are judged by the server that answers.
+    assert remembered.of_request(Observed("GET", PAGE), b"192.0.2.201") == Before(asks_server=True)
+
+
+def test_clock_that_was_wrong_for_a_while_hides_nothing_afterwards(
+    tmp_path: Path, matcher: Matcher, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = opened(tmp_path, matcher, said)
+    remembered.keep_server(Observed("GET", PAGE), by_address(matcher))
+    real = time.time
+    for jump in (365 * 86_400, -86_400):
+        with monkeypatch.context() as patched:
+            now = partial(_ahead, real, jump)
+            patched.setattr("inkgate.rules.lookup.verdict_store.time.time", now)
+            remembered.store.look(remembered.times.longest)
+            assert remembered.store.is_empty
+        remembered.store.look(remembered.times.longest)
+        assert not remembered.store.is_empty
+        assert remembered.of_request(Observed("GET", PAGE)).matches
+
+
+def _ahead(clock: Callable[[], float], seconds: float) -> float:
+    return clock() + seconds

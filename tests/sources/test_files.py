@@ -184,7 +184,7 @@ def test_damaged_file_costs_itself_alone(installation: Installation) -> None:
 
 NAMED = {"type": "domain", "value": "x.example"}
 ODD = [
-    ("value that is a flag", {"type": "boolean", "value": True}, "true"),
+    ("value that is a flag", {"type": "domain", "value": True}, ""),
     ("value that is a list", {"type": "domain", "value": ["x.example"]}, ""),
     ("comment that is a flag", {**NAMED, "comment": False}, "x.example"),
     ("tags that are a map", {**NAMED, "Tag": {"1": {"name": "t"}}}, "x.example"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -19,6 +20,7 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.list_file import read_list
 from inkgate.rules.sources.readers.lists import registry
 from inkgate.rules.sources.readers.lists.guess import guess_type
+from inkgate.rules.sources.readers.registry import read_path
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.typed_list import ListSettings
 from support.installation import Installation, attribute
@@ -88,6 +90,13 @@ AROUND = [
     ("a.example\tmalware family", ["domain a.example"]),
     ("a.example,malware,2026-01-01 10:00:00", ["domain a.example"]),
     ('"a.example","malware"', ["domain a.example"]),
+    ("192.0.2.7|443", ["ip-dst|port 192.0.2.7|443"]),
+    ("192.0.2.7,443", ["ip-dst|port 192.0.2.7|443"]),
+    ("a.example|443", ["hostname|port a.example|443"]),
+    ("a.example,", ["domain a.example"]),
+    ("ab" * 16 + "  evil.exe", ["md5 " + "ab" * 16]),
+    ("192.0.2.4-5", ["ip-dst 192.0.2.4/31"]),
+    ("url\thttp://a.example/x malware", ["url http://a.example/x"]),
     ("127[.]0[.]0[.]1", ["ip-dst 127[.]0[.]0[.]1"]),
     ("192[.]0[.]2[.]7:8080", ["ip-dst|port 192.0.2.7|8080"]),
     ("domain\ta.example", ["domain a.example"]),
@@ -113,6 +122,8 @@ REFUSED = [
     "http://a.example/my file.exe",
     "what is this",
     "/just/a/path.php",
+    "http://a.example/x/*",
+    "a.example/*",
 ]
 OWN = ["127.0.0.1 localhost", "::1 ip6-localhost ip6-loopback", "255.255.255.255 broadcasthost",
        "fe80::1%lo0 localhost", "0.0.0.0 0.0.0.0"]  # fmt: skip
@@ -198,6 +209,62 @@ def test_dialect_is_found_out_and_understood(tmp_path: Path, name: str) -> None:
     # Whatever else stands there has a fate, too: every line is told of.
     places = {a.place for a in read_list(SourceFile(path))}
     assert len(places) == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "domain\tevil.example\nurl\thttp://x.example/p\nip-dst\t198.51.100.3\n",
+        "domain\tevil.example\ndomain\tother.example\n",
+        "# Blocklist of URL, domain\n0.0.0.0 evil.example\n0.0.0.0 other.example\n",
+        "; url\nevil.example ; x\n",
+        "# IP, Host\n192.0.2.1\n",
+    ],
+)
+def test_list_is_not_taken_for_csv(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    found = [a for a in read_path(path) if not a.skipped]
+    assert [a.place for a in found if a.refused] == []
+    assert {a.value for a in found}.isdisjoint({"url", "domain", "ip-dst", "x"})
+    assert len(found) == sum(not line.startswith(("#", ";")) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "line", ["127.0.1.1 mymachine", "192.168.1.5 nas", "198.51.100.7 mailhost", "0.0.0.0 bareword"]
+)
+def test_address_of_a_hosts_file_is_no_indicator(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "hosts.txt"
+    path.write_text(f"127.0.0.1 localhost\n{line}\n0.0.0.0 a.example bareword\n")
+    found = [f"{a.type} {a.value}" for a in read_list(SourceFile(path)) if a.value]
+    assert found == ["domain a.example"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("dnsmasq", "address=/intranet.example/192.168.1.5"),
+        ("unbound", 'local-data: "nas.example A 192.168.1.1"'),
+        ("rpz", "self.example CNAME self.example."),
+        ("rpz", "evil.example.rpz.zone.example. 300 IN CNAME ."),
+    ],
+)
+def test_what_a_resolver_answers_is_not_blocked(tmp_path: Path, name: str, line: str) -> None:
+    path = tmp_path / "list.conf"
+    path.write_text(f"{line}\n")
+    (found,) = read_list(SourceFile(path), "", name)
+    assert found.refused or found.skipped
+
+
+@pytest.mark.parametrize("line", ["." * 16_000, "a." * 8000 + ":", "\u00fc." * 8000, "a" * 16_000])
+def test_long_line_costs_no_more_than_its_length(tmp_path: Path, line: str) -> None:
+    """It took seconds: the pattern of names tried every dot as the last one."""
+    path = tmp_path / "list.txt"
+    path.write_text(f"{line}\n" * 40)
+    began = time.process_time()
+    assert all(a.refused for a in read_list(SourceFile(path)))
+    # Before, each of these lines took 0.7 to 4.5 s.
+    assert time.process_time() - began < 10
 
 
 def test_every_dialect_can_be_set_and_has_a_list_here() -> None:

@@ -23,6 +23,7 @@ _COLUMNS: Final = (
     "name the columns in the first row: domain, hostname, url, ip, md5, sha1, sha256, or type "
     "and value"
 )
+_HEAD_LINES: Final = 200
 _MAX_FIELD: Final = 1 << 20
 # Names of columns, in lower case without white space, `_` and `-`, and MISP's types.
 _TYPES: Final = {
@@ -99,7 +100,7 @@ def _rows(
 ) -> Iterator[Attribute]:
     csv.field_size_limit(_MAX_FIELD)
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+        _without_quotes_of_remarks(text), delimiter=separator, skipinitialspace=True, strict=True
     )
     try:
         for row in reader:
@@ -108,6 +109,12 @@ def _rows(
         raise file.unreadable(
             "is not CSV, or is cut off in a quoted field", _REMEDY, reader.line_num
         ) from None
+
+
+def _without_quotes_of_remarks(text: str) -> Iterator[str]:
+    """Lines for the CSV reader: a quote in a remark would take in the rows behind it."""
+    for line in io.StringIO(text, newline=""):
+        yield line.replace('"', "") if line.startswith("#") else line
 
 
 def _line(header: Sequence[str], row: Sequence[str]) -> Line:
@@ -158,23 +165,39 @@ def _attributes(line: Line, name: str, number: int) -> Iterator[Attribute]:
 
 def _header(text: str) -> tuple[tuple[str, ...], str]:
     """Names of the columns, and what separates them: of the first row, or the last remark."""
-    found: tuple[tuple[str, ...], str] = ((), ",")
-    for line in text.splitlines():
-        if not line.strip("# \t"):
-            continue
+    lines = [line for line in text.splitlines()[:_HEAD_LINES] if line.strip("# \t")]
+    for number, line in enumerate(lines):
         for separator in (",", ";", "\t"):
-            names = tuple(_plain(name) for name in line.lstrip("# ").split(separator))
-            if len(names) > 1 and _is_header(names):
-                return names, separator
+            cells = line.lstrip("# ").split(separator)
+            if _is_header(cells) and _has_rows(line, cells, lines[number + 1 :], separator):
+                return tuple(map(_plain, cells)), separator
         if not line.startswith("#"):
             break
-    return found
+    return (), ","
 
 
-def _is_header(names: Sequence[str]) -> bool:
+def _has_rows(line: str, cells: Sequence[str], after: Sequence[str], separator: str) -> bool:
+    """Whether what follows can be rows under these names: a remark may be prose."""
+    row = next((other for other in after if not other.startswith("#")), None)
+    if row is None:
+        return not line.startswith("#")
+    first = row.split(separator)
+    # `type<TAB>value` in every line is a list, and none has a header.
+    return len(first) >= len(cells) and not is_misp_type(first[0].strip())
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether cells are names of columns, of which one is known, and none is an indicator."""
+    names = [_plain(cell) for cell in cells]
+    if len(names) < 2 or not all(names) or any(guess_type(_bare(cell)) for cell in cells):
+        return False
     return any(name in _TYPES for name in names) or (
         any(name in _VALUES for name in names) and any(name in _KINDS for name in names)
     )
+
+
+def _bare(cell: str) -> str:
+    return cell.strip().strip('"').strip()
 
 
 def _plain(name: str) -> str:

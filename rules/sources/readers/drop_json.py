@@ -12,12 +12,13 @@ from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.source_file import SourceFile
 
 _REMEDY: Final = "get the list again"
+_MOST_LINES: Final = 1_000_000
 
 
 class _Entry(msgspec.Struct):
     type: str = ""
     cidr: str = ""
-    sblid: str = ""
+    sblid: str | int | None = ""
 
 
 _DECODER: Final = msgspec.json.Decoder(_Entry)
@@ -32,7 +33,12 @@ def read_drop(file: SourceFile) -> Iterator[Attribute]:
         Unreadable: a line is no object, or the line with the list's own figures is missing,
             which is the last one.
     """
-    entries = [_entry(file, number, line) for number, line in enumerate(file.lines(), 1)]
+    file.check_whole()
+    entries = []
+    for number, line in enumerate(file.lines(), 1):
+        if number > _MOST_LINES:
+            raise file.unreadable("has more lines than any list of networks", _REMEDY, number)
+        entries.append(_entry(file, number, line))
     if not any(entry and entry.type == "metadata" for entry in entries):
         raise file.unreadable("is cut off: its last line tells how long it is", _REMEDY)
     for number, entry in enumerate(entries, 1):
@@ -53,7 +59,7 @@ def _attribute(entry: _Entry | None, name: str, place: str) -> Attribute:
     value = entry.cidr if entry else ""
     return Attribute(
         type="ip-dst", value=value, uuid="", to_ids=True, source=name, place=place,
-        comment=entry.sblid if entry else "", skipped=skipped,
+        comment=str(entry.sblid or "") if entry else "", skipped=skipped,
     )  # fmt: skip
 
 

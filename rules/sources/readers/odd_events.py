@@ -12,6 +12,7 @@ from typing import Any, Final
 _NO_ATTRIBUTE: Final = {"type": "", "value": "", "to_ids": True}
 _MAX_DEPTH: Final = 8
 _HOLDERS: Final = ("Attribute", "Object", "Tag")
+_ODD_FLAGS: Final = {"to_ids": False, "published": False, "deleted": True}
 _SINGLE: Final = ("Event", "Orgc")
 
 
@@ -44,9 +45,8 @@ def _attribute(item: object) -> dict[str, Any]:
         return dict(_NO_ATTRIBUTE)
     mended: dict[str, Any] = _scalars(item)
     value = item.get("value")
-    if isinstance(value, bool):
-        mended["value"] = "true" if value else "false"
-    elif isinstance(value, list | dict):
+    if isinstance(value, bool | list | dict):
+        # No text, and so no indicator of any type that a request can show: refused as empty.
         mended["value"] = ""
     mended["Tag"] = _tags(item.get("Tag"))
     event = item.get("Event")
@@ -79,15 +79,17 @@ def _items(holder: object) -> list[object]:
 
 def _scalars(item: dict[str, Any]) -> dict[str, Any]:
     """The members that are texts, numbers or flags; a flag where a text belongs as a text."""
-    return {
+    mended = {
         name: _scalar(name, value)
         for name, value in item.items()
         if name not in (*_HOLDERS, *_SINGLE) and isinstance(value, str | int | float | None)
     }
+    # Flags that are none: on the side on which nothing is blocked that nobody asked for.
+    mended |= {name: odd for name, odd in _ODD_FLAGS.items() if name in item and name not in mended}
+    return mended
 
 
 def _scalar(name: str, value: object) -> object:
-    flags = ("to_ids", "deleted", "published")
-    if name in flags:
-        return str(value) if isinstance(value, float) else value
+    if name in _ODD_FLAGS:
+        return bool(value) if isinstance(value, float) else value
     return str(value).lower() if isinstance(value, bool) else value

@@ -11,7 +11,7 @@ from inkgate.rules.sources.readers.lists.guess import guess_type, written
 _HOST_RULE: Final = re.compile(r"\|\|([^/^$|*]+)\^?\|?(?:\$(.*))?")
 _URL_RULE: Final = re.compile(r"\|(https?://[^|^*$]+)\|")
 # Modifiers that leave a rule one for all requests to the host.
-_HARMLESS: Final = frozenset(("important", "all", "document", "doc", "popup", ""))
+_HARMLESS: Final = frozenset(("important", "all", "document", "doc", ""))
 _COSMETIC: Final = ("##", "#@#", "#?#", "#$#", "#%#", "$$")
 
 

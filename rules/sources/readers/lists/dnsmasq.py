@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from inkgate.rules.sources.readers.lists import hosts
 from inkgate.rules.sources.readers.lists.dialect import EXCEPTION, Dialect, Line, listed, refused
 
 _OPTION: Final = re.compile(r"(?:--)?(address|server|local)=/(.+)/([^/]*)")
@@ -22,10 +23,19 @@ def parse(text: str) -> Line | None:
     if name == "server" and target:
         # Asked elsewhere, or `#`: by the usual servers, which takes a name out of the list.
         return EXCEPTION
+    if name == "address" and target not in ("", "#") and not _is_sink(target):
+        return refused(hosts.ANSWERED)
     names = [domain for domain in domains.split("/") if domain]
     if not names or names == ["#"]:
         return refused("an option for all names")
     return listed("domain", *names)
+
+
+def _is_sink(target: str) -> bool:
+    try:
+        return hosts.leads_nowhere(target)
+    except ValueError:
+        return False
 
 
 DIALECT: Final = Dialect("dnsmasq", parse, ("#",))

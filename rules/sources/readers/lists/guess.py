@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from inkgate.rules.canonical.defang import refang
+from inkgate.rules.canonical.refused import MAX_VALUE_BYTES
 
 _DIGESTS: Final = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 _QUAD: Final = r"(?:\d{1,3}\.){3}\d{1,3}"
@@ -14,13 +15,15 @@ _ADDRESS: Final = re.compile(rf"{_QUAD}(?:/\d{{1,2}})?")
 _MASKED: Final = re.compile(rf"({_QUAD})/({_QUAD})")
 _ADDRESS_PORT: Final = re.compile(rf"({_QUAD}|\[[0-9a-fA-F:.]+\]):(\d{{1,5}})")
 _ADDRESS6: Final = re.compile(r"\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:/\d{1,3})?")
-_NAME: Final = re.compile(r"[.*]{0,2}[^\s/:@?#|,;\"'<>()\[\]{}^$]+\.[^\s/:@?#|,;\"'<>()\[\]{}^$]+")
+_LABEL: Final = r"[^\s/:@?#|,;\"'<>()\[\]{}^$.]+"
+_NAME: Final = re.compile(rf"[.*]{{0,2}}{_LABEL}(?:\.{_LABEL})+\.?")
 _NAME_PORT: Final = re.compile(rf"({_NAME.pattern}):(\d{{1,5}})")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _EMAIL: Final = re.compile(r"[^\s/@]+@[^\s/@]+\.[^\s/@]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]{2}\S", re.IGNORECASE)
 # Most lines of most lists, so it is asked first.
 _USUAL_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")
+_NUMBERS: Final = re.compile(r"[\d-]+")
 _SPACE: Final = re.compile(r"\s")
 # Parts of a range without brackets, as feeds of networks write them.
 _RANGE: Final = re.compile(r"([0-9a-fA-F:.]+)\s*-\s*([0-9a-fA-F:.]+)")
@@ -40,6 +43,8 @@ def guess_type(text: str) -> str:
 
     Defanged spellings count as what they stand for.
     """
+    if len(text) > MAX_VALUE_BYTES:
+        return ""
     if _USUAL_NAME.fullmatch(text):
         return "domain"
     text = refang(text)
@@ -48,7 +53,7 @@ def guess_type(text: str) -> str:
             return misp_type
     if _NAME.fullmatch(text):
         # No top-level domain is a number: that is an address that is none, or a range of them.
-        return "" if text.rstrip(".").rpartition(".")[2].isdecimal() else "domain"
+        return "" if _NUMBERS.fullmatch(text.rstrip(".").rpartition(".")[2]) else "domain"
     if _HEX.fullmatch(text):
         return _DIGESTS.get(len(text), "")
     return _of_path(text)
@@ -88,8 +93,12 @@ def networks_of_range(text: str) -> tuple[str, ...] | None:
     found = _RANGE.fullmatch(text)
     if not found:
         return None
+    one, other = found.groups()
+    if other.isdecimal() and "." in one:
+        # Only the last byte is written anew.
+        other = f"{one.rpartition('.')[0]}.{other}"
     try:
-        first, last = map(ipaddress.ip_address, found.groups())
+        first, last = map(ipaddress.ip_address, (one, other))
         networks = ipaddress.summarize_address_range(first, last)
         made = tuple(str(network) for _, network in zip(range(_MAX_NETWORKS + 1), networks))  # noqa: B905
     except (ValueError, TypeError):
@@ -98,7 +107,8 @@ def networks_of_range(text: str) -> tuple[str, ...] | None:
 
 
 def _is_url(text: str) -> bool:
-    if _SPACE.search(text):
+    # What stands for any text is met by no request that does not hold the sign itself.
+    if _SPACE.search(text) or "*" in text:
         return False
     if _SCHEME.match(text):
         return True

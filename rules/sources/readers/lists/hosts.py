@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from inkgate.rules.sources.readers.lists.dialect import OWN_NAME, Dialect, Line, listed, refused
 
+ANSWERED: Final = "a name with an address that something may answer at"
 # What every machine's own file holds.
 _OWN: Final = frozenset((
     "localhost", "localhost.localdomain", "localhost4", "localhost6", "local", "broadcasthost",
@@ -14,6 +16,8 @@ _OWN: Final = frozenset((
     "ip6-allrouters", "ip6-allhosts", "localhost4.localdomain4", "localhost6.localdomain6",
     "0.0.0.0",  # noqa: S104 (a line of hosts files, nothing is bound)
 ))  # fmt: skip
+# Words of prose after an address are a remark without a sign, and no names.
+_ALIAS: Final = re.compile(r"[\w.-]+(?:\.|[\w-])", re.ASCII)
 _OWN_ADDRESSES: Final = (
     "255.255.255.255", "fe00::0", "ff00::0", "ff02::1", "ff02::2", "ff02::3",
 )  # fmt: skip
@@ -31,18 +35,37 @@ def parse(text: str) -> Line | None:
             names.append(name)
         if sign:
             break
-    if not names or not all(map(_is_name, set(names) - _OWN)):
-        return None
-    if words[0] in _OWN_ADDRESSES or words[0].startswith("fe80::"):
-        return OWN_NAME
-    if not _leads_nowhere(words[0]):
-        return refused("a name with an address that something may answer at")
     foreign = [name for name in names if name.lower() not in _OWN]
-    return listed("domain", *foreign) if foreign else OWN_NAME
+    if not names or not all(map(_is_alias, foreign)):
+        return None
+    return _listed(words[0], foreign)
 
 
-def _is_name(word: str) -> bool:
-    return "." in word.strip(".") and not ("/" in word or ":" in word or _is_address(word))
+def _listed(address: str, names: list[str]) -> Line | None:
+    if address in _OWN_ADDRESSES or address.startswith("fe80::") or not names:
+        return OWN_NAME
+    # Names without a dot are those of the machine and its neighbours.
+    dotted = [name for name in names if "." in name.strip(".")]
+    if leads_nowhere(address):
+        return listed("domain", *dotted) if dotted else OWN_NAME
+    # In a list of addresses the words after one are a remark.
+    return refused(ANSWERED) if dotted else None
+
+
+def _is_alias(word: str) -> bool:
+    """Whether a word can be a name in a hosts file, also one without a dot."""
+    return bool(_ALIAS.fullmatch(word)) and not _is_address(word)
+
+
+def begins_with_address(text: str) -> bool:
+    """Whether a line is one of a hosts file, whatever follows."""
+    words = text.split(maxsplit=1)
+    return len(words) > 1 and not words[1].startswith("#") and _is_address(words[0])
+
+
+def _marks(text: str) -> bool:
+    words = text.split()
+    return len(words) > 1 and _is_address(words[0]) and words[1].lower() == "localhost"
 
 
 def _is_address(word: str) -> bool:
@@ -55,11 +78,12 @@ def _is_address(word: str) -> bool:
     return True
 
 
-def _leads_nowhere(word: str) -> bool:
+def leads_nowhere(word: str) -> bool:
+    """Whether nothing answers at an address: it is none, or that of the machine itself."""
     if word == "0":
         return True
     address = ipaddress.ip_address(word.partition("%")[0])
     return address.is_unspecified or address.is_loopback
 
 
-DIALECT: Final = Dialect("hosts", parse)
+DIALECT: Final = Dialect("hosts", parse, marks=_marks)

@@ -28,6 +28,11 @@ _HASH_REMARK: Final = re.compile(r"\s#")
 _SEPARATORS: Final = re.compile(r"[\s,;|]+")
 _QUAD: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 _DATES: Final = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d[:.]\d\d.*|\d\d?[./]\d\d?[./]\d{4}")
+# A number of this size beside a host is its port.
+_WITH_PORT: Final = {"ip-dst": "ip-dst|port", "domain": "hostname|port"}
+_DIGESTS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_PORTS: Final = 65_535
+_PAIR: Final = 2
 SEVERAL: Final = "several values in one line: name the columns, or give one a line"
 UNKNOWN: Final = "neither a name, an address, a URL nor a digest"
 
@@ -51,6 +56,9 @@ def typed_line(misp_type: str, text: str) -> Line:
         # Such values hold signs and white space of their own.
         return listed(misp_type, _HASH_REMARK.split(text, maxsplit=1)[0].rstrip())
     text = without_remark(text)
+    if misp_type in ("url", "link"):
+        # No URL holds white space: what follows is a remark.
+        text = text.split(maxsplit=1)[0] if _could_be([text.split(maxsplit=1)[0]]) else text
     if misp_type.startswith("ip-") and (networks := networks_of_range(text)):
         return listed(misp_type, *networks)
     return listed(misp_type, written(misp_type, text))
@@ -69,19 +77,31 @@ def _of_words(text: str) -> Line:
     if kind:
         return listed(kind, written(kind, text))
     words = [word.strip("\"'") for word in _SEPARATORS.split(text) if word.strip("\"'")]
-    if len(words) < 2:
+    if not words:
         return refused(UNKNOWN)
-    first, second = words[:2]
+    if len(words) == _PAIR and (pair := _of_pair(*words)):
+        return pair
+    kind = guess_type(words[0])
+    if _could_be(words[1:]):
+        return refused(SEVERAL)
+    return listed(kind, written(kind, words[0])) if kind else refused(UNKNOWN)
+
+
+def _of_pair(first: str, second: str) -> Line | None:
+    """Two words that belong together: address and netmask, host and port, digest and file."""
     if (
         _QUAD.fullmatch(first)
         and _QUAD.fullmatch(second)
         and (made := masked_network(first, second))
     ):
-        return listed("ip-dst", made) if not _could_be(words[2:]) else refused(SEVERAL)
+        return listed("ip-dst", made)
     kind = guess_type(first)
-    if not kind:
-        return refused(SEVERAL if _could_be(words[1:]) else UNKNOWN)
-    return refused(SEVERAL) if _could_be(words[1:]) else listed(kind, written(kind, first))
+    if second.isdecimal() and kind in _WITH_PORT and int(second) <= _PORTS:
+        return listed(_WITH_PORT[kind], f"{first}|{second}")
+    if kind in _DIGESTS and ":" not in second:
+        # As md5sum(1) writes it.
+        return listed(kind, first)
+    return None
 
 
 def _could_be(words: list[str]) -> bool:

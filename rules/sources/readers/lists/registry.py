@@ -50,6 +50,9 @@ def parse_line(dialect: Dialect, line: str) -> Line:
         return plain.parse(text)
     first = hosts.DIALECT if dialect is plain.DIALECT else dialect
     for own in (first, *_ALSO.get(dialect.name, ())):
+        # The address of a hosts file is no indicator: it may be that of this very machine.
+        if own is plain.DIALECT and dialect is hosts.DIALECT and hosts.begins_with_address(text):
+            return refused(hosts.ANSWERED)
         if (found := own.parse(text)) is not None:
             return found
     return refused(f"no line of a list of format {dialect.name}")

@@ -15,10 +15,9 @@ from inkgate.rules.sources.readers.lists.dialect import (
     refused,
 )
 
-_RECORD: Final = re.compile(r"(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:\d+\s+)?CNAME\s+(\S+)", re.IGNORECASE)
-_ADDRESS_RECORD: Final = re.compile(
-    r"(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:\d+\s+)?(?:A|AAAA|TXT)\s+\S.*", re.IGNORECASE
-)
+_BEFORE_TYPE: Final = r"(\S+)\s+(?:\d+[smhdw]?\s+)?(?:IN\s+)?(?:\d+[smhdw]?\s+)?"
+_RECORD: Final = re.compile(rf"{_BEFORE_TYPE}CNAME\s+(\S+)", re.IGNORECASE)
+_ADDRESS_RECORD: Final = re.compile(rf"{_BEFORE_TYPE}(?:A|AAAA|TXT)\s+\S.*", re.IGNORECASE)
 _FRAME: Final = re.compile(
     r"\$(?:TTL|ORIGIN|INCLUDE)\b.*|(?:\S+\s+)?(?:\d+[smhdw]?\s+)?(?:IN\s+)?(?:SOA|NS)\b.*"
     r"|[\d\s()smhdw]+",
@@ -39,13 +38,20 @@ def parse(text: str) -> Line | None:
         if rewritten and "." in rewritten[1] and not rewritten[1].startswith("$"):
             return _owner(rewritten[1])
         return REMARK if _FRAME.fullmatch(text) else None
-    return EXCEPTION if record[2].lower() in _PASS else _owner(record[1])
+    owner, target = record[1].lower(), record[2].lower()
+    # A name that stands for itself is the older way to let it pass.
+    if target in _PASS or target.rstrip(".") == owner.removeprefix("*.").rstrip("."):
+        return EXCEPTION
+    return _owner(record[1])
 
 
 def _owner(owner: str) -> Line:
     trigger = _TRIGGER.fullmatch(owner)
     if trigger is None:
-        name = owner.rstrip(".")
+        if owner.endswith("."):
+            # The name of the zone is part of it, and a line alone does not tell where it begins.
+            return refused("an absolute name: write the zone with names relative to it")
+        name = owner
         return listed("domain", name[2:]) if name.startswith("*.") else listed("hostname", name)
     kind = trigger[2].lower()
     if kind == "ip":

@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from inkgate.rules.sources.readers.lists.dialect import EXCEPTION, REMARK, Dialect, Line, listed
+from inkgate.rules.sources.readers.lists import hosts
+from inkgate.rules.sources.readers.lists.dialect import (
+    EXCEPTION,
+    REMARK,
+    Dialect,
+    Line,
+    listed,
+    refused,
+)
 
 _ZONE: Final = re.compile(r"""local-zone:\s*["']?([^\s"']+)["']?\s+["']?([a-z_]+)["']?""")
-_DATA: Final = re.compile(r"""local-data:\s*["']([^\s"']+)\s+(?:\d+\s+)?(?:IN\s+)?(\S+)\s.*["']""")
+_DATA: Final = re.compile(
+    r"""local-data:\s*["']([^\s"']+)\s+(?:\d+\s+)?(?:IN\s+)?(\S+)\s+([^\s"']+).*["']"""
+)
 _OTHER: Final = re.compile(r"[a-z-]+:(?:\s.*)?")
 _BLOCKING: Final = frozenset((
     "always_deny", "always_null", "always_nxdomain", "always_nodata", "always_refuse", "deny",
@@ -25,6 +35,12 @@ def parse(text: str) -> Line | None:
     data = _DATA.fullmatch(text)
     if data:
         if data[2].upper() in ("A", "AAAA"):
+            try:
+                is_sink = hosts.leads_nowhere(data[3])
+            except ValueError:
+                is_sink = False
+            if not is_sink:
+                return refused(hosts.ANSWERED)
             return listed("hostname", data[1].rstrip("."))
         return Line(skipped="another record of unbound")
     if text in ("server:", "include:"):
