@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from inkgate.rules.canonical import MAX_VALUE_BYTES
 from inkgate.rules.sources.readers.lists import adblock, dnsmasq, hosts, plain, rpz, unbound
 from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, refused
 
@@ -46,6 +47,8 @@ def parse_line(dialect: Dialect, line: str) -> Line:
     text = line.strip("\ufeff \t\r\n\v\f")
     if not text or text.startswith(dialect.remarks):
         return REMARK
+    if len(text) > MAX_VALUE_BYTES:
+        return refused(f"longer than {MAX_VALUE_BYTES} bytes")
     if dialect is plain.DIALECT and " " not in text and "\t" not in text:
         return plain.parse(text)
     first = hosts.DIALECT if dialect is plain.DIALECT else dialect
