@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -22,7 +21,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder, sync_folder
 from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.source_file import SourceFile
+from inkgate.rules.sources.readers.source_file import SourceFile, looks_of
 
 Reader = Callable[[SourceFile], Iterator[Attribute]]
 
@@ -31,7 +30,6 @@ _BATCH: Final = 1000
 _KEPT: Final = 100_000
 _REASONS: Final = 2
 _LENGTH_BYTES: Final = 4
-_COPY_BYTES: Final = 1 << 20
 _MODE: Final = 0o600
 _EMPTY: Final = "if that is right, remove it, or use --allow-empty once"
 _ENCODER = msgspec.msgpack.Encoder()
@@ -67,24 +65,27 @@ class LastGood:
         nobody recognised, or an error message. `reader` gives either all attributes of a
         file or raises before the first.
         """
-        copy = self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
+        copy = self._copy_of(path)
+        has_given = False
         try:
-            checked = self._checked(path, copy, reader)
+            # What is checked, what is given and what is kept is one and the same, whoever
+            # writes to the file meanwhile.
+            with _taken(path, copy) as file:
+                checked = self._checked(file, copy, reader)
+                has_given = True
+                yield from checked.attributes
+                if checked.fault is not None:
+                    raise checked.fault
         except Unreadable as fault:
             faults.append(fault)
-            yield from self.remembered(path, reader, faults)
-            return
-        yield from checked.attributes
-        if checked.fault is None:
-            _keep(path, copy)
-        else:
-            faults.append(checked.fault)
+            if not has_given:
+                yield from self.remembered(path, reader, faults)
 
     def remembered(
         self, path: Path, reader: Reader, faults: list[Unreadable]
     ) -> Iterator[Attribute]:
         """What `read` gave last, without a look at the file."""
-        copy = self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
+        copy = self._copy_of(path)
         try:
             if copy.exists():
                 yield from reader(SourceFile(copy, path))
@@ -97,8 +98,7 @@ class LastGood:
         if copy.exists():
             yield from _read_snapshot(copy)
 
-    def _checked(self, path: Path, copy: Path, reader: Reader) -> _Checked:
-        file = SourceFile(path)
+    def _checked(self, file: SourceFile, copy: Path, reader: Reader) -> _Checked:
         first = list(islice(reader(file), _KEPT))
         counts = _Counts()
         counts.take(first)
@@ -111,11 +111,15 @@ class LastGood:
                 f"{counts.refused} of {counts.lines} lines cannot be used ({counts.reasons()})",
                 'correct it, or give its format ([[rules.sources]] type = "list")',
             )
-            if _has_attributes(copy, path, reader):
+            if _has_attributes(copy, file.given, reader):
                 raise fault
             # Better what can be used of it than nothing; but it is no good reading.
             return _Checked(iter(first) if is_whole else reader(file), fault)
-        if not counts.listed and not self._may_be_empty and _has_attributes(copy, path, reader):
+        if (
+            not counts.listed
+            and not self._may_be_empty
+            and _has_attributes(copy, file.given, reader)
+        ):
             raise file.unreadable("is empty and was not before", _EMPTY)
         return _Checked(iter(first) if is_whole else reader(file))
 
@@ -140,6 +144,9 @@ class LastGood:
             if copy.name not in self._used:
                 with contextlib.suppress(OSError):
                     copy.unlink()
+
+    def _copy_of(self, path: Path) -> Path:
+        return self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
 
     def _named(self, name: bytes, suffix: str) -> Path:
         copy = self._folder / (hashlib.sha256(name).hexdigest()[:32] + suffix)
@@ -189,17 +196,25 @@ def _has_attributes(copy: Path, path: Path, reader: Reader) -> bool:
         return False
 
 
-def _keep(path: Path, copy: Path) -> None:
-    now = path.stat()
+@contextlib.contextmanager
+def _taken(path: Path, copy: Path) -> Iterator[SourceFile]:
+    """A file as it is now, which becomes the copy if the `with` ends without an exception.
+
+    Raises:
+        Unreadable: it cannot be read, or somebody writes to it.
+    """
+    source = SourceFile(path)
     with contextlib.suppress(FileNotFoundError):
-        then = copy.stat()
-        if (then.st_size, then.st_mtime_ns) == (now.st_size, now.st_mtime_ns):
+        if looks_of(copy.stat()) == source.looks:
+            # It is the one of the last reading.
+            yield SourceFile(copy, path)
             return
-    with path.open("rb") as source, writing_whole(copy, _MODE, flush_folder=False) as file:
-        shutil.copyfileobj(source, file, _COPY_BYTES)
+    with writing_whole(copy, _MODE, flush_folder=False) as file:
+        source.copy_to(file)
         file.flush()
         # With the time of the file, by which the next refresh sees that it is the same.
-        os.utime(file.fileno(), ns=(now.st_atime_ns, now.st_mtime_ns))
+        os.utime(file.fileno(), ns=(source.looks[1], source.looks[1]))
+        yield SourceFile(Path(file.name), path)
 
 
 def _snapshot(attributes: Iterable[Attribute]) -> Iterator[bytes]:

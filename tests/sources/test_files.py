@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import json
 import lzma
 import os
@@ -19,7 +20,9 @@ import zstandard
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.files import find_files
-from inkgate.rules.sources.readers.registry import read_path
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.readers.registry import read_file, read_path
+from inkgate.rules.sources.readers.source_file import SourceFile
 from support.installation import Installation, attribute
 
 EVENT = json.dumps({"Event": {"uuid": "e", "info": "i", "Attribute": [
@@ -271,3 +274,31 @@ def test_networks_of_spamhaus(tmp_path: Path) -> None:
     path.write_text("\n".join(lines[:2]) + "\n")
     with pytest.raises(Unreadable, match="cut off"):
         values(path)
+
+
+def test_file_that_is_written_while_it_is_read_does_not_become_its_last_good(
+    tmp_path: Path,
+) -> None:
+    """What was copied was what lay there afterwards, and was looked at by nobody."""
+    path = tmp_path / "event.json"
+    path.write_text(EVENT)
+    copies = LastGood(tmp_path / "copies")
+    faults: list[Unreadable] = []
+    reading = copies.read(path, read_file, faults)
+    assert next(reading).value == "a.example"
+    path.write_text(EVENT[:40])
+    assert not list(reading)
+    assert not faults
+    assert [a.value for a in copies.read(path, read_file, faults)] == ["a.example"]
+    (fault,) = faults
+    assert "event.json" in str(fault)
+
+
+def test_file_that_grows_while_it_is_copied_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a.example\nb.example\n")
+    file = SourceFile(path)
+    with path.open("a") as more:
+        more.write("c.exa")
+    with pytest.raises(Unreadable, match="changed while it was read; write it under another name"):
+        file.copy_to(io.BytesIO())

@@ -10,6 +10,7 @@ import codecs
 import io
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ HEAD_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_LINE: Final = 16_384
 _GET_AGAIN: Final = "get the file again"
+_ASIDE: Final = "write it under another name and rename it when it is whole"
 _DAMAGED: Final = "is damaged"
 # What people give in place of the file that is in it.
 _NOT_READ: Final = (
@@ -57,6 +59,7 @@ class SourceFile:
         given: as above.
         name: the last part of it, for places.
         head: its first 64 KiB, unpacked.
+        looks: its size and the time of its last change (nanoseconds), when it was opened first.
 
     Raises:
         Unreadable: it is not there, no regular file, of a kind that nobody reads, or damaged
@@ -67,6 +70,7 @@ class SourceFile:
         self._path = path
         self.given = given or path
         self.name = os.fsencode(self.given.name).decode("utf-8", "replace")
+        self.looks = looks_of(self._found())
         with self._opened() as file:
             self.head = file.read(HEAD_BYTES)
         self._refuse_what_nobody_reads()
@@ -113,6 +117,17 @@ class SourceFile:
             return data.decode(self.encoding).encode()
         except UnicodeError:
             raise self.unreadable(f"is not {_title(self.encoding)}", _GET_AGAIN) from None
+
+    def copy_to(self, target: BinaryIO) -> None:
+        """Write its bytes elsewhere, packed as they are.
+
+        Raises:
+            Unreadable: it cannot be read, or is another one than when it was opened first.
+        """
+        with self._plain() as plain:
+            shutil.copyfileobj(plain, target, _CHUNK_BYTES)
+            if looks_of(os.fstat(plain.fileno())) != self.looks:
+                raise self.unreadable("changed while it was read", _ASIDE)
 
     def check_whole(self) -> None:
         """Unpack all of it once, so that it is known to be sound before its first line.
@@ -165,21 +180,30 @@ class SourceFile:
             except unpacking_errors():
                 raise self.unreadable(_DAMAGED, _GET_AGAIN) from None
 
+    def _found(self) -> os.stat_result:
+        try:
+            return self._path.stat()
+        except OSError as error:
+            problem = error.strerror or "cannot be read"
+            raise self.unreadable(problem, "check the path and its permissions") from None
+
     @contextmanager
     def _plain(self) -> Iterator[BinaryIO]:
+        # A pipe would hold us and a device may do anything: neither is ever opened.
+        self._refuse_other(self._found())
         try:
-            # A pipe would hold us and a device may do anything: neither is ever opened.
-            if not stat.S_ISREG(self._path.stat().st_mode):
-                raise self.unreadable("is not a regular file", "give a file")
-            # Somebody may have changed it meanwhile.
             file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             problem = error.strerror or "cannot be read"
             raise self.unreadable(problem, "check the path and its permissions") from None
         with os.fdopen(file, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise self.unreadable("is not a regular file", "give a file")
+            # Somebody may have changed it meanwhile.
+            self._refuse_other(os.fstat(opened.fileno()))
             yield opened
+
+    def _refuse_other(self, found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise self.unreadable("is not a regular file", "give a file")
 
     def _refuse_what_nobody_reads(self) -> None:
         for magic, problem, remedy in _NOT_READ:
@@ -189,6 +213,11 @@ class SourceFile:
             raise self.unreadable("is a tar archive", "unpack it, and give the files in it")
         if _encoding(self.head) is None and b"\0" in self.head:
             raise self.unreadable("is not text", "give a text, CSV or JSON file")
+
+
+def looks_of(found: os.stat_result) -> tuple[int, int]:
+    """By which a file is taken for the same: its size, and when it changed (nanoseconds)."""
+    return found.st_size, found.st_mtime_ns
 
 
 def unpacked_name(name: str) -> str:
