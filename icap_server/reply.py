@@ -38,7 +38,7 @@ def check_reply(handler: VerdictHandler) -> None:
     if message.request:
         handler.http_request = parse_request(message.request)
     try:
-        verdict = _judge_server(handler)
+        verdict = _or_by_fail(handler, lambda: _judge_server(handler))
         if verdict.blocked:
             handler.send_blocked(verdict)
         elif not handler.has_body or not handler.rules.replies.any:
@@ -46,11 +46,25 @@ def check_reply(handler: VerdictHandler) -> None:
         else:
             ReplyCheck(handler, parse_response(message.response), verdict).run()
     except NoVerdictError as error:
-        if handler.server.settings.fail == "open":
-            handler.tell(error)
-            _let_pass(handler, PASS)
-        else:
-            handler.send_no_verdict(error)
+        handler.send_no_verdict(error)
+
+
+def _or_by_fail(handler: VerdictHandler, judge: Callable[[], Verdict]) -> Verdict:
+    """A verdict on a part of a response.
+
+    Where there is none and `fail` lets pass, that is told, and all other parts are judged: a
+    client that keeps the look-ups busy gets no file by that.
+
+    Raises:
+        NoVerdictError: there is none, and `fail` refuses.
+    """
+    try:
+        return judge()
+    except NoVerdictError as error:
+        if handler.server.settings.fail != "open":
+            raise
+        handler.tell(error)
+        return PASS
 
 
 def _judge_server(handler: VerdictHandler) -> Verdict:
@@ -133,8 +147,10 @@ class ReplyCheck:
 
     def _judge_names(self) -> Verdict:
         handler = self._handler
-        verdict = handler.server.service.judge_names(
-            handler.rules, self._names, handler.http_request, handler.asker
+        service, request = handler.server.service, handler.http_request
+        verdict = _or_by_fail(
+            handler,
+            lambda: service.judge_names(handler.rules, self._names, request, handler.asker),
         )
         if verdict.incident:
             self._verdict = verdict
@@ -145,8 +161,10 @@ class ReplyCheck:
         handler = self._handler
         if not is_part(self._response.status, handler.message.response):
             return False
-        verdict = handler.server.service.judge_part(
-            handler.rules, self._validators(), handler.http_request, handler.asker
+        service, request = handler.server.service, handler.http_request
+        verdict = _or_by_fail(
+            handler,
+            lambda: service.judge_part(handler.rules, self._validators(), request, handler.asker),
         )
         if verdict.incident:
             self._verdict = verdict

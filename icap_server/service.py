@@ -133,9 +133,14 @@ class Service:
         self.monitor.count(REQUESTS, messages - self._told)
         self._told = messages
 
-    def told(self, error: NoVerdictError) -> None:
-        """Count and log that `fail` answers a message, and why."""
-        self.monitor.count(BY_FAIL)
+    def told(self, error: NoVerdictError, *, again: bool = False) -> None:
+        """Count and log that `fail` answers a message, and why.
+
+        Args:
+            again: whether it was counted before, for something else that could not be judged.
+        """
+        if not again:
+            self.monitor.count(BY_FAIL)
         if error.condition:
             self.monitor.met(error.condition, error.detail, 1)
 

@@ -54,7 +54,7 @@ class VerdictHandler(BaseHandler):
 
     def tell(self, error: NoVerdictError) -> None:
         """Count that `fail` answers this message, and say it in the proxy's log."""
-        self.server.service.told(error)
+        self.server.service.told(error, again=self.icap_headers.get(_INCIDENT) == [_BY_FAIL])
         self.icap_headers[_INCIDENT] = [_BY_FAIL]
 
     def answer_in_failure(self) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from inkgate.rules.canonical import Refused, observed_authority, observed_url, strip_www
 from inkgate.rules.canonical.fields import length_prefixed
 from inkgate.rules.crypto.sealing import AUTHENTICATOR_BYTES, NONCE_BYTES
+from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.clean_parts import is_short
 from inkgate.rules.lookup.matcher import Match, Matcher, Opener
 from inkgate.rules.lookup.observed import Observed
@@ -209,7 +210,13 @@ class Remembered:
     def _first(self, subjects: Iterable[Subject]) -> Before:
         asks_server = False
         for subject in subjects:
-            opened = self._open(subject)
+            try:
+                opened = self._open(subject)
+            except PackError as error:
+                # It must hide no sound rule: the server is asked, and the request judged anew.
+                self.store.damaged(error)
+                asks_server = True
+                continue
             if opened is None or opened[0].message.action != "block":
                 continue
             match, blocks_until = opened

@@ -103,6 +103,10 @@ class VerdictStore:
         # Taken back, too: a clock that was wrong for a while hides nothing afterwards.
         self.over = 0 if self._counts(latest, time.time()) else latest
 
+    def damaged(self, error: Exception) -> None:
+        """Say that a rule that is remembered cannot be opened."""
+        self._monitor.met("rule-damaged", str(error))
+
     def holds(self, tag: bytes) -> bool:
         """Whether there may be something under a tag."""
         at = _row(tag)
@@ -154,7 +158,11 @@ class VerdictStore:
                 make_folder(self._path.parent, 0o700)
                 self._use(_opened(self._path))
         except (OwnerError, OSError) as error:
-            self._file = None
+            if self._file is not None:
+                # It may have been cut off: reading it on would end the process (SIGBUS).
+                self._file = None
+                self._map = mmap.mmap(-1, FILE_BYTES)
+                self.numbers = _numbers(self._map)
             why = error.strerror if isinstance(error, OSError) else error
             self._monitor.met("verdicts-not-shared", f"{self._path}: {why}")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import select
 import socket
 import time
@@ -10,7 +11,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.icap import Answer, http_request, read_answer, reqmod
+from support.icap import (
+    Answer,
+    chunked,
+    http_request,
+    http_response,
+    read_answer,
+    reqmod,
+    respmod,
+)
 from support.icap_worker import IcapWorker
 from support.installation import Installation, attribute
 from support.status import status
@@ -177,3 +186,29 @@ def test_icap_client_with_more_than_its_share_gives_way(start: Start) -> None:
 def is_long(client: socket.socket) -> bool:
     """Whether more than the bytes against silence have come."""
     return len(client.recv(64, socket.MSG_PEEK)) == 64
+
+
+def test_file_is_looked_at_though_its_servers_address_gets_no_verdict() -> None:
+    """With `open` a client that kept the look-ups busy got every file by that."""
+    body = b"listed " * 1000
+    installation = Installation()
+    try:
+        text = installation.config.read_text().replace('ip = "test"', f"ip = {SLOW_TEXT}")
+        icap = '[icap]\nworkers = 1\nfail = "open"\ndeadline_seconds = 0.2\n'
+        installation.config.write_text(f"{text}{CAPS}{icap}")
+        digest = hashlib.sha256(body).hexdigest()
+        installation.add("listed", attribute("sha256", digest), attribute("ip-dst", "198.51.100.9"))
+        installation.refresh()
+        worker = IcapWorker(installation)
+        try:
+            asked = http_request("http://fine.example/file")
+            said = http_response(len(body))
+            message_ = respmod(asked, said, chunked(body), extra="X-Server-IP: 203.0.113.9 80\r\n")
+            assert is_blocked(worker.ask(message_))
+            found = status(installation)
+            assert found.count("deadline-passed") == 1
+            assert found.rows["by-fail"]["data"]["by_fail"] == 1
+        finally:
+            worker.close()
+    finally:
+        installation.close()

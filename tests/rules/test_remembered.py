@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from inkgate.health.monitor import Monitor, unwatched
 from inkgate.rules.canonical.classes import CLASSES
+from inkgate.rules.errors import PackError
 from inkgate.rules.lookup import remembered as module
 from inkgate.rules.lookup.matcher import Match, Matcher, Opener
 from inkgate.rules.lookup.observed import Observed
@@ -340,6 +342,45 @@ def test_clock_that_was_wrong_for_a_while_hides_nothing_afterwards(
         remembered.store.look(remembered.times.longest)
         assert not remembered.store.is_empty
         assert remembered.of_request(Observed("GET", PAGE)).matches
+
+
+def test_damaged_rule_that_is_remembered_hides_no_sound_one(
+    tmp_path: Path, matcher: Matcher, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = opened(tmp_path, matcher, said)
+    remembered.keep_server(Observed("GET", PAGE), by_address(matcher))
+    remembered.keep_file(Observed("GET", PAGE), (), by_digest(matcher))
+    sound = matcher.reopen
+
+    def damaged(name: str, opener: Opener) -> Match | None:
+        if name == "ip-dst":
+            raise PackError("bad-rules", "a rule is damaged", "install a sound pack")
+        return sound(name, opener)
+
+    monkeypatch.setattr(matcher, "reopen", damaged)
+    assert remembered.of_request(Observed("GET", PAGE)).matches == by_digest(matcher)
+    other = PAGE + "?other"
+    assert remembered.of_request(Observed("GET", other)) == Before(asks_server=True)
+    assert any("rule-damaged" in line for line in said)
+
+
+def test_file_that_was_cut_and_cannot_be_made_anew_ends_no_process(
+    tmp_path: Path, matcher: Matcher, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = opened(tmp_path, matcher, said)
+    remembered.keep_server(Observed("GET", PAGE), by_address(matcher))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("inkgate.rules.lookup.verdict_store.os.posix_fallocate", full)
+    os.truncate(next(tmp_path.rglob(FILE)), 0)
+    # Without the mend this ends the test's own process.
+    remembered.store.look(remembered.times.longest)
+    assert remembered.of_request(Observed("GET", PAGE)) == NOTHING
+    remembered.keep_server(Observed("GET", PAGE), by_address(matcher))
+    assert remembered.of_request(Observed("GET", PAGE)).matches
+    assert any("verdicts-not-shared" in line for line in said)
 
 
 def _ahead(clock: Callable[[], float], seconds: float) -> float:
