@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 from harness import rule_sets
 from harness.arguments import Arguments
@@ -83,13 +81,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=20_000, help="that are known")
     parser.add_argument("--length", type=float, default=1, help="of a run, in seconds or so")
     parser.add_argument("--status-times", type=int, default=10)
-    parser.add_argument(
-        "--against",
-        type=Path,
-        default=Path(sys.prefix),
-        metavar="PATH",
-        help="another virtual environment with inkgate [this environment]",
-    )
+    parser.add_against()
     options = parser.read()
     machine = describe()
     installation = rule_sets.make(options.rules)

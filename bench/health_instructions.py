@@ -68,13 +68,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=1000, help="that are known")
     parser.add_argument("--length", type=float, default=1, help="of a run, as a share of the usual")
     parser.add_argument("--batches", type=int, nargs="+", choices=LINES, default=list(LINES))
-    parser.add_argument(
-        "--against",
-        type=Path,
-        default=Path(sys.prefix),
-        metavar="PATH",
-        help="another virtual environment with inkgate [this environment]",
-    )
+    parser.add_against()
     options = parser.read()
     if not shutil.which("valgrind"):
         raise SystemExit("valgrind is not installed; on Debian: apt-get install valgrind")

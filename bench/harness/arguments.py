@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class Arguments(argparse.ArgumentParser):
@@ -22,6 +23,16 @@ class Arguments(argparse.ArgumentParser):
             "--quick",
             action="store_true",
             help="all of it, once and small: shows that it works, and measures nothing",
+        )
+
+    def add_against(self) -> None:
+        """Let another version be measured beside this one; without it, this one beside itself."""
+        self.add_argument(
+            "--against",
+            type=Path,
+            default=Path(sys.prefix),
+            metavar="PATH",
+            help="another virtual environment with inkgate [this environment]",
         )
 
     def read(self, words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -18,6 +18,7 @@ from inkgate.config.command import CommandGroup
 from inkgate.health.counters import Counters
 from inkgate.rules.crypto.key_cache import KeyCache
 from support.installation import BIN, Installation, attribute
+from support.small_disk import small_disk
 
 NOBODY = 65_534
 SUBSCRIBER = '[rules.subscribers.other]\ntoken_file = "other.token"\n'
@@ -82,24 +83,13 @@ WRITING: dict[str, tuple[tuple[str, ...], Callable[[Installation], None]]] = {
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation on a file system of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", place],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip("needs the right to mount a file system")
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    made = Installation()
-    try:
+    with small_disk(tmp_path / "disk", 4) as place:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        made = Installation()
         _set_up(made)
         yield made
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def _set_up(made: Installation) -> None:

@@ -31,6 +31,7 @@ from inkgate.sightings.report.retention import prune
 from inkgate.sightings.settings import SightingsSettings
 from support.misp import MispServer
 from support.reporting import DAY, Reporting, populated, sighting
+from support.small_disk import small_disk
 
 UUIDS = [f"0b7f6a1e-0000-4000-8000-{n:012}" for n in range(300)]
 RULE: Rule = ("domain", "block", (UUIDS[0],), ("7",))
@@ -375,15 +376,9 @@ def test_kill_9_before_any_statement_loses_and_doubles_nothing(tmp_path: Path) -
     assert statements > 7
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 @pytest.mark.slow
 def test_nearly_full_disk_is_made_room_on(tmp_path: Path) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this container may not mount")
-    try:
+    with small_disk(tmp_path / "small", 12) as folder:
         path, filling = folder / "j.db", folder / "filling"
         journal = Journal(path)
         journal.append([sighting(UUIDS[:1], 1.0, f"IG-{n}") for n in range(16_000)])
@@ -397,8 +392,6 @@ def test_nearly_full_disk_is_made_room_on(tmp_path: Path) -> None:
                 prune(path, SightingsSettings(keep_days=1), None, print)
         assert count_blocks(path) == 0
         assert named(path) == ["IG-N15999"]
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def drained(backlog: Backlog) -> list[int]:

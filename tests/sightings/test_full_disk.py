@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from inkgate.sightings.journal.records import used_bytes
 from inkgate.sightings.journal.reserve import RESERVE_BYTES, reserve_of
 from support.helper_process import HelperProcess
 from support.installation import Installation, attribute
+from support.small_disk import small_disk
 from support.status import status, wait_for_now
 from support.waiting import wait_until
 
@@ -29,20 +29,11 @@ _ROW = """
 @pytest.fixture
 def journal(installation: Installation, tmp_path: Path) -> Iterator[Path]:
     """A journal on a file system of its own, of 96 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", place],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip("needs the right to mount a file system")
-    text = installation.config.read_text().replace('"run/sightings.db"', f'"{place}/s.db"')
-    text = text.replace("[sightings]\n", "[sightings]\nkeep_mib = 1\nhard_mib = 1\nkeep_days = 1\n")
-    installation.config.write_text(text)
-    yield place / "s.db"
-    subprocess.run(["umount", place], check=True)
+    with small_disk(tmp_path / "disk", 96) as place:
+        text = installation.config.read_text().replace('"run/sightings.db"', f'"{place}/s.db"')
+        kept = "[sightings]\nkeep_mib = 1\nhard_mib = 1\nkeep_days = 1\n"
+        installation.config.write_text(text.replace("[sightings]\n", kept))
+        yield place / "s.db"
 
 
 def fill(journal: Path) -> None:
