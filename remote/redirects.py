@@ -49,6 +49,16 @@ def _is_home(before: SplitResult, after: SplitResult) -> bool:
     return (after.scheme, _port(after)) == (before.scheme, _port(before))
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, _port(parts)
+
+
 def _port(parts: SplitResult) -> int | None:
     return parts.port or _PORTS.get(parts.scheme)
 

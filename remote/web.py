@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import requests
-from requests import RequestException, Response
+from requests import PreparedRequest, RequestException, Response
+from requests.auth import AuthBase, HTTPBasicAuth
 from requests.exceptions import ConnectionError as NoConnectionError
 from requests.exceptions import SSLError, Timeout
+from requests.utils import get_auth_from_url
 
 from inkgate.remote.adapter import GuardedAdapter, proxies_of
 from inkgate.remote.bodies import body_of
@@ -20,7 +22,22 @@ from inkgate.remote.redirects import MOST, next_url
 
 _MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+_OK: Final = 200
 _ERRORS: Final = 400
+
+
+class Answer(NamedTuple):
+    """An answer that was read whole.
+
+    Attributes:
+        status: HTTP's.
+        body: of status 200; of others nothing is read.
+        headers: their names in any case.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class WebClient:
@@ -58,6 +75,10 @@ class WebClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections."""
         self._session.close()
 
     def download(self, url: str, limit: int) -> Iterator[bytes]:
@@ -69,27 +90,44 @@ class WebClient:
         Raises:
             RemoteError: it was not taken. So it is for whatever `requests` raises.
         """
+        with self._as_our_errors("cannot be downloaded"), closing(self._get(url, {})) as answer:
+            if answer.status_code >= _ERRORS:
+                raise BrokenBodyError(f"cannot be downloaded (status {answer.status_code})")
+            yield from body_of(answer.raw, answer.headers, limit)
+
+    def answer(self, url: str, limit: int, headers: Mapping[str, str]) -> Answer:
+        """One answer, whatever its status.
+
+        Args:
+            limit: how many bytes it may have.
+            headers: of the request, for this host only.
+
+        Raises:
+            RemoteError: there was none. So it is for whatever `requests` raises.
+        """
+        with self._as_our_errors("cannot be asked"), closing(self._get(url, headers)) as answer:
+            is_read = answer.status_code == _OK
+            body = body_of(answer.raw, answer.headers, limit) if is_read else ()
+            return Answer(answer.status_code, b"".join(body), answer.headers)
+
+    @contextmanager
+    def _as_our_errors(self, problem: str) -> Iterator[None]:
         try:
-            with closing(self._get(url)) as answer:
-                if answer.status_code >= _ERRORS:
-                    problem = f"cannot be downloaded (status {answer.status_code})"
-                    raise BrokenBodyError(problem)
-                yield from body_of(answer.raw, answer.headers, limit)
+            yield
         except (RequestException, OSError, ValueError) as error:
             self._deadline.check()
-            problem = f"cannot be downloaded ({type(error).__name__})"
-            raise BrokenBodyError(problem) from None
+            raise BrokenBodyError(f"{problem} ({type(error).__name__})") from None
         except RemoteError:
             self._deadline.check()
             raise
         # The end of a socket that was shut down looks like the end of the body.
         self._deadline.check()
 
-    def _get(self, url: str) -> Response:
+    def _get(self, url: str, headers: Mapping[str, str]) -> Response:
         """An answer, after more than one try if the first ones were none."""
         for pause in _PAUSES:
             try:
-                answer = self._followed(url)
+                answer = self._followed(url, headers)
             except SSLError:
                 # A certificate does not get better by waiting.
                 raise
@@ -101,12 +139,14 @@ class WebClient:
                 answer.close()
             # Not as long as Retry-After says: a feed could make us wait for a year.
             self._deadline.sleep(pause)
-        return self._followed(url)
+        return self._followed(url, headers)
 
-    def _followed(self, url: str) -> Response:
+    def _followed(self, url: str, headers: Mapping[str, str]) -> Response:
         for _ in range(MOST + 1):
             answer = self._session.get(
                 url,
+                headers=dict(headers),
+                auth=_login_of(url),
                 timeout=self._timeout,
                 stream=True,
                 allow_redirects=False,
@@ -120,3 +160,16 @@ class WebClient:
             answer.close()
             url = next_url(url, location)
         raise BrokenBodyError(f"redirects more than {MOST} times")
+
+
+def _login_of(url: str) -> AuthBase:
+    """The user and password of an address, and nothing that ~/.netrc has for its host."""
+    user, password = get_auth_from_url(url)
+    return HTTPBasicAuth(user, password) if user or password else _NoLogin()
+
+
+class _NoLogin(AuthBase):
+    """Keeps `requests` from looking for a login elsewhere."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        return request

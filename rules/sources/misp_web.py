@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -29,7 +28,7 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.rules.sources.misp_api import EventState, MispApi, MispWebSettings
-from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 _EVENTS_AT_ONCE: Final = 100
 _TRIES: Final = 4
@@ -41,31 +40,15 @@ class MispWeb:
 
     Args:
         settings: which instance, and what of it.
-        folder: where relative paths of the settings begin.
-        mirror: where the attributes of the last reading are kept.
-        full: read all of it, however fresh the mirror is.
-        seconds: how long it may take in all.
-        may_be_empty: whether it may lose most of its events at once.
+        context: what it is opened with.
     """
 
     origin: Origin = "web"
 
-    def __init__(
-        self,
-        settings: MispWebSettings,
-        folder: Path,
-        mirror: Path,
-        *,
-        full: bool = False,
-        seconds: float = SECONDS,
-        may_be_empty: bool = False,
-    ) -> None:
+    def __init__(self, settings: MispWebSettings, context: SourceContext) -> None:
         self._settings = settings
-        self._folder = folder
-        self._path = mirror
-        self._full = full
-        self._seconds = seconds
-        self._may_be_empty = may_be_empty
+        self._context = context
+        self._path = context.state_path(settings.url, ".db")
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
@@ -73,8 +56,8 @@ class MispWeb:
             mirror = Mirror(self._path, _fingerprint(self._settings))
             try:
                 try:
-                    with Deadline(self._seconds) as deadline:
-                        api = MispApi(self._settings, self._folder, deadline)
+                    with Deadline(self._context.seconds) as deadline:
+                        api = MispApi(self._settings, self._context.folder, deadline)
                         self._update(mirror, api)
                 except Unreadable as fault:
                     mirror.undo()
@@ -96,7 +79,7 @@ class MispWeb:
         events = api.index()
         now = api.now()
         had = mirror.event_count()
-        check_loss(api.place, had, len(events), may_be_empty=self._may_be_empty)
+        check_loss(api.place, had, len(events), may_be_empty=self._context.may_be_empty)
         mirror.keep_events(events)
         full_at = self._unsettle(mirror, api, now)
         # Lasting at once: a full reading that breaks off goes on where it was.
@@ -112,7 +95,7 @@ class MispWeb:
     def _unsettle(self, mirror: Mirror, api: MispApi, now: int) -> int:
         """Mark what must be read whatever its version; the moment of the last full reading."""
         age = now - mirror.full_at
-        if self._full or not 0 <= age < self._settings.full_refresh_hours * 3600:
+        if self._context.full or not 0 <= age < self._settings.full_refresh_hours * 3600:
             mirror.unsettle()
             return now
         since = mirror.synced_at - self._settings.overlap_minutes * 60
@@ -167,16 +150,4 @@ def _fingerprint(settings: MispWebSettings) -> str:
     ).decode()
 
 
-def _open(settings: MispWebSettings, context: SourceContext) -> MispWeb:
-    mirror = context.state_path(settings.url, ".db")
-    return MispWeb(
-        settings,
-        context.folder,
-        mirror,
-        full=context.full,
-        seconds=context.seconds,
-        may_be_empty=context.may_be_empty,
-    )
-
-
-SOURCE: Final = SourceType(MispWebSettings, _open)
+SOURCE: Final = SourceType(MispWebSettings, MispWeb)

@@ -24,7 +24,7 @@ from inkgate.remote.deadline import Deadline
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.readers.stix_objects import attributes_of, context_of, items_of
-from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
+from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 from inkgate.rules.sources.taxii_api import TaxiiClient, TaxiiSettings
 from inkgate.rules.sources.taxii_mirror import TaxiiMirror
 
@@ -34,31 +34,16 @@ class Taxii:
 
     Args:
         settings: which one.
-        folder: where relative paths of the settings begin.
-        mirror: where its objects are kept.
-        full: read all of it, however fresh the mirror is.
-        seconds: how long it may take in all.
-        may_be_empty: whether it may lose most of its objects at once.
+        context: what it is opened with.
     """
 
     origin: Origin = "file"
 
-    def __init__(
-        self,
-        settings: TaxiiSettings,
-        folder: Path,
-        mirror: Path,
-        *,
-        full: bool = False,
-        seconds: float = SECONDS,
-        may_be_empty: bool = False,
-    ) -> None:
+    def __init__(self, settings: TaxiiSettings, context: SourceContext) -> None:
         self._settings = settings
-        self._folder = folder
-        self._path = mirror
-        self._full = full
-        self._seconds = seconds
-        self._may_be_empty = may_be_empty
+        self._context = context
+        # Two collections of one server are two mirrors.
+        self._path = context.state_path(f"{settings.url} {settings.collection}", ".taxii.db")
 
     def read(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""
@@ -83,8 +68,8 @@ class Taxii:
 
     def _update(self, mirror: TaxiiMirror) -> None:
         with (
-            Deadline(self._seconds) as deadline,
-            closing(TaxiiClient(self._settings, self._folder, deadline)) as client,
+            Deadline(self._context.seconds) as deadline,
+            closing(TaxiiClient(self._settings, self._context.folder, deadline)) as client,
         ):
             now = int(time.time())
             url = client.objects_url()
@@ -97,12 +82,14 @@ class Taxii:
                 mirror.put(page.objects)
                 mirror.added_last = max(mirror.added_last, page.added_last)
             if is_full:
-                check_loss(client.place, had, mirror.count(), may_be_empty=self._may_be_empty)
+                check_loss(
+                    client.place, had, mirror.count(), may_be_empty=self._context.may_be_empty
+                )
                 mirror.full_at = now
 
     def _is_full_due(self, mirror: TaxiiMirror, now: int) -> bool:
         age = now - mirror.full_at
-        return self._full or not 0 <= age < self._settings.full_refresh_hours * 3600
+        return self._context.full or not 0 <= age < self._settings.full_refresh_hours * 3600
 
     def _listed(self, mirror: TaxiiMirror, faults: list[Unreadable]) -> list[Attribute]:
         name = place_of(self._settings.url)
@@ -119,17 +106,4 @@ def _fingerprint(settings: TaxiiSettings) -> str:
     return msgspec.json.encode([1, settings.url, settings.collection, settings.user]).decode()
 
 
-def _open(settings: TaxiiSettings, context: SourceContext) -> Taxii:
-    # Two collections of one server are two mirrors.
-    mirror = context.state_path(f"{settings.url} {settings.collection}", ".taxii.db")
-    return Taxii(
-        settings,
-        context.folder,
-        mirror,
-        full=context.full,
-        seconds=context.seconds,
-        may_be_empty=context.may_be_empty,
-    )
-
-
-SOURCE: Final = SourceType(TaxiiSettings, _open)
+SOURCE: Final = SourceType(TaxiiSettings, Taxii)

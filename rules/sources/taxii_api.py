@@ -6,9 +6,8 @@ import base64
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import msgspec
@@ -19,26 +18,24 @@ from inkgate.misp.address import place_of, redirect_target
 from inkgate.remote.bodies import check_parts
 from inkgate.remote.deadline import Deadline
 from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteError
+from inkgate.remote.redirects import origin
 from inkgate.rules.sources.proxies import Proxy
+from inkgate.rules.sources.readers.source_file import MAX_PARTS
 
 if TYPE_CHECKING:
-    from requests import Session
+    from inkgate.remote.web import WebClient
 
 T = TypeVar("T")
 Scheme = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 MAX_BYTES: Final = 256 << 20
-MAX_PARTS: Final = 4_000_000
 MAX_OBJECTS: Final = 10_000_000
 _ACCEPT: Final = "application/taxii+json;version=2.1"
 _ADDED_LAST: Final = "X-TAXII-Date-Added-Last"
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?Z")
-_MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
-_PAUSES: Final = (0.5, 1.0, 2.0)
 # RFC 9110, section 5.5, without white space at the ends.
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 _CORRECT: Final = "correct token_file or token_variable"
-_PORTS: Final = {"http": 80, "https": 443}
 # The types that say what is to be blocked, or tell of it.
 _TYPES: Final = "indicator,identity,marking-definition,report,grouping"
 _REMEDY: Final = "its last good reading counts; check url and collection"
@@ -124,9 +121,8 @@ class TaxiiClient:
         self.place = Path(place_of(settings.url))
         self._settings = settings
         self._folder = folder
-        self._deadline = deadline
         self._headers = {"Accept": _ACCEPT, **_login(settings, folder)}
-        self._session = self._opened()
+        self._client = self._opened(deadline)
 
     def objects_url(self) -> str:
         """The address of the collection's objects.
@@ -180,7 +176,7 @@ class TaxiiClient:
 
     def close(self) -> None:
         """End the connections."""
-        self._session.close()
+        self._client.close()
 
     def _page(self, url: str, after: str, following: str) -> tuple[_Envelope, str]:
         asked = {
@@ -200,8 +196,13 @@ class TaxiiClient:
     def _of_roots(self, url: str, roots: list[str]) -> str:
         faults = []
         for root in roots:
-            at = _folder_of(urljoin(url, root))
-            if _origin(at) != _origin(url):
+            try:
+                at = _folder_of(urljoin(url, root))
+                is_home = origin(at) == origin(url)
+            except ValueError:
+                # It is no address at all.
+                is_home = False
+            if not is_home:
                 faults.append(self._unreadable("names an API root on another host"))
                 continue
             try:
@@ -242,14 +243,7 @@ class TaxiiClient:
 
     def _get(self, url: str) -> tuple[bytes, Mapping[str, str]]:
         try:
-            for pause in _PAUSES:
-                status, data, headers = self._once(url)
-                if status not in _MAY_PASS:
-                    break
-                # Not as long as Retry-After says: a server could make us wait for a year.
-                self._deadline.sleep(pause)
-            else:
-                status, data, headers = self._once(url)
+            answer = self._client.answer(url, MAX_BYTES, self._headers)
         except OutOfTimeError as error:
             raise self._unreadable(error.problem, _NO_TIME) from None
         except RedirectRefusedError as error:
@@ -257,65 +251,21 @@ class TaxiiClient:
             raise self._unreadable(f"redirects to {target}") from None
         except RemoteError as error:
             raise self._unreadable(error.problem, _NO_TIME) from None
-        if status != 200:
-            raise self._rejected(status)
-        return data, headers
+        if answer.status != 200:
+            raise self._rejected(answer.status)
+        return answer.body, answer.headers
 
-    def _once(self, url: str) -> tuple[int, bytes, Mapping[str, str]]:
-        """One answer, after the redirects that are followed."""
-        from requests import RequestException  # noqa: PLC0415
-
-        from inkgate.remote.bodies import body_of  # noqa: PLC0415
-        from inkgate.remote.errors import BrokenBodyError  # noqa: PLC0415
-        from inkgate.remote.redirects import MOST, next_url  # noqa: PLC0415
-
-        try:
-            for _ in range(MOST + 1):
-                with closing(self._answered(url)) as answer:
-                    if answer.is_redirect:
-                        url = next_url(url, answer.headers.get("Location", ""))
-                        continue
-                    ok = answer.status_code == 200
-                    body = body_of(answer.raw, answer.headers, MAX_BYTES) if ok else ()
-                    data = b"".join(body)
-                    self._deadline.check()
-                    return answer.status_code, data, dict(answer.headers)
-        except (RequestException, OSError, ValueError) as error:
-            self._deadline.check()
-            problem = f"cannot be asked ({type(error).__name__})"
-            raise BrokenBodyError(problem) from None
-        except RemoteError:
-            self._deadline.check()
-            raise
-        raise BrokenBodyError(f"redirects more than {MOST} times")
-
-    def _answered(self, url: str) -> Any:
-        from inkgate.remote.adapter import proxies_of  # noqa: PLC0415
+    def _opened(self, deadline: Deadline) -> WebClient:
+        # Imported here: only who has such a source needs it.
+        from inkgate.remote.web import WebClient  # noqa: PLC0415
 
         ca_file = self._settings.ca_file
-        return self._session.get(
-            url,
-            headers=self._headers,
-            # Keeps requests from sending what ~/.netrc has for the host.
-            auth=_as_it_is,
+        return WebClient(
+            deadline,
             timeout=self._settings.timeout,
-            stream=True,
-            allow_redirects=False,
-            # Given here, because a session's own is overruled by $REQUESTS_CA_BUNDLE.
             verify=str(self._folder / ca_file) if ca_file else True,
-            proxies=proxies_of(self._settings.proxy),
+            proxy=self._settings.proxy,
         )
-
-    def _opened(self) -> Session:
-        # Imported here: only who has such a source needs it.
-        import requests  # noqa: PLC0415
-
-        from inkgate.remote.adapter import GuardedAdapter  # noqa: PLC0415
-
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, GuardedAdapter(self._deadline))
-        return session
 
     def _rejected(self, status: int) -> Unreadable:
         if status in (401, 403):
@@ -345,15 +295,6 @@ def _login(settings: TaxiiSettings, folder: Path) -> dict[str, str]:
     return {"Authorization": f"{settings.token_scheme} {token}"}
 
 
-def _as_it_is(request: Any) -> Any:
-    return request
-
-
 def _folder_of(url: str) -> str:
     """With the slash that TAXII 2.1 wants at the end of every path, and without a query."""
     return f"{urlsplit(url)._replace(query='', fragment='').geturl().rstrip('/')}/"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -19,6 +19,8 @@ from inkgate.rules.sources.misp_feed import Feed, FeedSettings
 from inkgate.rules.sources.misp_mysql import MispMysql
 from inkgate.rules.sources.misp_web import MispWeb
 from inkgate.rules.sources.mysql_session import MispMysqlSettings
+from inkgate.rules.sources.readers import source_file
+from inkgate.rules.sources.source import SourceContext
 from support.hostile import (
     CASES,
     Act,
@@ -49,7 +51,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A 32nd of the real ones, so that reaching them takes no time."""
     monkeypatch.setattr(feed_mirror, "MAX_BYTES", 8 << 20)
     monkeypatch.setattr(feed_manifest, "MAX_BYTES", 4 << 20)
-    monkeypatch.setattr(feed_mirror, "MAX_PARTS", 100_000)
+    monkeypatch.setattr(source_file, "MAX_PARTS", 100_000)
     monkeypatch.setattr(misp_session, "MAX_BYTES", 4 << 20)
     monkeypatch.setattr(misp_session, "MAX_PARTS", 100_000)
     monkeypatch.setattr(mysql_connection, "MAX_BYTES", 4 << 20)
@@ -142,12 +144,16 @@ def test_hostile_misp(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     assert KEY not in str(faults[0])
 
 
+def context_of(folder: Path) -> SourceContext:
+    return SourceContext(folder, folder, LastGood(folder / "copies"))
+
+
 def read_misp(
     folder: Path, settings: MispWebSettings, seconds: float
 ) -> tuple[list[str], list[Unreadable]]:
     faults: list[Unreadable] = []
     started = time.monotonic()
-    source = MispWeb(settings, folder, folder / "mirror.db", seconds=seconds)
+    source = MispWeb(settings, context_of(folder)._replace(seconds=seconds))
     values = [a.value for a in source.read(faults)]
     assert time.monotonic() - started < seconds + _GRACE
     return values, faults
@@ -166,7 +172,7 @@ def test_misp_that_has_suddenly_no_events_is_doubted(tmp_path: Path) -> None:
         found, (fault,) = read_misp(tmp_path, settings, 60)
         assert len(found) == 3
         assert "had 3 events and has 0" in str(fault)
-        source = MispWeb(settings, tmp_path, tmp_path / "mirror.db", may_be_empty=True)
+        source = MispWeb(settings, context_of(tmp_path)._replace(may_be_empty=True))
         faults: list[Unreadable] = []
         assert (list(source.read(faults)), faults) == ([], [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import socket
 import threading
@@ -9,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,3 +242,32 @@ def test_deadline_ends_a_wait_and_can_be_broken_off() -> None:
         deadline.break_off()
         with pytest.raises(OutOfTimeError):
             deadline.left()
+
+
+@pytest.mark.parametrize("login", ["", "reader:secret@"])
+def test_no_login_but_that_of_the_address_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    """`requests` gives a server what ~/.netrc has for its host, and rather that than its own."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                asked.append(client.recv(1 << 16))
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://{login}127.0.0.1:{server.getsockname()[1]}/manifest.json"
+        with Deadline(30) as deadline, WebClient(deadline, timeout=10) as client:
+            assert b"".join(client.download(url, 100)) == b"{}"
+        thread.join()
+    expected = base64.b64encode(login.rstrip("@").encode())
+    lines = [line for line in asked[0].split(b"\r\n") if line.startswith(b"Authorization")]
+    assert lines == ([b"Authorization: Basic " + expected] if login else [])

@@ -14,8 +14,10 @@ import msgspec
 import pytest
 
 from inkgate.config.errors import Unreadable
-from inkgate.rules.sources import taxii_api
+from inkgate.remote import web
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.source import SourceContext
 from inkgate.rules.sources.taxii import Taxii
 from inkgate.rules.sources.taxii_api import TaxiiSettings
 from support.certificates import self_signed
@@ -44,14 +46,16 @@ def server() -> Iterator[TaxiiServer]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taxii_api, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(web, "_PAUSES", (0.01, 0.01))
 
 
 def source(folder: Path, url: str, *, seconds: float = 60, **settings: Any) -> Taxii:
     keys = ("full", "may_be_empty")
     options = {key: settings.pop(key) for key in keys if key in settings}
     made = msgspec.convert({"type": "taxii", "url": url, **settings}, TaxiiSettings)
-    return Taxii(made, folder, folder / "state" / "one.db", seconds=seconds, **options)
+    copies = LastGood(folder / "copies")
+    context = SourceContext(folder, folder / "state", copies, seconds=seconds, **options)
+    return Taxii(made, context)
 
 
 def values(attributes: Iterator[Attribute]) -> list[str]:
