@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -56,8 +57,17 @@ def stopped(squid: IcapSquid) -> Iterator[None]:
 
 
 def timed(squid: IcapSquid, url: str) -> tuple[Reply, float]:
-    started = time.monotonic()
-    return squid.get(url), time.monotonic() - started
+    """A reply, and how long it took without what Squid and we waited for a processor."""
+    pids = squid.process.pid, os.getpid()
+    waited, started = sum(map(waited_for_processor, pids)), time.monotonic()
+    reply = squid.get(url)
+    seconds = time.monotonic() - started
+    return reply, seconds - (sum(map(waited_for_processor, pids)) - waited)
+
+
+def waited_for_processor(pid: int) -> float:
+    """Seconds for which a process could run and did not, since others did (proc(5))."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def assert_fail_decides_soon(squid: IcapSquid) -> None:
