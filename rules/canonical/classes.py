@@ -254,6 +254,15 @@ def class_of(misp_type: str) -> IndicatorClass:
     return CLASSES.get(misp_type) or _unknown(misp_type)
 
 
+def is_observed(misp_type: str) -> bool:
+    """Whether anything that a front end sees can show a value of a type.
+
+    Raises:
+        Refused: no MISP type has such a name.
+    """
+    return bool(class_of(misp_type).observed_at)
+
+
 def classes_at(*places: ObservedAt) -> tuple[str, ...]:
     """The known classes that are observed at one of these places."""
     return tuple(

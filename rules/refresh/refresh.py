@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder
 from inkgate.config.progress import Progress
 from inkgate.config.whole_file import remove_unfinished
+from inkgate.rules.canonical.classes import is_observed
 from inkgate.rules.crypto.canaries import canaries
 from inkgate.rules.crypto.keys import check_pair, read_public_key, read_signing_key
 from inkgate.rules.crypto.profiles import check_profile
@@ -64,6 +66,7 @@ class Summary(NamedTuple):
         unreadable: what could not be read; its last good reading counts.
         notes: what lies in the sources' folders and nobody reads.
         sealed: distinct values that became rules, without canaries and padding.
+        unobserved: how many of them are of a type that no front end observes, by type.
         pieces: how many more records there were when networks had been split into some of
             fewer prefix lengths.
         rules: how many the pack has, canaries included.
@@ -74,6 +77,7 @@ class Summary(NamedTuple):
     unreadable: list[Unreadable]
     notes: list[Unreadable]
     sealed: int
+    unobserved: dict[str, int]
     pieces: int
     done: SealCounts
     rules: int
@@ -113,6 +117,7 @@ class Summary(NamedTuple):
             "pieces_of_networks": self.pieces,
             "merged": self.merged,
             "distinct": self.sealed,
+            "unobserved": self.unobserved,
             "canaries": self.canaries,
             "rules": self.rules,
             "serial": self.serial,
@@ -144,9 +149,12 @@ class _Sealed(NamedTuple):
     pieces: int
 
     @property
-    def rows(self) -> int:
-        """How many rules there are without padding."""
-        return sum(sum(run.header.rules.values()) for run in self.runs)
+    def rows(self) -> Counter[str]:
+        """How many rules there are of each class, without padding."""
+        counts: Counter[str] = Counter()
+        for run in self.runs:
+            counts.update(run.header.rules)
+        return counts
 
 
 def refresh(
@@ -190,7 +198,8 @@ def refresh(
         report=report,
         unreadable=[fault for fault in faults if not fault.is_note],
         notes=[fault for fault in faults if fault.is_note],
-        sealed=sealed.rows - len(canary_set),
+        sealed=sealed.rows.total() - len(canary_set),
+        unobserved={n: count for n, count in sorted(sealed.rows.items()) if not is_observed(n)},
         pieces=sealed.pieces,
         done=sealed.done,
         rules=manifest.rule_count(),

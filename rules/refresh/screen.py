@@ -42,6 +42,11 @@ def print_summary(summary: Summary) -> None:
         ("screened", f"{report.fates['screened']} (not sealed: allow list and warninglists)"),
         ("sealed", str(report.fates["sealed"])),
         ("values", f"{report.records + summary.pieces}, {summary.merged} of them merged"),
+        *(
+            [("unobserved", f"{_of_types(summary.unobserved)}: nothing shows a proxy such values")]
+            if summary.unobserved
+            else []
+        ),
         ("allowed", f"{report.total('allowed')} (allow list)"),
         ("dropped", f"{report.total('dropped')} (warninglists)"),
         ("marked", f"{report.total('marked')} (sealed, but on a warninglist)"),
@@ -56,6 +61,11 @@ def print_summary(summary: Summary) -> None:
     )
     for name, value in lines:
         click.echo(f"{name:>12}  {value}")
+
+
+def _of_types(counts: dict[str, int]) -> str:
+    named = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{sum(counts.values())} ({named})"
 
 
 def print_figures(summary: Summary) -> None:

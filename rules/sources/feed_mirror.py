@@ -18,9 +18,8 @@ from inkgate.config.modes import make_folder, sync_folder
 from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import remove_unfinished, writing_whole
 from inkgate.misp.address import redirect_target
-from inkgate.remote.bodies import check_parts
 from inkgate.remote.deadline import Deadline
-from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteError, TooLargeError
+from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteError
 from inkgate.rules.sources import feed_manifest
 from inkgate.rules.sources.feed_manifest import (
     MANIFEST,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from inkgate.remote.web import WebClient
 
 MAX_BYTES: Final = 256 << 20
-MAX_PARTS: Final = 4_000_000
 _SCHEMES: Final = ("https://", "http://")
 # So many are asked for before the first of them is there, for each connection.
 _AHEAD: Final = 4
@@ -195,14 +193,11 @@ class FeedMirror:
                 data = event.read_bytes()
                 if not data.removeprefix(_MARK).lstrip().startswith(b"{"):
                     raise self._unreadable(target.name, "is not a MISP event")
-                check_parts(data, MAX_PARTS)
                 if _has_attributes(event) or self._may_be_empty or not target.exists():
                     return
                 lost = _has_attributes(target)
         except Unreadable as fault:
             raise self._unreadable(target.name, fault.problem) from None
-        except TooLargeError as error:
-            raise self._unreadable(target.name, error.problem) from None
         if lost:
             raise self._unreadable(target.name, "has no attributes and had some before")
 

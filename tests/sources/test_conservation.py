@@ -153,6 +153,18 @@ def test_summary_for_people_and_programs(installation: Installation) -> None:
     assert f"read  {found['read']} (1 of them further values of a line)" in shown
 
 
+def test_types_that_no_proxy_sees_are_counted(installation: Installation) -> None:
+    """They were sealed and blocked nothing, without a word."""
+    seen = [{"type": "domain", "value": "a.example", "uuid": "a", "to_ids": True}]
+    never = [{"type": "yara", "value": f"rule r{n} {{}}", "uuid": f"y{n}", "to_ids": True}
+             for n in range(3)]  # fmt: skip
+    event = {"Event": {"uuid": "e", "info": "i", "Attribute": seen + never}}
+    (installation.events / "event.json").write_text(json.dumps(event))
+    summary = installation.refresh()
+    check(summary)
+    assert summary.unobserved == {"yara": 3}
+
+
 def test_mutations_reach_every_reader(tmp_path: Path) -> None:
     """The property above can fail: a line that vanishes would be missed by no sum."""
     random_ = random.Random("reach")

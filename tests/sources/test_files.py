@@ -21,6 +21,7 @@ import zstandard
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.files import find_files
 from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.readers import source_file
 from inkgate.rules.sources.readers.registry import read_file, read_path
 from inkgate.rules.sources.readers.source_file import SourceFile
 from support.installation import Installation, attribute
@@ -206,6 +207,48 @@ def test_odd_attribute_costs_no_other(tmp_path: Path, _what: str, odd: object, v
         assert [a.value for a in read_path(path)] == ["a.example", value]
 
 
+NOT_JSON = {
+    "number too large": '{"type":"domain","value":"x.example","timestamp":1e999}',
+    "number of 4,000 digits": '{"type":"counter","value":' + "9" * 4000 + "}",
+    "surrogate": '{"type":"domain","value":"x.example","comment":"\\ud800"}',
+    "not a number": '{"type":"domain","value":NaN}',
+    "nested member": '{"type":"domain","value":"x.example","more":' + "[" * 500 + "]" * 500 + "}",
+}
+
+
+@pytest.mark.parametrize("odd", NOT_JSON.values(), ids=NOT_JSON)
+def test_attribute_that_strict_json_has_not_costs_no_other(tmp_path: Path, odd: str) -> None:
+    good = json.dumps(json.loads(EVENT)["Event"]["Attribute"][0])
+    path = tmp_path / "event.json"
+    path.write_text(f'{{"Event":{{"uuid":"e","info":"i","Attribute":[{good},{odd}]}}}}')
+    found = list(read_path(path))
+    assert len(found) == 2
+    assert found[0].value == "a.example"
+
+
+@pytest.mark.parametrize("start", ["", '{"type":"bundle","id":"bundle--1","objects":'])
+def test_json_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    """It takes twenty times its size, and a packed file of a kilobyte may hold a megabyte."""
+    monkeypatch.setattr(source_file, "MAX_PARTS", 10_000)
+    path = tmp_path / "event.json.gz"
+    path.write_bytes(gzip.compress(f"{start}[{'{},' * 20_000}{{}}]".encode(), mtime=0))
+    with pytest.raises(Unreadable, match=r"event\.json\.gz: has more than 10,000 objects"):
+        list(read_path(path))
+
+
+def test_odd_flags_block_nothing_that_nobody_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "event.json"
+    odd = [{**NAMED, "deleted": [1]}, {**NAMED, "to_ids": 1.0}, {**NAMED, "to_ids": {}}]
+    path.write_text(json.dumps({"Event": {"uuid": "e", "published": [0], "Attribute": odd}}))
+    assert [(a.deleted, a.to_ids, a.published) for a in read_path(path)] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, False),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -255,6 +298,25 @@ def test_csv_with_named_columns(tmp_path: Path, text: str, found: list[tuple[str
     path = tmp_path / "feed.csv"
     path.write_text(text)
     assert values(path) == found
+
+
+def test_bad_quote_costs_its_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "feed.csv"
+    rows = 'url,x\nhttp://a.example/,1\nhttp://b.example/,"bad" quote\nhttp://c.example/,3\n'
+    path.write_text(rows)
+    found = list(read_path(path))
+    assert [a.value for a in found if a.value] == ["http://a.example/", "http://c.example/"]
+    assert [a.place for a in found if a.refused] == ["feed.csv:3"]
+    path.write_text('url,x\nhttp://a.example/,1\nhttp://b.example/,"cut\n')
+    with pytest.raises(Unreadable, match="cut off in a quoted field"):
+        values(path)
+
+
+def test_column_that_stands_twice_is_read_twice(tmp_path: Path) -> None:
+    path = tmp_path / "feed.csv"
+    path.write_text("url,ip,url\nhttp://a.example/,192.0.2.7,http://b.example/\n")
+    expected = ["http://a.example/", "192.0.2.7", "http://b.example/"]
+    assert [value for _, value in values(path)] == expected
 
 
 def test_csv_without_known_columns_is_named(tmp_path: Path) -> None:

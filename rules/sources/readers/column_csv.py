@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.attribute import Attribute
@@ -102,13 +102,22 @@ def _rows(
     reader = csv.reader(
         _without_quotes_of_remarks(text), delimiter=separator, skipinitialspace=True, strict=True
     )
-    try:
-        for row in reader:
-            yield from _attributes(_line(header, row), file.name, reader.line_num)
-    except csv.Error:
-        raise file.unreadable(
-            "is not CSV, or is cut off in a quoted field", _REMEDY, reader.line_num
-        ) from None
+    for line in _lines(reader, header, file):
+        yield from _attributes(line, file.name, reader.line_num)
+
+
+def _lines(reader: Any, header: Sequence[str], file: SourceFile) -> Iterator[Line]:
+    """What the rows say; one that is no CSV is refused alone, unless the file ends in it."""
+    while True:
+        try:
+            yield _line(header, next(reader))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                problem = "is cut off in a quoted field"
+                raise file.unreadable(problem, _REMEDY, reader.line_num) from None
+            yield refused("a row that is no CSV")
 
 
 def _without_quotes_of_remarks(text: str) -> Iterator[str]:
@@ -123,14 +132,14 @@ def _line(header: Sequence[str], row: Sequence[str]) -> Line:
         return REMARK
     if len(row) != len(header):
         return refused("not as many columns as the header names")
-    cells = dict(zip(header, row, strict=True))
-    values = tuple(_values(cells))
+    values = tuple(_values(list(zip(header, row, strict=True))))
     return Line(values) if values else refused("a row without a value that is known")
 
 
-def _values(cells: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _values(row: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    cells = dict(row)
     port = next((cells[n] for n in ("dstport", "destinationport", "port") if cells.get(n)), "")
-    for name, cell in cells.items():
+    for name, cell in row:
         if not cell.strip():
             continue
         if name in _VALUES:

@@ -6,7 +6,6 @@ as strings in some versions; both spellings are read.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import msgspec
 
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.odd_events import mended_document
+from inkgate.rules.sources.readers.odd_events import mended_json
 from inkgate.rules.sources.readers.source_file import SourceFile
 
 _REMEDY: Final = "export the event again"
@@ -97,7 +96,18 @@ def read_event_file(file: SourceFile) -> Iterator[Attribute]:
     Raises:
         Unreadable: whatever is wrong with the file.
     """
-    data = file.read_all().removeprefix(codecs.BOM_UTF8)
+    return attributes_of_events(file.read_json(), file)
+
+
+def attributes_of_events(data: bytes, file: SourceFile) -> Iterator[Attribute]:
+    """All attributes of events in JSON.
+
+    Args:
+        file: whose they are, which errors name.
+
+    Raises:
+        Unreadable: whatever is wrong with them; before the first attribute.
+    """
     try:
         events = _decoded(data, file)
     except (msgspec.MsgspecError, UnicodeError) as error:
@@ -111,9 +121,11 @@ def read_event_file(file: SourceFile) -> Iterator[Attribute]:
 def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
     try:
         return list(_documents(data, file))
-    except msgspec.ValidationError:
-        # Something is not of the type that MISP writes. One attribute must not cost all others.
-        mended = msgspec.json.encode(mended_document(msgspec.json.decode(data)))
+    except (msgspec.MsgspecError, UnicodeError):
+        # Something is not as MISP writes it. One attribute must not cost all others.
+        mended = mended_json(data)
+        if mended is None:
+            raise
         return list(_documents(mended, file))
 
 

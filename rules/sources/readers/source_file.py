@@ -19,8 +19,11 @@ from typing import BinaryIO, Final, cast
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.unpacking import MAGIC_BYTES, Opener, opener_of, unpacking_errors
+from inkgate.remote.bodies import check_parts
+from inkgate.remote.errors import TooLargeError
 
 MAX_FILE_BYTES: Final = 1 << 30
+MAX_PARTS: Final = 4_000_000
 HEAD_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_LINE: Final = 16_384
@@ -117,6 +120,19 @@ class SourceFile:
             return data.decode(self.encoding).encode()
         except UnicodeError:
             raise self.unreadable(f"is not {_title(self.encoding)}", _GET_AGAIN) from None
+
+    def read_json(self) -> bytes:
+        """All of a JSON file, if it does not fill the memory when it is decoded.
+
+        Raises:
+            Unreadable: as `read_all`, or it has more than 4,000,000 objects and lists.
+        """
+        data = self.read_all().removeprefix(codecs.BOM_UTF8)
+        try:
+            check_parts(data, MAX_PARTS)
+        except TooLargeError as error:
+            raise self.unreadable(error.problem, "split it") from None
+        return data
 
     def copy_to(self, target: BinaryIO) -> None:
         """Write its bytes elsewhere, packed as they are.

@@ -52,7 +52,7 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
             one object was given.
     """
     try:
-        bundle = msgspec.json.decode(file.read_all(), type=_Bundle)
+        bundle = msgspec.json.decode(file.read_json(), type=_Bundle)
     except msgspec.ValidationError:
         raise file.unreadable("is not a STIX bundle: its objects are no list", _REMEDY) from None
     except (msgspec.MsgspecError, UnicodeError):

@@ -10,19 +10,16 @@ from __future__ import annotations
 import io
 import logging
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from inkgate.config.whole_file import write_whole
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.misp_event import read_event_file
+from inkgate.rules.sources.readers.misp_event import attributes_of_events
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix_objects import (
     MISP_OBJECTS,
@@ -154,13 +151,6 @@ def _converted(
             parser.parse_stix_bundle(single_event=True)
             event = parser.misp_event.to_json()
         errors = [str(error) for several in parser.errors.values() for error in several]
-        return _read(event, file), errors
+        return list(attributes_of_events(event.encode(), file)), errors
     except Exception:  # noqa: BLE001 (a foreign parser of hostile input)
         return None
-
-
-def _read(event: str, file: SourceFile) -> list[Attribute]:
-    with tempfile.TemporaryDirectory(prefix="inkgate-stix-") as folder:
-        path = Path(folder) / "event.json"
-        write_whole(path, event.encode(), 0o600)
-        return list(read_event_file(SourceFile(path, file.given)))
