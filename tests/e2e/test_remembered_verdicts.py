@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -57,10 +56,8 @@ def start(installation: Installation) -> Iterator[Start]:
 def attributes_of(installation: Installation, reply: Reply) -> list[str]:
     """Those that an incident names, as soon as it is journalled."""
     assert reply.incident
-    words = ("list", "--json", "--incident", reply.incident)
-    wait_until(lambda: installation.run("inkgate-sightings", *words).stdout, "the incident")
-    found = installation.run("inkgate-sightings", *words)
-    attributes: list[str] = json.loads(found.stdout)["attributes"]
+    (record,) = installation.sightings(reply.incident)
+    attributes: list[str] = record["attributes"]
     return attributes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
-import json
 import os
 import random
 import ssl
@@ -69,8 +68,7 @@ def test_listed_url_gets_the_blocked_page(
     assert reply.status == 403
     assert reply.incident
     server.access_log(f"inkgate={reply.incident}")
-    done = installation.run("inkgate-sightings", "list", "--json", "--incident", reply.incident)
-    record = json.loads(done.stdout)
+    (record,) = installation.sightings(reply.incident)
     assert record["attributes"] == [LISTED[name]["uuid"]]
     assert record["client"] == "127.0.0.1"
     assert record["method"] == "GET"

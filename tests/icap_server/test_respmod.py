@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import json
 import random
 import threading
 import time
@@ -189,8 +188,7 @@ def test_servers_address_is_judged_with_the_name_that_was_asked_for(
         assert (answer.status == 200) == blocked
         if blocked:
             incident = answer.fields["x-inkgate-incident"]
-            done = installation.run("inkgate-sightings", "list", "--json", "--incident", incident)
-            assert json.loads(done.stdout.splitlines()[0])["client"] == "192.0.2.7"
+            assert installation.sightings(incident)[0]["client"] == "192.0.2.7"
 
 
 def test_connection_goes_on_after_a_block(icap: tuple[Icap, Installation]) -> None:

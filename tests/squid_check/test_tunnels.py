@@ -83,6 +83,7 @@ def test_tunnel_by_name_to_a_listed_address_is_journalled_once(
     wait_until(lambda: logged(squid).count("\n") == 2, "both lines in the log of tunnels")
     found = status(installation)
     assert found.level("tunnels") == 1
+    wait_until(lambda: journalled(installation), "the refused tunnel in the journal")
     assert [s["class"] for s in journalled(installation)] == ["domain"]
     for _ in range(2):
         done = installation.run("inkgate", "squid", "tunnels", "--until-idle")
