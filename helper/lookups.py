@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from inkgate.health.monitor import Monitor
@@ -221,11 +220,13 @@ class Lookups:
             self._monitor.met("line-refused")
             self._end(lookup, None)
         else:
-            self._try(lookup, partial(self._look_up, lookup, request))
+            lookup.request = request
+            self._try(lookup, self._look_up)
 
-    def _look_up(self, lookup: Lookup, request: Request) -> None:
-        lookup.request = request
-        before = _before(lookup)
+    def _look_up(self, lookup: Lookup) -> None:
+        request = lookup.request
+        assert request is not None  # noqa: S101 (set by _begin)
+        before = _before(lookup, request)
         lookup.asks_server = before.asks_server
         if before.matches:
             self._end(lookup, Findings(before.matches, False, False, False))
@@ -237,11 +238,11 @@ class Lookups:
             self._take_steps(lookup)
 
     def _advance(self, lookup: Lookup) -> None:
-        self._try(lookup, partial(self._take_steps, lookup))
+        self._try(lookup, self._take_steps)
 
-    def _try(self, lookup: Lookup, step: Callable[[], None]) -> None:
+    def _try(self, lookup: Lookup, step: Callable[[Lookup], None]) -> None:
         try:
-            step()
+            step(lookup)
         except StopIteration as end:
             self._end(lookup, end.value)
         except PackError as error:
@@ -352,8 +353,9 @@ def _by_now(lookup: Lookup) -> Findings:
     return Findings(found_so_far(lookup.so_far), False, False, False, at_server=at_server)
 
 
-def _before(lookup: Lookup) -> Before:
+def _before(lookup: Lookup, request: Request) -> Before:
     """What is known of a request by earlier replies, unless a server's address speaks for it."""
-    if lookup.request is None or lookup.fields[SERVER] != ABSENT:
+    remembered = lookup.rules.opened.remembered
+    if remembered.store.is_empty or lookup.fields[SERVER] != ABSENT:
         return NOTHING
-    return lookup.rules.opened.remembered.of_request(lookup.request.observed, lookup.fields[CLIENT])
+    return remembered.of_request(request.observed, lookup.fields[CLIENT])

@@ -197,12 +197,17 @@ class Lookups:
 
     def _wait(self, lookup: _Waiting, asker: Asker) -> None:
         room = self._rooms[asker.method]
-        while not lookup.woken.wait(max(0.0, min(URGENT_SECONDS, asker.until - time.monotonic()))):
+        while True:
+            left = max(0.0, asker.until - time.monotonic())
+            # One client's many threads wake for nothing: nobody hurries for them.
+            may_hurry = not room.is_heavy(lookup.client)
+            if lookup.woken.wait(min(URGENT_SECONDS, left) if may_hurry else left):
+                return
             if time.monotonic() >= asker.until:
                 with self._lock:
                     if not lookup.woken.is_set():
                         lookup.end("deadline-passed")
-            elif not room.is_heavy(lookup.client):
+            elif may_hurry:
                 self._derivers.hurry()
 
     def _collect(self) -> None:

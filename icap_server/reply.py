@@ -164,7 +164,7 @@ class ReplyCheck:
         service, request = handler.server.service, handler.http_request
         verdict = _or_by_fail(
             handler,
-            lambda: service.judge_part(handler.rules, self._validators(), request, handler.asker),
+            lambda: service.judge_part(handler.rules, self._validators, request, handler.asker),
         )
         if verdict.incident:
             self._verdict = verdict
@@ -299,7 +299,7 @@ class ReplyCheck:
                 handler.http_request,
                 # Its body took its time.
                 handler.server.service.asker(handler.client_ip, "RESPMOD"),
-                self._validators(),
+                self._validators,
             )
         except NoVerdictError as error:
             return self._without_verdict(error)

@@ -254,25 +254,39 @@ class Service:
         names: Sequence[str],
         request: HttpRequest,
         asker: Asker,
-        validators: Sequence[bytes],
+        validators: Callable[[], Sequence[bytes]],
     ) -> Verdict:
-        """The verdict on a body, by the digests of each form in which it was seen."""
+        """The verdict on a body, by the digests of each form in which it was seen.
+
+        Args:
+            rules: those to judge by.
+            digests: of each form.
+            names: what the file may be called.
+            request: what it answers.
+            asker: whose it is.
+            validators: makes what tells the file from others of its site.
+        """
         found: list[Match] = []
         steps = partial(_body_steps, digests, names, rules.replies, into=found)
         self._look_up(rules, steps, asker, [found])
         verdict = self._verdict(asker, request, [found])
         if found and rules.remembered is not None:
-            self._keep(partial(rules.remembered.keep_file, _observed(request), validators, found))
+            remembered = rules.remembered
+            self._keep(lambda: remembered.keep_file(_observed(request), validators(), found))
         return verdict
 
     def judge_part(
-        self, rules: IcapRules, validators: Sequence[bytes], request: HttpRequest, asker: Asker
+        self,
+        rules: IcapRules,
+        validators: Callable[[], Sequence[bytes]],
+        request: HttpRequest,
+        asker: Asker,
     ) -> Verdict:
         """The verdict on a part of a file, by what was found of the whole file before."""
-        if rules.remembered is None or not validators:
+        if rules.remembered is None or rules.remembered.store.is_empty:
             return PASS
         with _errors_as_no_verdict():
-            found = rules.remembered.of_part(_observed(request), validators)
+            found = rules.remembered.of_part(_observed(request), validators())
         return self._verdict(asker, request, [list(found)])
 
     def _keep(self, keep: Callable[[], None]) -> None:

@@ -209,6 +209,25 @@ class Matcher:
                 needs_url = self.generation.gate_passes("url-host", stretched)
         return HostVerdict(tuple(matches), needs_url, by_port)
 
+    def host_port_steps(self, host: Host, port: int, into: list[Match]) -> Steps[None]:
+        """What a whole host matches at one port, besides what it does at any.
+
+        For the port of the connection, where it is another one than that of the URI.
+        """
+        is_address = host.kind == "ip"
+        classes = self._at_host_port + (self._at_address_port if is_address else ())
+        if not classes:
+            return
+        if is_address:
+            if (yield from self._network_steps(host.value, [])) is None:
+                return
+        else:
+            for name in suffixes(host.value):
+                (stretched,) = yield (("name", name.encode()),)
+                if not self.generation.gate_passes("suffix", stretched):
+                    return
+        into += yield from self._port_steps(classes, host, port)
+
     def url_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`url` in steps: the URL and the URL without its query at once."""
         try:
@@ -257,15 +276,15 @@ class Matcher:
         self, host: Host, port: int | None, matches: list[Match]
     ) -> Steps[HostVerdict]:
         stretched = yield from self._network_steps(host.value, matches)
-        needs_url = False
+        needs_url = by_port = False
         if stretched is not None:
             matches += self._opened(self._at_any_suffix + self._at_host, stretched)
-            matches += yield from self._port_steps(
-                self._at_host_port + self._at_address_port, host, port
-            )
+            at_port = self._at_host_port + self._at_address_port
+            by_port = bool(at_port)
+            matches += yield from self._port_steps(at_port, host, port)
             if self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
-        return HostVerdict(tuple(matches), needs_url)
+        return HostVerdict(tuple(matches), needs_url, by_port)
 
     def _network_steps(self, address: str, matches: list[Match]) -> Steps[bytes | None]:
         """Look an address and the networks around it up; what it stretches to if it may be listed.

@@ -87,8 +87,8 @@ def server_match_steps(
         return
     if port is None:
         port = target.port
-    if port != target.port:
-        yield from matcher.host_steps(target.host, port, whole=target.whole, into=into)
+    elif port != target.port and target.whole:
+        yield from matcher.host_port_steps(target.host, port, into)
     yield from matcher.server_steps(address, target.host, port, into)
 
 

@@ -92,10 +92,10 @@ def _server_steps(
 ) -> Steps[bool]:
     """Whether the server's address is clean for all requests."""
     host, port = (target.host, target.port) if target is not None else (None, None)
-    if target is not None and request.port not in (None, port):
+    if target is not None and request.port is not None and request.port != port:
         port = request.port
-        other = yield from matcher.host_steps(target.host, port, whole=target.whole)
-        into += other.matches
+        if target.whole:
+            yield from matcher.host_port_steps(target.host, port, into)
     if not request.server:
         return False
     try:

@@ -155,10 +155,12 @@ class Journal:
         """
         from inkgate.sightings.journal.reserve import deleting, keep  # noqa: PLC0415
 
-        if not self._is_larger(most_bytes):
-            keep(self._path)
-            return 0
-        return deleting(self._path, lambda: self._kept_below(most_bytes))
+        dropped = 0
+        if self._is_larger(most_bytes):
+            dropped = deleting(self._path, lambda: self._kept_below(most_bytes))
+        # A file that stays above its limit needs the reserve most.
+        keep(self._path)
+        return dropped
 
     def _kept_below(self, most_bytes: int) -> int:
         from inkgate.sightings.journal.records import drop_oldest  # noqa: PLC0415
@@ -167,11 +169,11 @@ class Journal:
             return drop_oldest(connection, most_bytes)
 
     def _is_larger(self, most_bytes: int) -> bool:
-        """Whether the file is; not all of it need hold records."""
-        try:
-            return self._path.stat().st_size > most_bytes
-        except OSError:
-            return False
+        """Whether the file and its log are; not all of them need hold records."""
+        from inkgate.sightings.journal.in_place import extent  # noqa: PLC0415
+
+        now = extent(self._path)
+        return now.file + now.log > most_bytes
 
     def close(self) -> None:
         """Close the file; the next `append` opens it again."""

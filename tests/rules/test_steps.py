@@ -6,9 +6,10 @@ import pytest
 
 from inkgate.rules.canonical import Host
 from inkgate.rules.crypto.derive import Unstretched
-from inkgate.rules.lookup.matcher import Matcher
+from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.observed import Observed
-from inkgate.rules.lookup.steps import Steps
+from inkgate.rules.lookup.replies import server_match_steps
+from inkgate.rules.lookup.steps import Steps, finish
 from inkgate.rules.lookup.verdicts import examination, examine
 from support.installation import Installation, attribute
 
@@ -22,6 +23,7 @@ def matcher(installation: Installation) -> Matcher:
         attribute("ip-dst", "198.51.100.66"),
         attribute("ip-dst", "203.0.113.0/24"),
         attribute("ip-dst|port", "192.0.2.80|8443"),
+        attribute("hostname|port", "odd.example|8443"),
         attribute("domain|ip", "pair.example|192.0.2.9"),
         attribute("user-agent", "EvilBot/1.0"),
     )
@@ -86,6 +88,14 @@ def test_walk_stops_at_the_first_suffix_that_no_gate_lets_through(matcher: Match
         (Observed("GET", "http://fine.example/", "192.0.2.80", port=8443), ["ip-dst|port"]),
         (Observed("GET", "http://fine.example:8443/", "192.0.2.80"), ["ip-dst|port"]),
         (Observed("GET", "http://fine.example:8443/", "192.0.2.80", port=80), []),
+        (Observed("GET", "http://odd.example/", "192.0.2.1", port=8443), ["hostname|port"]),
+        (Observed("GET", "http://odd.example/", "", port=8443), ["hostname|port"]),
+        (Observed("GET", "http://sub.odd.example/", "", port=8443), []),
+        (Observed("GET", "http://odd.example:8443/", "192.0.2.1", port=80), ["hostname|port"]),
+        (Observed("GET", "http://a.listed.example/", "", port=8443), ["domain"]),
+        (Observed("GET", "http://192.0.2.80/", "", port=8443), ["ip-dst|port"]),
+        (Observed("GET", "http://203.0.113.9/", "", port=8443), ["ip-dst"]),
+        (Observed("GET", "http://192.0.2.81/", "", port=8443), []),
     ],
 )
 @pytest.mark.slow
@@ -95,3 +105,17 @@ def test_steps_find_what_is_listed(
     found = examine(request_, matcher).matches
     assert [match.indicator_class for match in found] == classes
     assert asked(examination(request_, matcher), matcher)
+
+
+@pytest.mark.parametrize("uri", ["http://odd.example/", "http://192.0.2.80/"])
+@pytest.mark.slow
+def test_host_that_is_listed_at_another_port_is_not_clean(matcher: Matcher, uri: str) -> None:
+    assert examine(Observed("GET", uri), matcher)[:2] == ((), False)
+
+
+@pytest.mark.slow
+def test_reply_is_judged_by_the_port_of_its_connection(matcher: Matcher) -> None:
+    found: list[Match] = []
+    steps = server_match_steps("192.0.2.1", "GET", "http://odd.example/", matcher, found, 8443)
+    finish(steps, matcher.stretch)
+    assert [match.indicator_class for match in found] == ["hostname|port"]

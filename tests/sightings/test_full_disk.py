@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inkgate.sightings.journal.database import open_writer, transaction
+from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.records import used_bytes
 from inkgate.sightings.journal.reserve import RESERVE_BYTES, reserve_of
 from support.helper_process import HelperProcess
@@ -107,6 +108,37 @@ def test_helper_keeps_to_hard_mib_on_a_full_disk(installation: Installation, jou
     with closing(open_writer(journal)) as connection:
         assert used_bytes(connection) <= 1 << 20
     assert reserve_of(journal).stat().st_size >= 1 << 20
+
+
+def test_reserve_of_a_journal_that_stays_too_large_is_made_whole_again(
+    installation: Installation, journal: Path
+) -> None:
+    with closing(open_writer(journal)) as connection, transaction(connection):
+        # One row is larger than what may be kept, and the newest is never removed.
+        connection.execute(
+            "INSERT INTO blocks (time, node, data) VALUES (1, 'proxy.test', ?)", (bytes(2 << 20),)
+        )
+    kept = reserve_of(journal)
+    kept.write_bytes(bytes(1 << 20))
+    written = Journal(journal)
+    assert written.keep_below(1 << 20) == 0
+    written.close()
+    assert kept.stat().st_blocks * 512 >= RESERVE_BYTES
+
+
+def test_log_of_a_journal_counts_as_its_size(installation: Installation, journal: Path) -> None:
+    with closing(open_writer(journal)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        for number in range(2000):
+            connection.execute(
+                "INSERT INTO blocks (time, node, data) VALUES (?, 'proxy.test', ?)",
+                (number, bytes(1000)),
+            )
+        assert journal.stat().st_size < 1 << 20
+        written = Journal(journal)
+        assert written.keep_below(1 << 20) > 0
+        written.close()
+        assert used_bytes(connection) <= 1 << 20
 
 
 def newest(journal: Path) -> int:
