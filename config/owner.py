@@ -87,7 +87,7 @@ def refuse_other_owner(path: Path) -> None:
         )
 
 
-def become_owner(*paths: Path) -> None:
+def become_owner(*paths: Path) -> User | None:
     """Become the owner of folders, for good. Nothing happens if root or this user owns them.
 
     What only root may read is read before. From then on whoever owns the folders may end
@@ -95,12 +95,15 @@ def become_owner(*paths: Path) -> None:
     Programs that it starts can be looked into: so it leaves root's terminal before, for
     whoever holds a process of a terminal's can type into it (TIOCSTI).
 
+    Returns:
+        The owner; None if this is no other user now.
+
     Raises:
         OwnerError: they belong to different users, or see `other_owner`.
         OSError: they cannot be looked at.
     """
     if os.geteuid() != 0:
-        return
+        return None
     owners = {path: other_owner(path) for path in dict.fromkeys(paths)}
     distinct = set(owners.values())
     if len(distinct) > 1:
@@ -113,6 +116,7 @@ def become_owner(*paths: Path) -> None:
             os.setgroups(owner.groups())
             os.setresgid(owner.gid, owner.gid, owner.gid)
             os.setresuid(owner.uid, owner.uid, owner.uid)
+    return owner
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+SEEN: Final = "seen.last"
+"""The counter of when the process was last seen to work, in seconds since 1970."""
 MAGIC: Final = b"INKGATE1"
 NUMBERS_AT: Final = 64 * 1024
 STATE_AT: Final = 128 * 1024

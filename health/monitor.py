@@ -15,6 +15,7 @@ from inkgate.config.owner import OwnerError, as_owner
 from inkgate.config.printable import Log
 from inkgate.health.conditions import BY_NAME, CONDITIONS, NAMES, Condition
 from inkgate.health.counters import Counters
+from inkgate.health.layout import SEEN
 from inkgate.health.reading import ProcessCounters, fold_dead
 
 # How soon a condition is said again in the log; one that lasts, at twice the interval each time.
@@ -23,7 +24,6 @@ MOST_SECONDS: Final = 3600.0
 ENDED: Final = "ended"
 WHY: Final = ".why"
 # When the process last looked after itself (`remind`), in seconds since 1970.
-SEEN: Final = "seen.last"
 BY_FAIL: Final = "by-fail"
 REQUESTS: Final = "requests"
 # How soon a folder that cannot be used is tried again.

@@ -17,6 +17,7 @@ from inkgate.config.locks import try_lock, try_share
 from inkgate.config.owner import as_owner
 from inkgate.health.layout import (
     FILE_BYTES,
+    SEEN,
     SUFFIX,
     Header,
     boot_id,
@@ -55,7 +56,7 @@ class ProcessCounters(NamedTuple):
     @property
     def last_seen(self) -> float:
         """When it was last known to live, in seconds since 1970."""
-        return max(self.written, float(self.numbers.get("seen.last", 0)))
+        return max(self.written, float(self.numbers.get(SEEN, 0)))
 
     @property
     def has_died(self) -> bool:

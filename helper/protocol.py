@@ -14,7 +14,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.observed import Observed, port_of
 
 MAX_LINE_BYTES: Final = 256 * 1024
 MAX_ID: Final = 2**64 - 1
@@ -30,7 +30,6 @@ METHOD, URI, CLIENT, SERVER, USER_AGENT = 1, 2, 3, 4, 5
 MIN_FIELDS: Final = 6
 # In lines of an older squid.conf DATA stands there, which is always absent.
 SERVER_PORT: Final = 6
-_PORT: Final = re.compile(rb"[0-9]{1,5}")
 
 
 class Request(NamedTuple):
@@ -92,7 +91,7 @@ def parse_request(line: bytes) -> Request | None:
     fields = line.rstrip(b"\r").split(b" ")
     if len(fields) < MIN_FIELDS or len(line) >= MAX_LINE_BYTES or not all(fields[:MIN_FIELDS]):
         return None
-    port = _port(fields[SERVER_PORT]) if len(fields) > SERVER_PORT else None
+    port = port_of(fields[SERVER_PORT]) if len(fields) > SERVER_PORT else None
     method, uri, client, server, agent = map(text_of, fields[METHOD:MIN_FIELDS])
     return Request(fields[0], method, uri, client, server, agent, port)
 
@@ -124,10 +123,6 @@ def passed_by_fail(request: bytes) -> bytes:
 def broken(request: bytes) -> bytes:
     """Could not tell."""
     return request + b" BH message=inkgate-unavailable log=inkgate-unavailable\n"
-
-
-def _port(field: bytes) -> int | None:
-    return int(field) if _PORT.fullmatch(field) else None
 
 
 def text_of(field: bytes) -> str:

@@ -7,7 +7,6 @@ would have all of root's rights.
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 
 from inkgate.config.owner import become_owner
@@ -38,13 +37,6 @@ def become_squids_user(config: Path) -> str:
     # The counters' folder is made by whoever owns the one above it.
     counters = counter_folder(config)
     folders.append(counters and (counters if counters.is_dir() else counters.parent))
-    become_owner(*(folder for folder in folders if folder is not None and folder.is_dir()))
-    uid = os.geteuid()
-    return _name(uid) if uid else ""
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    there = (folder for folder in folders if folder is not None and folder.is_dir())
+    owner = become_owner(*there)
+    return owner.name if owner else ""

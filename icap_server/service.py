@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +19,7 @@ from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.errors import PackError
 from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.matcher import Match, Matcher
-from inkgate.rules.lookup.observed import Observed
+from inkgate.rules.lookup.observed import Observed, port_of
 from inkgate.rules.lookup.remembered import NOTHING, Before
 from inkgate.rules.lookup.replies import (
     ReplyClasses,
@@ -51,7 +50,6 @@ class Verdict(NamedTuple):
     asks_server: bool = False
 
 
-_PORT: Final = re.compile(r"[0-9]{1,5}")
 PASS = Verdict(blocked=False, incident="")
 
 
@@ -225,13 +223,14 @@ class Service:
             asker: whose it is.
         """
         found: list[Match] = []
-        address, _, port = server.partition(" ")
+        address, _, after = server.partition(" ")
+        port = port_of(after.encode())
         method, uri = request.method, request.uri
-        steps = partial(server_match_steps, address, method, uri, into=found, port=_port(port))
+        steps = partial(server_match_steps, address, method, uri, into=found, port=port)
         self._look_up(rules, steps, asker, [found])
         verdict = self._verdict(asker, request, [found])
         if found and rules.remembered is not None:
-            observed = Observed(method, uri, port=_port(port))
+            observed = Observed(method, uri, port=port)
             self._keep(
                 partial(rules.remembered.keep_server, observed, found, asker.client.encode())
             )
@@ -354,10 +353,6 @@ def _errors_as_no_verdict() -> Iterator[None]:
         # The text may hold the value that caused it, so only the type is said.
         what = f"a look-up failed: {type(error).__name__}"
         raise NoVerdictError("lookup-failed", what) from None
-
-
-def _port(text: str) -> int | None:
-    return int(text) if _PORT.fullmatch(text) else None
 
 
 def client_address(field: bytes) -> str:

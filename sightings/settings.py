@@ -10,6 +10,10 @@ from msgspec import Meta, Struct
 
 Clients = Literal["keep", "truncate", "hash"]
 
+REPORTER: Final = "inkgate-sightings"
+DRAINER: Final = "inkgate-sightings-drain"
+"""As the programs that hand matches on are called in the counters."""
+
 _MAX_SOURCE: Final = 255  # MISP's column
 
 

@@ -14,17 +14,15 @@ import click
 from inkgate.admin.squid.check import checked
 from inkgate.admin.squid.places import fragment_option, site_of, squid_conf_option
 from inkgate.admin.squid.report import keep, show
+from inkgate.admin.status.sections import SECTIONS
 from inkgate.blocked_page.page import load_pages, write_pages
 from inkgate.blocked_page.settings import FrontEnds, SquidSettings
 from inkgate.config.printable import to_stderr
 from inkgate.config.settings_file import load_section, resolve
-from inkgate.health.settings import HealthSettings
 from inkgate.helper.settings import HelperSettings
-from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.crypto.canaries import canaries
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.settings import RulesSettings
-from inkgate.sightings.settings import SightingsSettings
 from inkgate.squid_conf.check import helper_command, helper_problem
 from inkgate.squid_conf.finding import Finding, exit_status
 from inkgate.squid_conf.installed_fragment import has_log, installed_fragment
@@ -33,14 +31,6 @@ from inkgate.squid_conf.placing.root_files import real_file
 from inkgate.squid_conf.placing.site import Site, carry_out, install_changes
 from inkgate.squid_conf.program import SquidProgram, find_squid, user_of
 
-# What a misspelt key in any of them would stop is not to be found out by Squid.
-_SECTIONS: Final[dict[str, type]] = {
-    "rules": RulesSettings,
-    "helper": HelperSettings,
-    "icap": IcapSettings,
-    "sightings": SightingsSettings,
-    "health": HealthSettings,
-}
 # Squid closes its ports for a moment, and starts helpers; rules seen as clean before are
 # asked about again after negative_ttl.
 _SETTLE_SECONDS: Final = 20.0
@@ -131,7 +121,8 @@ def _put_in_place(
 
 
 def _settings(config: Path) -> SquidSettings:
-    for name, kind in _SECTIONS.items():
+    # What a misspelt key in any section would stop is not to be found out by Squid.
+    for name, kind in SECTIONS.items():
         load_section(config, name, kind)
     return load_section(config, "squid_conf", SquidSettings)
 

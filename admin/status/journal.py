@@ -12,10 +12,8 @@ from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section
 from inkgate.sightings.journal.backends.registry import backend_of, own_file
-from inkgate.sightings.settings import SightingsSettings
+from inkgate.sightings.settings import DRAINER, REPORTER, SightingsSettings
 
-REPORTER: Final = "inkgate-sightings"
-DRAINER: Final = "inkgate-sightings-drain"
 _DAY: Final = 86_400
 
 

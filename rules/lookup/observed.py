@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
+
+_PORT: Final = re.compile(rb"[0-9]{1,5}")
 
 
 class Observed(NamedTuple):
@@ -22,3 +25,8 @@ class Observed(NamedTuple):
     server: str = ""
     user_agent: str = ""
     port: int | None = None
+
+
+def port_of(field: bytes) -> int | None:
+    """A port as a proxy tells it; None if it is none."""
+    return int(field) if _PORT.fullmatch(field) else None

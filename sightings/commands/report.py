@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -28,13 +28,10 @@ from inkgate.sightings.journal.backends.backend import DRAINED, StoreAwayError, 
 from inkgate.sightings.journal.backends.registry import backend_of, own_file, reported_file
 from inkgate.sightings.journal.clients import KEYGEN
 from inkgate.sightings.journal.journal import Journal
+from inkgate.sightings.settings import DRAINER, REPORTER
 
 if TYPE_CHECKING:
     from inkgate.sightings.report.reporter import Reporter
-
-# As they are called in the counters.
-REPORTER: Final = "inkgate-sightings"
-DRAINER: Final = "inkgate-sightings-drain"
 
 
 def _log(text: str) -> None:
