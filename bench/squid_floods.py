@@ -11,7 +11,7 @@ a user who may not ask.
 The same floods meet a bare Squid, and with --against an older inkgate. `fail` is `closed`. Lost
 is a listed request that is not blocked with an incident, and an unlisted one that is not
 answered by the server. Ends with 1 if the victim lost anything, or if a known host took more
-than three times as long as in the calm, and more than behind the bare Squid by half.
+than three times as long as in the calm; what it took behind the bare Squid is said beside it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from support.installation import Installation
 from support.squid import free_port
 
 VICTIM, FLOODER = "127.0.0.2", "127.0.0.9"
-FACTOR, BESIDE_BARE = 3.0, 1.5
+FACTOR = 3.0
 KNOWN = 40
 LISTED = 200
 OURS, THEIRS, BARE = "this", "against", "bare"
@@ -334,8 +334,9 @@ def faults(results: dict[str, dict[str, Course]], bound_mib: float | None) -> li
         lost = course.flood.listed_lost + course.flood.unlisted_lost
         if lost:
             found.append(f"{flood}: {lost} requests of the victim without the right answer")
-        if course.ratio > FACTOR and (bare is None or course.ratio > BESIDE_BARE * bare.ratio):
-            found.append(f"{flood}: a known host took {course.ratio:.1f} times as long")
+        if course.ratio > FACTOR:
+            beside = f", behind a bare Squid {bare.ratio:.1f}" if bare else ""
+            found.append(f"{flood}: a known host took {course.ratio:.1f} times as long{beside}")
         if bound_mib and course.memory_mib > bound_mib:
             found.append(f"{flood}: {course.memory_mib:.0f} MiB, more than {bound_mib:.0f}")
     return found

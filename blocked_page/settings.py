@@ -29,6 +29,8 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             password (`http://user:password@proxy:3128`), for the check. Empty: none.
         check_result: the file with what the last check through the proxy found.
         tunnels: the log of tunnels, for `inkgate squid tunnels`; empty: none.
+        bypasses: the log of what Squid let pass past the ICAP server, for `inkgate squid
+            bypasses`; empty: none.
         user_agent: show User-Agent headers to the helper.
         replies: look up the server's address when the reply comes.
         cache: whether Squid may answer from its cache.
@@ -52,6 +54,7 @@ class SquidSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     client_proxy_file: str = ""
     check_result: str = "/var/lib/inkgate/squid-check.json"
     tunnels: str = "/var/log/squid/inkgate-tunnels.log"
+    bypasses: str = "/var/log/squid/inkgate-bypasses.log"
     user_agent: bool = True
     replies: bool = True
     cache: bool = True

@@ -122,6 +122,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "report the line in the log to inkgate's developers",
     ),
     Condition(
+        "squid-bypassed",
+        "critical",
+        False,
+        "Squid got no answer of the ICAP server, and let messages pass (bypass=on)",
+        'see that inkgate-icap runs and what it says; [icap] fail = "closed" lets nothing pass',
+    ),
+    Condition(
         "line-refused",
         "critical",
         False,

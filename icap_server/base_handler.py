@@ -36,6 +36,9 @@ _NO_REQUEST: Final = HttpRequest("GET", "", "")
 _NO_MESSAGE: Final = IcapMessage(Head(b"", "", {}, (), None, False, False), b"", b"")
 
 
+_POINTS: Final = (b"REQMOD", b"RESPMOD")
+
+
 class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     """Serves one message.
 
@@ -58,6 +61,8 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
     # a name that the client chooses.
     services: ClassVar[dict[str, dict[bytes, str]]] = {}
 
+    # Until a message has come.
+    command = b""
     # pyicap tells every client the versions of itself and of Python.
     _server_version = "inkgate"
     _sys_version = ""
@@ -186,6 +191,7 @@ class BaseHandler(BodyReader, BaseICAPRequestHandler):  # type: ignore[misc]
         fields = [
             (b"ISTag", self.rules.istag),
             *([(b"Date", self.date_time_bytes())] if dated else []),
+            *([(answers.POINT, self.command)] if self.command in _POINTS else []),
             *((name, value) for name, all_of in self.icap_headers.items() for value in all_of),
             (b"Encapsulated", answers.encapsulated(kind, len(block), body=has_body)),
         ]

@@ -43,7 +43,7 @@ class IcapRules(NamedTuple):
         clean: what is known to be clean; hosts by `Common.host`, no servers.
         has_agents: whether a User-Agent can match.
         replies: which classes a response can match.
-        unmodified: the whole answer "204 No Modifications".
+        unmodified: the whole answer "204 No Modifications" to a request.
         remembered: what replies were blocked for; None without a matcher.
     """
 

@@ -9,6 +9,7 @@ from typing import Final
 from inkgate.blocked_page.settings import FrontEnds, SquidSettings
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.icap_server.settings import IcapSettings
+from inkgate.squid_conf.bypasses import bypass_lines
 from inkgate.squid_conf.caching import cache_lines
 from inkgate.squid_conf.check import helper_command
 from inkgate.squid_conf.configuration import Line
@@ -69,10 +70,21 @@ def installed_fragment(
     if log and not has_log(lines):
         parts.append(_log(log, front_ends))
     # As the only access log it would end Squid's own, which is there while none is named.
-    if settings.tunnels and (log or has_log(lines)):
-        where = str(resolve(config, settings.tunnels))
-        parts.append("".join(f"{line}\n" for line in tunnel_lines(where)))
+    if log or has_log(lines):
+        parts += (f"{line}\n" for line in _services_logs(config, settings, front_ends))
     return "".join(parts)
+
+
+def _services_logs(config: Path, settings: SquidSettings, front_ends: FrontEnds) -> list[str]:
+    """Logs that are there for inkgate's services."""
+    lines = []
+    if settings.tunnels:
+        lines += tunnel_lines(str(resolve(config, settings.tunnels)))
+    # With `closed` Squid lets nothing pass unanswered.
+    is_open = load_section(config, "icap", IcapSettings).fail == "open"
+    if settings.bypasses and front_ends != "helper" and is_open:
+        lines += bypass_lines(str(resolve(config, settings.bypasses)))
+    return lines
 
 
 def has_log(lines: Sequence[Line]) -> bool:

@@ -24,6 +24,11 @@ _SUBCOMMANDS: Final = {
         "tunnels",
         "Journal tunnels that went to listed addresses, as Squid logs them, until SIGTERM.",
     ),
+    "bypasses": Subcommand(
+        "inkgate.admin.squid.bypasses",
+        "bypasses",
+        "Count messages that Squid let pass past the ICAP server, as it logs them, until SIGTERM.",
+    ),
     "uninstall": Subcommand(
         "inkgate.admin.squid.uninstall", "uninstall", "Take inkgate's lines out of squid.conf."
     ),
@@ -32,4 +37,4 @@ _SUBCOMMANDS: Final = {
 
 @click.group(cls=CommandGroup, subcommands=_SUBCOMMANDS)
 def squid() -> None:
-    """Squid's side: install, check, tunnels, uninstall."""
+    """Squid's side: install, check, tunnels, bypasses, uninstall."""

@@ -7,13 +7,13 @@ from typing import Final
 from inkgate.admin.status import (
     canary,
     conditions,
+    followed_logs,
     journal,
     modes,
     processes,
     refresh,
     rules,
     sections,
-    tunnels,
 )
 from inkgate.admin.status.row import Rows
 
@@ -24,7 +24,7 @@ ROWS: Final[tuple[Rows, ...]] = (
     processes.rows,
     canary.rows,
     journal.rows,
-    tunnels.rows,
+    followed_logs.rows,
     modes.rows,
     conditions.rows,
 )

@@ -11,6 +11,10 @@ VERSION = b"ICAP/1.0 "
 
 CONTINUE = b"ICAP/1.0 100 Continue\r\n\r\n"
 
+POINT = b"X-Inkgate-Point"
+"""Which of the two methods this answers. A proxy's log that has none shows a message that
+nobody answered (docs/decisions/0112)."""
+
 
 def status_line(status: int) -> bytes:
     """The first line without its end."""
@@ -38,8 +42,9 @@ def encapsulated(headers: str, length: int, *, body: bool) -> bytes:
 
 
 def not_modified(istag: bytes) -> bytes:
-    """The whole answer that the message may go on as it is."""
-    return head(status_line(204), [(b"ISTag", istag), (b"Encapsulated", b"null-body=0")])
+    """The whole answer that a request may go on as it is."""
+    fields = [(b"ISTag", istag), (POINT, b"REQMOD"), (b"Encapsulated", b"null-body=0")]
+    return head(status_line(204), fields)
 
 
 def overloaded() -> bytes:

@@ -96,7 +96,9 @@ def test_icap_server_that_is_down_while_requests_pass_is_said(listed: Installati
         assert 'Squid lets everything pass meanwhile ([icap] fail = "open")' in first
         assert any("what is listed is not refused" in line for line in others)
         critical = [line for line in done.stdout.splitlines() if line.startswith("CRITICAL")]
-        assert [line for line in critical if "-> start inkgate-icap" not in line] == []
+        # Squid 5.7 itself ends at times, by an assertion, when OPTIONS fail.
+        expected = ("-> start inkgate-icap", "the connection was refused")
+        assert [line for line in critical if not any(words in line for words in expected)] == []
         assert "the ICAP server" in status(listed).rows["canary"]["text"]
 
 

@@ -56,7 +56,7 @@ class PlacedSquid:
         configure_squid(
             installation,
             'launcher = "launcher"\ncheck_result = "squid-check.json"\n'
-            'tunnels = "squid/tunnels.log"',
+            'tunnels = "squid/tunnels.log"\nbypasses = "squid/bypasses.log"',
         )
         self.process: subprocess.Popen[bytes] | None = None
 
