@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import open_regular
 
 _MAX_BYTES = 4096
 
@@ -18,7 +19,8 @@ def read_secret(file: Path | None, variable: str, needed_for: str) -> str:
     """
     if file is not None:
         try:
-            text = file.read_bytes()[:_MAX_BYTES].decode().strip()
+            with open_regular(file) as opened:
+                text = opened.read(_MAX_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             problem = getattr(error, "strerror", None) or "is not text"
             raise Unreadable(file, None, problem, f"it holds the secret for {needed_for}") from None

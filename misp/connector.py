@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import NOT_REGULAR
 from inkgate.config.secret import read_secret
 from inkgate.misp.address import base_url, place_of
 from inkgate.misp.diagnosis import diagnosed
@@ -224,6 +225,8 @@ class Connector:
             return self._verify_tls
         if not self._ca_file.exists():
             raise Unreadable(self._ca_file, None, "does not exist", "correct ca_file")
+        if not (self._ca_file.is_file() or self._ca_file.is_dir()):
+            raise Unreadable(self._ca_file, None, NOT_REGULAR, "correct ca_file")
         try:
             # A folder of certificates is looked into by OpenSSL, one certificate at a time.
             if not self._ca_file.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import requests
@@ -90,6 +91,7 @@ class WebClient:
         Raises:
             RemoteError: it was not taken. So it is for whatever `requests` raises.
         """
+        self._check_certificates()
         with self._as_our_errors("cannot be downloaded"), closing(self._get(url, {})) as answer:
             if answer.status_code >= _ERRORS:
                 raise BrokenBodyError(f"cannot be downloaded (status {answer.status_code})")
@@ -105,10 +107,18 @@ class WebClient:
         Raises:
             RemoteError: there was none. So it is for whatever `requests` raises.
         """
+        self._check_certificates()
         with self._as_our_errors("cannot be asked"), closing(self._get(url, headers)) as answer:
             is_read = answer.status_code == _OK
             body = body_of(answer.raw, answer.headers, limit) if is_read else ()
             return Answer(answer.status_code, b"".join(body), answer.headers)
+
+    def _check_certificates(self) -> None:
+        """See that OpenSSL will open a file: a pipe would hold it, whatever the deadline."""
+        if isinstance(self._verify, str):
+            path = Path(self._verify)
+            if not (path.is_file() or path.is_dir()):
+                raise BrokenBodyError("cannot be asked: its ca_file is no regular file")
 
     @contextmanager
     def _as_our_errors(self, problem: str) -> Iterator[None]:

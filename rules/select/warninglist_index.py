@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import open_regular
 from inkgate.config.whole_file import write_whole
 from inkgate.rules.canonical import Refused, canonical_name
 from inkgate.rules.canonical.classes import CLASSES
@@ -146,7 +147,7 @@ def compile_lists(paths: list[Path], keys: Path, small: Path) -> None:
 
 def _read(path: Path) -> WarningListFile:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return msgspec.json.decode(file.read(_MAX_LIST_BYTES), type=WarningListFile)
     except (OSError, msgspec.MsgspecError) as error:
         raise Unreadable(

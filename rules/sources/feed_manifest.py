@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import open_regular
 from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import write_whole
 from inkgate.remote.bodies import check_parts
@@ -48,7 +49,7 @@ def read_manifest(folder: Path, faults: list[Unreadable]) -> dict[str, Entry]:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         problem = error.strerror or "cannot be read"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import NOT_REGULAR
 from inkgate.remote.deadline import Deadline
 from inkgate.remote.errors import RemoteError
 from inkgate.rules.sources.source import SECONDS
@@ -144,8 +145,16 @@ def _options(settings: MispMysqlSettings, folder: Path, seconds: float) -> dict[
     if settings.socket:
         options["unix_socket"] = str(folder / settings.socket)
     if settings.ca_file:
-        options["ssl"] = {"ca": str(folder / settings.ca_file), "check_hostname": True}
+        options["ssl"] = {"ca": str(_certificates(settings, folder)), "check_hostname": True}
     return options
+
+
+def _certificates(settings: MispMysqlSettings, folder: Path) -> Path:
+    path = folder / settings.ca_file
+    # OpenSSL would wait for what is written into a pipe.
+    if path.exists() and not path.is_file():
+        raise Unreadable(path, None, NOT_REGULAR, "correct ca_file")
+    return path
 
 
 def _check_encrypted(session: Session, place: Path) -> None:

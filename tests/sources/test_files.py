@@ -19,8 +19,18 @@ import pytest
 import zstandard
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.secret import read_secret
+from inkgate.misp.connector import Connector
+from inkgate.remote.deadline import Deadline
+from inkgate.remote.errors import RemoteError
+from inkgate.remote.web import WebClient
+from inkgate.rules.refresh.collect import read_allow_list
+from inkgate.rules.select.report import Report
+from inkgate.rules.select.warninglist_index import compile_lists
+from inkgate.rules.sources.feed_manifest import read_manifest
 from inkgate.rules.sources.files import find_files
 from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.mysql_session import MispMysqlSettings, _options
 from inkgate.rules.sources.readers import source_file
 from inkgate.rules.sources.readers.registry import read_file, read_path
 from inkgate.rules.sources.readers.source_file import SourceFile
@@ -364,3 +374,82 @@ def test_file_that_grows_while_it_is_copied_is_a_fault(tmp_path: Path) -> None:
         more.write("c.exa")
     with pytest.raises(Unreadable, match="changed while it was read; write it under another name"):
         file.copy_to(io.BytesIO())
+
+
+def test_file_of_which_the_copy_would_fill_the_disk_is_refused_at_once(tmp_path: Path) -> None:
+    """A sparse file of a tebibyte takes no room where it lies."""
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"a.example\n" * 7000)
+    os.truncate(path, 1 << 40)
+    with pytest.raises(Unreadable, match=r"list\.txt: is larger than 1 GiB; split it"):
+        SourceFile(path)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_file_that_has_become_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(pack(b"a.example\n" * 3000))
+    file = SourceFile(path)
+    monkeypatch.setattr(source_file, "MAX_FILE_BYTES", 20_000)
+    with pytest.raises(Unreadable, match="is larger than 1 GiB"):
+        list(file.lines())
+    if pack is bytes:
+        with pytest.raises(Unreadable, match="is larger than 1 GiB"):
+            file.copy_to(io.BytesIO())
+
+
+def _opens_manifest(path: Path) -> None:
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        read_manifest(path.parent, [])
+
+
+def _opens_secret(path: Path) -> None:
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        read_secret(path, "INKGATE_NO_SUCH_KEY", "a test")
+
+
+def _opens_allow_list(path: Path) -> None:
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        read_allow_list([path], Report(path.parent / "report.tsv"))
+
+
+def _opens_warninglists(path: Path) -> None:
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        compile_lists([path], path.with_name("keys"), path.with_name("small"))
+
+
+def _opens_certificates_of_web(path: Path) -> None:
+    with Deadline(5) as deadline, WebClient(deadline, timeout=5, verify=str(path)) as client:
+        with pytest.raises(RemoteError, match="ca_file is no regular file"):
+            list(client.download("https://192.0.2.1/", 10))
+        with pytest.raises(RemoteError, match="ca_file is no regular file"):
+            client.answer("https://192.0.2.1/", 10, {})
+
+
+def _opens_certificates_of_misp(path: Path) -> None:
+    misp = Connector("https://misp.example", "key", ca_file=path)
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        misp.connect()
+
+
+def _opens_certificates_of_database(path: Path) -> None:
+    settings = MispMysqlSettings(host="192.0.2.1", ca_file=path.name)
+    with pytest.raises(Unreadable, match="is not a regular file"):
+        _options(settings, path.parent, 5)
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [_opens_manifest, _opens_secret, _opens_allow_list, _opens_warninglists,
+     _opens_certificates_of_web, _opens_certificates_of_misp, _opens_certificates_of_database],
+)  # fmt: skip
+@pytest.mark.parametrize("make", [_pipe, _link_to_pipe, _device])
+def test_nothing_that_a_source_names_is_opened_unless_it_is_a_regular_file(
+    tmp_path: Path, opens: Callable[[Path], None], make: Callable[[Path], None]
+) -> None:
+    """A pipe called manifest.json held a refresh for ever."""
+    path = tmp_path / "manifest.json"
+    make(path)
+    opens(path)

@@ -11,13 +11,13 @@ import io
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.regular_files import NOT_REGULAR, open_regular
 from inkgate.config.unpacking import MAGIC_BYTES, Opener, opener_of, unpacking_errors
 from inkgate.remote.bodies import check_parts
 from inkgate.remote.errors import TooLargeError
@@ -26,9 +26,12 @@ MAX_FILE_BYTES: Final = 1 << 30
 MAX_PARTS: Final = 4_000_000
 HEAD_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 20
+_TOO_LARGE: Final = "is larger than 1 GiB"
+_SPLIT: Final = "split it"
 _MAX_LINE: Final = 16_384
 _GET_AGAIN: Final = "get the file again"
 _ASIDE: Final = "write it under another name and rename it when it is whole"
+_PATH: Final = "check the path and its permissions"
 _DAMAGED: Final = "is damaged"
 # What people give in place of the file that is in it.
 _NOT_READ: Final = (
@@ -65,8 +68,8 @@ class SourceFile:
         looks: its size and the time of its last change (nanoseconds), when it was opened first.
 
     Raises:
-        Unreadable: it is not there, no regular file, of a kind that nobody reads, or damaged
-            in its first bytes.
+        Unreadable: it is not there, no regular file, larger than 1 GiB, of a kind that nobody
+            reads, or damaged in its first bytes.
     """
 
     def __init__(self, path: Path, given: Path | None = None) -> None:
@@ -74,6 +77,8 @@ class SourceFile:
         self.given = given or path
         self.name = os.fsencode(self.given.name).decode("utf-8", "replace")
         self.looks = looks_of(self._found())
+        if self.looks[0] > MAX_FILE_BYTES:
+            raise self.unreadable(_TOO_LARGE, _SPLIT)
         with self._opened() as file:
             self.head = file.read(HEAD_BYTES)
         self._refuse_what_nobody_reads()
@@ -113,7 +118,7 @@ class SourceFile:
         with self._opened() as file:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
-            raise self.unreadable("is larger than 1 GiB", "split it")
+            raise self.unreadable(_TOO_LARGE, _SPLIT)
         if self.encoding is None:
             return data
         try:
@@ -131,17 +136,18 @@ class SourceFile:
         try:
             check_parts(data, MAX_PARTS)
         except TooLargeError as error:
-            raise self.unreadable(error.problem, "split it") from None
+            raise self.unreadable(error.problem, _SPLIT) from None
         return data
 
     def copy_to(self, target: BinaryIO) -> None:
         """Write its bytes elsewhere, packed as they are.
 
         Raises:
-            Unreadable: it cannot be read, or is another one than when it was opened first.
+            Unreadable: it cannot be read, is larger than 1 GiB, or another one than when it was
+                opened first.
         """
         with self._plain() as plain:
-            shutil.copyfileobj(plain, target, _CHUNK_BYTES)
+            shutil.copyfileobj(self._bounded(plain), target, _CHUNK_BYTES)
             if looks_of(os.fstat(plain.fileno())) != self.looks:
                 raise self.unreadable("changed while it was read", _ASIDE)
 
@@ -151,12 +157,10 @@ class SourceFile:
         Raises:
             Unreadable: it is damaged, or larger than 1 GiB unpacked.
         """
-        size = 0
         with self._opened() as file:
-            while part := file.read(_CHUNK_BYTES):
-                size += len(part)
-                if size > MAX_FILE_BYTES:
-                    raise self.unreadable("is larger than 1 GiB unpacked", "split it")
+            unpacked = self._bounded(file, f"{_TOO_LARGE} unpacked")
+            while unpacked.read(_CHUNK_BYTES):
+                pass
 
     def lines(self) -> Iterator[str]:
         """Its lines without their ends (LF, CRLF or CR).
@@ -165,13 +169,15 @@ class SourceFile:
         Bytes that are no UTF-8 come as surrogates (PEP 383).
 
         Raises:
-            Unreadable: it is damaged, or not of the encoding that its byte order mark claims.
+            Unreadable: it is damaged, larger than 1 GiB unpacked, or not of the encoding that
+                its byte order mark claims.
         """
         encoding = self.encoding or "utf-8"
         errors = "strict" if self.encoding else "surrogateescape"
         number = 0
         with self._opened() as file:
-            text = io.TextIOWrapper(cast(BinaryIO, io.BufferedReader(_Raw(file))), encoding, errors)
+            buffered = io.BufferedReader(self._bounded(file))
+            text = io.TextIOWrapper(cast(BinaryIO, buffered), encoding, errors)
             try:
                 while line := text.readline(_MAX_LINE):
                     number += 1
@@ -181,6 +187,9 @@ class SourceFile:
             except UnicodeError:
                 problem = f"is not {_title(encoding)}"
                 raise self.unreadable(problem, _GET_AGAIN, number + 1) from None
+
+    def _bounded(self, file: BinaryIO, problem: str = _TOO_LARGE) -> _Bounded:
+        return _Bounded(file, self.unreadable(problem, _SPLIT))
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -200,26 +209,18 @@ class SourceFile:
         try:
             return self._path.stat()
         except OSError as error:
-            problem = error.strerror or "cannot be read"
-            raise self.unreadable(problem, "check the path and its permissions") from None
+            raise self.unreadable(error.strerror or "cannot be read", _PATH) from None
 
     @contextmanager
     def _plain(self) -> Iterator[BinaryIO]:
-        # A pipe would hold us and a device may do anything: neither is ever opened.
-        self._refuse_other(self._found())
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = open_regular(self._path)
         except OSError as error:
             problem = error.strerror or "cannot be read"
-            raise self.unreadable(problem, "check the path and its permissions") from None
-        with os.fdopen(file, "rb") as opened:
-            # Somebody may have changed it meanwhile.
-            self._refuse_other(os.fstat(opened.fileno()))
-            yield opened
-
-    def _refuse_other(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise self.unreadable("is not a regular file", "give a file")
+            remedy = "give a file" if problem == NOT_REGULAR else _PATH
+            raise self.unreadable(problem, remedy) from None
+        with file:
+            yield file
 
     def _refuse_what_nobody_reads(self) -> None:
         for magic, problem, remedy in _NOT_READ:
@@ -242,17 +243,28 @@ def unpacked_name(name: str) -> str:
     return next((name.removesuffix(s) for s in _PACKED_SUFFIXES if name.endswith(s)), name)
 
 
-class _Raw(io.RawIOBase):
-    """What `io.BufferedReader` needs of an unpacker: some give no `readinto`."""
+class _Bounded(io.RawIOBase):
+    """A file's bytes, up to 1 GiB of them: by what is read, since a file may grow.
 
-    def __init__(self, file: BinaryIO) -> None:
+    It gives `io.BufferedReader` the `readinto` that some unpackers have not.
+
+    Args:
+        too_large: raised if there are more.
+    """
+
+    def __init__(self, file: BinaryIO, too_large: Unreadable) -> None:
         self._file = file
+        self._left = MAX_FILE_BYTES
+        self._too_large = too_large
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise self._too_large
         buffer[: len(data)] = data
         return len(data)
 
