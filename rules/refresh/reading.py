@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from inkgate.rules.errors import RefreshError
 from inkgate.rules.paths import RulesPaths
 from inkgate.rules.refresh.collect import Collector, read_allow_list
 from inkgate.rules.select.false_positives import FalsePositives
-from inkgate.rules.select.judge import Judge
+from inkgate.rules.select.judge import Judge, refusal_of
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.selection import Selection
 from inkgate.rules.select.spool import Spool
@@ -75,6 +77,8 @@ def collect(
         where.publisher / "last-good",
         may_be_empty=options.allow_empty,
         refused_share=settings.refused_share,
+        refusal=functools.partial(refusal_of, more_types=frozenset(settings.more_types)),
+        full=options.full,
     )
     context = SourceContext(
         folder,
@@ -101,8 +105,8 @@ def collect(
                 collector.add(attribute)
     copies.forget_others()
     copies.flush()
-    said = {fault.path.name for fault in faults}
-    faults += (f for f in _refused_lists(report, settings.refused_share) if f.path.name not in said)
+    said = {os.fsencode(fault.path).decode("utf-8", "replace") for fault in faults}
+    faults += (f for f in _refused_lists(report, settings.refused_share) if str(f.path) not in said)
     return faults
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from inkgate.config.printable import to_stderr
+from inkgate.config.printable import printable_json, to_stderr
 from inkgate.rules.refresh.refresh import Summary
 
 
@@ -70,7 +70,7 @@ def _of_types(counts: dict[str, int]) -> str:
 
 def print_figures(summary: Summary) -> None:
     """The same for programs, as JSON in one line."""
-    click.echo(msgspec.json.encode(summary.figures()).decode())
+    click.echo(printable_json(msgspec.json.encode(summary.figures())))
 
 
 def _say(text: str) -> None:

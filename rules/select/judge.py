@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -31,7 +31,8 @@ class Judged(msgspec.Struct, array_like=True, frozen=True):
         fates: how many were refused, screened (all of their values on a list) and sealed. The
             others were skipped.
         records: how many records the sealed ones made.
-        lists: of each list, how many of its values were not skipped, and how many refused.
+        lists: of each list by its path, how many of its values were not skipped, and how many
+            refused.
         skipped: how many were not selected, by reason.
         cases: those that somebody may want to look at.
         portions: their records, by partition.
@@ -45,6 +46,29 @@ class Judged(msgspec.Struct, array_like=True, frozen=True):
     skipped: dict[str, int]
     cases: list[Case]
     portions: dict[int, Portion]
+
+
+def refusal_of(attribute: Attribute, more_types: Container[str]) -> str:
+    """Why an attribute cannot be sealed, as a fixed phrase; empty if it can.
+
+    Args:
+        more_types: what counts as a type besides those that MISP is known to have.
+    """
+    try:
+        _check(attribute, more_types)
+        for _ in indicators_of(attribute, domain_ip_by_domain=True):
+            pass
+    except Refused as refused:
+        return refused.reason
+    return ""
+
+
+def _check(attribute: Attribute, more_types: Container[str]) -> None:
+    if attribute.refused:
+        raise Refused(attribute.refused)
+    # A class's name stands in clear in the pack: a word in the type's place must not.
+    if not (is_misp_type(attribute.type) or attribute.type in more_types):
+        raise Refused(NO_TYPE)
 
 
 class Judge:
@@ -89,8 +113,9 @@ class Judge:
             fate = self._fate(attribute, records, cases)
             fates[fate] += 1
             if attribute.source:
-                read, refused = lists.get(attribute.source, (0, 0))
-                lists[attribute.source] = read + 1, refused + (fate == "refused")
+                path = attribute.place.rpartition(":")[0]
+                read, refused = lists.get(path, (0, 0))
+                lists[path] = read + 1, refused + (fate == "refused")
         more = sum(attribute.is_more for attribute in attributes)
         return Judged(
             len(attributes), more, dict(fates), len(records), lists, dict(skipped), cases,
@@ -108,19 +133,12 @@ class Judge:
     def _fate(self, attribute: Attribute, records: list[Record], cases: list[Case]) -> Fate:
         before = len(records)
         try:
-            self._check(attribute)
+            _check(attribute, self._more_types)
             self._seal(attribute, self._selection.expires(attribute), records, cases)
         except Refused as refused:
             cases.append(case_of("refused", attribute, refused.reason))
             return "refused"
         return "sealed" if len(records) > before else "screened"
-
-    def _check(self, attribute: Attribute) -> None:
-        if attribute.refused:
-            raise Refused(attribute.refused)
-        # A class's name stands in clear in the pack: a word in the type's place must not.
-        if not (is_misp_type(attribute.type) or attribute.type in self._more_types):
-            raise Refused(NO_TYPE)
 
     def _seal(
         self, attribute: Attribute, expires: int, records: list[Record], cases: list[Case]

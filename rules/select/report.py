@@ -6,6 +6,7 @@ the report may be read by people who may not read the indicators.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from hashlib import blake2b, file_digest
@@ -21,6 +22,7 @@ Outcome = Literal["refused", "dropped", "marked", "allowed"]
 Fate = Literal["refused", "screened", "sealed"]
 
 EXAMPLES: Final = 5
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Case(NamedTuple):
@@ -34,8 +36,9 @@ class Case(NamedTuple):
 
 def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
     """An attribute's case. `reason` is a fixed phrase or a list's name, never a value."""
-    place = attribute.uuid or attribute.place or "no uuid"
-    # What is no type may be an indicator in the wrong column.
+    # What is no UUID, or no type, may be an indicator in the wrong column.
+    uuid = attribute.uuid if _UUID.fullmatch(attribute.uuid) else ""
+    place = uuid or attribute.place or "no uuid"
     known = is_misp_type(attribute.type)
     return Case(outcome, place, attribute.type if known else "unknown", reason)
 
@@ -47,7 +50,8 @@ class Report:
         read: attributes, and lines of lists. Each was skipped or has one of the `fates`.
         more: how many of them were further values of a line or row that listed several.
         records: how many the sealed ones made.
-        lists: of each list, how many of its values were not skipped, and how many refused.
+        lists: of each list by its path, how many of its values were not skipped, and how many
+            refused.
         fates: how many were refused, screened and sealed.
         skipped: how many were not selected, by reason.
         counts: by outcome and reason.

@@ -143,7 +143,7 @@ class FeedMirror:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
             finally:
-                faults += _shortened(self._settings.place(""), failed)
+                faults += shortened(self._settings.place(""), failed)
 
     def _in_order(
         self,
@@ -262,7 +262,7 @@ def _has_attributes(event: Path) -> bool:
     return any(not (a.refused or a.skipped) for a in read_event(event))
 
 
-def _shortened(place: Path, faults: list[Unreadable]) -> list[Unreadable]:
+def shortened(place: Path, faults: list[Unreadable]) -> list[Unreadable]:
     """The first faults, and how many more there are: a feed of others could have a million."""
     if len(faults) <= _TOLD:
         return faults

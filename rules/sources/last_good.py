@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,9 +22,12 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.modes import make_folder, sync_folder
 from inkgate.config.whole_file import write_whole, writing_whole
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.source_file import SourceFile, looks_of
+from inkgate.rules.sources.readers.source_file import Looks, SourceFile
 
+T = TypeVar("T")
 Reader = Callable[[SourceFile], Iterator[Attribute]]
+Refusal = Callable[[Attribute], str]
+"""Why an attribute of a list cannot be sealed, as a fixed phrase; empty if it can."""
 
 _BATCH: Final = 1000
 # So many attributes of a file are kept while the rest is looked at.
@@ -31,9 +35,21 @@ _KEPT: Final = 100_000
 _REASONS: Final = 2
 _LENGTH_BYTES: Final = 4
 _MODE: Final = 0o600
+# The names of all files that were copied, and how they looked.
+_LOOKS: Final = "looks"
+# So long after its last change (nanoseconds) another one shows in a file's times.
+_SETTLED: Final = 2_000_000_000
+_MAX_SUFFIX: Final = 32
+_UUID_LENGTH: Final = 36
 _EMPTY: Final = "if that is right, remove it, or use --allow-empty once"
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Attribute])
+_LOOKS_DECODER = msgspec.msgpack.Decoder(dict[str, Looks])
+_NAMES_DECODER = msgspec.msgpack.Decoder(list[bytes])
+
+
+def _no_refusal(_: Attribute) -> str:
+    return ""
 
 
 class LastGood:
@@ -44,16 +60,28 @@ class LastGood:
         may_be_empty: whether a file may lose all of its attributes at once.
         refused_share: of a file's lines, how many may be refused before it counts as one
             that cannot be read.
+        refusal: what the reader of a list did not refuse itself.
+        full: whether files that look as they did are read again all the same.
     """
 
     def __init__(
-        self, folder: Path, *, may_be_empty: bool = False, refused_share: float = 1
+        self,
+        folder: Path,
+        *,
+        may_be_empty: bool = False,
+        refused_share: float = 1,
+        refusal: Refusal = _no_refusal,
+        full: bool = False,
     ) -> None:
         self._may_be_empty = may_be_empty
         self._refused_share = refused_share
+        self._refusal = refusal
         self._folder = folder
-        self._used: set[str] = set()
+        self._used = {_LOOKS}
         make_folder(folder, 0o700)
+        self._looks: dict[str, Looks] = {}
+        if not full:
+            self._looks = _decoded(folder / _LOOKS, _LOOKS_DECODER, {})
 
     def read(self, path: Path, reader: Reader, faults: list[Unreadable]) -> Iterator[Attribute]:
         """A file's attributes; from its copy, and with a fault noted, if it cannot be read.
@@ -70,10 +98,10 @@ class LastGood:
         try:
             # What is checked, what is given and what is kept is one and the same, whoever
             # writes to the file meanwhile.
-            with _taken(path, copy) as file:
+            with self._taken(path, copy) as file:
                 checked = self._checked(file, copy, reader)
                 has_given = True
-                yield from checked.attributes
+                yield from _placed(checked.attributes, path)
                 if checked.fault is not None:
                     raise checked.fault
         except Unreadable as fault:
@@ -88,7 +116,7 @@ class LastGood:
         copy = self._copy_of(path)
         try:
             if copy.exists():
-                yield from reader(SourceFile(copy, path))
+                yield from _placed(reader(SourceFile(copy, path)), path)
         except Unreadable as fault:
             faults.append(fault)
 
@@ -100,7 +128,7 @@ class LastGood:
 
     def _checked(self, file: SourceFile, copy: Path, reader: Reader) -> _Checked:
         first = list(islice(reader(file), _KEPT))
-        counts = _Counts()
+        counts = _Counts(self._refusal)
         counts.take(first)
         is_whole = len(first) < _KEPT
         if not is_whole:
@@ -109,7 +137,7 @@ class LastGood:
         if counts.refused > counts.lines * self._refused_share:
             fault = file.unreadable(
                 f"{counts.refused} of {counts.lines} lines cannot be used ({counts.reasons()})",
-                'correct it, or give its format ([[rules.sources]] type = "list")',
+                'correct it, or its type or format ([[rules.sources]] type = "list")',
             )
             if _has_attributes(copy, file.given, reader):
                 raise fault
@@ -134,9 +162,21 @@ class LastGood:
             faults.append(fault)
         yield from self.last_snapshot(name)
 
+    def listed(self, folder: Path) -> list[Path]:
+        """The files of a folder that were noted last."""
+        names: list[bytes] = _decoded(self._list_of(folder), _NAMES_DECODER, [])
+        return [Path(os.fsdecode(name)) for name in names]
+
+    def note_listed(self, folder: Path, files: Iterable[Path]) -> None:
+        """Note the files of a folder that count now."""
+        names = [os.fsencode(path) for path in files]
+        write_whole(self._list_of(folder), _ENCODER.encode(names), _MODE)
+
     def flush(self) -> None:
-        """Make the copies survive a power cut."""
+        """Make the copies survive a power cut, and note of which files they are."""
         sync_folder(self._folder)
+        looks = {name: found for name, found in self._looks.items() if name in self._used}
+        write_whole(self._folder / _LOOKS, _ENCODER.encode(looks), _MODE)
 
     def forget_others(self) -> None:
         """Remove copies of what was not read: somebody has taken it out of the sources."""
@@ -145,8 +185,37 @@ class LastGood:
                 with contextlib.suppress(OSError):
                     copy.unlink()
 
+    @contextlib.contextmanager
+    def _taken(self, path: Path, copy: Path) -> Iterator[SourceFile]:
+        """A file as it is now, which becomes the copy if the `with` ends without an exception.
+
+        Raises:
+            Unreadable: it cannot be read, or somebody writes to it.
+        """
+        source = SourceFile(path)
+        if self._looks.get(copy.name) == source.looks and _size_of(copy) == source.looks.size:
+            # It is the one of the last reading, and whole.
+            yield SourceFile(copy, path)
+            return
+        began = time.time_ns()
+        with writing_whole(copy, _MODE, flush_folder=False) as file:
+            source.copy_to(file)
+            file.flush()
+            yield SourceFile(Path(file.name), path)
+        if began - source.looks.ctime > _SETTLED:
+            self._looks[copy.name] = source.looks
+        else:
+            # Written again at once, it could look the same.
+            self._looks.pop(copy.name, None)
+
     def _copy_of(self, path: Path) -> Path:
-        return self._named(os.fsencode(os.path.realpath(path)), "".join(path.suffixes[-2:]))
+        # By the path as it is given: where a mount is lost, links in it lead nowhere.
+        suffix = "".join(path.suffixes[-2:])
+        name = os.fsencode(path.absolute())
+        return self._named(name, suffix if len(os.fsencode(suffix)) <= _MAX_SUFFIX else "")
+
+    def _list_of(self, folder: Path) -> Path:
+        return self._named(os.fsencode(folder.absolute()) + b"/", ".files")
 
     def _named(self, name: bytes, suffix: str) -> Path:
         copy = self._folder / (hashlib.sha256(name).hexdigest()[:32] + suffix)
@@ -162,29 +231,50 @@ class _Checked(NamedTuple):
 
 
 class _Counts:
-    """What a reader gave."""
+    """What a reader gave.
 
-    def __init__(self) -> None:
+    Args:
+        refusal: what it did not refuse itself.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
         self.lines = 0
         self.refused = 0
-        self.listed = 0
+        self._refusal = refusal
+        self._is_refused = False
         self._reasons: Counter[str] = Counter()
 
+    @property
+    def listed(self) -> int:
+        """How many lines list something."""
+        return self.lines - self.refused
+
     def take(self, attributes: Iterable[Attribute]) -> None:
+        """Count lines; one is refused if nothing of it can be used."""
         for attribute in attributes:
             # What says nothing is not counted: a page of remarks may stand over one line.
-            if attribute.skipped or attribute.is_more:
+            if attribute.skipped or (attribute.is_more and not self._is_refused):
                 continue
-            self.lines += 1
-            if attribute.refused:
-                self.refused += 1
-                self._reasons[attribute.refused] += 1
-            else:
-                self.listed += 1
+            reason = attribute.refused or (self._refusal(attribute) if attribute.source else "")
+            if not attribute.is_more:
+                self.lines += 1
+                self.refused += bool(reason)
+            elif not reason:
+                self.refused -= 1
+            self._is_refused = bool(reason)
+            if reason:
+                self._reasons[reason] += 1
 
     def reasons(self) -> str:
         """The most frequent reasons, each once."""
         return "; ".join(reason for reason, _ in self._reasons.most_common(_REASONS))
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _has_attributes(copy: Path, path: Path, reader: Reader) -> bool:
@@ -196,25 +286,25 @@ def _has_attributes(copy: Path, path: Path, reader: Reader) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _taken(path: Path, copy: Path) -> Iterator[SourceFile]:
-    """A file as it is now, which becomes the copy if the `with` ends without an exception.
+def _placed(attributes: Iterable[Attribute], path: Path) -> Iterator[Attribute]:
+    """Attributes with the whole path in their places: many folders have a file of one name."""
+    folder = os.fsencode(path.parent).decode("utf-8", "replace")
+    name = os.fsencode(path).decode("utf-8", "replace")
+    for attribute in attributes:
+        if attribute.place:
+            yield msgspec.structs.replace(attribute, place=f"{folder}/{attribute.place}")
+        elif len(attribute.uuid) != _UUID_LENGTH:
+            yield msgspec.structs.replace(attribute, place=name)
+        else:
+            yield attribute
 
-    Raises:
-        Unreadable: it cannot be read, or somebody writes to it.
-    """
-    source = SourceFile(path)
-    with contextlib.suppress(FileNotFoundError):
-        if looks_of(copy.stat()) == source.looks:
-            # It is the one of the last reading.
-            yield SourceFile(copy, path)
-            return
-    with writing_whole(copy, _MODE, flush_folder=False) as file:
-        source.copy_to(file)
-        file.flush()
-        # With the time of the file, by which the next refresh sees that it is the same.
-        os.utime(file.fileno(), ns=(source.looks[1], source.looks[1]))
-        yield SourceFile(Path(file.name), path)
+
+def _decoded(path: Path, decoder: msgspec.msgpack.Decoder[T], otherwise: T) -> T:
+    """What a file of ours holds; something else if there is none, or it is damaged."""
+    try:
+        return decoder.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return otherwise
 
 
 def _snapshot(attributes: Iterable[Attribute]) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from inkgate.rules.sources.feed_manifest import (
     read_manifest,
     write_manifest,
 )
-from inkgate.rules.sources.feed_mirror import FeedMirror, FeedSettings
+from inkgate.rules.sources.feed_mirror import FeedMirror, FeedSettings, shortened
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.readers.misp_event import read_event_file
@@ -61,8 +61,10 @@ class Feed:
             yield from self._mirrored(faults)
         else:
             folder = self._base / self._settings.location
+            failed: list[Unreadable] = []
             for name in sorted(self._in_folder(folder, faults)):
-                yield from self._copies.read(folder / f"{name}.json", read_event_file, faults)
+                yield from self._copies.read(folder / f"{name}.json", read_event_file, failed)
+            faults += shortened(folder, failed)
 
     def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
         """See `Source`."""

@@ -229,7 +229,7 @@ def test_line_without_an_end_is_one_line(listed: Installation) -> None:
     assert not answers(listed, "good.example")
     assert answers(listed, "bad.example")
     (case,) = summary.report.examples["refused", "longer than 8192 bytes"]
-    assert case.place == "list.txt:1"
+    assert case.place == f"{listed.events}/list.txt:1"
 
 
 @pytest.mark.slow

@@ -117,6 +117,12 @@ def test_truncated_file_is_named_and_its_last_good_reading_counts(listed: Instal
 
 def test_empty_sources_do_not_empty_the_rules(listed: Installation) -> None:
     (listed.events / "listed.json").unlink()
+    (fault,) = listed.refresh().unreadable
+    assert fault.problem == "had 1 files and has 0"
+    assert uuids(listed, "domain=listed.example")
+    never = listed.folder / "never"
+    never.mkdir()
+    listed.configure('sources = ["never"]')
     with pytest.raises(RefreshError, match="allow-empty"):
         listed.refresh()
     assert uuids(listed, "domain=listed.example")

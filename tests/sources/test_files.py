@@ -70,7 +70,7 @@ def test_type_is_told_by_content(tmp_path: Path, name: str, suffix: str) -> None
     path = tmp_path / f"{name}{suffix}"
     path.write_bytes(PACKERS[suffix](NAMES[name].encode()))
     assert values(path) == [("domain", "a.example")]
-    assert find_files([tmp_path]) == [path]
+    assert find_files([tmp_path], []) == [path]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -154,16 +154,20 @@ def test_what_a_folder_holds_and_nobody_reads_is_named(installation: Installatio
 
 
 @pytest.mark.slow
-def test_folder_that_cannot_be_listed_ends_the_refresh() -> None:
+def test_folder_that_cannot_be_listed_is_a_fault_of_its_own() -> None:
     """Else all that it listed would be unblocked without a word."""
     code = (
         "import sys; from pathlib import Path; from inkgate.rules.sources.files import find_files\n"
-        "find_files([Path(sys.argv[1])])"
+        "print(find_files([Path(sys.argv[1])], faults := []), *faults)"
     )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        closed = Path(folder, "closed")
+        closed, unseen = Path(folder, "closed"), Path(folder, "unseen")
         closed.mkdir(mode=0)
+        (unseen / "below").mkdir(parents=True)
+        Path(folder, "list.txt").touch()
+        # It can be listed, and nothing in it be looked at.
+        unseen.chmod(0o444)
         # Root may look into every folder.
         user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
         done = subprocess.run(
@@ -173,8 +177,10 @@ def test_folder_that_cannot_be_listed_ends_the_refresh() -> None:
             check=False,
             **user,
         )
-    assert "Unreadable" in done.stderr
-    assert str(closed) in done.stderr
+    assert not done.stderr
+    assert "list.txt" in done.stdout
+    for place in (closed, unseen / "below"):
+        assert f"{place}: Permission denied; check the folder" in done.stdout
 
 
 @pytest.mark.slow

@@ -313,7 +313,7 @@ def test_list_of_another_type_than_the_settings_say_is_a_fault(installation: Ins
         'sources = ["events", { type = "list", path = "c2", indicator_type = "ip-dst" }]'
     )
     (fault,) = installation.refresh().unreadable
-    assert "c2: 2 of 3 values cannot be used" in str(fault)
+    assert "c2: 2 of 3 lines cannot be used" in str(fault)
 
 
 def test_word_in_the_settings_that_is_no_type_is_refused(installation: Installation) -> None:

@@ -347,6 +347,23 @@ def test_folder_that_is_gone_keeps_its_last_good_reading(
     assert faults
 
 
+def test_folder_with_many_events_that_is_gone_does_not_name_them_all(
+    tmp_path: Path, server: FeedServer
+) -> None:
+    for n in range(20):
+        server.add(f"a{n}.example")
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    for file, data in server.files.items():
+        (folder / file).write_bytes(data)
+    read(tmp_path, "feed")
+    folder.rename(tmp_path / "away")
+    values, faults = read(tmp_path, "feed")
+    assert len(values) == 20
+    # The manifest, ten events, and how many more there are.
+    assert len(faults) == 12
+
+
 def test_event_that_is_suddenly_empty_is_doubted(tmp_path: Path, server: FeedServer) -> None:
     name = server.add("a.example")
     read(tmp_path, server.url)

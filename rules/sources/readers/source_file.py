@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from inkgate.config.errors import Unreadable
 from inkgate.config.regular_files import NOT_REGULAR, open_regular
@@ -65,7 +65,7 @@ class SourceFile:
         given: as above.
         name: the last part of it, for places.
         head: its first 64 KiB, unpacked.
-        looks: its size and the time of its last change (nanoseconds), when it was opened first.
+        looks: how it looked when it was opened first.
 
     Raises:
         Unreadable: it is not there, no regular file, larger than 1 GiB, of a kind that nobody
@@ -77,7 +77,7 @@ class SourceFile:
         self.given = given or path
         self.name = os.fsencode(self.given.name).decode("utf-8", "replace")
         self.looks = looks_of(self._found())
-        if self.looks[0] > MAX_FILE_BYTES:
+        if self.looks.size > MAX_FILE_BYTES:
             raise self.unreadable(_TOO_LARGE, _SPLIT)
         with self._opened() as file:
             self.head = file.read(HEAD_BYTES)
@@ -232,9 +232,24 @@ class SourceFile:
             raise self.unreadable("is not text", "give a text, CSV or JSON file")
 
 
-def looks_of(found: os.stat_result) -> tuple[int, int]:
-    """By which a file is taken for the same: its size, and when it changed (nanoseconds)."""
-    return found.st_size, found.st_mtime_ns
+class Looks(NamedTuple):
+    """By which a file is taken for the same: anybody may set `mtime`, nobody `ctime`.
+
+    Attributes:
+        size: in bytes.
+        mtime, ctime: when its content changed, or anything of it (nanoseconds since 1970).
+        inode: its number in its file system.
+    """
+
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+
+
+def looks_of(found: os.stat_result) -> Looks:
+    """How a file looks by its status."""
+    return Looks(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def unpacked_name(name: str) -> str:
