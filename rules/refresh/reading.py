@@ -20,6 +20,7 @@ from inkgate.rules.paths import RulesPaths
 from inkgate.rules.refresh.collect import Collector, read_allow_list
 from inkgate.rules.select.false_positives import FalsePositives
 from inkgate.rules.select.judge import Judge, refusal_of
+from inkgate.rules.select.network_budget import NetworkBudget
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.selection import Selection
 from inkgate.rules.select.spool import Spool
@@ -94,7 +95,11 @@ def collect(
         raise RefreshError(f"{config}: [rules] sources names nothing to read from {options.only}")
     # The first time, MISP's warninglists are compiled: that takes longer than all the rest.
     progress.start("warninglists", None)
-    judge = _judge(settings, select, configured_false_positives(folder, settings, where, report))
+    selection = Selection(
+        select, settings.max_age_days, settings.actions, settings.action, datetime.now(UTC)
+    )
+    budget = NetworkBudget(selection)
+    judge = _judge(settings, selection, configured_false_positives(folder, settings, where, report))
     faults: list[Unreadable] = []
     progress.start("reading", None)
     with Collector(judge, spool, report, progress.advance) as collector, _without_collection():
@@ -102,7 +107,9 @@ def collect(
             # A source that is not read this time counts with its last good reading.
             read = source.read if source in chosen else source.remembered
             for attribute in read(faults):
-                collector.add(attribute)
+                collector.add(budget.checked(attribute))
+            if (fault := budget.fault()) is not None:
+                faults.append(fault)
     copies.forget_others()
     copies.flush()
     said = {os.fsencode(fault.path).decode("utf-8", "replace") for fault in faults}
@@ -110,12 +117,7 @@ def collect(
     return faults
 
 
-def _judge(
-    settings: RulesSettings, select: SelectSettings, false_positives: FalsePositives
-) -> Judge:
-    selection = Selection(
-        select, settings.max_age_days, settings.actions, settings.action, datetime.now(UTC)
-    )
+def _judge(settings: RulesSettings, selection: Selection, false_positives: FalsePositives) -> Judge:
     return Judge(
         selection,
         false_positives,

@@ -40,23 +40,23 @@ def kept_lengths(counts: Mapping[int, int], most: int) -> tuple[int, ...]:
     lengths = sorted(counts)
     if len(lengths) <= most:
         return tuple(lengths)
+    costs = _costs(counts, lengths)
     # best[i]: what it costs to keep the i-th length and provide for all shorter ones, and which
     # are kept then.
-    best: list[tuple[int, tuple[int, ...]]] = [
-        (_pieces(counts, lengths[: i + 1]), (length,)) for i, length in enumerate(lengths)
-    ]
+    best: list[tuple[int, tuple[int, ...]]]
+    best = [(costs[0][i], (length,)) for i, length in enumerate(lengths)]
     for _ in range(most - 1):
-        best = [min(_with_one_more(best, counts, lengths, i)) for i in range(len(lengths))]
+        best = [min(_with_one_more(best, costs, lengths, i)) for i in range(len(lengths))]
     return best[-1][1]
 
 
 def _with_one_more(
-    best: list[tuple[int, tuple[int, ...]]], counts: Mapping[int, int], lengths: list[int], i: int
+    best: list[tuple[int, tuple[int, ...]]], costs: list[list[int]], lengths: list[int], i: int
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     yield best[i]
     for j in range(i):
         cost, kept = best[j]
-        yield cost + _pieces(counts, lengths[j + 1 : i + 1]), (*kept, lengths[i])
+        yield cost + costs[j + 1][i], (*kept, lengths[i])
 
 
 def pieces_needed(counts: Mapping[int, int], kept: Iterable[int]) -> int:
@@ -87,6 +87,13 @@ def gated_lengths(kept: Lengths) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _pieces(counts: Mapping[int, int], group: list[int]) -> int:
-    """What it costs to seal networks of these lengths as those of the longest of them."""
-    return sum(counts[length] << group[-1] - length for length in group[:-1])
+def _costs(counts: Mapping[int, int], lengths: list[int]) -> list[list[int]]:
+    """[first][last]: what it costs to seal networks of these lengths as those of the last."""
+    costs = []
+    for first in range(len(lengths)):
+        row = [0] * (first + 1)
+        for last in range(first + 1, len(lengths)):
+            before = lengths[last - 1]
+            row.append((row[-1] + counts[before]) << lengths[last] - before)
+        costs.append(row)
+    return costs

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,19 @@ from inkgate.rules.match.engine import Engine
 from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.seal.gate_values import network_values
 from inkgate.rules.select.indicators import make_record
+from inkgate.rules.select.network_budget import NO_ROOM, NetworkBudget
 from inkgate.rules.select.network_lengths import (
     MOST_LENGTHS,
+    MOST_PIECES,
     gated_lengths,
     kept_lengths,
     pieces,
     pieces_needed,
 )
+from inkgate.rules.select.selection import Selection
 from inkgate.rules.select.spool import Spool, portions
+from inkgate.rules.settings import SelectSettings
+from inkgate.rules.sources.attribute import Attribute
 from support.installation import Installation, attribute
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "networks"
@@ -187,3 +193,58 @@ def test_vector(vector: dict[str, Any]) -> None:
     for text, expected in vector["gate_values"].items():
         record = make_record("ip-dst", canonical_attribute("ip-dst", text), "block", 0, {})
         assert [data.decode() for _, data in network_values(record, gated)] == expected
+
+
+def _all_lengths(first: int, most: int) -> str:
+    """Networks of 203.0.113.0 and all around it, by their lengths: a list of nonsense."""
+    return "".join(
+        f"{ipaddress.IPv4Address((11 << 24) + (i << (32 - length)))}/{length}\n"
+        for length in range(first, 33)
+        for i in range(min(1 << (length - 8), most))
+    )
+
+
+@pytest.mark.slow
+def test_networks_for_which_there_is_no_room_cost_their_source_alone(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They ended the refresh: nothing else was brought up to date."""
+    for module in ("spool", "network_budget"):
+        monkeypatch.setattr(f"inkgate.rules.select.{module}.MOST_PIECES", 2_000)
+    good, bad = installation.folder / "good.txt", installation.folder / "networks.txt"
+    good.write_text("old.example\n192.0.2.0/27\n198.51.100.0/25\n2001:db8::/33\n")
+    installation.configure('sources = ["good.txt", "networks.txt"]')
+    bad.write_text("203.0.113.0/24\n")
+    assert not installation.refresh().unreadable
+    good.write_text(good.read_text() + "new.example\n")
+    bad.write_text("203.0.113.0/24\n" + _all_lengths(9, 500))
+    summary = installation.refresh()
+    assert [fault.path for fault in summary.unreadable] == [bad]
+    refused = summary.report.counts["refused", NO_ROOM]
+    assert f"{refused:,} found no room" in str(summary.unreadable[0])
+    assert summary.pieces <= 2_000
+    matcher = installation.matcher()
+    for address in ("192.0.2.9", "198.51.100.9", "2001:db8::9", "203.0.113.9"):
+        assert matcher.server_address(address)
+    assert matcher.host(Host("name", "new.example")).matches
+    matcher.generation.close()
+
+
+def test_networks_that_are_not_selected_need_no_room() -> None:
+    now = datetime.now(UTC)
+    budget = NetworkBudget(Selection(SelectSettings(not_types=("ip-dst",)), {}, {}, "block", now))
+    for length in range(8, 33):
+        one = Attribute(type="ip-dst", value=f"11.0.0.0/{length}", uuid="", to_ids=True)
+        assert all(budget.checked(one) is one for _ in range(100))
+
+
+@given(st.lists(st.tuples(st.integers(8, 32), st.integers(1, 60_000)), max_size=40))
+def test_what_is_taken_can_always_be_sealed(listed: list[tuple[int, int]]) -> None:
+    budget = NetworkBudget(Selection(SelectSettings(), {}, {}, "block", datetime.now(UTC)))
+    counts: dict[int, int] = {}
+    for length, number in listed:
+        one = Attribute(type="ip-dst", value=f"11.0.0.0/{length}", uuid="", to_ids=True)
+        for _ in range(min(number, 50)):
+            if budget.checked(one) is one:
+                counts[length] = counts.get(length, 0) + 1
+    assert pieces_needed(counts, kept_lengths(counts, MOST_LENGTHS["4"])) <= MOST_PIECES
