@@ -11,7 +11,7 @@ from inkgate.rules.canonical import Refused, Value, canonical_attribute, class_o
 from inkgate.rules.crypto.message import RecordedAction
 from inkgate.rules.sources.attribute import Attribute
 
-_SHORTEST: Final = {"4": 8, "6": 16}
+SHORTEST: Final = {"4": 8, "6": 16}
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -64,7 +64,7 @@ def indicators_of(
 def _check_network(value: Value) -> None:
     """Refuse networks so large that they must be a typing error: MISP accepts 0.0.0.0/0."""
     address, slash, length = value.parts[0].partition("/")
-    if value.kind == "ip" and slash and int(length) < _SHORTEST["6" if ":" in address else "4"]:
+    if value.kind == "ip" and slash and int(length) < SHORTEST["6" if ":" in address else "4"]:
         raise Refused("a network of more than a /8 (IPv6: /16)")
 
 

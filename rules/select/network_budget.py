@@ -7,6 +7,7 @@ pieces there is no room are refused, and said, while they are read.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ import msgspec
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.canonical import Refused, canonical_attribute
+from inkgate.rules.select.indicators import SHORTEST
 from inkgate.rules.select.network_lengths import (
     FULL,
     MOST_LENGTHS,
@@ -27,6 +29,8 @@ from inkgate.rules.select.selection import Selection
 from inkgate.rules.sources.attribute import Attribute
 
 NO_ROOM: Final = "a network for whose prefix length there is no room"
+# Read without making a canonical form, which takes ten times as long.
+_PLAIN: Final = re.compile(r"(?:[0-9.]+|2[0-9a-fA-F]{3}:[0-9a-fA-F:]*)/[0-9]{1,3}")
 _REMEDY: Final = "leave that out of [rules] sources, or its networks by [rules.select]"
 # Choosing the lengths anew takes a while: for each new length, as pieces double, and a few times
 # in vain.
@@ -60,11 +64,8 @@ class NetworkBudget:
             return attribute
         if attribute.refused or attribute.skipped or self._selection.skip_reason(attribute):
             return attribute
-        try:
-            network = canonical_attribute(attribute.type, attribute.value).parts[0]
-        except Refused:
-            return attribute
-        if self._takes(*length_of(network)):
+        network = _network(attribute)
+        if network is None or self._takes(*network):
             return attribute
         self._refused += 1
         self._place = self._place or attribute.place.rpartition(":")[0] or "a source"
@@ -109,3 +110,15 @@ class NetworkBudget:
         if not self._choices:
             self._next_choice = MOST_PIECES
         return has_room
+
+
+def _network(attribute: Attribute) -> tuple[str, int] | None:
+    """IP version and prefix length; None if it is no network that is sealed."""
+    text = attribute.value
+    if not _PLAIN.fullmatch(text):
+        try:
+            text = canonical_attribute(attribute.type, text).parts[0]
+        except Refused:
+            return None
+    version, length = length_of(text)
+    return (version, length) if SHORTEST[version] <= length <= FULL[version] else None

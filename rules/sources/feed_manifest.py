@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from inkgate.config.errors import Unreadable
-from inkgate.config.regular_files import open_regular
+from inkgate.config.regular_files import NOT_REGULAR, open_regular
 from inkgate.config.system_errors import remedy_of
 from inkgate.config.whole_file import write_whole
 from inkgate.remote.bodies import check_parts
@@ -53,7 +53,8 @@ def read_manifest(folder: Path, faults: list[Unreadable]) -> dict[str, Entry]:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         problem = error.strerror or "cannot be read"
-        raise Unreadable(path, None, problem, remedy_of(error)) from None
+        remedy = REMEDY if problem == NOT_REGULAR else remedy_of(error)
+        raise Unreadable(path, None, problem, remedy) from None
     if len(data) > MAX_BYTES:
         raise Unreadable(path, None, f"is larger than {MAX_BYTES >> 20} MiB", REMEDY)
     return parse_manifest(data, path, faults)

@@ -238,6 +238,14 @@ def test_networks_that_are_not_selected_need_no_room() -> None:
         assert all(budget.checked(one) is one for _ in range(100))
 
 
+@pytest.mark.parametrize("value", ["0.0.0.0/0", "10.0.0.0/7", "2000::/3", "10.0.0.0/40", "x/9"])
+def test_what_is_refused_anyway_takes_no_room(value: str) -> None:
+    budget = NetworkBudget(Selection(SelectSettings(), {}, {}, "block", datetime.now(UTC)))
+    one = Attribute(type="ip-dst", value=value, uuid="", to_ids=True)
+    assert all(budget.checked(one) is one for _ in range(300))
+    assert budget.fault() is None
+
+
 @given(st.lists(st.tuples(st.integers(8, 32), st.integers(1, 60_000)), max_size=40))
 def test_what_is_taken_can_always_be_sealed(listed: list[tuple[int, int]]) -> None:
     budget = NetworkBudget(Selection(SelectSettings(), {}, {}, "block", datetime.now(UTC)))
