@@ -154,7 +154,6 @@ def test_several_clients_together_leave_room_for_others(listed: Installation) ->
             assert server.ask(from_client(small, "192.0.2.9")).status == 204
             found = status(listed)
             assert 13 <= found.count("client-responses-used-up") <= 20
-            assert found.count("connections-used-up") == 0
     finally:
         server.close()
 
@@ -175,14 +174,14 @@ def test_last_place_for_a_response_is_said(listed: Installation) -> None:
         server.close()
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=200))
-def test_no_client_has_more_than_is_free_when_it_takes(steps: list[tuple[int, bool]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=60, max_size=200))
+def test_no_client_has_more_than_is_free_when_it_takes(steps: list[tuple[int, int]]) -> None:
     shares = Shares(30, 20, unwatched(lambda _: None))
     held: dict[int, list[Share]] = {}
-    for client, gives in steps:
+    for client, choice in steps:
         mine = held.setdefault(client, [])
         before = sum(map(len, held.values()))
-        if gives and mine:
+        if not choice and mine:
             mine.pop().give_back()
             continue
         share = shares.take(f"192.0.2.{client}")
