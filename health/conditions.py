@@ -254,14 +254,15 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "connections-used-up",
         "critical",
         False,
-        "an ICAP connection was refused because all that are allowed are in use",
+        "all ICAP connections that are allowed are in use: what comes more waits, or is refused",
         "raise [icap] connections or LimitNOFILE, or find who holds them (ss -tnp)",
     ),
     Condition(
         "client-responses-used-up",
         "warning",
         False,
-        "a client had more responses under way than [icap] client_responses: others were refused",
+        "a client had more responses under way than [icap] client_responses, or than were still "
+        "free: others were refused to it",
         "find who holds so many downloads; raise the setting where one address stands for many",
     ),
     Condition(

@@ -32,12 +32,13 @@ class Shares:
 
     A response takes a connection for as long as its client takes to load it. So responses
     leave some connections to requests, which are answered soon, and a client's leave some to
-    those of others.
+    those of others: it may have as many as are still free, and so several clients together
+    never have all (dynamic thresholds; Choudhury and Hahne 1998).
 
     Args:
         limit: responses at most.
-        of_client: of one client at most; 0 for no such limit.
-        monitor: is told of clients that have too many.
+        of_client: of one client at most; 0 for no limit of a client's at all.
+        monitor: is told of clients that have too many, and when the last place is taken.
     """
 
     def __init__(self, limit: int, of_client: int, monitor: Monitor) -> None:
@@ -64,14 +65,18 @@ class Shares:
             self._all += 1
             mine = self._by_client.get(key, 0) + 1
             self._by_client[key] = mine
-            is_whole = self._all <= self._limit
-        of_client = bool(key) and 0 < self._of_client < mine
+            free = self._limit - self._all + 1
+        of_client = bool(key) and self._of_client > 0 and mine > min(self._of_client, max(1, free))
         if of_client:
             self._monitor.met(
                 "client-responses-used-up",
-                f"a client has {self._of_client} responses under way: more are refused to it",
+                f"a client has {mine - 1} responses under way, and {max(0, free)} more may be: "
+                "more are refused to it",
             )
-        return Share(is_whole and not of_client, of_client, partial(self._give_back, key))
+        elif free == 1:
+            # What comes now waits in the proxy, and is not seen here.
+            self._monitor.met("connections-used-up", self.said)
+        return Share(free > 0 and not of_client, of_client, partial(self._give_back, key))
 
     def _give_back(self, key: bytes) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from inkgate.icap_server.settings import Fail
 from inkgate.squid_conf.configuration import Line
 from inkgate.squid_conf.finding import Finding
 
@@ -34,18 +35,28 @@ def our_services(lines: Sequence[Line], service: str) -> list[Line]:
     ]
 
 
-def icap_findings(lines: Sequence[Line], service: str, helper: Line | None) -> Iterable[Finding]:
+def lets_pass(lines: Sequence[Line], service: str) -> bool:
+    """Whether Squid lets messages pass while inkgate's server does not answer."""
+    return any(map(_bypasses, our_services(lines, service)))
+
+
+def icap_findings(
+    lines: Sequence[Line], service: str, helper: Line | None, fail: Fail
+) -> Iterable[Finding]:
     """All reasons why messages would not reach the ICAP server.
 
     Args:
+        lines: the configuration.
         service: its address.
         helper: the line that asks the helper about requests, if there is one.
+        fail: what is to happen to messages that it does not answer.
     """
     ours = our_services(lines, service)
     if not ours:
         yield _no_service(service, helper)
         return
     yield from _switched_off(lines)
+    yield from _in_failure(ours, fail)
     yield from _by_many(lines, ours)
     yield from _slow(lines)
     for point, what in _POINTS.items():
@@ -84,6 +95,30 @@ def _switched_off(lines: Sequence[Line]) -> Iterable[Finding]:
         yield Finding("critical", fault, "set icap_enable on, and no other icap_enable after it")
 
 
+def _bypasses(line: Line) -> bool:
+    said = [word for word in line.words if word.startswith("bypass=")]
+    return bool(said) and said[-1] in _BYPASS
+
+
+def _in_failure(ours: Sequence[Line], fail: Fail) -> Iterable[Finding]:
+    """Whether Squid does what the setting says while the server does not answer."""
+    for line in ours:
+        if _bypasses(line) and fail == "closed":
+            yield Finding(
+                "critical",
+                f"{line.place}: icap_service {line.words[0]} has bypass=on: messages pass while "
+                'the ICAP server does not answer, although [icap] fail = "closed"',
+                _INSTALL,
+            )
+        elif not _bypasses(line) and fail == "open":
+            yield Finding(
+                "warning",
+                f"{line.place}: icap_service {line.words[0]} has bypass=off: messages are refused "
+                'while the ICAP server does not answer, although [icap] fail = "open"',
+                _INSTALL,
+            )
+
+
 def _by_many(lines: Sequence[Line], ours: Sequence[Line]) -> Iterable[Finding]:
     """How one client can have the messages of all others pass."""
     limit = _last(lines, "icap_service_failure_limit")
@@ -97,7 +132,7 @@ def _by_many(lines: Sequence[Line], ours: Sequence[Line]) -> Iterable[Finding]:
         )
     for line in ours:
         if "on-overload=bypass" in line.words or (
-            _BYPASS & set(line.words) and not any(w.startswith("on-overload=") for w in line.words)
+            _bypasses(line) and not any(w.startswith("on-overload=") for w in line.words)
         ):
             yield Finding(
                 "critical",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from inkgate.blocked_page.settings import FrontEnds
+from inkgate.icap_server.settings import Fail
 from inkgate.squid_conf.configuration import Line
 from inkgate.squid_conf.finding import Finding
 from inkgate.squid_conf.icap_order import icap_findings, our_services
@@ -43,7 +44,7 @@ def asked(lines: Sequence[Line]) -> Asked:
 
 
 def order_findings(
-    lines: Sequence[Line], front_ends: FrontEnds, *, replies: bool, service: str
+    lines: Sequence[Line], front_ends: FrontEnds, *, replies: bool, service: str, fail: Fail
 ) -> list[Finding]:
     """All reasons in the order of lines why requests would pass unasked.
 
@@ -52,12 +53,13 @@ def order_findings(
         front_ends: whom Squid is to ask.
         replies: whether the helper is to be asked again when the reply comes.
         service: the ICAP server's address, as in `icap://127.0.0.1:1344`.
+        fail: what is to happen to messages that it does not answer.
     """
     findings: list[Finding] = []
     if front_ends in ("helper", "both"):
         findings += _helper_findings(lines, replies=replies, service=service)
     if front_ends in ("icap", "both"):
-        findings += icap_findings(lines, service, asked(lines).requests)
+        findings += icap_findings(lines, service, asked(lines).requests, fail)
     return findings
 
 

@@ -18,11 +18,16 @@ class SightingsWriter:
 
     The only place where `rules` knows of `sightings` (docs/decisions/0060).
 
+    Args:
+        config: inkgate.toml.
+        have_passed: the logged requests were let pass, whatever the rules say: `log` is
+            recorded as their action.
+
     Raises:
         SettingsError, KeyFileError, MatchError: the section cannot be used.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *, have_passed: bool = False) -> None:
         # Imported here: a run without --sightings does not need these modules.
         from inkgate.sightings.journal.backends.registry import own_file  # noqa: PLC0415
         from inkgate.sightings.journal.clients import client_reducer  # noqa: PLC0415
@@ -36,6 +41,7 @@ class SightingsWriter:
         self._node = settings.node_name()
         self._reduce = client_reducer(settings.clients, resolve(config, settings.clients_key_file))
         self._journal = Journal(path)
+        self._have_passed = have_passed
 
     def write(self, hits: Sequence[LogHit]) -> None:
         """Journal hits in one transaction; the matches of one line are one incident.
@@ -61,7 +67,7 @@ class SightingsWriter:
                     events=hit.match.message.event_ids(),
                     client=self._reduce(hit.client),
                     method=hit.method,
-                    action=hit.match.message.action,
+                    action="log" if self._have_passed else hit.match.message.action,
                     node=self._node,
                 )
             )

@@ -88,7 +88,9 @@ def run(
             only_server=inputs.only_server,
         )
         positions = Positions(inputs.resume) if inputs.resume else None
-        writer = SightingsWriter(config) if options.sightings else None
+        writer = (
+            SightingsWriter(config, have_passed=inputs.only_server) if options.sightings else None
+        )
         if writer is not None:
             stack.callback(writer.close)
         bar = stack.enter_context(progress_bar(quiet=options.quiet))

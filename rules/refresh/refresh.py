@@ -52,6 +52,7 @@ from inkgate.rules.select.indicators import Record
 from inkgate.rules.select.network_lengths import Lengths, gated_lengths
 from inkgate.rules.select.report import Report
 from inkgate.rules.select.spool import Partition, Spool, portions
+from inkgate.rules.select.type_names import check_type_names
 from inkgate.rules.settings import RulesSettings
 from inkgate.rules.sources.registry import read_entries
 
@@ -172,6 +173,7 @@ def refresh(
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
+    check_type_names(config, settings)
     subscriber = find_subscriber(config, settings, where, options.subscriber)
     job = _Job(config, settings, options, where, subscriber, Stages(progress))
     # Before hours of work: what another key signs, nobody here and no proxy would take.

@@ -35,9 +35,9 @@ def icap_finding(service: str, *, fails_open: bool) -> Finding | None:
     if not problem:
         return None
     then = (
-        'Squid lets everything pass meanwhile ([icap] fail = "open")'
+        "Squid lets everything pass meanwhile (bypass=on)"
         if fails_open
-        else 'Squid refuses everything meanwhile ([icap] fail = "closed")'
+        else "Squid refuses everything meanwhile (bypass=off)"
     )
     return Finding("critical", f"the ICAP server {service} {problem}: {then}", REMEDY)
 

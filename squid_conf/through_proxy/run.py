@@ -21,6 +21,7 @@ from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.caching import cache_findings
 from inkgate.squid_conf.configuration import Line, read_configuration
 from inkgate.squid_conf.finding import Finding
+from inkgate.squid_conf.icap_order import lets_pass
 from inkgate.squid_conf.order import order_findings, self_test_ports
 from inkgate.squid_conf.placed_files import file_findings
 from inkgate.squid_conf.ports import Port, ports_of
@@ -70,6 +71,7 @@ def check(
         settings.front_ends,
         replies=settings.replies,
         service=service,
+        fail=load_section(config, "icap", IcapSettings).fail,
     )
     findings += file_findings(lines)
     version = version_of(installed_squid())
@@ -78,8 +80,7 @@ def check(
     passed = _through_proxy(config, settings, lines, client)
     if settings.front_ends == "helper":
         return findings + passed
-    fail = load_section(config, "icap", IcapSettings).fail
-    silent = icap_finding(service, fails_open=fail == "open")
+    silent = icap_finding(service, fails_open=lets_pass(lines, service))
     gets_through = any(finding.remedy == ORDER for finding in passed)
     if silent is None or (CLOSED in silent.fault and not gets_through):
         return findings + passed

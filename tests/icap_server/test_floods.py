@@ -11,7 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from inkgate.health.monitor import unwatched
+from inkgate.icap_server.shares import Share, Shares
 from support.icap import (
     Answer,
     Icap,
@@ -136,6 +140,59 @@ def test_client_takes_no_more_than_its_share(listed: Installation) -> None:
         server.close()
 
 
+def test_several_clients_together_leave_room_for_others(listed: Installation) -> None:
+    server = Icap(listed, 'connections = 48\nfail = "open"\n')
+    held = respmod(GET, http_response(), b"5\r\nab")
+    small = respmod(GET, http_response(), chunked(b"unlisted"))
+    try:
+        with ExitStack() as stack:
+            for number in range(40):
+                client = stack.enter_context(server.connect())
+                client.sendall(from_client(held, f"192.0.2.{number % 3}"))
+                client.recv(1)
+            # There are 30 places for responses: a quarter of them stays free.
+            assert server.ask(from_client(small, "192.0.2.9")).status == 204
+            found = status(listed)
+            assert 13 <= found.count("client-responses-used-up") <= 20
+    finally:
+        server.close()
+
+
+def test_last_place_for_a_response_is_said(listed: Installation) -> None:
+    server = Icap(listed, "connections = 20\nclient_responses = 0\n")
+    held = respmod(GET, http_response(), b"5\r\nab")
+    try:
+        with ExitStack() as stack:
+            for taken in range(1, 10):
+                assert (status(listed).count("connections-used-up") > 0) == (taken > 9)
+                client = stack.enter_context(server.connect())
+                client.sendall(from_client(held, "192.0.2.8"))
+                client.recv(1)
+            wait_until(lambda: status(listed).count("connections-used-up") == 1, "the row")
+        assert ": critical: connections-used-up: all 9 that are for responses" in server.log
+    finally:
+        server.close()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=60, max_size=200))
+def test_no_client_has_more_than_is_free_when_it_takes(steps: list[tuple[int, int]]) -> None:
+    shares = Shares(30, 20, unwatched(lambda _: None))
+    held: dict[int, list[Share]] = {}
+    for client, choice in steps:
+        mine = held.setdefault(client, [])
+        before = sum(map(len, held.values()))
+        if not choice and mine:
+            mine.pop().give_back()
+            continue
+        share = shares.take(f"192.0.2.{client}")
+        if share.is_whole:
+            assert len(mine) < max(1, 30 - before)
+            mine.append(share)
+        else:
+            assert len(mine) + 1 > min(20, max(1, 30 - before))
+            share.give_back()
+
+
 def test_bodies_that_are_no_longer_checked_count_in_their_clients_share(
     listed: Installation,
 ) -> None:
@@ -176,7 +233,7 @@ def test_responses_leave_connections_to_requests(listed: Installation) -> None:
             assert server.ask(body).http_status == 503
             assert server.ask(LISTED).http_status == 403
             assert server.ask(reqmod(GET)).status == 204
-        assert status(listed).count("connections-used-up") == 1
+        assert status(listed).count("connections-used-up") == 2
     finally:
         server.close()
 

@@ -93,6 +93,8 @@ def test_tunnel_by_name_to_a_listed_address_is_journalled_once(
         assert sorted(s["class"] for s in sightings) == ["domain", "ip-dst"]
     (seen,) = (s for s in sightings if s["class"] == "ip-dst")
     assert (seen["method"], seen["client"]) == ("CONNECT", "127.0.0.1")
+    # It passed, and whoever reads the journal is not to believe that it was stopped.
+    assert {s["class"]: s["action"] for s in sightings} == {"domain": "block", "ip-dst": "log"}
 
 
 def test_service_goes_on_over_a_rotation_of_squids(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.icap_server.settings import Fail
 from inkgate.squid_conf.configuration import read_configuration
 from inkgate.squid_conf.icap_order import icap_findings
 from inkgate.squid_conf.order import order_findings
@@ -37,13 +38,14 @@ def conf(tmp_path: Path) -> Path:
     return tmp_path / "squid.conf"
 
 
-def faults(conf: Path, text: str, front_ends: str = "helper") -> list[str]:
+def faults(conf: Path, text: str, front_ends: str = "helper", fail: Fail = "open") -> list[str]:
     conf.write_text(text)
     found = order_findings(
         read_configuration(conf),
         front_ends,  # type: ignore[arg-type]
         replies=True,
         service=SERVICE,
+        fail=fail,
     )
     return [finding.fault for finding in found]
 
@@ -152,7 +154,8 @@ adaptation_access both allow all
         (ICAP.replace("icap_connect_timeout 1 seconds\n", ""), ["icap_connect_timeout"]),
         (ICAP.replace(" on-overload=wait", ""), ["pass unseen", "pass unseen"]),
         (ICAP.replace("=wait", "=bypass"), ["pass unseen", "pass unseen"]),
-        (ICAP.replace("bypass=on on-overload=wait", "bypass=off"), []),
+        (ICAP.replace("bypass=on on-overload=wait", "bypass=off"), ["bypass=off", "bypass=off"]),
+        (ICAP.replace("bypass=on on-overload=wait", ""), ["bypass=off", "bypass=off"]),
         (ICAP.replace("inkgate_respmod allow all", "inkgate_respmod deny office"),
          ["`adaptation_access inkgate_respmod deny office` keeps responses",
           "no adaptation_access line sends all responses"]),
@@ -176,9 +179,27 @@ def test_icap_lines(conf: Path, text: str, said: list[str]) -> None:
     assert all(part in fault for part, fault in zip(said, found, strict=True)), found
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bypass=on on-overload=wait", ['although [icap] fail = "closed"'] * 2),
+        ("bypass=1 on-overload=wait", ["has bypass=on: messages pass"] * 2),
+        ("bypass=off bypass=on on-overload=wait", ["has bypass=on"] * 2),
+        ("bypass=off", []),
+        ("", []),
+    ],
+)
+def test_icap_lines_of_another_fail_than_the_settings(
+    conf: Path, words: str, said: list[str]
+) -> None:
+    found = faults(conf, ICAP.replace("bypass=on on-overload=wait", words), "icap", "closed")
+    assert len(found) == len(said), found
+    assert all(part in fault for part, fault in zip(said, found, strict=True)), found
+
+
 def test_service_of_another_address_is_not_inkgates(conf: Path) -> None:
     conf.write_text(ICAP)
-    (finding,) = icap_findings(read_configuration(conf), "icap://192.0.2.1:1344", None)
+    (finding,) = icap_findings(read_configuration(conf), "icap://192.0.2.1:1344", None, "open")
     assert "names icap://192.0.2.1:1344" in finding.fault
 
 
