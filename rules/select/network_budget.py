@@ -1,4 +1,4 @@
-"""Room for networks, watched while they come (docs/format.md, section 2.9).
+"""Room for networks, watched while they come (docs/format.md, section 6).
 
 A set has few prefix lengths, so networks of many lengths are sealed as the pieces that they
 consist of. What one source lists must not stop what all others list: networks for whose

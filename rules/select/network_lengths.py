@@ -1,4 +1,4 @@
-"""How many prefix lengths a set has (docs/format.md, section 2.9).
+"""How many prefix lengths a set has (docs/format.md, section 6).
 
 A look-up asks for each length, so a set has few. If networks of more lengths are listed,
 those of some lengths are sealed as the networks of the next longer one that they consist
