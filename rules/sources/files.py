@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -158,22 +157,24 @@ class Files:
     def _of_emptied_folders(
         self, missing: list[Path], new: set[Path], found: list[Path], failed: list[Unreadable]
     ) -> Iterator[Path]:
-        """Missing files whose folder is there and has none any more, as where a mount is lost.
+        """Missing files above which a folder stands without any, as where a mount is lost.
 
         Somebody who takes files out of the sources leaves others in their folder, removes it
         with them, or has moved them to another folder.
         """
         moved = {path.name for path in new}
-        lost = [path for path in missing if path.name not in moved]
-        full = {path.parent for path in found}
-        for folder, had in Counter(path.parent for path in lost).items():
-            if folder in full or not _is(stat.S_ISDIR, folder):
-                continue
+        full = {folder for path in found for folder in path.parents}
+        lost: dict[Path, list[Path]] = {}
+        for path in missing:
+            folder = next((p for p in path.parents if _is(stat.S_ISDIR, p)), path)
+            if folder not in full and path.name not in moved:
+                lost.setdefault(folder, []).append(path)
+        for folder, files in lost.items():
             try:
-                check_loss(folder, had, 0, may_be_empty=self._may_be_empty, what="files")
+                check_loss(folder, len(files), 0, may_be_empty=self._may_be_empty, what="files")
             except Unreadable as fault:
                 failed.append(fault)
-                yield from (path for path in lost if path.parent == folder)
+                yield from files
 
 
 def _is(kind: Callable[[int], bool], path: Path) -> bool:

@@ -96,13 +96,18 @@ def test_file_that_is_taken_out_of_a_folder_is_gone(three: Installation) -> None
     assert len(list((three.places.publisher / "last-good").glob("*.txt"))) == 3
 
 
-def test_folder_in_a_folder_that_is_suddenly_empty_is_doubted(three: Installation) -> None:
+@pytest.mark.parametrize("deeper", [(), ("a", "b")])
+def test_folder_in_a_folder_that_is_suddenly_empty_is_doubted(
+    three: Installation, deeper: tuple[str, ...]
+) -> None:
     """Each may be a mount of its own."""
     below = three.events / "below"
-    below.mkdir()
-    (below / "list.txt").write_text("below.example\n")
+    file = below.joinpath(*deeper, "list.txt")
+    file.parent.mkdir(parents=True)
+    file.write_text("below.example\n")
     three.refresh()
-    (below / "list.txt").unlink()
+    removed(below)
+    below.mkdir()
     summary = three.refresh()
     assert faults_of(summary) == ["below: had 1 files and has 0"]
     assert listed(three, *NAMES, "below.example") == [*NAMES, "below.example"]
