@@ -108,7 +108,7 @@ def calibrate_command(
         )
     traffic = traffic_of(log) if log else None
     if as_json_:
-        click.echo(_calibration_json(rungs, chosen, traffic, figures))
+        click.echo(printable_json(_calibration_json(rungs, chosen, traffic, figures)))
     else:
         _print_calibration(settings.rules, rungs, chosen, traffic, figures)
 

@@ -94,16 +94,17 @@ def test_problems_of_a_refresh(installation: Installation) -> None:
     installation.add("good", attribute("domain", "listed.example"))
     (installation.events / f"bad{HOSTILE}.json").write_text("{")
     strange = attribute(f"type{HOSTILE}", "value")
-    installation.add("strange", {**strange, "uuid": f"u{HOSTILE}"})
+    installation.add(f"odd{HOSTILE}", {**strange, "uuid": f"u{HOSTILE}"})
     done = installation.run("inkgate-rules", "refresh")
     assert done.returncode == 1
     assert r"bad\x1b[2J" in done.stderr
-    assert r"u\x1b[2J" in done.stderr
+    assert r"odd\x1b[2J" in done.stderr
     assert is_tame(done.stderr)
     assert "\ninkgate-rules: all is well" not in done.stderr
     report = (installation.places.publisher / "last-refresh.tsv").read_text()
-    assert r"u\x1b[2J" in report
-    # A word that is no type may be an indicator, and is not shown.
+    assert r"odd\x1b[2J" in report
+    # A word that is no type, or no UUID, may be an indicator, and is not shown.
+    assert r"u\x1b[2J" not in done.stderr + report
     assert "type" not in report.splitlines()[1].split("\t")[2]
     assert len(report.splitlines()) == 2
 
