@@ -125,7 +125,9 @@ class Files:
         """See `Source`."""
         files: dict[Path, None] = {}
         for given in self._paths:
-            files.update(dict.fromkeys(self._copies.listed(given) or find_files([given], faults)))
+            # A file that is given itself is in no list, and may be gone.
+            known = self._copies.listed(given) or find_files([given], faults) or [given]
+            files.update(dict.fromkeys(known))
         for path in files:
             yield from self._copies.remembered(path, read_file, faults)
 

@@ -11,6 +11,7 @@ import pytest
 
 from inkgate.config.errors import Unreadable
 from inkgate.rules.refresh.refresh import Summary
+from inkgate.rules.sources.files import Files
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.readers.registry import read_file
 from support.installation import Installation, attribute
@@ -134,6 +135,16 @@ def test_path_that_is_gone_costs_itself_alone(three: Installation) -> None:
         summary = three.refresh()
         assert faults_of(summary) == ["other.txt: does not exist"]
         assert listed(three, "new.example", "other.example") == ["new.example", "other.example"]
+
+
+def test_file_that_is_gone_is_remembered_when_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a.example\n")
+    copies = LastGood(tmp_path / "copies")
+    source = Files([path], copies)
+    list(source.read([]))
+    path.unlink()
+    assert [a.value for a in source.remembered([])] == ["a.example"]
 
 
 def test_path_through_a_link_that_is_lost_keeps_its_last_good(three: Installation) -> None:
