@@ -7,7 +7,7 @@ addresses for what is listed and what is not, while processes are killed and sto
 and settings changed and damaged, files moved away and removed (`support/soak/faults.py`).
 With `closed` no listed request may pass. With `open` each that passed is marked in Squid's
 log, and as many answers of `fail` are there as `inkgate status` counts; what Squid let pass
-without asking, did so while the server was killed or stopped. What is not listed is refused
+without an answer is counted as `squid-bypassed`. What is not listed is refused
 only while something is. Every incident that a user was shown is in a journal; processes keep
 their memory and descriptors; no log has a Traceback.
 """
@@ -40,8 +40,9 @@ RESULT = Path(__file__).parents[2] / ".inkgate" / "soak.json"
 # that what they lose can be seen.
 _KILLING = ((0.0, 0.2), (0.5, 0.7))
 _QUIET_PARTS = 14
-# A process is looked at from this age on, and judged if that is so long.
-_WARM_UP_SECONDS, _LONG_SECONDS = 180.0, 600.0
+# A process is looked at from this age on, when its memories are full, and judged if it is
+# looked at for so long. What leaks goes on to.
+_WARM_UP_SECONDS, _LONG_SECONDS = 420.0, 480.0
 _PAUSE_SECONDS = (2.0, 8.0)
 
 

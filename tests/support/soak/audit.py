@@ -90,14 +90,14 @@ class Audit:
                 continue
             if any(line.is_answered for line in deciding):
                 yield f"{asked.url} passed, and is not marked: {deciding}"
-            elif not self._is_in_outage(asked):
+            elif self.setup.counts_bypasses or self._is_in_outage(asked):
+                self.bypassed.append(asked)
+            else:
                 seconds = asked.ended - asked.began
                 yield (
                     f"{asked.url} passed unasked at {asked.began:.1f} after {seconds:.1f} s, and "
                     f"nothing was killed or stopped: {deciding}"
                 )
-            else:
-                self.bypassed.append(asked)
 
     def _deciding(self, asked: Asked) -> list[Line]:
         """The lines of the message in which it must have been found."""
@@ -137,6 +137,22 @@ class Audit:
                     f"Squid's log has {self.by_fail} answers of `fail` and {given_up} that were "
                     f"given up, inkgate counted {counted}"
                 )
+
+        if self.setup.counts_bypasses:
+            counted = self.numbers.get("squid-bypassed", 0)
+            passed = self._unanswered_passes()
+            # The other message of a request may have been given up, or Squid ended before it
+            # logged a request; and a client that went away is none that it passed for.
+            spare = self.unanswered + self._refused()
+            if not passed <= counted <= passed + spare:
+                yield f"{passed} requests passed unanswered, inkgate counted {counted} ({spare})"
+
+    def _unanswered_passes(self) -> int:
+        """Requests, listed or not, whose clients got something that nobody had judged."""
+        return sum(
+            a.outcome == "passed" and not any(x.is_answered for x in self.by_url.get(a.url, []))
+            for a in self.asked
+        )
 
     def _refused(self) -> int:
         return sum(a.outcome in ("refused", "unable", "broken") for a in self.asked)

@@ -20,9 +20,11 @@ from typing import Any, Literal, NamedTuple
 import psutil
 
 from inkgate.icap_server.settings import Fail
+from inkgate.squid_conf.bypasses import bypass_lines
 from inkgate.squid_conf.launching import place_launcher
 from support.icap_squid import IcapSquid
 from support.installation import BIN, SETTINGS, Installation, attribute
+from support.placed_squid import configure_squid
 from support.squid import wait_until_listening
 from support.status import Status, status
 from support.waiting import wait_until
@@ -62,6 +64,7 @@ class Setup:
 
     Attributes:
         new_domains: names that were listed later, and are in use by now.
+        counts_bypasses: `inkgate squid bypasses` runs.
         outages: when something was killed or stopped.
         interruptions: when Squid took no connections.
         act: held while a fault is at work, and while nothing may be.
@@ -92,7 +95,12 @@ class Setup:
         if front == "helper":
             self.squid.icap.close()
             place_launcher(self.installation.folder / "launcher", fail)
+        self.counts_bypasses = self.name == "icap-open"
         self._restart_squid()
+        if self.counts_bypasses:
+            command = [BIN / "inkgate", "--config", self.installation.config, "squid", "bypasses"]
+            with (self.installation.folder / "bypasses.log").open("w") as said:
+                self._counting_bypasses = subprocess.Popen(command, stderr=said)
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
 
@@ -121,6 +129,10 @@ class Setup:
             lines = f"logformat soak {_HELPER_LOG}\naccess_log {log} soak\n"
         else:
             lines = f"logformat soak {_ICAP_LOG}\nicap_log {log} soak\n"
+        if self.counts_bypasses:
+            where = self.squid.folder / "bypasses.log"
+            lines += "\n".join(bypass_lines(str(where)))
+            configure_squid(self.installation, f'bypasses = "{where}"')
         kept = [
             line
             for line in conf.read_text().splitlines()
@@ -146,7 +158,10 @@ class Setup:
     @property
     def own_log(self) -> str:
         """What inkgate's processes have said."""
-        return self.squids_log if self.front == "helper" else self.squid.icap.log
+        if self.front == "helper":
+            return self.squids_log
+        counted = self.installation.folder / "bypasses.log"
+        return self.squid.icap.log + (counted.read_text() if counted.exists() else "")
 
     @property
     def crashes(self) -> int:
@@ -334,6 +349,9 @@ class Setup:
         """
         self._supervised = False
         self._keeper.join(10)
+        if self.counts_bypasses:
+            self._counting_bypasses.terminate()
+            self._counting_bypasses.wait(60)
         self.squid.process.send_signal(signal.SIGTERM)
         self.squid.process.wait(60)
         if self.front == "icap":
