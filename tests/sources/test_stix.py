@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,29 @@ def test_pattern_without_a_sound_reading_is_refused(pattern: str) -> None:
     assert [tuple(r) for r in read_pattern(pattern)] == [("", "", REFUSED[pattern])]
 
 
+FILL = 120_000
+HOSTILE = {
+    "escapes": "[a:b='" + "\\'" * FILL,
+    "quotes": "[a:b=" + "'" * (FILL + 1),
+    "strings": "[a:b=" + " 'a' x" * (FILL // 6),
+    "comments": "[a:b=" + " /*" * (FILL // 3),
+    "moments": "[a:b='x'] START " + "t'2" * (FILL // 3),
+    "digits": "[a:b=" + "1" * FILL + "x",
+    "brackets": "[" * FILL,
+    "parentheses": "[" + "(" * FILL,
+    "steps": "[a:b" + ".c" * (FILL // 2) + "='x']",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_pattern_takes_time_in_proportion_to_its_length(name: str) -> None:
+    """2 KB of escaped quotes took 4 s, and 300 KB hours."""
+    started = time.process_time()
+    (found,) = read_pattern(HOSTILE[name])
+    assert found.refused in (NO_PATTERN, TOO_LONG)
+    assert time.process_time() - started < 15
+
+
 def test_alternatives_of_a_pattern_stand_or_fall_alone(tmp_path: Path) -> None:
     pattern = "[url:value='http://a.example/'] OR [url:value LIKE '%b%'] OR [url:value='c.example']"
     found = read(tmp_path, indicator(pattern, 1))
@@ -322,12 +346,26 @@ def test_bundle_of_misp_gives_every_attribute_back(tmp_path: Path, parser: Any) 
 @pytest.mark.slow
 def test_bundle_of_misp_that_misp_stix_gives_up_is_read_without_it(tmp_path: Path) -> None:
     made = exported(MISPtoSTIX21Parser())
-    made["objects"].append({"type": "indicator"})
+    made["objects"].append({"type": "malware"})
     path = tmp_path / "misp.json"
     path.write_text(json.dumps(made))
     found = list(read_path(path))
     assert fates(found)[stix_misp.FAILED] == 1
     assert sealable(iter(found)) >= set(ATTRIBUTES[:5]) - {ATTRIBUTES[3]}
+
+
+@pytest.mark.slow
+def test_what_is_no_pattern_is_not_given_to_misp_stix(tmp_path: Path) -> None:
+    """It looks for all errors in one, in the square of its length."""
+    made = exported(MISPtoSTIX21Parser())
+    made["objects"].append(indicator(HOSTILE["escapes"], 1))
+    path = tmp_path / "misp.json"
+    path.write_text(json.dumps(made))
+    started = time.process_time()
+    found = list(read_path(path))
+    assert time.process_time() - started < 60
+    assert fates(found)[NO_PATTERN] == 1
+    assert sealable(iter(found)) == set(ATTRIBUTES)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from inkgate.rules.sources.readers.stix_objects import (
     skip_reason,
     skipped,
 )
+from inkgate.rules.sources.readers.stix_pattern import is_pattern
 
 SAID: Final = "misp-stix reports an error about the bundle"
 FAILED: Final = "a bundle of MISP that misp-stix does not convert; it was read without MISP's types"
@@ -72,7 +73,8 @@ def attributes_of_misp(
     """
     reasons = [skip_reason(item, now) for item in items]
     sound = [i for i, why in zip(items, reasons, strict=True) if not why or i.type != "indicator"]
-    converted = _converted([decoded(i) for i in sound if i.head and i.is_newest], file)
+    given = [decoded(item) for item in sound if item.head and item.is_newest]
+    converted = _converted([body for body in given if _is_for_others(body)], file)
     if converted is None:
         yield Attribute(
             type="", value="", uuid="", to_ids=True, place=file.name, refused=FAILED, is_more=True
@@ -106,6 +108,13 @@ def _of_item(item: Item, reason: str, context: Context, found: _Found) -> Iterat
         yield refused(item, NOT_CONVERTED)
     else:
         yield skipped(item, reason)
+
+
+def _is_for_others(body: dict[str, Any]) -> bool:
+    """Whether an object can be given to misp-stix, which takes any time for what is no pattern."""
+    pattern = body.get("pattern")
+    is_stix = body.get("type") == "indicator" and body.get("pattern_type", "stix") == "stix"
+    return not is_stix or (isinstance(pattern, str) and is_pattern(pattern))
 
 
 def _is_lost(item: Item, found: _Found) -> bool:
