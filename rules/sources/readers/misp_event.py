@@ -15,7 +15,7 @@ import msgspec
 
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.odd_events import mended_json
+from inkgate.rules.sources.readers.odd_events import mended_attribute, mended_json
 from inkgate.rules.sources.readers.source_file import SourceFile
 
 _REMEDY: Final = "export the event again"
@@ -130,12 +130,12 @@ def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
 
 
 def attribute_of_search(item: object) -> Attribute:
-    """One attribute as MISP's restSearch of attributes gives it.
-
-    Raises:
-        msgspec.ValidationError: it is not one.
-    """
-    attribute = msgspec.convert(item, _Attribute)
+    """One attribute as MISP's restSearch of attributes gives it; of one that is odd, what is."""
+    try:
+        attribute = msgspec.convert(item, _Attribute)
+    except msgspec.ValidationError:
+        # It must not cost all others, which the same answer holds.
+        attribute = msgspec.convert(mended_attribute(item), _Attribute)
     return _attribute(attribute, _Event(), None)
 
 

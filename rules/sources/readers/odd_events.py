@@ -59,15 +59,16 @@ def mended_document(document: object, depth: int = 0) -> object:
         mended["Event"] = None
     mended["Orgc"] = _organisation(document.get("Orgc"))
     mended["Tag"] = _tags(document.get("Tag"))
-    for name, mend in (("Attribute", _attribute), ("Object", _object)):
+    for name, mend in (("Attribute", mended_attribute), ("Object", _object)):
         if name in document:
-            mended[name] = [mend(item) for item in _items(document[name])]
+            mended[name] = [mend(item) for item in items_of(document[name])]
     if "errors" in document:
         mended["errors"] = document["errors"]
     return {name: value for name, value in mended.items() if value is not None}
 
 
-def _attribute(item: object) -> dict[str, Any]:
+def mended_attribute(item: object) -> dict[str, Any]:
+    """A decoded attribute with members of the types that the strict reader knows."""
     if not isinstance(item, dict):
         return dict(_NO_ATTRIBUTE)
     mended: dict[str, Any] = _scalars(item)
@@ -85,7 +86,10 @@ def _attribute(item: object) -> dict[str, Any]:
 def _object(item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"Attribute": [dict(_NO_ATTRIBUTE)]}
-    return {**_scalars(item), "Attribute": [_attribute(a) for a in _items(item.get("Attribute"))]}
+    return {
+        **_scalars(item),
+        "Attribute": [mended_attribute(a) for a in items_of(item.get("Attribute"))],
+    }
 
 
 def _organisation(item: object) -> dict[str, Any] | None:
@@ -94,11 +98,12 @@ def _organisation(item: object) -> dict[str, Any] | None:
 
 def _tags(items: object) -> list[dict[str, Any]]:
     """Tags with a name, also where a tool writes the names alone."""
-    found = ({"name": item} if isinstance(item, str) else item for item in _items(items))
+    found = ({"name": item} if isinstance(item, str) else item for item in items_of(items))
     return [_scalars(item) for item in found if isinstance(item, dict)]
 
 
-def _items(holder: object) -> list[object]:
+def items_of(holder: object) -> list[object]:
+    """What a list holds, also one with a gap, which PHP writes as a map."""
     if isinstance(holder, dict):
         return list(holder.values())
     return holder if isinstance(holder, list) else []
