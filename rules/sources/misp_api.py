@@ -16,8 +16,8 @@ from inkgate.misp.errors import MispError, RejectedError, UnavailableError
 from inkgate.remote.deadline import Deadline
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.proxies import Proxy
+from inkgate.rules.sources.readers.lenient_json import items_of
 from inkgate.rules.sources.readers.misp_event import Flag, Text, attribute_of_search, is_set
-from inkgate.rules.sources.readers.odd_events import items_of
 
 if TYPE_CHECKING:
     from pymisp import PyMISP
