@@ -48,15 +48,31 @@ def read_leniently(data: bytes, *, is_deep: bool = False) -> object:
     )
 
 
-def is_damaged(text: str) -> bool:
-    """Whether a text holds bytes that were no UTF-8, or a surrogate without its pair."""
-    return _SURROGATE.search(text) is not None
+def without_damage(item: dict[str, Any], *names: str) -> dict[str, Any]:
+    """An object in which no text holds what was no UTF-8, or a surrogate without its pair.
+
+    Args:
+        names: members that are empty then. In others `?` stands for what is damaged.
+    """
+    found = {name: _sound(value) for name, value in item.items()}
+    return found | {name: "" for name in names if found.get(name) != item.get(name)}
 
 
 def as_json(value: object) -> bytes:
     """JSON of what `read_leniently` gave; `?` stands for what is damaged."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
+
+
+def _sound(value: object) -> object:
+    """A value without surrogates, at any depth that `is_deep` leaves."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("?", value)
+    if isinstance(value, list):
+        return [_sound(item) for item in value]
+    if isinstance(value, dict):
+        return {str(_sound(name)): _sound(item) for name, item in value.items()}
+    return value
 
 
 def items_of(holder: object) -> list[object]:

@@ -164,11 +164,14 @@ def _holders(event: _Event) -> int:
 def attribute_of_search(item: object) -> Attribute:
     """One attribute as MISP's restSearch of attributes gives it; of one that is odd, what is."""
     try:
-        attribute = msgspec.convert(item, _Attribute)
-    except msgspec.ValidationError:
+        found = _attribute(msgspec.convert(item, _Attribute), _Event(), None)
+        # Python's JSON takes surrogates without their pair, and nothing else does.
+        msgspec.msgpack.encode(found)
+    except (msgspec.ValidationError, UnicodeError):
         # It must not cost all others, which the same answer holds.
-        attribute = msgspec.convert(mended_attribute(item), _Attribute)
-    return _attribute(attribute, _Event(), None)
+        mended = msgspec.convert(mended_attribute(item), _Attribute)
+        return _attribute(mended, _Event(), None)
+    return found
 
 
 def _documents(data: bytes | msgspec.Raw, file: SourceFile, depth: int = 0) -> Iterator[_Event]:

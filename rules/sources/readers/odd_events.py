@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from inkgate.rules.sources.readers.lenient_json import (
     as_json,
-    is_damaged,
     items_of,
     read_leniently,
+    without_damage,
 )
 
 # Has no type, and is refused for that where it is sealed.
@@ -100,8 +100,7 @@ def mended_attribute(item: object) -> dict[str, Any]:
         return dict(_NO_ATTRIBUTE)
     mended: dict[str, Any] = _scalars(item)
     for name in ("type", "value"):
-        part = item.get(name)
-        if isinstance(part, bool | list | dict) or (isinstance(part, str) and is_damaged(part)):
+        if isinstance(item.get(name), bool | list | dict):
             # No text, and so no indicator of any type that a request can show: refused as empty.
             mended[name] = ""
     mended["Tag"] = _tags(item.get("Tag"))
@@ -109,7 +108,7 @@ def mended_attribute(item: object) -> dict[str, Any]:
     event = item.get("Event")
     if isinstance(event, dict):
         mended["Event"] = {**_scalars(event), "Orgc": _organisation(event.get("Orgc"))}
-    return mended
+    return without_damage(mended, "type", "value")
 
 
 def _objects(holder: object) -> Iterator[dict[str, Any]]:
