@@ -158,8 +158,8 @@ class SourceFile:
                 if size > MAX_FILE_BYTES:
                     raise self.unreadable("is larger than 1 GiB unpacked", "split it")
 
-    def lines(self) -> Iterator[str]:
-        """Its lines without their ends (LF, CRLF or CR).
+    def lines(self, longest: int = _MAX_LINE, *, with_ends: bool = False) -> Iterator[str]:
+        """Its lines without their ends (LF, CRLF or CR), or each with LF.
 
         One that is longer than 16,384 characters is cut, and still too long for any value.
         Bytes that are no UTF-8 come as surrogates (PEP 383).
@@ -173,11 +173,11 @@ class SourceFile:
         with self._opened() as file:
             text = io.TextIOWrapper(cast(BinaryIO, io.BufferedReader(_Raw(file))), encoding, errors)
             try:
-                while line := text.readline(_MAX_LINE):
+                while line := text.readline(longest):
                     number += 1
-                    yield line.rstrip("\n")
-                    while len(line) == _MAX_LINE and not line.endswith("\n"):
-                        line = text.readline(_MAX_LINE)
+                    yield line if with_ends else line.rstrip("\n")
+                    while len(line) == longest and not line.endswith("\n"):
+                        line = text.readline(longest)
             except UnicodeError:
                 problem = f"is not {_title(encoding)}"
                 raise self.unreadable(problem, _GET_AGAIN, number + 1) from None
