@@ -12,7 +12,7 @@ from typing import Final
 
 from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, rows
+from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, check_whole, rows
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.lists.dialect import REMARK, Line, refused
 from inkgate.rules.sources.readers.lists.guess import guess_type, written
@@ -87,9 +87,7 @@ def read_column_csv(file: SourceFile) -> Iterator[Attribute]:
         raise file.unreadable(
             "has no column whose name is known" if file.beginning.strip() else "is empty", _COLUMNS
         )
-    # Once to see that it is whole, and nothing of it is kept.
-    for _ in _rows(file, separator):
-        pass
+    check_whole(file, _rows(file, separator))
     for number, row in _rows(file, separator):
         line = refused(NO_CSV) if row is None else _line(header, row)
         yield from _attributes(line, file.name, number)

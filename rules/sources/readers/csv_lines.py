@@ -6,7 +6,7 @@ A file of 130 KB may be 64 MiB when it is unpacked, and its rows as Python's obj
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from inkgate.rules.sources.readers.source_file import SourceFile
@@ -49,6 +49,18 @@ class CsvLines:
         self.is_ended = line.endswith("\n")
         self._taken += len(line)
         return _TOO_LONG if self._taken >= MAX_ROW else line
+
+
+def check_whole(file: SourceFile, found: Iterable[object]) -> None:
+    """See, the first time that a file is read, that all of its rows can be, and keep none.
+
+    Raises:
+        Unreadable: as from `rows`.
+    """
+    if not file.is_whole:
+        for _ in found:
+            pass
+        file.is_whole = True
 
 
 def rows(lines: CsvLines, reader: Any, file: SourceFile) -> Iterator[list[str] | None]:

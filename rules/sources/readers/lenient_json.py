@@ -12,6 +12,7 @@ from typing import Any, Final
 
 # Python's objects take many times the size of their JSON.
 MOST_BYTES: Final = 64 << 20
+MOST_PARTS: Final = 1_000_000
 _MAX_DEPTH: Final = 64
 _MAX_DIGITS: Final = 18
 # A text without an end takes all of the rest: it is looked at once.
@@ -32,10 +33,11 @@ def read_leniently(data: bytes, *, is_deep: bool = False) -> object:
             neither a text nor anything that holds one.
 
     Raises:
-        ValueError: it is no JSON, or larger than 64 MiB.
+        ValueError: it is no JSON, larger than 64 MiB, or has more than 1,000,000 objects and
+            lists.
         RecursionError: it is nested too deeply, and not cut off.
     """
-    if len(data) > MOST_BYTES:
+    if len(data) > MOST_BYTES or data.count(b"{") + data.count(b"[") > MOST_PARTS:
         raise ValueError("too large")
     text = data.decode("utf-8", "surrogateescape")
     return json.loads(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, rows
+from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, check_whole, rows
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.lenient_json import without_damage
 from inkgate.rules.sources.readers.source_file import SourceFile
@@ -43,14 +43,11 @@ def read_csv_file(file: SourceFile) -> Iterator[Attribute]:
     Raises:
         Unreadable: whatever is wrong with the file, with the line.
     """
-    header: list[str] = []
-    header_at = 0
-    # Once to see that it is whole, and nothing of it is kept.
-    for number, row in _rows(file):
-        if row and not header:
-            header, header_at = _header(file, row), number
-    if not header:
+    check_whole(file, _rows(file))
+    first = next(((number, row) for number, row in _rows(file) if row), None)
+    if first is None:
         raise file.unreadable("is empty", _REMEDY)
+    header_at, header = first[0], _header(file, first[1])
     for number, row in _rows(file):
         if row != [] and number != header_at:
             yield _read(header, row, f"{file.name}:{number}")

@@ -64,6 +64,8 @@ class SourceFile:
         head: its first 64 KiB, unpacked.
         looks: its size and the time of its last change (nanoseconds), when it was opened first.
 
+        is_whole: whether a reader has looked through all of it; readers set it, for themselves.
+
     Raises:
         Unreadable: it is not there, no regular file, of a kind that nobody reads, or damaged
             in its first bytes.
@@ -72,6 +74,7 @@ class SourceFile:
     def __init__(self, path: Path, given: Path | None = None) -> None:
         self._path = path
         self.given = given or path
+        self.is_whole = False
         self.name = os.fsencode(self.given.name).decode("utf-8", "replace")
         self.looks = looks_of(self._found())
         with self._opened() as file:
