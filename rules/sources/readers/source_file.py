@@ -29,13 +29,14 @@ _CHUNK_BYTES: Final = 1 << 20
 _MAX_LINE: Final = 16_384
 _GET_AGAIN: Final = "get the file again"
 _ASIDE: Final = "write it under another name and rename it when it is whole"
+_GIVE_TEXT: Final = "give a text, CSV or JSON file"
 _DAMAGED: Final = "is damaged"
 # What people give in place of the file that is in it.
 _NOT_READ: Final = (
     (b"PK\x03\x04", "is a ZIP archive", "unpack it, and give the files in it"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive", "unpack it, and give the files in it"),
     (b"Rar!", "is a RAR archive", "unpack it, and give the files in it"),
-    (b"%PDF", "is a PDF", "give a text, CSV or JSON file"),
+    (b"%PDF", "is a PDF", _GIVE_TEXT),
     (b"SQLite format 3\0", "is an SQLite database", "export it as CSV or JSON"),
 )
 # `[` also begins an IPv6 address with a port, and a section of a filter list.
@@ -81,6 +82,7 @@ class SourceFile:
             self.head = file.read(HEAD_BYTES)
         self._refuse_what_nobody_reads()
         self.encoding = _encoding(self.head)
+        self._refuse_xml()
 
     @property
     def is_packed(self) -> bool:
@@ -231,7 +233,15 @@ class SourceFile:
         if self.head[_TAR_AT : _TAR_AT + 5] == b"ustar":
             raise self.unreadable("is a tar archive", "unpack it, and give the files in it")
         if _encoding(self.head) is None and b"\0" in self.head:
-            raise self.unreadable("is not text", "give a text, CSV or JSON file")
+            raise self.unreadable("is not text", _GIVE_TEXT)
+
+    def _refuse_xml(self) -> None:
+        # As a list, a line of it might be taken for an indicator.
+        text = self.beginning.lstrip()
+        if text.startswith("<") and "STIX_Package" in text:
+            raise self.unreadable("is STIX 1 (XML)", "give STIX 2.1, as stix2-elevator makes it")
+        if text.startswith("<?xml"):
+            raise self.unreadable("is XML", _GIVE_TEXT)
 
 
 def looks_of(found: os.stat_result) -> tuple[int, int]:
