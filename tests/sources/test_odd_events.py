@@ -47,6 +47,8 @@ PLACES: dict[str, tuple[Any, list[str]]] = {
         {"Event": {**INNER, "Object": [{"ObjectReference": [{"Attribute": ONE}]}]}}, READ),
     "report about one": ({"Event": {**INNER, "Sighting": [{"model": "Attribute"}]}}, READ),
     "number in place of objects": ({"Event": {**INNER, "Object": [7]}}, [*READ, ""]),
+    "nothing found": ({"response": []}, []),
+    "nothing found, and more": ({"response": [], "Tag": {"1": "x"}}, []),
     "beside a number": ([{"Event": INNER}, 7], READ + LOST),
 }  # fmt: skip
 

@@ -177,14 +177,13 @@ def attribute_of_search(item: object) -> Attribute:
 def _documents(data: bytes | msgspec.Raw, file: SourceFile, depth: int = 0) -> Iterator[_Event]:
     listed = bytes(data).lstrip()[:1] == b"["
     for document in _DOCUMENTS.decode(data) if listed else [_DOCUMENT.decode(data)]:
-        found = 0
-        if bytes(document.response) and depth == 0:
-            for found, event in enumerate(_documents(document.response, file, 1), 1):  # noqa: B007
-                yield event
+        is_wrapper = bool(bytes(document.response)) and depth == 0
+        if is_wrapper:
+            yield from _documents(document.response, file, 1)
         if document.event is not None:
-            found += 1
+            is_wrapper = True
             yield document.event
-        if _holds_attributes(document) or not found:
+        if _holds_attributes(document) or not is_wrapper:
             _check_event(document, file)
             yield document
 

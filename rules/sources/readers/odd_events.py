@@ -7,7 +7,7 @@ attribute's fault that it stands in; none is left out without being counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from inkgate.rules.sources.readers.lenient_json import (
@@ -44,10 +44,16 @@ def mended_json(data: bytes) -> bytes | None:
 
 def _mended(document: object) -> dict[str, Any]:
     events = list(_events(document))
+    if all(event.keys() == {"Stray"} for event in events) and "response" not in _members(document):
+        raise ValueError("no event")
     strays = _count(document) - sum(map(_placed, events))
     if strays > 0:
         events.append({"Stray": [None] * strays})
     return {"response": events}
+
+
+def _members(document: object) -> Collection[str]:
+    return document if isinstance(document, dict) else ()
 
 
 def _events(document: object) -> Iterator[dict[str, Any]]:
@@ -63,7 +69,8 @@ def _events(document: object) -> Iterator[dict[str, Any]]:
     for item in inner:
         yield from _events(item)
     own = _event(document)
-    if not inner or any(name in own for name in ("Attribute", "Object", "ShadowAttribute")):
+    is_wrapper = "response" in document or inner
+    if not is_wrapper or any(name in own for name in ("Attribute", "Object", "ShadowAttribute")):
         yield own
 
 
