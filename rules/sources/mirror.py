@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ class Mirror:
         """Add attributes, or replace them."""
         self._db.executemany(
             "INSERT OR REPLACE INTO attributes VALUES (?, ?, ?)",
-            ((a.uuid, a.event_uuid, _ENCODER.encode(a)) for a in attributes),
+            ((_key(a), a.event_uuid, _ENCODER.encode(a)) for a in attributes),
         )
 
     def versions(self) -> dict[str, str]:
@@ -117,3 +118,8 @@ class Mirror:
 
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+
+
+def _key(attribute: Attribute) -> str:
+    """Its UUID; of one without, which is odd, all of it: it must not replace another."""
+    return attribute.uuid or hashlib.sha256(_ENCODER.encode(attribute)).hexdigest()

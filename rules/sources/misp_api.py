@@ -16,6 +16,7 @@ from inkgate.misp.errors import MispError, RejectedError, UnavailableError
 from inkgate.remote.deadline import Deadline
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.proxies import Proxy
+from inkgate.rules.sources.readers.lenient_json import items_of
 from inkgate.rules.sources.readers.misp_event import Flag, Text, attribute_of_search, is_set
 
 if TYPE_CHECKING:
@@ -135,10 +136,7 @@ class MispApi:
         query = {**self._filters(), "eventid": list(events)}
         for page in range(1, _MAX_PAGES):
             found = self._search("attributes", {**query, "limit": size, "page": page})
-            try:
-                yield [attribute_of_search(item) for item in found]
-            except msgspec.ValidationError as error:
-                raise self._no_attributes(error) from None
+            yield [attribute_of_search(item) for item in found]
             if not self._more(query, page, len(found)):
                 return
 
@@ -184,8 +182,8 @@ class MispApi:
 
     def _search(self, controller: str, query: dict[str, Any]) -> list[Any]:
         found = self._request(lambda misp: misp.search(controller=controller, **query))
-        if isinstance(found, dict):
-            found = found.get("Attribute", [])
+        if isinstance(found, dict) and "Attribute" in found:
+            found = items_of(found["Attribute"])
         if not isinstance(found, list):
             raise self._unreadable("gave an answer that is no list")
         return found
@@ -194,7 +192,8 @@ class MispApi:
         try:
             return msgspec.convert(found, kind)
         except msgspec.ValidationError as error:
-            raise self._no_attributes(error) from None
+            problem = f"gave something else than events ({error})"
+            raise self._unreadable(problem) from None
 
     def _request(self, question: Callable[[PyMISP], Any]) -> Any:
         try:
@@ -203,9 +202,6 @@ class MispApi:
             may_pass = type(error) in (UnavailableError, RejectedError)
             remedy = _LATER if may_pass else error.remedy
             raise self._unreadable(error.problem, remedy) from None
-
-    def _no_attributes(self, error: msgspec.ValidationError) -> Unreadable:
-        return self._unreadable(f"gave something else than events and attributes ({error})")
 
     def _unreadable(self, problem: str, remedy: str = _LATER) -> Unreadable:
         return Unreadable(self.place, None, problem, remedy)

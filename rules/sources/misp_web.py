@@ -118,20 +118,44 @@ def _read_events(mirror: Mirror, api: MispApi, events: Sequence[EventState]) -> 
 
 
 def _read_once(mirror: Mirror, api: MispApi, events: Sequence[EventState]) -> bool:
-    """Read events anew; whether nothing moved meanwhile. If something did, nothing is changed."""
+    """Read events anew.
+
+    Returns:
+        Whether nothing moved meanwhile, and each attribute tells its event. If not, nothing
+        is changed.
+    """
     ids = [event.id for event in events]
     now = api.now()
     before = api.states(ids)
     mirror.remove_events(event.uuid for event in events)
     pages = 0
     for pages, page in enumerate(api.attributes(ids), 1):  # noqa: B007 (the last one counts)
-        mirror.put(page)
+        at_home = list(_at_home(page, events))
+        if len(at_home) < len(page):
+            mirror.undo()
+            return False
+        mirror.put(at_home)
     if pages > 1 and (any(e.is_recent(now) for e in before) or api.states(ids) != before):
         mirror.undo()
         return False
     mirror.settle({event.uuid: event.version for event in before})
     mirror.commit()
     return True
+
+
+def _at_home(page: Sequence[Attribute], events: Sequence[EventState]) -> Iterator[Attribute]:
+    """Attributes with the event that they were asked for with.
+
+    One that tells none, since it is odd, would be forgotten by the next reading. One that
+    tells no id either is left out, unless only one event was asked for.
+    """
+    uuids = {event.uuid for event in events}
+    by_id = {str(event.id): event.uuid for event in events}
+    for attribute in page:
+        only = events[0].uuid if len(events) == 1 else ""
+        home = attribute.event_uuid if attribute.event_uuid in uuids else ""
+        if home := home or by_id.get(attribute.event_id, only):
+            yield msgspec.structs.replace(attribute, event_uuid=home)
 
 
 def _fingerprint(settings: MispWebSettings) -> str:

@@ -28,6 +28,8 @@ from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 from inkgate.rules.sources.taxii_api import TaxiiClient, TaxiiSettings
 from inkgate.rules.sources.taxii_mirror import TaxiiMirror
 
+_LONGER: Final = "its last good reading counts; raise [rules] source_seconds if it needs longer"
+
 
 class Taxii:
     """A collection of a TAXII 2.1 server.
@@ -49,12 +51,13 @@ class Taxii:
         """See `Source`."""
         with naming(self._path), closing(self._opened()) as mirror:
             try:
-                self._update(mirror)
+                found = self._updated(mirror, faults)
                 mirror.commit()
             except Unreadable as fault:
                 mirror.undo()
                 faults.append(fault)
-            found = self._listed(mirror, faults)
+                # It was read in time once, so it is now, without a deadline.
+                found = self._listed(mirror, faults)
         yield from found
 
     def remembered(self, faults: list[Unreadable]) -> Iterator[Attribute]:
@@ -66,7 +69,8 @@ class Taxii:
     def _opened(self) -> TaxiiMirror:
         return TaxiiMirror(self._path, _fingerprint(self._settings))
 
-    def _update(self, mirror: TaxiiMirror) -> None:
+    def _updated(self, mirror: TaxiiMirror, faults: list[Unreadable]) -> list[Attribute]:
+        """Ask the server, and list what it holds now: both before anything is kept."""
         with (
             Deadline(self._context.seconds) as deadline,
             closing(TaxiiClient(self._settings, self._context.folder, deadline)) as client,
@@ -86,19 +90,27 @@ class Taxii:
                     client.place, had, mirror.count(), may_be_empty=self._context.may_be_empty
                 )
                 mirror.full_at = now
+            return self._listed(mirror, faults, deadline)
 
     def _is_full_due(self, mirror: TaxiiMirror, now: int) -> bool:
         age = now - mirror.full_at
         return self._context.full or not 0 <= age < self._settings.full_refresh_hours * 3600
 
-    def _listed(self, mirror: TaxiiMirror, faults: list[Unreadable]) -> list[Attribute]:
+    def _listed(
+        self, mirror: TaxiiMirror, faults: list[Unreadable], deadline: Deadline | None = None
+    ) -> list[Attribute]:
         name = place_of(self._settings.url)
         items = items_of(mirror.objects(), name)
+        found = []
         try:
-            return list(attributes_of(items, context_of(items), datetime.now(UTC)))
+            for attribute in attributes_of(items, context_of(items), datetime.now(UTC)):
+                if deadline and deadline.is_over:
+                    problem = f"cannot be read in full within {deadline.seconds:g} s"
+                    raise Unreadable(Path(name), None, problem, _LONGER)
+                found.append(attribute)
         except ImportError:
             faults.append(Unreadable(Path(name), None, "needs stix2-patterns", remedy("stix")))
-            return []
+        return found
 
 
 def _fingerprint(settings: TaxiiSettings) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from inkgate.rules.sources.misp_api import MispApi
 from support.installation import Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Changes, Faults, MispServer
+from support.misp.search import Query, Search
+from support.misp.store import Attribute
 
 pytestmark = pytest.mark.slow
 
@@ -238,3 +243,64 @@ def test_fifty_thousand_attributes(installation: Installation, server: MispServe
     link(installation, server, page_size=2000)
     done = refreshed(installation)
     assert done.rules - done.canaries == 50_000
+
+
+ODD: dict[str, tuple[Callable[[dict[str, Any]], object], bool]] = {
+    "tags as a map": (lambda item: item | {"Tag": {"1": {"name": "tlp:red"}}}, True),
+    "tags as a text": (lambda item: item | {"Tag": "tlp:red"}, True),
+    "event as a list": (lambda item: item | {"Event": []}, True),
+    "event as a list, no id": (lambda item: item | {"Event": [], "event_id": None}, True),
+    "organisation as a text": (lambda item: item | {"Event": {"Orgc": "x"}}, True),
+    "comment as a list": (lambda item: item | {"comment": ["x"]}, True),
+    "uuid as a list": (lambda item: item | {"uuid": []}, True),
+    "surrogate in a comment": (lambda item: item | {"comment": "\ud800"}, True),
+    "surrogate in a tag": (lambda item: item | {"Tag": [{"name": "\ud800"}]}, True),
+    "surrogate in the value": (lambda item: item | {"value": "\ud800.example"}, False),
+    "value as a list": (lambda item: item | {"value": ["x"]}, False),
+    "type as a flag": (lambda item: item | {"type": True}, False),
+    "number": (lambda _: 7, False),
+    "list": (lambda _: [], False),
+    "nothing": (lambda _: None, False),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_attribute_costs_itself_alone(
+    linked: Installation, server: MispServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One whose tags were a map kept that event, and all later ones, from arriving."""
+    change, is_read = ODD[name]
+    link(linked, server, page_size=100)
+    server.misp.add_event("first", [("domain", "first.example")])
+    refreshed(linked)
+    server.misp.add_event("odd", [("domain", "odd.example"), ("domain", "sound.example")])
+    server.misp.add_event("later", [("domain", "later.example")])
+    real = Search._attribute
+
+    def odd(self: Search, attribute: Attribute, query: Query) -> Any:
+        item = real(self, attribute, query)
+        return change(item) if attribute.value == "odd.example" else item
+
+    monkeypatch.setattr(Search, "_attribute", odd)
+    for full in (False, False, True):
+        summary = refreshed(linked, full=full)
+        assert summary.sealed == (4 if is_read else 3)
+        # Counted each time, not only when it came.
+        assert summary.report.fates["refused"] == (0 if is_read else 1)
+
+
+def test_attributes_as_a_map_are_read(
+    linked: Installation, server: MispServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PHP writes a list with a gap so."""
+    server.misp.add_event("made up", [("domain", "a.example"), ("domain", "b.example")])
+    real = MispApi._request
+
+    def as_map(self: MispApi, question: Any) -> Any:
+        found = real(self, question)
+        if isinstance(found, dict) and "Attribute" in found:
+            found["Attribute"] = {str(n): item for n, item in enumerate(found["Attribute"])}
+        return found
+
+    monkeypatch.setattr(MispApi, "_request", as_map)
+    assert refreshed(linked).sealed == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix import is_stix_file, read_stix_file
 from inkgate.rules.sources.readers.stix_objects import (
     BENIGN,
+    BUNDLE,
     CONTEXT,
     EXPIRED,
     NO_OBJECT,
@@ -30,6 +32,9 @@ from inkgate.rules.sources.readers.stix_objects import (
     OLDER,
     OTHER_LANGUAGE,
     REVOKED,
+    STRANGE_LANGUAGE,
+    STRANGE_TYPE,
+    TOO_DEEP,
 )
 from inkgate.rules.sources.readers.stix_pattern import (
     NO_PATTERN,
@@ -167,6 +172,29 @@ def test_pattern_without_a_sound_reading_is_refused(pattern: str) -> None:
     assert [tuple(r) for r in read_pattern(pattern)] == [("", "", REFUSED[pattern])]
 
 
+FILL = 120_000
+HOSTILE = {
+    "escapes": "[a:b='" + "\\'" * FILL,
+    "quotes": "[a:b=" + "'" * (FILL + 1),
+    "strings": "[a:b=" + " 'a' x" * (FILL // 6),
+    "comments": "[a:b=" + " /*" * (FILL // 3),
+    "moments": "[a:b='x'] START " + "t'2" * (FILL // 3),
+    "digits": "[a:b=" + "1" * FILL + "x",
+    "brackets": "[" * FILL,
+    "parentheses": "[" + "(" * FILL,
+    "steps": "[a:b" + ".c" * (FILL // 2) + "='x']",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_pattern_takes_time_in_proportion_to_its_length(name: str) -> None:
+    """2 KB of escaped quotes took 4 s, and 300 KB hours."""
+    started = time.process_time()
+    (found,) = read_pattern(HOSTILE[name])
+    assert found.refused in (NO_PATTERN, TOO_LONG)
+    assert time.process_time() - started < 15
+
+
 def test_alternatives_of_a_pattern_stand_or_fall_alone(tmp_path: Path) -> None:
     pattern = "[url:value='http://a.example/'] OR [url:value LIKE '%b%'] OR [url:value='c.example']"
     found = read(tmp_path, indicator(pattern, 1))
@@ -200,11 +228,20 @@ ONE = "[domain-name:value='a.example']"
         ({"indicator_types": [], "labels": ["benign"]}, BENIGN),
         ({"indicator_types": ["benign", "malicious-activity"]}, "domain"),
         ({"pattern_type": "yara", "pattern": "rule x {}"}, OTHER_LANGUAGE),
+        ({"pattern_type": None}, "domain"),
+        ({"pattern_type": "stix2"}, "domain"),
+        ({"pattern_type": " STIX"}, "domain"),
+        ({"pattern_type": "of-nobody"}, "domain"),
+        ({"pattern_type": "of-nobody", "pattern": "what is this"}, STRANGE_LANGUAGE),
+        ({"pattern_type": ["stix"], "pattern": "what is this"}, STRANGE_LANGUAGE),
+        ({"pattern_type": "Sigma", "pattern": "title: x"}, OTHER_LANGUAGE),
         ({"pattern": None}, NO_PATTERN),
         ({"pattern": ["x"]}, NO_PATTERN),
         ({"type": "url", "value": "http://a.example/"}, OBSERVED),
         ({"type": "x-misp-attribute"}, NOT_CONVERTED),
         ({"type": "malware", "is_family": True}, CONTEXT),
+        ({"type": "Indicator"}, STRANGE_TYPE),
+        ({"type": "x-own-indicator"}, STRANGE_TYPE),
         ({"type": ""}, NO_OBJECT),
         ({"type": True}, NO_OBJECT),
         ({"id": 7}, "domain"),
@@ -225,6 +262,64 @@ def test_every_object_counts_once_whatever_it_is(tmp_path: Path) -> None:
     assert fates(found) == {NO_OBJECT: 7, NO_PATTERN: 1, CONTEXT: 1, "domain": 40}
     assert found[0].place == "bundle.json:object 1"
     assert found[-1].place == f"bundle.json:{good[-1]['id']}"
+
+
+def nested(deep: int, *objects: object) -> dict[str, object]:
+    """A bundle in so many others."""
+    made: dict[str, object] = {"type": "bundle", "objects": list(objects)}
+    for _ in range(deep):
+        made = {"type": "bundle", "objects": [made]}
+    return made
+
+
+def test_bundle_in_a_bundle_is_read(tmp_path: Path) -> None:
+    """It was skipped as one object that describes something."""
+    found = read(tmp_path, indicator(ONE, 1), nested(2, indicator(ONE, 2), {"type": "malware"}))
+    assert fates(found) == {"domain": 2, BUNDLE: 3, CONTEXT: 1}
+    # A newer version of an object counts wherever it is.
+    newer = indicator(ONE, 1, modified="2026-02-01T00:00:00Z", revoked=True)
+    assert fates(read(tmp_path, indicator(ONE, 1), nested(0, newer))) == {
+        OLDER: 1, REVOKED: 1, BUNDLE: 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("deep", [8, 400])
+def test_bundle_in_too_many_others_is_refused(tmp_path: Path, deep: int) -> None:
+    found = read(tmp_path, indicator(ONE, 1), nested(deep, indicator(ONE, 2)))
+    assert fates(found)["domain"] == 1
+    assert fates(found)[TOO_DEEP] == 1
+    odd = read(tmp_path, indicator(ONE, 1), {"type": "bundle", "objects": 7})
+    assert fates(odd) == {"domain": 1, BUNDLE: 1, NO_OBJECT: 1}
+
+
+DAMAGED = {
+    "Latin-1": (b'"description":"\xe9"', "domain"),
+    "Latin-1 in the pattern": (b'"pattern":"[domain-name:value=\'\xe9.example\']"', NO_PATTERN),
+    "control character": (b'"description":"a\tb"', "domain"),
+    "5,000 digits": (b'"confidence":' + b"1" * 5000, "domain"),
+    "deep member": (b'"x":' + b"[" * 3000 + b"]" * 3000, "domain"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_object_costs_itself_alone(tmp_path: Path, name: str) -> None:
+    """One byte of another encoding cost the whole bundle."""
+    member, fate = DAMAGED[name]
+    one = json.dumps(indicator(ONE, 1)).encode()
+    odd = json.dumps(indicator(ONE, 2)).encode()[:-1] + b"," + member + b"}"
+    path = tmp_path / "bundle.json"
+    path.write_bytes(b'{"type":"bundle","objects":[%b,%b]}' % (odd, one))
+    assert fates(list(read_path(path))) == Counter(["domain", fate])
+
+
+def test_objects_as_a_map_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.json"
+    path.write_text(json.dumps({"type": "bundle", "objects": {"0": indicator(ONE, 1)}}))
+    assert fates(list(read_path(path))) == {"domain": 1}
+
+
+def test_id_of_another_type_is_no_version(tmp_path: Path) -> None:
+    other = {"type": "identity", "id": indicator(ONE, 1)["id"], "modified": FAR}
+    assert fates(read(tmp_path, indicator(ONE, 1), other)) == {"domain": 1, CONTEXT: 1}
 
 
 def test_place_never_holds_what_an_id_should_not(tmp_path: Path) -> None:
@@ -322,12 +417,26 @@ def test_bundle_of_misp_gives_every_attribute_back(tmp_path: Path, parser: Any) 
 @pytest.mark.slow
 def test_bundle_of_misp_that_misp_stix_gives_up_is_read_without_it(tmp_path: Path) -> None:
     made = exported(MISPtoSTIX21Parser())
-    made["objects"].append({"type": "indicator"})
+    made["objects"].append({"type": "malware"})
     path = tmp_path / "misp.json"
     path.write_text(json.dumps(made))
     found = list(read_path(path))
     assert fates(found)[stix_misp.FAILED] == 1
     assert sealable(iter(found)) >= set(ATTRIBUTES[:5]) - {ATTRIBUTES[3]}
+
+
+@pytest.mark.slow
+def test_what_is_no_pattern_is_not_given_to_misp_stix(tmp_path: Path) -> None:
+    """It looks for all errors in one, in the square of its length."""
+    made = exported(MISPtoSTIX21Parser())
+    made["objects"].append(indicator(HOSTILE["escapes"], 1))
+    path = tmp_path / "misp.json"
+    path.write_text(json.dumps(made))
+    started = time.process_time()
+    found = list(read_path(path))
+    assert time.process_time() - started < 60
+    assert fates(found)[NO_PATTERN] == 1
+    assert sealable(iter(found)) == set(ATTRIBUTES)
 
 
 @pytest.mark.slow
@@ -392,7 +501,6 @@ def test_bundle_that_misp_exports_keeps_its_uuids(installation: Installation) ->
     "text",
     [
         bundle(indicator("[domain-name:value = 'bad.example']", 1))[:-30],
-        '{"type": "bundle", "objects": ' + "[" * 5000 + "]" * 5000 + "}",
         '{"type": "bundle", "objects": 7}',
     ],
 )

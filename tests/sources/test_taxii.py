@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from inkgate.config.errors import Unreadable
 from inkgate.remote import web
+from inkgate.rules.sources import taxii
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
 from inkgate.rules.sources.source import SourceContext
@@ -62,17 +64,17 @@ def values(attributes: Iterator[Attribute]) -> list[str]:
     return sorted(a.value for a in attributes if not a.skipped and not a.refused)
 
 
-def read(taxii: Taxii) -> list[str]:
+def read(of: Taxii) -> list[str]:
     faults: list[Unreadable] = []
-    found = values(taxii.read(faults))
+    found = values(of.read(faults))
     assert not faults, faults
     return found
 
 
-def fault_of(taxii: Taxii) -> tuple[str, list[str]]:
+def fault_of(of: Taxii) -> tuple[str, list[str]]:
     """What a reading says is wrong, and what it gives all the same."""
     faults: list[Unreadable] = []
-    found = values(taxii.read(faults))
+    found = values(of.read(faults))
     (fault,) = faults
     assert str(fault).count("\n") == 0
     return str(fault), found
@@ -306,6 +308,29 @@ def test_hostile_server_ends_within_the_deadline(tmp_path: Path, act: Any, said:
         url = f"http://127.0.0.1:{server.port}/c/objects/"
         text, _ = fault_of(source(tmp_path, url, seconds=2))
         assert said in text
+
+
+def test_patterns_that_take_too_long_leave_the_last_reading(
+    tmp_path: Path, server: TaxiiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were committed before anybody had read one, and held every refresh from then on."""
+    server.add(indicator(1))
+    assert read(source(tmp_path, server.collection_url)) == ["a1.example"]
+    server.add(*(indicator(n) for n in range(2, 40)))
+    real, slow = taxii.attributes_of, threading.Event()
+
+    def slowly(*of: Any) -> Iterator[Attribute]:
+        for count, found in enumerate(real(*of)):
+            if count:
+                slow.wait(0.1)
+            yield found
+
+    monkeypatch.setattr(taxii, "attributes_of", slowly)
+    text, found = fault_of(source(tmp_path, server.collection_url, seconds=0.5))
+    assert "cannot be read in full within 0.5 s" in text
+    assert found == ["a1.example"]
+    slow.set()
+    assert len(read(source(tmp_path, server.collection_url))) == 39
 
 
 @pytest.mark.parametrize(

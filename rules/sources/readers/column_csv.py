@@ -7,24 +7,22 @@ a known name is read, so one row may give several values.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from inkgate.rules.canonical.misp_types import is_misp_type
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, check_whole, rows
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.lists.dialect import REMARK, Line, refused
 from inkgate.rules.sources.readers.lists.guess import guess_type, written
 from inkgate.rules.sources.readers.source_file import SourceFile
 
-_REMEDY: Final = "get the file again"
 _COLUMNS: Final = (
     "name the columns in the first row: domain, hostname, url, ip, md5, sha1, sha256, or type "
     "and value"
 )
 _HEAD_LINES: Final = 200
-_MAX_FIELD: Final = 1 << 20
 # Names of columns, in lower case without white space, `_` and `-`, and MISP's types.
 _TYPES: Final = {
     "url": "url",
@@ -78,51 +76,36 @@ _OF_CERTIFICATES: Final = ("listingdate", "sha1", "listingreason")
 def read_column_csv(file: SourceFile) -> Iterator[Attribute]:
     """The values of all columns that have a known name.
 
-    The whole file is read before the first is given, so a file that was cut off gives none.
+    The whole file is looked through before the first is given, so a file that was cut off
+    gives none.
 
     Raises:
         Unreadable: whatever is wrong with the file, with the line.
     """
-    data = file.read_all()
-    text = data.decode("utf-8", "surrogateescape")
-    header, separator = _header(text)
+    header, separator = _header(file.beginning)
     if not header:
         raise file.unreadable(
-            "has no column whose name is known" if text.strip() else "is empty", _COLUMNS
+            "has no column whose name is known" if file.beginning.strip() else "is empty", _COLUMNS
         )
-    if text and not text.endswith(("\n", "\r")):
-        raise file.unreadable("is cut off in its last row", _REMEDY, text.count("\n") + 1)
-    yield from list(_rows(file, text, header, separator))
+    check_whole(file, _rows(file, separator))
+    for number, row in _rows(file, separator):
+        line = refused(NO_CSV) if row is None else _line(header, row)
+        yield from _attributes(line, file.name, number)
 
 
-def _rows(
-    file: SourceFile, text: str, header: Sequence[str], separator: str
-) -> Iterator[Attribute]:
-    csv.field_size_limit(_MAX_FIELD)
+def _rows(file: SourceFile, separator: str) -> Iterator[tuple[int, list[str] | None]]:
+    """The rows with the number of their last line."""
+    lines = CsvLines(file)
     reader = csv.reader(
-        _without_quotes_of_remarks(text), delimiter=separator, skipinitialspace=True, strict=True
+        _without_quotes_of_remarks(lines), delimiter=separator, skipinitialspace=True, strict=True
     )
-    for line in _lines(reader, header, file):
-        yield from _attributes(line, file.name, reader.line_num)
+    for row in rows(lines, reader, file):
+        yield reader.line_num, row
 
 
-def _lines(reader: Any, header: Sequence[str], file: SourceFile) -> Iterator[Line]:
-    """What the rows say; one that is no CSV is refused alone, unless the file ends in it."""
-    while True:
-        try:
-            yield _line(header, next(reader))
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                problem = "is cut off in a quoted field"
-                raise file.unreadable(problem, _REMEDY, reader.line_num) from None
-            yield refused("a row that is no CSV")
-
-
-def _without_quotes_of_remarks(text: str) -> Iterator[str]:
+def _without_quotes_of_remarks(lines: Iterable[str]) -> Iterator[str]:
     """Lines for the CSV reader: a quote in a remark would take in the rows behind it."""
-    for line in io.StringIO(text, newline=""):
+    for line in lines:
         yield line.replace('"', "") if line.startswith("#") else line
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,53 +13,63 @@ from inkgate.rules.sources.readers.source_file import SourceFile
 
 _REMEDY: Final = "get the list again"
 _MOST_LINES: Final = 1_000_000
+_METADATA: Final = '"metadata"'
+
+
+NO_NETWORK: Final = "not a line of a list of networks"
 
 
 class _Entry(msgspec.Struct):
-    type: str = ""
-    cidr: str = ""
-    sblid: str | int | None = ""
+    type: Any = ""
+    cidr: Any = ""
+    sblid: Any = ""
 
 
 _DECODER: Final = msgspec.json.Decoder(_Entry)
 
 
 def read_drop(file: SourceFile) -> Iterator[Attribute]:
-    """The networks of a list.
+    """The networks of a list; a line that is odd is refused alone.
 
-    The whole file is decoded before the first is given, so a file that was cut off gives none.
+    The whole file is looked through before the first is given, so a file that was cut off
+    gives none.
 
     Raises:
-        Unreadable: a line is no object, or the line with the list's own figures is missing,
-            which is the last one.
+        Unreadable: the line with the list's own figures is missing, which is the last one.
     """
     file.check_whole()
-    entries = []
+    is_whole = False
+    number = 0
     for number, line in enumerate(file.lines(), 1):
         if number > _MOST_LINES:
             raise file.unreadable("has more lines than any list of networks", _REMEDY, number)
-        entries.append(_entry(file, number, line))
-    if not any(entry and entry.type == "metadata" for entry in entries):
-        raise file.unreadable("is cut off: its last line tells how long it is", _REMEDY)
-    for number, entry in enumerate(entries, 1):
-        yield _attribute(entry, file.name, f"{file.name}:{number}")
+        is_whole = is_whole or (_METADATA in line and _is_metadata(_entry(line)))
+    if not is_whole:
+        raise file.unreadable("is cut off: its last line tells how long it is", _REMEDY, number)
+    for number, line in enumerate(file.lines(), 1):
+        yield _attribute(line, file.name, f"{file.name}:{number}")
 
 
-def _entry(file: SourceFile, number: int, line: str) -> _Entry | None:
-    if not line.strip():
-        return None
+def _entry(line: str) -> _Entry | None:
     try:
-        return _DECODER.decode(line)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise file.unreadable("is no list of networks in JSON", _REMEDY, number) from None
+        return _DECODER.decode(line.encode("utf-8", "replace"))
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
-def _attribute(entry: _Entry | None, name: str, place: str) -> Attribute:
-    skipped = "remark or blank" if entry is None or entry.type == "metadata" else ""
-    value = entry.cidr if entry else ""
+def _is_metadata(entry: _Entry | None) -> bool:
+    return entry is not None and entry.type == "metadata"
+
+
+def _attribute(line: str, name: str, place: str) -> Attribute:
+    entry = _entry(line) if line.strip() else None
+    says_nothing = not line.strip() or _is_metadata(entry)
+    value = entry.cidr if entry and isinstance(entry.cidr, str) else ""
+    sblid = entry.sblid if entry and isinstance(entry.sblid, str | int) else ""
     return Attribute(
         type="ip-dst", value=value, uuid="", to_ids=True, source=name, place=place,
-        comment=str(entry.sblid or "") if entry else "", skipped=skipped,
+        comment=str(sblid), skipped="remark or blank" if says_nothing else "",
+        refused="" if says_nothing or value else NO_NETWORK,
     )  # fmt: skip
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from inkgate.rules.sources.attribute import Attribute
+from inkgate.rules.sources.readers.csv_lines import NO_CSV, CsvLines, check_whole, rows
 from inkgate.rules.sources.readers.file_format import FileFormat
+from inkgate.rules.sources.readers.lenient_json import without_damage
 from inkgate.rules.sources.readers.source_file import SourceFile
 
 _NEEDED: Final = ("uuid", "type", "value")
 _REMEDY: Final = "export it again"
-_MAX_FIELD: Final = 1 << 20
+OTHER_COLUMNS: Final = "not as many columns as the header names"
+NO_TEXT: Final = "bytes that are no UTF-8"
 # Column names of MISP's export and of its older versions, by our name.
 _COLUMNS: Final = {
     "type": ("type",),
@@ -33,45 +35,30 @@ _COLUMNS: Final = {
 
 
 def read_csv_file(file: SourceFile) -> Iterator[Attribute]:
-    """All attributes of a CSV export.
+    """All attributes of a CSV export; a row that is odd is refused alone.
 
-    The whole file is checked before the first attribute is given, so a file that was
+    The whole file is looked through before the first attribute is given, so a file that was
     cut off gives none.
 
     Raises:
         Unreadable: whatever is wrong with the file, with the line.
     """
-    yield from list(_rows(file))
-
-
-def _rows(file: SourceFile) -> Iterator[Attribute]:
-    try:
-        text = file.read_all().decode()
-    except UnicodeDecodeError:
-        raise file.unreadable("is not UTF-8", _REMEDY) from None
-    if text and not text.endswith("\n"):
-        raise file.unreadable("is cut off in its last row", _REMEDY, text.count("\n") + 1)
-    csv.field_size_limit(_MAX_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    try:
-        for row in reader:
-            if not row:
-                continue
-            if header is None:
-                header = _header(file, row)
-            elif len(row) != len(header):
-                raise file.unreadable(
-                    f"has {len(row)} columns, its header {len(header)}", _REMEDY, reader.line_num
-                )
-            else:
-                yield _attribute(dict(zip(header, row, strict=True)))
-    except csv.Error:
-        raise file.unreadable(
-            "is not CSV, or is cut off in a quoted field", _REMEDY, reader.line_num
-        ) from None
-    if header is None:
+    check_whole(file, _rows(file))
+    first = next(((number, row) for number, row in _rows(file) if row), None)
+    if first is None:
         raise file.unreadable("is empty", _REMEDY)
+    header_at, header = first[0], _header(file, first[1])
+    for number, row in _rows(file):
+        if row != [] and number != header_at:
+            yield _read(header, row, f"{file.name}:{number}")
+
+
+def _rows(file: SourceFile) -> Iterator[tuple[int, list[str] | None]]:
+    """The rows with the number of their last line."""
+    lines = CsvLines(file)
+    reader = csv.reader(lines, strict=True)
+    for row in rows(lines, reader, file):
+        yield reader.line_num, row
 
 
 def _header(file: SourceFile, row: list[str]) -> list[str]:
@@ -82,6 +69,22 @@ def _header(file: SourceFile, row: list[str]) -> list[str]:
             f"has no column {', '.join(missing)}", "export CSV from MISP with its header", 1
         )
     return header
+
+
+def _read(header: list[str], row: list[str] | None, place: str) -> Attribute:
+    if row is None:
+        return _refused(NO_CSV, place)
+    if len(row) != len(header):
+        return _refused(OTHER_COLUMNS, place)
+    texts = dict(zip(header, row, strict=True))
+    sound = without_damage(texts)
+    if any(sound[name] != texts[name] for name in _NEEDED):
+        return _refused(NO_TEXT, place)
+    return _attribute({name: str(text) for name, text in sound.items()})
+
+
+def _refused(reason: str, place: str) -> Attribute:
+    return Attribute(type="", value="", uuid="", to_ids=True, place=place, refused=reason)
 
 
 def _attribute(row: dict[str, str]) -> Attribute:

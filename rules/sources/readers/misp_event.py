@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.odd_events import mended_json
+from inkgate.rules.sources.readers.odd_events import mended_attribute, mended_json
 from inkgate.rules.sources.readers.source_file import SourceFile
 
 _REMEDY: Final = "export the event again"
+PROPOSAL: Final = "a proposal, which nobody has accepted"
+STRAY: Final = "an attribute in a place where MISP has none"
 _POSITION: Final = re.compile(r"byte (\d+)")
 
 Text = str | int | float | None
@@ -55,12 +58,23 @@ class _Attribute(msgspec.Struct):
     object_relation: Text = ""
     tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
     event: _EventOfAttribute | None = msgspec.field(name="Event", default=None)
+    proposals: list[msgspec.Raw] | None = msgspec.field(name="ShadowAttribute", default=None)
+
+
+_Attributes = list[_Attribute] | None | msgspec.UnsetType
+
+
+class _Reference(msgspec.Struct):
+    """What an object refers to is repeated in it, and is read where it stands."""
+
+    attribute: Any = msgspec.field(name="Attribute", default=msgspec.UNSET)
 
 
 class _Object(msgspec.Struct):
     uuid: Text = ""
     deleted: Flag = False
-    attribute: list[_Attribute] | None = msgspec.field(name="Attribute", default=None)
+    attribute: _Attributes = msgspec.field(name="Attribute", default=msgspec.UNSET)
+    references: list[_Reference] | None = msgspec.field(name="ObjectReference", default=None)
 
 
 class _Event(msgspec.Struct):
@@ -71,12 +85,14 @@ class _Event(msgspec.Struct):
     published: Flag = None
     orgc: _Organisation | None = msgspec.field(name="Orgc", default=None)
     tag: list[_Tag] | None = msgspec.field(name="Tag", default=None)
-    attribute: list[_Attribute] | None = msgspec.field(name="Attribute", default=None)
+    attribute: _Attributes = msgspec.field(name="Attribute", default=msgspec.UNSET)
     object: list[_Object] | None = msgspec.field(name="Object", default=None)
+    proposals: list[msgspec.Raw] | None = msgspec.field(name="ShadowAttribute", default=None)
+    strays: list[msgspec.Raw] | None = msgspec.field(name="Stray", default=None)
 
 
 class _Document(_Event):
-    """Any of the shapes that MISP and its users write; one of the members is there."""
+    """Any of the shapes that MISP and its users write."""
 
     event: _Event | None = msgspec.field(name="Event", default=None)
     response: msgspec.Raw = msgspec.Raw()
@@ -116,47 +132,71 @@ def attributes_of_events(data: bytes, file: SourceFile) -> Iterator[Attribute]:
         raise file.unreadable("is nested too deeply", _REMEDY) from None
     for event in events:
         yield from _attributes(event)
+        yield from _not_read(event, file.name)
 
 
 def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
     try:
-        return list(_documents(data, file))
-    except (msgspec.MsgspecError, UnicodeError):
+        events = list(_documents(data, file))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, Unreadable):
         # Something is not as MISP writes it. One attribute must not cost all others.
         mended = mended_json(data)
         if mended is None:
             raise
         return list(_documents(mended, file))
+    if sum(map(_holders, events)) == data.count(b'"Attribute"'):
+        return events
+    # There are attributes that were not looked at.
+    mended = mended_json(data)
+    if mended is None:
+        return [*events, _Event(strays=[msgspec.Raw()])]
+    return list(_documents(mended, file))
+
+
+def _holders(event: _Event) -> int:
+    """How many members named `Attribute` were looked at."""
+    objects = event.object or ()
+    found = [event.attribute, *(holder.attribute for holder in objects)]
+    found += [one.attribute for holder in objects for one in holder.references or ()]
+    return sum(holder is not msgspec.UNSET for holder in found)
 
 
 def attribute_of_search(item: object) -> Attribute:
-    """One attribute as MISP's restSearch of attributes gives it.
-
-    Raises:
-        msgspec.ValidationError: it is not one.
-    """
-    attribute = msgspec.convert(item, _Attribute)
-    return _attribute(attribute, _Event(), None)
+    """One attribute as MISP's restSearch of attributes gives it; of one that is odd, what is."""
+    try:
+        found = _attribute(msgspec.convert(item, _Attribute), _Event(), None)
+        # Python's JSON takes surrogates without their pair, and nothing else does.
+        msgspec.msgpack.encode(found)
+    except (msgspec.ValidationError, UnicodeError):
+        # It must not cost all others, which the same answer holds.
+        mended = msgspec.convert(mended_attribute(item), _Attribute)
+        return _attribute(mended, _Event(), None)
+    return found
 
 
 def _documents(data: bytes | msgspec.Raw, file: SourceFile, depth: int = 0) -> Iterator[_Event]:
     listed = bytes(data).lstrip()[:1] == b"["
     for document in _DOCUMENTS.decode(data) if listed else [_DOCUMENT.decode(data)]:
-        if bytes(document.response) and depth == 0:
-            yield from _documents(document.response, file, depth + 1)
-        elif document.event is not None:
+        is_wrapper = bool(bytes(document.response)) and depth == 0
+        if is_wrapper:
+            yield from _documents(document.response, file, 1)
+        if document.event is not None:
+            is_wrapper = True
             yield document.event
-        elif _is_event(document):
+        if _holds_attributes(document) or not is_wrapper:
+            _check_event(document, file)
             yield document
-        else:
-            said = " (it holds an error message of MISP)" if bytes(document.errors) else ""
-            raise file.unreadable(f"holds no MISP event{said}", _REMEDY)
 
 
-def _is_event(event: _Event) -> bool:
-    return (
-        event.attribute is not None or event.object is not None or bool(event.uuid and event.info)
-    )
+def _check_event(document: _Document, file: SourceFile) -> None:
+    if not (_holds_attributes(document) or (document.uuid and document.info)):
+        said = " (it holds an error message of MISP)" if bytes(document.errors) else ""
+        raise file.unreadable(f"holds no MISP event{said}", _REMEDY)
+
+
+def _holds_attributes(event: _Event) -> bool:
+    holders = (event.attribute, event.object, event.proposals, event.strays)
+    return any(holder is not None and holder is not msgspec.UNSET for holder in holders)
 
 
 def _attributes(event: _Event) -> Iterator[Attribute]:
@@ -165,6 +205,17 @@ def _attributes(event: _Event) -> Iterator[Attribute]:
     for holder in event.object or ():
         for attribute in holder.attribute or ():
             yield _attribute(attribute, event, holder)
+
+
+def _not_read(event: _Event, place: str) -> Iterator[Attribute]:
+    """What is counted only."""
+    owners: list[_Event | _Attribute] = [event, *(event.attribute or ())]
+    owners += [a for holder in event.object or () for a in holder.attribute or ()]
+    proposal = Attribute(type="", value="", uuid="", to_ids=True, place=place, skipped=PROPOSAL)
+    stray = Attribute(type="", value="", uuid="", to_ids=True, place=place, refused=STRAY)
+    for owner in owners:
+        yield from (proposal for _ in owner.proposals or ())
+    yield from (stray for _ in event.strays or ())
 
 
 def _attribute(attribute: _Attribute, event: _Event, holder: _Object | None) -> Attribute:

@@ -32,13 +32,14 @@ _MAX_LINE: Final = 16_384
 _GET_AGAIN: Final = "get the file again"
 _ASIDE: Final = "write it under another name and rename it when it is whole"
 _PATH: Final = "check the path and its permissions"
+_GIVE_TEXT: Final = "give a text, CSV or JSON file"
 _DAMAGED: Final = "is damaged"
 # What people give in place of the file that is in it.
 _NOT_READ: Final = (
     (b"PK\x03\x04", "is a ZIP archive", "unpack it, and give the files in it"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive", "unpack it, and give the files in it"),
     (b"Rar!", "is a RAR archive", "unpack it, and give the files in it"),
-    (b"%PDF", "is a PDF", "give a text, CSV or JSON file"),
+    (b"%PDF", "is a PDF", _GIVE_TEXT),
     (b"SQLite format 3\0", "is an SQLite database", "export it as CSV or JSON"),
 )
 # `[` also begins an IPv6 address with a port, and a section of a filter list.
@@ -67,6 +68,8 @@ class SourceFile:
         head: its first 64 KiB, unpacked.
         looks: how it looked when it was opened first.
 
+        is_whole: whether a reader has looked through all of it; readers set it, for themselves.
+
     Raises:
         Unreadable: it is not there, no regular file, larger than 1 GiB, of a kind that nobody
             reads, or damaged in its first bytes.
@@ -75,6 +78,7 @@ class SourceFile:
     def __init__(self, path: Path, given: Path | None = None) -> None:
         self._path = path
         self.given = given or path
+        self.is_whole = False
         self.name = os.fsencode(self.given.name).decode("utf-8", "replace")
         self.looks = looks_of(self._found())
         if self.looks.size > MAX_FILE_BYTES:
@@ -83,6 +87,7 @@ class SourceFile:
             self.head = file.read(HEAD_BYTES)
         self._refuse_what_nobody_reads()
         self.encoding = _encoding(self.head)
+        self._refuse_xml()
 
     @property
     def is_packed(self) -> bool:
@@ -162,8 +167,8 @@ class SourceFile:
             while unpacked.read(_CHUNK_BYTES):
                 pass
 
-    def lines(self) -> Iterator[str]:
-        """Its lines without their ends (LF, CRLF or CR).
+    def lines(self, longest: int = _MAX_LINE, *, with_ends: bool = False) -> Iterator[str]:
+        """Its lines without their ends (LF, CRLF or CR), or each with LF.
 
         One that is longer than 16,384 characters is cut, and still too long for any value.
         Bytes that are no UTF-8 come as surrogates (PEP 383).
@@ -179,11 +184,11 @@ class SourceFile:
             buffered = io.BufferedReader(self._bounded(file))
             text = io.TextIOWrapper(cast(BinaryIO, buffered), encoding, errors)
             try:
-                while line := text.readline(_MAX_LINE):
+                while line := text.readline(longest):
                     number += 1
-                    yield line.rstrip("\n")
-                    while len(line) == _MAX_LINE and not line.endswith("\n"):
-                        line = text.readline(_MAX_LINE)
+                    yield line if with_ends else line.rstrip("\n")
+                    while len(line) == longest and not line.endswith("\n"):
+                        line = text.readline(longest)
             except UnicodeError:
                 problem = f"is not {_title(encoding)}"
                 raise self.unreadable(problem, _GET_AGAIN, number + 1) from None
@@ -229,7 +234,15 @@ class SourceFile:
         if self.head[_TAR_AT : _TAR_AT + 5] == b"ustar":
             raise self.unreadable("is a tar archive", "unpack it, and give the files in it")
         if _encoding(self.head) is None and b"\0" in self.head:
-            raise self.unreadable("is not text", "give a text, CSV or JSON file")
+            raise self.unreadable("is not text", _GIVE_TEXT)
+
+    def _refuse_xml(self) -> None:
+        # As a list, a line of it might be taken for an indicator.
+        text = self.beginning.lstrip()
+        if text.startswith("<") and "STIX_Package" in text:
+            raise self.unreadable("is STIX 1 (XML)", "give STIX 2.1, as stix2-elevator makes it")
+        if text.startswith("<?xml"):
+            raise self.unreadable("is XML", _GIVE_TEXT)
 
 
 class Looks(NamedTuple):

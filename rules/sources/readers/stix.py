@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,9 +12,15 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.extras import remedy
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
+from inkgate.rules.sources.readers.lenient_json import (
+    as_json,
+    read_leniently,
+    without_damage,
+)
+from inkgate.rules.sources.readers.lenient_json import items_of as items_in
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix_misp import attributes_of_misp, is_of_misp
-from inkgate.rules.sources.readers.stix_objects import attributes_of, context_of, items_of
+from inkgate.rules.sources.readers.stix_objects import Bundle, attributes_of, context_of, items_of
 
 _REMEDY: Final = "export the bundle again"
 _PROBE_BYTES: Final = 1 << 16
@@ -22,10 +28,6 @@ _PROBE_BYTES: Final = 1 << 16
 
 class _Probe(msgspec.Struct):
     type: Any = ""
-
-
-class _Bundle(msgspec.Struct):
-    objects: list[msgspec.Raw] = msgspec.field(default_factory=list)
 
 
 def is_stix_file(file: SourceFile) -> bool:
@@ -51,15 +53,7 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
         Unreadable: it is no bundle, or a library that reads it is not installed; then not
             one object was given.
     """
-    try:
-        bundle = msgspec.json.decode(file.read_json(), type=_Bundle)
-    except msgspec.ValidationError:
-        raise file.unreadable("is not a STIX bundle: its objects are no list", _REMEDY) from None
-    except (msgspec.MsgspecError, UnicodeError):
-        raise file.unreadable("is not JSON, or is cut off", _REMEDY) from None
-    except RecursionError:
-        raise file.unreadable("is nested too deeply", _REMEDY) from None
-    items = items_of(bundle.objects, file.name)
+    items = items_of(_objects(file), file.name)
     context, now = context_of(items), datetime.now(UTC)
     try:
         if is_of_misp(items):
@@ -72,6 +66,40 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
         raise file.unreadable(
             "is a STIX bundle, for which misp-stix and stix2-patterns are needed", remedy("stix")
         ) from None
+
+
+def _objects(file: SourceFile) -> Sequence[bytes | msgspec.Raw]:
+    data = file.read_json()
+    try:
+        return msgspec.json.decode(data, type=Bundle).objects
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        found = _objects_leniently(data)
+        if found is None:
+            raise file.unreadable(_problem(error), _REMEDY) from None
+        return found
+
+
+def _objects_leniently(data: bytes) -> list[bytes] | None:
+    """Objects of which one holds bytes that are no UTF-8, or the like: it costs itself alone."""
+    try:
+        bundle = read_leniently(data, is_deep=True)
+    except ValueError:
+        return None
+    objects = bundle.get("objects") if isinstance(bundle, dict) else None
+    if not isinstance(objects, list | dict):
+        return None
+    return [
+        as_json(without_damage(item, "pattern") if isinstance(item, dict) else item)
+        for item in items_in(objects)
+    ]
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        return "is not a STIX bundle: its objects are no list"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    return "is not JSON, or is cut off"
 
 
 FORMAT: Final = FileFormat("STIX 2", (".json", ".stix", ".stix2"), is_stix_file, read_stix_file)

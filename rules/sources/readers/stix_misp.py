@@ -22,18 +22,17 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.misp_event import attributes_of_events
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix_objects import (
-    MISP_OBJECTS,
-    NO_OBJECT,
-    NOT_CONVERTED,
     Context,
     Item,
     attributes_of,
     decoded,
     of_indicator,
+    refusal,
     refused,
     skip_reason,
     skipped,
 )
+from inkgate.rules.sources.readers.stix_pattern import is_pattern
 
 SAID: Final = "misp-stix reports an error about the bundle"
 FAILED: Final = "a bundle of MISP that misp-stix does not convert; it was read without MISP's types"
@@ -72,7 +71,10 @@ def attributes_of_misp(
     """
     reasons = [skip_reason(item, now) for item in items]
     sound = [i for i, why in zip(items, reasons, strict=True) if not why or i.type != "indicator"]
-    converted = _converted([decoded(i) for i in sound if i.head and i.is_newest], file)
+    given = [
+        decoded(item) for item in sound if item.head and item.is_newest and item.type != "bundle"
+    ]
+    converted = _converted([body for body in given if _is_for_others(body)], file)
     if converted is None:
         yield Attribute(
             type="", value="", uuid="", to_ids=True, place=file.name, refused=FAILED, is_more=True
@@ -100,12 +102,17 @@ def _of_item(item: Item, reason: str, context: Context, found: _Found) -> Iterat
             yield from of_indicator(item, context)
     elif item.uuid in found and item.type != "indicator":
         return
-    elif item.head is None:
-        yield refused(item, NO_OBJECT)
-    elif item.type in MISP_OBJECTS:
-        yield refused(item, NOT_CONVERTED)
-    else:
+    elif reason:
         yield skipped(item, reason)
+    else:
+        yield refused(item, refusal(item))
+
+
+def _is_for_others(body: dict[str, Any]) -> bool:
+    """Whether an object can be given to misp-stix, which takes any time for what is no pattern."""
+    pattern = body.get("pattern")
+    is_stix = body.get("type") == "indicator" and body.get("pattern_type", "stix") == "stix"
+    return not is_stix or (isinstance(pattern, str) and is_pattern(pattern))
 
 
 def _is_lost(item: Item, found: _Found) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.stix_pattern import NO_PATTERN, read_pattern
+from inkgate.rules.sources.readers.lenient_json import read_leniently, without_damage
+from inkgate.rules.sources.readers.stix_pattern import NO_PATTERN, is_pattern, read_pattern
 
 REVOKED: Final = "revoked"
 EXPIRED: Final = "expired"
@@ -24,6 +25,10 @@ OBSERVED: Final = "observed only, without an indicator"
 CONTEXT: Final = "describes something, and is no indicator"
 NO_OBJECT: Final = "not a STIX object"
 OTHER_LANGUAGE: Final = "a pattern in another language than STIX's"
+STRANGE_LANGUAGE: Final = "a pattern in a language that nobody knows"
+STRANGE_TYPE: Final = "an object with a pattern, and of no type that STIX has"
+BUNDLE: Final = "a bundle in a bundle, whose objects are counted by themselves"
+TOO_DEEP: Final = "a bundle in too many others"
 NOT_CONVERTED: Final = "a MISP's own object, which misp-stix did not convert"
 
 MISP_OBJECTS: Final = ("x-misp-attribute", "x-misp-object")
@@ -34,6 +39,20 @@ _OBSERVABLES: Final = frozenset((
     "file", "ipv4-addr", "ipv6-addr", "mac-addr", "mutex", "network-traffic", "observed-data",
     "process", "software", "url", "user-account", "windows-registry-key", "x509-certificate",
 ))  # fmt: skip
+_TYPES: Final = _OBSERVABLES | frozenset((
+    "attack-pattern", "bundle", "campaign", "course-of-action", "extension-definition", "grouping",
+    "identity", "incident", "indicator", "infrastructure", "intrusion-set", "language-content",
+    "location", "malware", "malware-analysis", "marking-definition", "note", "opinion",
+    "relationship", "report", "sighting", "threat-actor", "tool", "vulnerability",
+))  # fmt: skip
+# Of the vocabulary, and what tools write in place of `stix`.
+_STIX_NAMES: Final = frozenset(("stix", "stix2", "stix2.0", "stix2.1", "stix-pattern",
+                                "stix2-pattern", "stix-patterning"))  # fmt: skip
+_OTHER_LANGUAGES: Final = frozenset((
+    "carbonblack", "cbql", "eql", "esql", "kql", "kusto", "lucene", "nova", "osquery", "pcre",
+    "sigma", "snort", "splunk", "spl", "suricata", "tanium", "tanium-signal", "yara", "zeek",
+))  # fmt: skip
+_MOST_BUNDLES: Final = 8
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}--([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 _MAX_TEXT: Final = 500
 _TLP_NAME: Final = re.compile(r"tlp:(white|clear|green|amber(?:\+strict)?|red)", re.IGNORECASE)
@@ -75,12 +94,14 @@ class Item(NamedTuple):
         head: None if it is no STIX object.
         place: where it is, for people; holds nothing of its values.
         is_newest: whether no other object of the bundle is a newer version of it.
+        is_deep: whether it is in so many bundles that those in it were not looked into.
     """
 
     head: Head | None
     body: bytes | msgspec.Raw
     place: str
     is_newest: bool = True
+    is_deep: bool = False
 
     @property
     def type(self) -> str:
@@ -105,21 +126,44 @@ class Context(NamedTuple):
 _HEAD: Final = msgspec.json.Decoder(Head)
 
 
+class Bundle(msgspec.Struct):
+    """A bundle, whose objects are decoded one by one."""
+
+    objects: list[msgspec.Raw] = msgspec.field(default_factory=list)
+
+
 def items_of(bodies: Sequence[bytes | msgspec.Raw], name: str) -> list[Item]:
-    """The objects of a bundle in their order.
+    """The objects of a bundle in their order, and behind them those of bundles in it.
 
     Args:
         bodies: each object as JSON.
         name: of the bundle's file, for places.
     """
+    bodies = list(bodies)
     heads = [_head(body) for body in bodies]
-    newest: dict[str, int] = {}
+    at = 0
+    for _ in range(_MOST_BUNDLES):
+        inner = [_inner(body) for body, head in zip(bodies[at:], heads[at:], strict=True)
+                 if head and head.type == "bundle"]  # fmt: skip
+        at = len(bodies)
+        for objects in inner:
+            bodies += objects
+            heads += map(_head, objects)
+    # Of these nobody has looked whether one is a bundle.
+    deep = range(at, len(bodies))
+    newest: dict[tuple[str, str], int] = {}
     for number, head in enumerate(heads):
-        other = newest.get(name_of := _id(head))
-        if name_of and (other is None or _version(head) > _version(heads[other])):
-            newest[name_of] = number
+        other = newest.get(key := _key(head))
+        if all(key) and (other is None or _version(head) > _version(heads[other])):
+            newest[key] = number
     return [
-        Item(head, body, _place(head, name, number), newest.get(_id(head), number) == number)
+        Item(
+            head,
+            body,
+            _place(head, name, number),
+            newest.get(_key(head), number) == number,
+            number in deep,
+        )
         for number, (head, body) in enumerate(zip(heads, bodies, strict=True))
     ]
 
@@ -156,12 +200,21 @@ def attributes_of(items: Iterable[Item], context: Context, now: datetime) -> Ite
         reason = skip_reason(item, now)
         if reason:
             yield skipped(item, reason)
-        elif item.head is None:
-            yield refused(item, NO_OBJECT)
-        elif item.type in MISP_OBJECTS:
-            yield refused(item, NOT_CONVERTED)
+        elif why := refusal(item):
+            yield refused(item, why)
         else:
             yield from of_indicator(item, context)
+
+
+def refusal(item: Item) -> str:
+    """Why nothing can be made of an object that is not skipped; empty for an indicator."""
+    if item.head is None:
+        return NO_OBJECT
+    if item.type in MISP_OBJECTS:
+        return NOT_CONVERTED
+    if item.type == "bundle":
+        return TOO_DEEP
+    return "" if item.type == "indicator" else STRANGE_TYPE
 
 
 def skip_reason(item: Item, now: datetime) -> str:
@@ -169,6 +222,10 @@ def skip_reason(item: Item, now: datetime) -> str:
     if not item.is_newest:
         return OLDER
     if item.head is None or item.type in MISP_OBJECTS:
+        return ""
+    if item.type == "bundle":
+        return "" if item.is_deep else BUNDLE
+    if item.type not in _TYPES and "pattern" in decoded(item):
         return ""
     if item.type != "indicator":
         return OBSERVED if item.type in _OBSERVABLES else CONTEXT
@@ -193,17 +250,33 @@ def of_indicator(item: Item, context: Context) -> Iterator[Attribute]:
     """What an indicator lists: an attribute for each alternative of its pattern."""
     body = decoded(item)
     common = _common(item, body, context)
-    pattern, language = body.get("pattern"), body.get("pattern_type", "stix")
+    pattern = body.get("pattern")
     if not isinstance(pattern, str) or not pattern.strip():
         yield refused(item, NO_PATTERN)
         return
-    if not isinstance(language, str) or language.lower() != "stix":
+    language = _language(body.get("pattern_type"))
+    if language in _OTHER_LANGUAGES:
         yield skipped(item, OTHER_LANGUAGE)
+        return
+    if language not in _STIX_NAMES and not is_pattern(pattern):
+        yield refused(item, STRANGE_LANGUAGE)
         return
     for number, reading in enumerate(read_pattern(pattern)):
         yield msgspec.structs.replace(
             common, type=reading[0], value=reading[1], refused=reading[2], is_more=number > 0
         )
+
+
+def _language(name: object) -> str:
+    """STIX 2.0 has no other language than its own, and so no name for it."""
+    return "stix" if name is None else _text(name).strip().lower()
+
+
+def _inner(body: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=Bundle).objects
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return [msgspec.Raw(b"null")]
 
 
 def skipped(item: Item, reason: str) -> Attribute:
@@ -263,12 +336,18 @@ def _head(body: bytes | msgspec.Raw) -> Head | None:
     try:
         head = _HEAD.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
+        found = _leniently(body)
+        head = Head(found.get("type"), found.get("id"))
     return head if isinstance(head.type, str) and head.type else None
 
 
 def _id(head: Head | None) -> str:
     return _text(head.id) if head else ""
+
+
+def _key(head: Head | None) -> tuple[str, str]:
+    """By which versions of one object are known: an id of another type is another's."""
+    return (head.type, _id(head)) if head else ("", "")
 
 
 def _version(head: Head | None) -> datetime:
@@ -283,12 +362,21 @@ def _place(head: Head | None, name: str, number: int) -> str:
 
 
 def decoded(item: Item) -> dict[str, Any]:
-    """All of an object; empty if it is none."""
+    """All of an object; empty if it is none. A pattern that is damaged is empty."""
     try:
         body = msgspec.json.decode(item.body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return {}
+        return _leniently(item.body)
     return body if isinstance(body, dict) else {}
+
+
+def _leniently(body: bytes | msgspec.Raw) -> dict[str, Any]:
+    try:
+        found = read_leniently(bytes(body), is_deep=True)
+    except ValueError:
+        return {}
+    # It would mean something else.
+    return without_damage(found, "pattern") if isinstance(found, dict) else {}
 
 
 def _moment(text: object) -> datetime | None:

@@ -56,15 +56,10 @@ def read_pattern(pattern: str) -> list[Reading]:
     Raises:
         ImportError: stix2-patterns is not installed.
     """
-    # Imported here: only who has bundles needs it.
-    from stix2patterns.v21.pattern import Pattern  # noqa: PLC0415
-
-    if len(pattern) > MAX_CHARACTERS:
-        return [Reading(refused=TOO_LONG)]
-    tree = _Root()
     try:
-        Pattern(pattern).visit(tree)
-        alternatives = list(_observed(tree.root.observationExpressions()))
+        alternatives = list(_observed(_parsed(pattern).observationExpressions()))
+    except ImportError:
+        raise
     except _NotReadError as error:
         return [Reading(refused=str(error))]
     except Exception:  # noqa: BLE001 (a foreign parser of hostile input)
@@ -72,13 +67,43 @@ def read_pattern(pattern: str) -> list[Reading]:
     return list(dict.fromkeys(r for found in alternatives for r in _readings(found)))
 
 
-class _Root:
-    """Takes the root of a parse tree, which `Pattern` keeps to itself but for visitors."""
+def is_pattern(text: str) -> bool:
+    """Whether a text is a pattern that libraries can be given: those look for all errors in it.
 
-    root: Any = None
+    Raises:
+        ImportError: stix2-patterns is not installed.
+    """
+    try:
+        _parsed(text)
+    except ImportError:
+        raise
+    except Exception:  # noqa: BLE001 (a foreign parser of hostile input)
+        return False
+    return True
 
-    def visit(self, tree: Any) -> None:
-        self.root = tree
+
+def _parsed(pattern: str) -> Any:
+    """The tree of a pattern, which is given up at its first error.
+
+    `stix2patterns.v21.pattern.Pattern` goes on from there to say what is wrong: it splits the
+    rest into words, and begins anew behind each that has no end. 300 KB took hours.
+    """
+    # Imported here: only who has bundles needs them.
+    from antlr4 import BailErrorStrategy, CommonTokenStream, InputStream  # noqa: PLC0415
+    from stix2patterns.v21.grammars.STIXPatternLexer import STIXPatternLexer  # noqa: PLC0415
+    from stix2patterns.v21.grammars.STIXPatternParser import STIXPatternParser  # noqa: PLC0415
+
+    if len(pattern) > MAX_CHARACTERS:
+        raise _NotReadError(TOO_LONG)
+    lexer = STIXPatternLexer(InputStream(pattern))
+    parser = STIXPatternParser(CommonTokenStream(lexer))
+    for part in (lexer, parser):
+        # They write to the console, and quote values.
+        part.removeErrorListeners()
+    gives_up = BailErrorStrategy()
+    gives_up.reportError = lambda *_: None
+    parser._errHandler = gives_up
+    return parser.pattern()
 
 
 def _readings(conjunction: _Conjunction) -> Iterator[Reading]:
