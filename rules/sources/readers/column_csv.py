@@ -70,6 +70,8 @@ _KIND_TYPES: Final = {
     "filehash-sha1": "sha1",
     "filehash-sha256": "sha256",
     "email": "email",
+    "file": "filename",
+    "file_name": "filename",
 }
 # SSLBL lists digests of certificates under the name of the algorithm alone.
 _OF_CERTIFICATES: Final = ("listingdate", "sha1", "listingreason")
@@ -99,18 +101,19 @@ def _rows(
     file: SourceFile, text: str, header: Sequence[str], separator: str
 ) -> Iterator[Attribute]:
     csv.field_size_limit(_MAX_FIELD)
-    reader = csv.reader(
-        _without_quotes_of_remarks(text), delimiter=separator, skipinitialspace=True, strict=True
-    )
-    for line in _lines(reader, header, file):
+    source = _Text(text)
+    reader = csv.reader(source, delimiter=separator, skipinitialspace=True, strict=True)
+    for line in _lines(source, reader, header, file):
         yield from _attributes(line, file.name, reader.line_num)
 
 
-def _lines(reader: Any, header: Sequence[str], file: SourceFile) -> Iterator[Line]:
+def _lines(source: _Text, reader: Any, header: Sequence[str], file: SourceFile) -> Iterator[Line]:
     """What the rows say; one that is no CSV is refused alone, unless the file ends in it."""
     while True:
+        source.begins_row = True
         try:
-            yield _line(header, next(reader))
+            row = next(reader)
+            yield REMARK if source.is_remark else _line(header, row)
         except StopIteration:
             return
         except csv.Error as error:
@@ -120,15 +123,35 @@ def _lines(reader: Any, header: Sequence[str], file: SourceFile) -> Iterator[Lin
             yield refused("a row that is no CSV")
 
 
-def _without_quotes_of_remarks(text: str) -> Iterator[str]:
-    """Lines for the CSV reader: a quote in a remark would take in the rows behind it."""
-    for line in io.StringIO(text, newline=""):
-        yield line.replace('"', "") if line.startswith("#") else line
+class _Text:
+    """The lines of a CSV file, for its reader.
+
+    Attributes:
+        begins_row: whether the next line begins a row: set before each by who reads rows.
+        is_remark: whether the row that was read last is a remark. A quoted cell that begins
+            with the sign makes none: the reader gives it without its quotes.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines = io.StringIO(text, newline="")
+        self.begins_row = True
+        self.is_remark = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if self.begins_row:
+            self.is_remark = line.lstrip().startswith("#")
+            self.begins_row = False
+        # A quote in a remark would take in the rows behind it.
+        return line.replace('"', "") if self.is_remark else line
 
 
 def _line(header: Sequence[str], row: Sequence[str]) -> Line:
     names = [_plain(name) for name in row]
-    if not any(names) or row[0].lstrip().startswith("#") or names == list(header):
+    if not any(names) or names == list(header):
         return REMARK
     if len(row) != len(header):
         return refused("not as many columns as the header names")
@@ -198,7 +221,8 @@ def _has_rows(line: str, cells: Sequence[str], after: Sequence[str], separator: 
 def _is_header(cells: Sequence[str]) -> bool:
     """Whether cells are names of columns, of which one is known, and none is an indicator."""
     names = [_plain(cell) for cell in cells]
-    if len(names) < 2 or not all(names) or any(guess_type(_bare(cell)) for cell in cells):
+    words = [word for cell in cells for word in (_bare(cell), *_bare(cell).split())]
+    if len(names) < 2 or not all(names) or any(map(guess_type, words)):
         return False
     return any(name in _TYPES for name in names) or (
         any(name in _VALUES for name in names) and any(name in _KINDS for name in names)

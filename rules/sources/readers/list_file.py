@@ -8,7 +8,7 @@ from typing import Final
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
 from inkgate.rules.sources.readers.lists.dialect import REMARK, Line
-from inkgate.rules.sources.readers.lists.plain import typed_line
+from inkgate.rules.sources.readers.lists.plain import begins_with_text, typed_line
 from inkgate.rules.sources.readers.lists.registry import DIALECTS, dialect_of, parse_line
 from inkgate.rules.sources.readers.source_file import HEAD_BYTES, SourceFile
 
@@ -33,7 +33,7 @@ def read_list(file: SourceFile, misp_type: str = "", dialect: str = "") -> Itera
     """
     if file.is_packed or file.encoding:
         file.check_whole()
-    chosen = _BY_NAME[dialect] if dialect else dialect_of(_first_lines(file))
+    chosen = (_BY_NAME[dialect] if dialect else dialect_of(_first_lines(file))).for_file()
     for number, text in enumerate(file.lines(), 1):
         line = _typed(text, misp_type) if misp_type else parse_line(chosen, text)
         yield from _attributes(line, file.name, f"{file.name}:{number}")
@@ -41,7 +41,14 @@ def read_list(file: SourceFile, misp_type: str = "", dialect: str = "") -> Itera
 
 def _typed(text: str, misp_type: str) -> Line:
     text = text.strip("\ufeff \t\r\n\v\f")
-    return typed_line(misp_type, text) if text and not text.startswith(_REMARKS) else REMARK
+    return REMARK if not text or _is_remark(text, misp_type) else typed_line(misp_type, text)
+
+
+def _is_remark(text: str, misp_type: str) -> bool:
+    # A file's name may begin with such a sign: ransom notes are called `#README#.txt`.
+    if begins_with_text(misp_type):
+        return text.startswith("#") and not text.split(maxsplit=1)[0].strip("#")
+    return text.startswith(_REMARKS)
 
 
 def _attributes(line: Line, name: str, place: str) -> Iterator[Attribute]:

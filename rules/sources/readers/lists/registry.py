@@ -7,7 +7,7 @@ from typing import Final
 
 from inkgate.rules.canonical import MAX_VALUE_BYTES
 from inkgate.rules.sources.readers.lists import adblock, dnsmasq, hosts, plain, rpz, unbound
-from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, refused
+from inkgate.rules.sources.readers.lists.dialect import EXCEPTION, REMARK, Dialect, Line, refused
 
 # Plain comes last: it takes what no other dialect does.
 DIALECTS: Final[tuple[Dialect, ...]] = (
@@ -35,9 +35,9 @@ def dialect_of(lines: Iterable[str]) -> Dialect:
         if any(map(dialect.marks, seen)):
             return dialect
     for dialect in DIALECTS[:-1]:
-        own = [text for text in seen if not text.startswith(dialect.remarks)]
-        found = [text for text in own if _is_own(dialect, text)]
-        if found and len(found) > len(own) * _ENOUGH:
+        own = [_is_own(dialect, text) for text in seen if not text.startswith(dialect.remarks)]
+        found = own.count(True)
+        if found > (found + own.count(False)) * _ENOUGH:
             return dialect
     return plain.DIALECT
 
@@ -61,6 +61,12 @@ def parse_line(dialect: Dialect, line: str) -> Line:
     return refused(f"no line of a list of format {dialect.name}")
 
 
-def _is_own(dialect: Dialect, text: str) -> bool:
+def _is_own(dialect: Dialect, text: str) -> bool | None:
+    """Whether a line is of a dialect; None if that cannot be told by it.
+
+    What a dialect skips lists nothing in it, and may be a value in another one.
+    """
     line = dialect.parse(text)
-    return line is not None and not line.refused and line is not REMARK
+    if line is not None and line.skipped and line is not EXCEPTION:
+        return None
+    return line is not None and not line.refused
