@@ -49,6 +49,10 @@ COUNTS = [
     ("evil.example | 100", "domain evil.example"),
     ("192.0.2.0/24 1;", "ip-dst 192.0.2.0/24"),
     ("192.0.2.1,443", "ip-dst 192.0.2.1"),
+    ("192.0.2.0/24,100", "ip-dst 192.0.2.0/24"),
+    ("192.0.2.0/24|443", "ip-dst|port 192.0.2.0/24|443"),
+    ("192.0.2.0/24;SBL1", "ip-dst 192.0.2.0/24"),
+    ("2001:db8::/32,100", "ip-dst 2001:db8::/32"),
     (f"192.0.2.1 {'9' * 5000}", "ip-dst 192.0.2.1"),
     ("192.0.2.1|443", "ip-dst|port 192.0.2.1|443"),
     ("192.0.2.1:443,100", "ip-dst|port 192.0.2.1|443"),
@@ -224,7 +228,7 @@ def test_quoted_cell_makes_no_remark(tmp_path: Path) -> None:
     csv.writer(made, quoting=csv.QUOTE_ALL).writerows(rows)
     text = made.getvalue() + '#foo,"c.example,x\n # "x\nx,d.example,x\n'
     found = said(read(tmp_path, text, "feed.csv"))
-    assert found == ["skipped", "domain a.example", "domain b.example", "skipped", "skipped",
+    assert found == ["skipped", "domain a.example", "domain b.example", "refused", "skipped",
                      "domain d.example"]  # fmt: skip
 
 
@@ -249,6 +253,22 @@ def test_name_of_a_file_may_begin_with_a_remarks_sign(
     path = tmp_path / "list.txt"
     path.write_text(f"{line}\n")
     assert said(list(read_list(SourceFile(path), "filename"))) == [expected]
+
+
+def test_what_stands_behind_much_white_space_is_refused(tmp_path: Path) -> None:
+    blank = " " * 20_000
+    text = f"{blank}a.example\nb.example{blank}c.example\n{blank}\n# {blank}\nd.example\n"
+    assert said(read(tmp_path, text)) == [*["refused"] * 3, "skipped", "domain d.example"]
+    typed = list(read_list(SourceFile(tmp_path / "list.txt"), "domain"))
+    assert said(typed) == [*["refused"] * 3, "skipped", "domain d.example"]
+
+
+def test_slashes_begin_a_remark_or_a_url(tmp_path: Path) -> None:
+    text = "// a remark\n//remark\n//e.example/x\nb.example\n"
+    expected = ["skipped", "skipped", "refused"]
+    assert said(read(tmp_path, text)) == [*expected, "domain b.example"]
+    typed = list(read_list(SourceFile(tmp_path / "list.txt"), "url"))
+    assert said(typed) == [*expected, "url b.example/"]
 
 
 @pytest.mark.parametrize("misp_type", ["url", "link", "domain", "ip-dst", "filename|md5"])

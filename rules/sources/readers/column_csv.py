@@ -23,6 +23,9 @@ _COLUMNS: Final = (
     "name the columns in the first row: domain, hostname, url, ip, md5, sha1, sha256, or type "
     "and value"
 )
+HASH: Final = (
+    "a remark, or a row whose first cell begins with #: set white space behind it, or quotes around"
+)
 _HEAD_LINES: Final = 200
 _MAX_FIELD: Final = 1 << 20
 # Names of columns, in lower case without white space, `_` and `-`, and MISP's types.
@@ -113,7 +116,7 @@ def _lines(source: _Text, reader: Any, header: Sequence[str], file: SourceFile) 
         source.begins_row = True
         try:
             row = next(reader)
-            yield REMARK if source.is_remark else _line(header, row)
+            yield _remark(header, row) if source.is_remark else _line(header, row)
         except StopIteration:
             return
         except csv.Error as error:
@@ -147,6 +150,16 @@ class _Text:
             self.begins_row = False
         # A quote in a remark would take in the rows behind it.
         return line.replace('"', "") if self.is_remark else line
+
+
+def _remark(header: Sequence[str], row: Sequence[str]) -> Line:
+    """A row that begins with `#`: a remark, but `#name,value` may be a row as well."""
+    is_apart = not row[0].strip("#") or row[0].lstrip("#")[0].isspace()
+    names = [_plain(name).lstrip("#") for name in row]
+    if is_apart or len(row) != len(header) or names == list(header):
+        return REMARK
+    values = _values(list(zip(header, row, strict=True)))
+    return refused(HASH) if any(guess_type(value) for _, value in values) else REMARK
 
 
 def _line(header: Sequence[str], row: Sequence[str]) -> Line:

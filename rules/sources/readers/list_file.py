@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from inkgate.rules.canonical import MAX_VALUE_BYTES
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.lists.dialect import REMARK, Line
-from inkgate.rules.sources.readers.lists.plain import begins_with_text, typed_line
-from inkgate.rules.sources.readers.lists.registry import DIALECTS, dialect_of, parse_line
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Line, refused
+from inkgate.rules.sources.readers.lists.plain import begins_with_text, remark, typed_line
+from inkgate.rules.sources.readers.lists.registry import (
+    DIALECTS,
+    TOO_LONG,
+    dialect_of,
+    parse_line,
+)
 from inkgate.rules.sources.readers.source_file import HEAD_BYTES, SourceFile
 
 _SUFFIXES: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain", ".netset", ".ipset", ".rpz",
@@ -39,9 +45,13 @@ def read_list(file: SourceFile, misp_type: str = "", dialect: str = "") -> Itera
         yield from _attributes(line, file.name, f"{file.name}:{number}")
 
 
-def _typed(text: str, misp_type: str) -> Line:
-    text = text.strip("\ufeff \t\r\n\v\f")
-    return REMARK if not text or _is_remark(text, misp_type) else typed_line(misp_type, text)
+def _typed(line: str, misp_type: str) -> Line:
+    text = line.strip("\ufeff \t\r\n\v\f")
+    if _is_remark(text, misp_type):
+        return remark(text)
+    if len(line) > MAX_VALUE_BYTES:
+        return refused(TOO_LONG)
+    return typed_line(misp_type, text) if text else REMARK
 
 
 def _is_remark(text: str, misp_type: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from inkgate.rules.canonical import class_of
 from inkgate.rules.canonical.misp_types import is_misp_type
-from inkgate.rules.sources.readers.lists.dialect import Dialect, Line, listed, refused
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, listed, refused
 from inkgate.rules.sources.readers.lists.guess import (
     guess_type,
     masked_network,
@@ -46,6 +46,7 @@ _PAIR: Final = 2
 SEVERAL: Final = "several values in one line: name the columns, or give one a line"
 MORE: Final = "a URL and perhaps further columns: name the columns, or write its `,` as %2C"
 BLANK: Final = "a URL and words that may be the rest of it: write its white space as %20"
+SLASHES: Final = "a remark, or a URL without its scheme: write the scheme"
 HASH: Final = "a # that may begin a remark: set white space behind it, if it does"
 UNKNOWN: Final = "neither a name, an address, a URL nor a digest"
 
@@ -76,6 +77,13 @@ def typed_line(misp_type: str, text: str) -> Line:
     if misp_type.startswith("ip-") and (networks := networks_of_range(text)):
         return listed(misp_type, *networks)
     return listed(misp_type, written(misp_type, text))
+
+
+def remark(text: str) -> Line:
+    """What a line says that begins with a remark's sign."""
+    # Not all that begins with `//` is one.
+    is_url = text.startswith("//") and guess_type(text[2:]) == "url"
+    return refused(SLASHES) if is_url else REMARK
 
 
 def begins_with_text(misp_type: str) -> bool:
@@ -113,8 +121,11 @@ def _alone(text: str) -> Line | None:
     """A value that is all of a line, perhaps in quotes; None if it is not one value."""
     kind = guess_type(text)
     bare = text.strip("\"'")
-    if kind == "url" and _may_have_columns(bare) and not _QUOTED.fullmatch(text):
-        return refused(MORE)
+    if kind == "url" and _COLUMNS.search(bare):
+        if not _is_url(bare):
+            return None
+        if _may_have_columns(bare) and not _QUOTED.fullmatch(text):
+            return refused(MORE)
     return Line(((kind, written(kind, bare)),)) if kind else None
 
 
@@ -122,13 +133,18 @@ def _words(text: str) -> list[str]:
     """What stands in a line. Signs in quotes or in a URL part nothing."""
     quoted = _QUOTED.match(text)
     first = quoted[0] if quoted else _SPACE.split(text, maxsplit=1)[0]
-    if not quoted and guess_type(first) != "url":
+    if not quoted and not _is_url(first):
         return _parted(text)
     return [first, *_parted(text[len(first) :])]
 
 
 def _parted(text: str) -> list[str]:
     return [word.strip("\"'") for word in _SEPARATORS.split(text) if word.strip("\"'")]
+
+
+def _is_url(text: str) -> bool:
+    """Whether a word is a URL, and no network with further columns."""
+    return guess_type(text) == "url" == guess_type(_COLUMNS.split(text, maxsplit=1)[0])
 
 
 def _may_have_columns(url: str) -> bool:

@@ -26,6 +26,7 @@ _ALSO: Final = {
     "adblock": (hosts.DIALECT, plain.DIALECT),
 }
 _ENOUGH: Final = 0.5
+TOO_LONG: Final = f"longer than {MAX_VALUE_BYTES} bytes"
 
 
 def dialect_of(lines: Iterable[str]) -> Dialect:
@@ -45,10 +46,15 @@ def dialect_of(lines: Iterable[str]) -> Dialect:
 def parse_line(dialect: Dialect, line: str) -> Line:
     """What a line says in this dialect, or, if it is not of it, in that of plain lists."""
     text = line.strip("\ufeff \t\r\n\v\f")
-    if not text or text.startswith(dialect.remarks):
-        return REMARK
-    if len(text) > MAX_VALUE_BYTES:
-        return refused(f"longer than {MAX_VALUE_BYTES} bytes")
+    if text.startswith(dialect.remarks):
+        return plain.remark(text) if "//" in dialect.remarks else REMARK
+    # Of a longer one the end may be cut off, behind white space, too.
+    if len(line) > MAX_VALUE_BYTES:
+        return refused(TOO_LONG)
+    return _value(dialect, text) if text else REMARK
+
+
+def _value(dialect: Dialect, text: str) -> Line:
     if dialect is plain.DIALECT and " " not in text and "\t" not in text:
         return plain.parse(text)
     first = hosts.DIALECT if dialect is plain.DIALECT else dialect
