@@ -34,7 +34,7 @@ _UNSHOWN: Final = (
         "a URL with a placeholder in it",
     ),
     (
-        re.compile(r"\[\w-\w|\([\w-]+(?:\|[\w-]+)+\)|\\[dswDSW][+?{]|\.\+(?:/|$)"),
+        re.compile(r"\[\w-\w|\([\w-]+(?:\|[\w-]+)+\)|\\[dswDSW][+?{]|\.\+(?:/|$)|\$\Z"),
         "a regular expression, not a URL",
     ),
 )

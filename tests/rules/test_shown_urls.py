@@ -63,6 +63,7 @@ UNSHOWN = [
     "http://e.example/(gate|panel).php",
     "http://e.example/.+/x",
     "http://e.example/x\\.php",
+    "e.example/x$",
 ]
 SHOWN = [
     ("hxxp://evil\\.example/x", "evil.example/x"),
