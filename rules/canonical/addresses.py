@@ -15,7 +15,8 @@ _DOTTED_QUAD: Final = re.compile(
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII | re.IGNORECASE)
 _ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 11  # 2^32 in octal
-_PADDED_QUAD: Final = re.compile(r"(?:\d+\.)*0\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
+_DECIMAL_PARTS: Final = re.compile(r"\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
+_PADDED: Final = re.compile(r"(?:^|\.)0\d", re.ASCII)
 
 
 def ends_in_number(name: str) -> bool:
@@ -66,7 +67,8 @@ def check_unambiguous(text: str) -> None:
     Raises:
         Refused: it has parts with leading zeros.
     """
-    if _PADDED_QUAD.fullmatch(text.strip()):
+    text = text.strip()
+    if _DECIMAL_PARTS.fullmatch(text) and _PADDED.search(text):
         raise Refused("an address with leading zeros")
 
 

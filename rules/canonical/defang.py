@@ -23,7 +23,9 @@ _STEPS: Final = (
 _BEFORE_HOST: Final = re.compile(
     r"\s*(?:[a-z][a-z0-9*+.-]*(?:\[:(?://)?\]|:))?(?:\[//?\]|[/\\])*", re.IGNORECASE
 )
-_AFTER_HOST: Final = re.compile(r"\[(//?)\]|[/\\?#]")
+# `\.` is a dot, unless backslashes stand for all slashes, as before the host.
+_AFTER_HOST: Final = re.compile(r"\[(//?)\]|[/?#]|\\(?!\.)")
+_AFTER_HOST_WITH_BACKSLASHES: Final = re.compile(r"\[(//?)\]|[/\\?#]")
 # What no step and no quote can change: most values, so it is asked first.
 _UNTOUCHED: Final = re.compile(r"(?:https?://)?[\w./?&=%+#,;!$~-]*", re.ASCII)
 _QUOTES: Final = {'"': '"', "'": "'", "<": ">", "`": "`", "\u201c": "\u201d"}
@@ -45,10 +47,16 @@ def refang_url(text: str) -> str:
         return text
     text = _bare(text)
     before = _BEFORE_HOST.match(text)
-    end = _AFTER_HOST.search(text, before.end() if before else 0)
+    start = before.end() if before else 0
+    backslashes = text[:start].endswith("\\")
+    end = (_AFTER_HOST_WITH_BACKSLASHES if backslashes else _AFTER_HOST).search(text, start)
     if end is None:
         return refang(text)
-    return refang(text[: end.start()]) + (end[1] or end[0]) + text[end.end() :]
+    host, rest = text[: end.start()], text[end.end() :]
+    if "\\." in host:
+        # Then the whole is written so.
+        rest = rest.replace("\\.", ".")
+    return refang(host) + (end[1] or end[0]) + rest
 
 
 def _bare(text: str) -> str:

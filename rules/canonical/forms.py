@@ -16,6 +16,7 @@ from inkgate.rules.canonical.defang import refang, refang_url
 from inkgate.rules.canonical.digests import canonical_digest
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.refused import Refused
+from inkgate.rules.canonical.shown import check_can_be_shown, check_no_placeholder
 from inkgate.rules.canonical.text import (
     as_number,
     canonical_text,
@@ -23,7 +24,7 @@ from inkgate.rules.canonical.text import (
     port_number,
     upper_text,
 )
-from inkgate.rules.canonical.urls import canonical_url
+from inkgate.rules.canonical.urls import Url, canonical_url
 
 Kind = Literal["name", "ip", "url", "digest", "text"]
 
@@ -76,6 +77,7 @@ def _name(text: str) -> Part:
     if scheme:
         text = text[scheme.end() :]
     text = text.strip().removesuffix("/")
+    check_no_placeholder(text)
     if "/" in text or "?" in text:
         raise Refused("a URL, not a name")
     host = canonical_host(text.removeprefix("*."))
@@ -90,20 +92,22 @@ def _address(text: str) -> Part:
 
 
 def _url(text: str) -> Part:
-    return _refanged_url(refang_url(text))
+    text = refang_url(text)
+    return _of_url(text, canonical_url(text))
 
 
 def _url_or_path(text: str) -> Part:
     text = refang_url(text)
     try:
-        return _refanged_url(text)
+        url = canonical_url(text)
     except Refused:
         # MISP's `uri` is often a path only: it is kept as text.
         return _text(text)
+    return _of_url(text, url)
 
 
-def _refanged_url(text: str) -> Part:
-    url = canonical_url(text)
+def _of_url(text: str, url: Url) -> Part:
+    check_can_be_shown(text, url)
     return Part("url", url.value, url.host, is_url=True)
 
 

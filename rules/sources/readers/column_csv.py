@@ -7,7 +7,7 @@ a known name is read, so one row may give several values.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from inkgate.rules.canonical.misp_types import is_misp_type
@@ -21,6 +21,9 @@ from inkgate.rules.sources.readers.source_file import SourceFile
 _COLUMNS: Final = (
     "name the columns in the first row: domain, hostname, url, ip, md5, sha1, sha256, or type "
     "and value"
+)
+HASH: Final = (
+    "a remark, or a row whose first cell begins with #: set white space behind it, or quotes around"
 )
 _HEAD_LINES: Final = 200
 # Names of columns, in lower case without white space, `_` and `-`, and MISP's types.
@@ -68,6 +71,8 @@ _KIND_TYPES: Final = {
     "filehash-sha1": "sha1",
     "filehash-sha256": "sha256",
     "email": "email",
+    "file": "filename",
+    "file_name": "filename",
 }
 # SSLBL lists digests of certificates under the name of the algorithm alone.
 _OF_CERTIFICATES: Final = ("listingdate", "sha1", "listingreason")
@@ -88,30 +93,62 @@ def read_column_csv(file: SourceFile) -> Iterator[Attribute]:
             "has no column whose name is known" if file.beginning.strip() else "is empty", _COLUMNS
         )
     check_whole(file, _rows(file, separator))
-    for number, row in _rows(file, separator):
-        line = refused(NO_CSV) if row is None else _line(header, row)
+    for number, row, is_remark in _rows(file, separator):
+        if row is None:
+            line = refused(NO_CSV)
+        else:
+            line = _remark(header, row) if is_remark else _line(header, row)
         yield from _attributes(line, file.name, number)
 
 
-def _rows(file: SourceFile, separator: str) -> Iterator[tuple[int, list[str] | None]]:
-    """The rows with the number of their last line."""
-    lines = CsvLines(file)
-    reader = csv.reader(
-        _without_quotes_of_remarks(lines), delimiter=separator, skipinitialspace=True, strict=True
-    )
+def _rows(file: SourceFile, separator: str) -> Iterator[tuple[int, list[str] | None, bool]]:
+    """The rows with the number of their last line, and whether each is a remark."""
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     for row in rows(lines, reader, file):
-        yield reader.line_num, row
+        yield reader.line_num, row, lines.is_remark
 
 
-def _without_quotes_of_remarks(lines: Iterable[str]) -> Iterator[str]:
-    """Lines for the CSV reader: a quote in a remark would take in the rows behind it."""
-    for line in lines:
-        yield line.replace('"', "") if line.startswith("#") else line
+class _Lines(CsvLines):
+    """The lines of a CSV file with remarks.
+
+    Attributes:
+        is_remark: whether the row that was read last is one. A quoted cell that begins with the
+            sign makes none: the reader gives it without its quotes.
+    """
+
+    def __init__(self, file: SourceFile) -> None:
+        super().__init__(file)
+        self._begins_row = True
+        self.is_remark = False
+
+    def begin_row(self) -> None:
+        """See `CsvLines`."""
+        super().begin_row()
+        self._begins_row = True
+
+    def __next__(self) -> str:
+        line = super().__next__()
+        if self._begins_row:
+            self.is_remark = line.lstrip().startswith("#")
+            self._begins_row = False
+        # A quote in a remark would take in the rows behind it.
+        return line.replace('"', "") if self.is_remark else line
+
+
+def _remark(header: Sequence[str], row: Sequence[str]) -> Line:
+    """A row that begins with `#`: a remark, but `#name,value` may be a row as well."""
+    is_apart = not row[0].strip("#") or row[0].lstrip("#")[0].isspace()
+    names = [_plain(name).lstrip("#") for name in row]
+    if is_apart or len(row) != len(header) or names == list(header):
+        return REMARK
+    values = _values(list(zip(header, row, strict=True)))
+    return refused(HASH) if any(guess_type(value) for _, value in values) else REMARK
 
 
 def _line(header: Sequence[str], row: Sequence[str]) -> Line:
     names = [_plain(name) for name in row]
-    if not any(names) or row[0].lstrip().startswith("#") or names == list(header):
+    if not any(names) or names == list(header):
         return REMARK
     if len(row) != len(header):
         return refused("not as many columns as the header names")
@@ -181,7 +218,8 @@ def _has_rows(line: str, cells: Sequence[str], after: Sequence[str], separator: 
 def _is_header(cells: Sequence[str]) -> bool:
     """Whether cells are names of columns, of which one is known, and none is an indicator."""
     names = [_plain(cell) for cell in cells]
-    if len(names) < 2 or not all(names) or any(guess_type(_bare(cell)) for cell in cells):
+    words = [word for cell in cells for word in (_bare(cell), *_bare(cell).split())]
+    if len(names) < 2 or not all(names) or any(map(guess_type, words)):
         return False
     return any(name in _TYPES for name in names) or (
         any(name in _VALUES for name in names) and any(name in _KINDS for name in names)

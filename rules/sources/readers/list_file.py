@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from inkgate.rules.canonical import MAX_VALUE_BYTES
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.lists.dialect import REMARK, Line
-from inkgate.rules.sources.readers.lists.plain import typed_line
-from inkgate.rules.sources.readers.lists.registry import DIALECTS, dialect_of, parse_line
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Line, refused
+from inkgate.rules.sources.readers.lists.plain import begins_with_text, remark, typed_line
+from inkgate.rules.sources.readers.lists.registry import (
+    DIALECTS,
+    TOO_LONG,
+    dialect_of,
+    parse_line,
+)
 from inkgate.rules.sources.readers.source_file import HEAD_BYTES, SourceFile
 
 _SUFFIXES: Final = (".txt", ".list", ".lst", ".hosts", ".dstdomain", ".netset", ".ipset", ".rpz",
@@ -33,15 +39,26 @@ def read_list(file: SourceFile, misp_type: str = "", dialect: str = "") -> Itera
     """
     if file.is_packed or file.encoding:
         file.check_whole()
-    chosen = _BY_NAME[dialect] if dialect else dialect_of(_first_lines(file))
+    chosen = (_BY_NAME[dialect] if dialect else dialect_of(_first_lines(file))).for_file()
     for number, text in enumerate(file.lines(), 1):
         line = _typed(text, misp_type) if misp_type else parse_line(chosen, text)
         yield from _attributes(line, file.name, f"{file.name}:{number}")
 
 
-def _typed(text: str, misp_type: str) -> Line:
-    text = text.strip("\ufeff \t\r\n\v\f")
-    return typed_line(misp_type, text) if text and not text.startswith(_REMARKS) else REMARK
+def _typed(line: str, misp_type: str) -> Line:
+    text = line.strip("\ufeff \t\r\n\v\f")
+    if _is_remark(text, misp_type):
+        return remark(text)
+    if len(line) > MAX_VALUE_BYTES:
+        return refused(TOO_LONG)
+    return typed_line(misp_type, text) if text else REMARK
+
+
+def _is_remark(text: str, misp_type: str) -> bool:
+    # A file's name may begin with such a sign: ransom notes are called `#README#.txt`.
+    if begins_with_text(misp_type):
+        return text.startswith("#") and not text.split(maxsplit=1)[0].strip("#")
+    return text.startswith(_REMARKS)
 
 
 def _attributes(line: Line, name: str, place: str) -> Iterator[Attribute]:

@@ -38,12 +38,19 @@ class Dialect(NamedTuple):
         remarks: what begins a line that is a remark.
         marks: a line of it marks the whole file as of this dialect; otherwise most of the
             first lines must be of it.
+        fresh: a `parse` for the lines of one file in their order, where one line counts for
+            those below it.
     """
 
     name: str
     parse: Callable[[str], Line | None]
     remarks: tuple[str, ...] = ("#", ";", "//", "!")
     marks: Callable[[str], bool] = lambda _: False
+    fresh: Callable[[], Callable[[str], Line | None]] | None = None
+
+    def for_file(self) -> Dialect:
+        """The dialect for the lines of one file, from the first to the last."""
+        return self._replace(parse=self.fresh()) if self.fresh else self
 
 
 def listed(misp_type: str, *values: str) -> Line:

@@ -14,17 +14,20 @@ _QUAD: Final = r"(?:\d{1,3}\.){3}\d{1,3}"
 _ADDRESS: Final = re.compile(rf"{_QUAD}(?:/\d{{1,2}})?")
 _MASKED: Final = re.compile(rf"({_QUAD})/({_QUAD})")
 _ADDRESS_PORT: Final = re.compile(rf"({_QUAD}|\[[0-9a-fA-F:.]+\]):(\d{{1,5}})")
-_ADDRESS6: Final = re.compile(r"\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:/\d{1,3})?")
+# With two colons in it.
+_ADDRESS6: Final = re.compile(r"\[?[0-9a-fA-F.]*(?::[0-9a-fA-F.]*){2,}\]?(?:/\d{1,3})?")
 _LABEL: Final = r"[^\s/:@?#|,;\"'<>()\[\]{}^$.]+"
 _NAME: Final = re.compile(rf"[.*]{{0,2}}{_LABEL}(?:\.{_LABEL})+\.?")
 _NAME_PORT: Final = re.compile(rf"({_NAME.pattern}):(\d{{1,5}})")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
-_EMAIL: Final = re.compile(r"[^\s/@]+@[^\s/@]+\.[^\s/@]+")
+_EMAIL: Final = re.compile(r"[^\s/@]+@[^\s/@.]+(?:\.+[^\s/@.]+)+\.*")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]{2}\S", re.IGNORECASE)
 # Most lines of most lists, so it is asked first.
 _USUAL_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")
 _NUMBERS: Final = re.compile(r"[\d-]+")
-_SPACE: Final = re.compile(r"\s")
+# No URL holds these as they are: they part or enclose URLs, or stand for any text. (A request
+# that holds a `*` itself is no reason to seal one that matches nothing else.)
+_NOT_OF_A_URL: Final = re.compile(r"[\s\"<>*]")
 # Parts of a range without brackets, as feeds of networks write them.
 _RANGE: Final = re.compile(r"([0-9a-fA-F:.]+)\s*-\s*([0-9a-fA-F:.]+)")
 _MAX_NETWORKS: Final = 64
@@ -107,8 +110,7 @@ def networks_of_range(text: str) -> tuple[str, ...] | None:
 
 
 def _is_url(text: str) -> bool:
-    # What stands for any text is met by no request that does not hold the sign itself.
-    if _SPACE.search(text) or "*" in text:
+    if _NOT_OF_A_URL.search(text):
         return False
     if _SCHEME.match(text):
         return True

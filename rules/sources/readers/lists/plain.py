@@ -7,11 +7,12 @@ the first is the indicator, if none of the others could be one, too.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from inkgate.rules.canonical import class_of
 from inkgate.rules.canonical.misp_types import is_misp_type
-from inkgate.rules.sources.readers.lists.dialect import Dialect, Line, listed, refused
+from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, listed, refused
 from inkgate.rules.sources.readers.lists.guess import (
     guess_type,
     masked_network,
@@ -24,23 +25,36 @@ _AROUND: Final = re.compile(r"[\s#]")
 _TYPED: Final = re.compile(r"([^\t]+)\t(\S.*)")
 # A remark's sign after white space; glued to a value it is one only where no URL may hold it.
 _REMARK: Final = re.compile(r"\s(?:#|;|//|!)")
-_HASH_REMARK: Final = re.compile(r"\s#")
+# Of a text that may hold signs of its own, only this is one.
+_HASH_REMARK: Final = re.compile(r"\s#+(?:\s|$)")
+_HASH: Final = re.compile(r"\s#")
+_SPACE: Final = re.compile(r"\s")
 _SEPARATORS: Final = re.compile(r"[\s,;|]+")
 _QUAD: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 _DATES: Final = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d[:.]\d\d.*|\d\d?[./]\d\d?[./]\d{4}")
-# A number of this size beside a host is its port.
+# A number in a column of its own is a count, a score or a year as often as a port.
+_PORT: Final = re.compile(r"([^\s,;|]+)\|(\d{1,5})(?![^\s,;])")
 _WITH_PORT: Final = {"ip-dst": "ip-dst|port", "domain": "hostname|port"}
+_QUOTED: Final = re.compile(r"""(?:"[^"]*"|'[^']*')(?=[\s,;|]|$)""")
+# Signs that part columns, and that a URL may hold as well.
+_COLUMNS: Final = re.compile(r"[,;|]")
+# What a word holds that may be the rest of a URL with white space in it.
+_OF_A_PATH: Final = re.compile(r"[/?&=%]")
 _DIGESTS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 _PORTS: Final = 65_535
 _PAIR: Final = 2
 SEVERAL: Final = "several values in one line: name the columns, or give one a line"
+MORE: Final = "a URL and perhaps further columns: name the columns, or write its `,` as %2C"
+BLANK: Final = "a URL and words that may be the rest of it: write its white space as %20"
+SLASHES: Final = "a remark, or a URL without its scheme: write the scheme"
+HASH: Final = "a # that may begin a remark: set white space behind it, if it does"
 UNKNOWN: Final = "neither a name, an address, a URL nor a digest"
 
 
 def parse(text: str) -> Line:
     """What a line of an untyped list says."""
-    if not _AROUND.search(text) and (kind := guess_type(text)):
-        return Line(((kind, written(kind, text)),))
+    if not _AROUND.search(text) and (alone := _alone(text)):
+        return alone
     typed = _TYPED.fullmatch(text)
     if typed and is_misp_type(typed[1].strip()):
         return typed_line(typed[1].strip(), typed[2])
@@ -52,16 +66,29 @@ def parse(text: str) -> Line:
 
 def typed_line(misp_type: str, text: str) -> Line:
     """What a line says whose type is known: its whole text is the value, but for a remark."""
-    if class_of(misp_type).kind == "text":
-        # Such values hold signs and white space of their own.
-        return listed(misp_type, _HASH_REMARK.split(text, maxsplit=1)[0].rstrip())
+    if begins_with_text(misp_type):
+        text = _HASH_REMARK.split(text, maxsplit=1)[0].rstrip()
+        return refused(HASH) if _HASH.search(text) else listed(misp_type, text)
     text = without_remark(text)
     if misp_type in ("url", "link"):
-        # No URL holds white space: what follows is a remark.
-        text = text.split(maxsplit=1)[0] if _could_be([text.split(maxsplit=1)[0]]) else text
+        first, *others = text.split() or [text]
+        # Words behind a URL are a remark; what may be the rest of it is refused with it.
+        text = first if guess_type(first) == "url" and not _may_go_on(others) else text
     if misp_type.startswith("ip-") and (networks := networks_of_range(text)):
         return listed(misp_type, *networks)
     return listed(misp_type, written(misp_type, text))
+
+
+def remark(text: str) -> Line:
+    """What a line says that begins with a remark's sign."""
+    # Not all that begins with `//` is one.
+    is_url = text.startswith("//") and guess_type(text[2:]) == "url"
+    return refused(SLASHES) if is_url else REMARK
+
+
+def begins_with_text(misp_type: str) -> bool:
+    """Whether values of a type may hold signs and white space of their own."""
+    return class_of(misp_type).forms[0].kind == "text"
 
 
 def without_remark(text: str) -> str:
@@ -73,22 +100,76 @@ def without_remark(text: str) -> str:
 
 
 def _of_words(text: str) -> Line:
-    kind = guess_type(text)
-    if kind:
-        return listed(kind, written(kind, text))
-    words = [word.strip("\"'") for word in _SEPARATORS.split(text) if word.strip("\"'")]
-    if not words:
-        return refused(UNKNOWN)
+    if alone := _alone(text):
+        return alone
+    words = _words(text)
     if len(words) == _PAIR and (pair := _of_pair(*words)):
         return pair
-    kind = guess_type(words[0])
     if _could_be(words[1:]):
         return refused(SEVERAL)
-    return listed(kind, written(kind, words[0])) if kind else refused(UNKNOWN)
+    return _with_port(text) or (words and _of_first(*words)) or refused(UNKNOWN)
+
+
+def _of_first(first: str, *others: str) -> Line | None:
+    """A value with a remark behind it."""
+    if guess_type(first) == "url" and _may_go_on(others):
+        return refused(BLANK)
+    return _alone(first)
+
+
+def _alone(text: str) -> Line | None:
+    """A value that is all of a line, perhaps in quotes; None if it is not one value."""
+    kind = guess_type(text)
+    bare = text.strip("\"'")
+    if kind == "url" and _COLUMNS.search(bare):
+        if not _is_url(bare):
+            return None
+        if _may_have_columns(bare) and not _QUOTED.fullmatch(text):
+            return refused(MORE)
+    return Line(((kind, written(kind, bare)),)) if kind else None
+
+
+def _words(text: str) -> list[str]:
+    """What stands in a line. Signs in quotes or in a URL part nothing."""
+    quoted = _QUOTED.match(text)
+    first = quoted[0] if quoted else _SPACE.split(text, maxsplit=1)[0]
+    if not quoted and not _is_url(first):
+        return _parted(text)
+    return [first, *_parted(text[len(first) :])]
+
+
+def _parted(text: str) -> list[str]:
+    return [word.strip("\"'") for word in _SEPARATORS.split(text) if word.strip("\"'")]
+
+
+def _is_url(text: str) -> bool:
+    """Whether a word is a URL, and no network with further columns."""
+    return guess_type(text) == "url" == guess_type(_COLUMNS.split(text, maxsplit=1)[0])
+
+
+def _may_have_columns(url: str) -> bool:
+    """Whether a URL may be the first of several columns: headerless CSV looks like one."""
+    return any(
+        guess_type(field) or not ("=" in field or "/" in field) for field in _COLUMNS.split(url)[1:]
+    )
+
+
+def _may_go_on(words: Sequence[str]) -> bool:
+    """Whether words behind a URL may be the rest of it."""
+    return any(_OF_A_PATH.search(word) and not _DATES.fullmatch(word) for word in words)
+
+
+def _with_port(text: str) -> Line | None:
+    """A host with its port, as MISP writes them."""
+    found = _PORT.match(text)
+    kind = guess_type(found[1]) if found else ""
+    if not found or kind not in _WITH_PORT or int(found[2]) > _PORTS:
+        return None
+    return listed(_WITH_PORT[kind], f"{found[1]}|{found[2]}")
 
 
 def _of_pair(first: str, second: str) -> Line | None:
-    """Two words that belong together: address and netmask, host and port, digest and file."""
+    """Two words that belong together: address and netmask, digest and file."""
     if (
         _QUAD.fullmatch(first)
         and _QUAD.fullmatch(second)
@@ -96,8 +177,6 @@ def _of_pair(first: str, second: str) -> Line | None:
     ):
         return listed("ip-dst", made)
     kind = guess_type(first)
-    if second.isdecimal() and kind in _WITH_PORT and int(second) <= _PORTS:
-        return listed(_WITH_PORT[kind], f"{first}|{second}")
     if kind in _DIGESTS and ":" not in second:
         # As md5sum(1) writes it.
         return listed(kind, first)

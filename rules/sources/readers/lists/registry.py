@@ -7,7 +7,7 @@ from typing import Final
 
 from inkgate.rules.canonical import MAX_VALUE_BYTES
 from inkgate.rules.sources.readers.lists import adblock, dnsmasq, hosts, plain, rpz, unbound
-from inkgate.rules.sources.readers.lists.dialect import REMARK, Dialect, Line, refused
+from inkgate.rules.sources.readers.lists.dialect import EXCEPTION, REMARK, Dialect, Line, refused
 
 # Plain comes last: it takes what no other dialect does.
 DIALECTS: Final[tuple[Dialect, ...]] = (
@@ -26,6 +26,7 @@ _ALSO: Final = {
     "adblock": (hosts.DIALECT, plain.DIALECT),
 }
 _ENOUGH: Final = 0.5
+TOO_LONG: Final = f"longer than {MAX_VALUE_BYTES} bytes"
 
 
 def dialect_of(lines: Iterable[str]) -> Dialect:
@@ -35,9 +36,9 @@ def dialect_of(lines: Iterable[str]) -> Dialect:
         if any(map(dialect.marks, seen)):
             return dialect
     for dialect in DIALECTS[:-1]:
-        own = [text for text in seen if not text.startswith(dialect.remarks)]
-        found = [text for text in own if _is_own(dialect, text)]
-        if found and len(found) > len(own) * _ENOUGH:
+        own = [_is_own(dialect, text) for text in seen if not text.startswith(dialect.remarks)]
+        found = own.count(True)
+        if found > (found + own.count(False)) * _ENOUGH:
             return dialect
     return plain.DIALECT
 
@@ -45,10 +46,15 @@ def dialect_of(lines: Iterable[str]) -> Dialect:
 def parse_line(dialect: Dialect, line: str) -> Line:
     """What a line says in this dialect, or, if it is not of it, in that of plain lists."""
     text = line.strip("\ufeff \t\r\n\v\f")
-    if not text or text.startswith(dialect.remarks):
-        return REMARK
-    if len(text) > MAX_VALUE_BYTES:
-        return refused(f"longer than {MAX_VALUE_BYTES} bytes")
+    if text.startswith(dialect.remarks):
+        return plain.remark(text) if "//" in dialect.remarks else REMARK
+    # Of a longer one the end may be cut off, behind white space, too.
+    if len(line) > MAX_VALUE_BYTES:
+        return refused(TOO_LONG)
+    return _value(dialect, text) if text else REMARK
+
+
+def _value(dialect: Dialect, text: str) -> Line:
     if dialect is plain.DIALECT and " " not in text and "\t" not in text:
         return plain.parse(text)
     first = hosts.DIALECT if dialect is plain.DIALECT else dialect
@@ -61,6 +67,12 @@ def parse_line(dialect: Dialect, line: str) -> Line:
     return refused(f"no line of a list of format {dialect.name}")
 
 
-def _is_own(dialect: Dialect, text: str) -> bool:
+def _is_own(dialect: Dialect, text: str) -> bool | None:
+    """Whether a line is of a dialect; None if that cannot be told by it.
+
+    What a dialect skips lists nothing in it, and may be a value in another one.
+    """
     line = dialect.parse(text)
-    return line is not None and not line.refused and line is not REMARK
+    if line is not None and line.skipped and line is not EXCEPTION:
+        return None
+    return line is not None and not line.refused
