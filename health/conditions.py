@@ -315,6 +315,13 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "new settings cannot be used: processes that run go on with the old ones",
         "mend what the log names; helpers take it then, and inkgate-icap after another SIGHUP",
     ),
+    Condition(
+        "settings-waiting",
+        "warning",
+        True,
+        "the ICAP server goes on with settings that are not those of the files by now",
+        "send SIGHUP to inkgate-icap (systemctl reload inkgate-icap), or undo the change",
+    ),
 )
 
 NAMES: Final = tuple(condition.name for condition in CONDITIONS)
