@@ -109,6 +109,7 @@ class RuleSet:
         manifest = new.matcher.generation.manifest
         said = f"serial {manifest.serial}, {manifest.rule_count()} rules, in use"
         self._monitor.over("no-rules", said)
+        self._monitor.mended("rule-damaged", said)
         self._monitor.over("rules-not-opened", said)
         self._monitor.state(
             serial=manifest.serial,

@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
     """An attribute's case. `reason` is a fixed phrase or a list's name, never a value."""
-    place = attribute.uuid or attribute.place or "no uuid"
+    place = attribute.place or attribute.uuid or "no uuid"
     # What is no type may be an indicator in the wrong column.
     known = is_misp_type(attribute.type)
     return Case(outcome, place, attribute.type if known else "unknown", reason)

@@ -94,6 +94,44 @@ def test_mistake_in_the_settings_is_said_once_and_others_refer(
     assert ("see row `settings`" in found.rows["rules"]["text"]) == (name in ("rules", "no TOML"))
 
 
+@pytest.mark.parametrize(
+    ("line", "said", "remedy"),
+    [
+        (
+            'sources = ["events", {type = "feed", lcoation = "feed"}]',
+            "[[rules.sources]] entry 2: Object contains unknown field `lcoation`",
+            "did you mean location?",
+        ),
+        ('allow = ["missing.txt"]', "[rules] allow: missing.txt is not there", "correct the path"),
+        (
+            'warninglists = { rfc5735s = "off", default = "drop" }',
+            "[rules] warninglists: there is no list rfc5735s in ",
+            "name a folder that is there",
+        ),
+    ],
+)
+def test_mistake_that_the_next_refresh_would_meet_is_said_before(
+    listed: Installation, line: str, said: str, remedy: str
+) -> None:
+    sound = listed.config.read_text()
+    listed.configure(line)
+    found = status(listed)
+    assert found.level("settings") == 2
+    assert said in found.rows["settings"]["text"]
+    assert remedy in found.rows["settings"]["remedy"]
+    assert found.level("rules") == 0
+    assert listed.run("inkgate-rules", "refresh").returncode == 2
+    listed.config.write_text(sound)
+    # A proxy without sources never refreshes.
+    listed.configure(f"{line}\nsources = []" if "sources" not in line else "sources = []")
+    assert status(listed).level("settings") == 0
+
+
+def test_list_that_is_named_rightly_is_no_mistake(listed: Installation) -> None:
+    listed.configure('warninglists = { rfc5735 = "off", default = "drop" }')
+    assert status(listed).level("settings") == 0
+
+
 def test_refused_settings_name_their_key(listed: Installation) -> None:
     listed.config.write_text(f"{listed.config.read_text()}[icap]\n")
     monitor = Monitor(listed.folder / "run" / "health", "inkgate-helper", lambda _: None)
