@@ -215,7 +215,7 @@ def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> No
     assert ": warning: peer-refused: 127.0.0.1 is not among" in server.log
 
 
-@pytest.mark.parametrize("line", ["misspelt = 1", 'template = "missing.html"'])
+@pytest.mark.parametrize("line", ["misspelt = 1", 'template = "missing.html"', "[xyzzy]"])
 def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start, line: str) -> None:
     server = start()
     sound = listed.config.read_text()
