@@ -298,6 +298,19 @@ def test_section_that_nobody_knows(listed: Installation, start: Start) -> None:
     assert "there is no section [helpers]; did you mean [helper]?" in told
 
 
+def test_section_that_may_be_the_journals_keeps_no_whole_addresses(
+    listed: Installation, start: Start
+) -> None:
+    text = listed.config.read_text()
+    listed.config.write_text(text.replace("[sightings]", '[sighting]\nclients = "hash"'))
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    assert status(listed).level("settings-refused") == 2
+    log = said(helper, "settings-refused")
+    assert "settings-refused: no incident is journalled: " in log
+    assert "did you mean [sightings]?" in log
+
+
 def test_key_cache_that_cannot_be_used(listed: Installation, start: Start) -> None:
     listed.places.key_cache.write_text("in the way")
     helper = start()
