@@ -18,9 +18,11 @@ import click
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import Extra, require
 from inkgate.config.printable import printable_traceback, to_stderr
-from inkgate.config.system_errors import explain, flush_output
+from inkgate.config.system_errors import explain, flush_output, is_reader_gone
 
 ERROR_STATUS: Final = 2
+READER_GONE_STATUS: Final = 141
+"""What a shell says of a command that SIGPIPE has ended, as most others are."""
 
 Command = Callable[..., object]
 
@@ -62,6 +64,8 @@ class CommandGroup(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:  # noqa: BLE001 (no error may end with a status of its own)
+            if is_reader_gone(error):
+                sys.exit(READER_GONE_STATUS)
             text = str(error) if isinstance(error, InkgateError) else explain(error)
             if text is None:
                 click.echo(printable_traceback(error), err=True)

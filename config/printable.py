@@ -57,7 +57,17 @@ def printable_json(data: bytes) -> str:
 
 def to_stderr(program: str, text: str) -> None:
     """One line to standard error: the program's name and a text."""
-    print(f"{program}: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
+    write_line(f"{program}: {printable(text)}")
+
+
+def write_line(line: str) -> None:
+    """One line to standard error, with its end in one write: other processes write there, too.
+
+    Args:
+        line: it is printable.
+    """
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _json_escape(character: str) -> str:

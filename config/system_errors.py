@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from typing import Final
 
@@ -52,6 +53,25 @@ def explain(error: BaseException) -> str | None:
         if kind is not None and isinstance(error, kind):
             return f"a database file: {error}; {_REMEDIES[errno.EIO]}"
     return None
+
+
+def is_reader_gone(error: BaseException) -> bool:
+    """Whether it says that whoever read the output wants no more of it, as `head` does.
+
+    What else was printed is thrown away then, so that Python does not try it at its end.
+    """
+    if not isinstance(error, BrokenPipeError) or not any(map(_is_unread, (1, 2))):
+        # Another pipe or connection: a server's, for instance.
+        return False
+    _discard_output()
+    return True
+
+
+def _is_unread(descriptor: int) -> bool:
+    """Whether it is a pipe whose other end is closed."""
+    asked = select.poll()
+    asked.register(descriptor, 0)
+    return any(events & select.POLLERR for _, events in asked.poll(0))
 
 
 def flush_output() -> None:

@@ -148,7 +148,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "warning",
         True,
         "the settings file has a section that nobody knows: what stands in it does not count",
-        "correct its name (the line names the nearest one), then squid -k reconfigure",
+        "correct its name (the line names the nearest one): helpers begin anew with it",
     ),
     Condition(
         "key-cache-failed",
@@ -312,8 +312,15 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "settings-not-taken",
         "warning",
         True,
-        "new settings of the ICAP server cannot be used: the old ones stay in use",
-        "mend what the log names, and send SIGHUP again",
+        "new settings cannot be used: processes that run go on with the old ones",
+        "mend what the log names; helpers take it then, and inkgate-icap after another SIGHUP",
+    ),
+    Condition(
+        "settings-waiting",
+        "warning",
+        True,
+        "the ICAP server goes on with settings that are not those of the files by now",
+        "send SIGHUP to inkgate-icap (systemctl reload inkgate-icap), or undo the change",
     ),
 )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import Final
 
-from inkgate.config.printable import Log, printable
+from inkgate.config.printable import Log, printable, write_line
 
 _SECONDS: Final = "%Y-%m-%dT%H:%M:%S+00:00"
 
@@ -24,6 +23,6 @@ def dated_log(program: str) -> Log:
     def log(text: str) -> None:
         now = time.strftime(_SECONDS, time.gmtime())
         line = f"{now} {program}[{os.getpid()}]: {printable(text)}"
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        write_line(line)
 
     return log

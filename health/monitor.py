@@ -140,6 +140,28 @@ class Monitor:
             self.state(**{f"{name}{WHY}": ""})
         self.say(f"recovered: {name}: {detail}")
 
+    def mended(self, name: str, detail: str) -> None:
+        """What a condition that does not last came from is mended: say so, if it was met.
+
+        What was not said yet is said before, and not as if it came after.
+
+        Args:
+            name: from the table of conditions.
+            detail: what is the case now, without secrets.
+
+        Raises:
+            KeyError: the table has no such condition.
+        """
+        condition = BY_NAME[name]
+        with self._lock:
+            was_met = self._said.pop(name, None) is not None
+            unsaid = self._unsaid.pop(name, 0)
+            self._pauses.pop(name, None)
+        if unsaid:
+            self._say_met(condition, unsaid)
+        if was_met:
+            self.say(f"recovered: {name}: {detail}")
+
     def count(self, name: str, number: int = 1) -> None:
         """Add to a counter.
 

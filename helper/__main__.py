@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         monitor.met("settings-refused", refused)
     settings = _settings(config, options, monitor)
     monitor.state(fail=settings.fail, config=str(config))
-    own = OwnSettings(config)
+    own = OwnSettings(config, monitor)
     stdout = _take_stdout()
     answers = Answers(stdout)
     recorder = Recorder(config, monitor)
@@ -187,6 +187,9 @@ def _section(config: Path, monitor: Monitor) -> HelperSettings:
     try:
         return load_section(config, "helper", HelperSettings)
     except UnknownSectionError as error:
+        if "helper" in error.missing:
+            # It may be this one: what `fail` says there must not become its default.
+            raise
         monitor.met("section-unknown", f"{error}; the other sections count")
         return load_section(config, "helper", HelperSettings, alone=True)
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.settings_file import SettingsError, load_section
+from inkgate.health.monitor import Monitor
 from inkgate.health.settings import HealthSettings
 from inkgate.helper.settings import HelperSettings
+from inkgate.rules.settings import RulesSettings
 from inkgate.sightings.settings import SightingsSettings
 
 _SECTIONS: Final = (
@@ -15,6 +17,8 @@ _SECTIONS: Final = (
     ("health", HealthSettings),
     ("sightings", SightingsSettings),
 )
+Sections = list[object] | None
+"""What each of them says; None while the file cannot be used."""
 
 
 class OwnSettings:
@@ -22,34 +26,41 @@ class OwnSettings:
 
     Args:
         config: the settings file.
+        monitor: told of changes that cannot be taken.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, monitor: Monitor) -> None:
         self._config = config
+        self._monitor = monitor
         self._version = self._now()
-        self._sections = self._read()
+        try:
+            self._sections: Sections = self._read()
+        except SettingsError:
+            # Said where the section is used.
+            self._sections = None
 
     def are_others(self) -> bool:
-        """Whether all sections can be used and one of them is not what it was at first.
+        """Whether the file can be used and one of the sections is not what it was at first.
 
-        Sections that cannot be used are none that could be taken.
+        What cannot be used is not taken, nor what stands beside it: a section may have lost
+        its name, or its lines.
         """
         version = self._now()
         if version == self._version:
             return False
         self._version = version
-        sections = self._read()
-        return None not in sections and sections != self._sections
+        try:
+            sections = self._read()
+        except SettingsError as error:
+            self._monitor.met("settings-not-taken", f"{error}; the old settings stay in use")
+            return False
+        self._monitor.over("settings-not-taken", "the settings can be used")
+        return sections != self._sections
 
     def _read(self) -> list[object]:
-        return [self._section(name, kind) for name, kind in _SECTIONS]
-
-    def _section(self, name: str, kind: type[object]) -> object:
-        try:
-            return load_section(self._config, name, kind, alone=True)
-        except SettingsError:
-            # Said where the section is used.
-            return None
+        # The rules are taken by themselves, without a new beginning.
+        load_section(self._config, "rules", RulesSettings)
+        return [load_section(self._config, name, kind) for name, kind in _SECTIONS]
 
     def _now(self) -> tuple[int, ...]:
         try:

@@ -13,6 +13,8 @@ LOG_FORMAT = (
     "inkgate=%{X-Inkgate-Incident}adapt::<last_h"
 )
 
+REVIVAL_SECONDS: Final = 30
+"""How soon Squid asks a server again that it holds to be down."""
 TIMEOUT_SECONDS: Final[dict[Fail, tuple[int, int]]] = {"open": (1, 2), "closed": (3, 3)}
 """`icap_connect_timeout` and `icap_io_timeout`. Squid counts whole seconds: it gives up
 between a second earlier and a second later. With `open` a request goes on when its own message
@@ -73,7 +75,7 @@ def _client(fail: Fail) -> list[str]:
         f"icap_io_timeout {silence} seconds",
         "# Never switched off for everybody because messages of some have failed.",
         "icap_service_failure_limit -1",
-        "icap_service_revival_delay 30",
+        f"icap_service_revival_delay {REVIVAL_SECONDS}",
     ]
 
 

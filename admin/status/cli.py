@@ -61,7 +61,7 @@ def rows_of(config: Path, now: float) -> list[Row]:
     """
     faults = frozenset(map(str, sections.faults(config)))
     processes, missing = _processes(config, faults)
-    machine = Machine(config, processes, now, faults)
+    machine = Machine(config, processes, now, faults, bool(missing))
     first, *others = (row for make in ROWS for row in _answers(make, machine))
     return [first, *missing, *others]
 

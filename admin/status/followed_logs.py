@@ -40,6 +40,9 @@ class _Followed(NamedTuple):
         if readers:
             since = machine.now - min(reader.header.started for reader in readers)
             yield Row(self.name, Level.OK, f"are {self.done} for {age(since)}")
+        elif machine.is_uncounted:
+            text = "cannot be told: no process can be seen, see row `counters`"
+            yield Row(self.name, Level.UNKNOWN, text)
         elif found.st_size:
             yield Row(
                 self.name,
@@ -67,12 +70,19 @@ _BYPASSES: Final = _Followed(
 def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
     try:
-        squid = load_section(machine.config, "squid_conf", SquidSettings)
-        is_open = load_section(machine.config, "icap", IcapSettings, alone=True).fail == "open"
-    except InkgateError:
-        # Row `settings` says so.
+        squid = load_section(machine.config, "squid_conf", SquidSettings, alone=True)
+    except InkgateError as error:
+        for followed in (_TUNNELS, _BYPASSES):
+            yield machine.unanswered(followed.name, error, "")
         return
     if squid.tunnels:
         yield from _TUNNELS.rows(machine, squid.tunnels)
-    if squid.bypasses and is_open:
+    if not squid.bypasses:
+        return
+    try:
+        icap = load_section(machine.config, "icap", IcapSettings, alone=True)
+    except InkgateError as error:
+        yield machine.unanswered(_BYPASSES.name, error, "")
+        return
+    if icap.fail == "open":
         yield from _BYPASSES.rows(machine, squid.bypasses)

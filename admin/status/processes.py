@@ -17,6 +17,9 @@ FRONT_ENDS = {"helper": "inkgate-helper", "icap": "inkgate-icap"}
 
 def rows(machine: Machine) -> Iterable[Row]:
     """See the module."""
+    if machine.is_uncounted:
+        # Row `counters` says why.
+        return
     serial = _installed_serial(machine)
     alive = [process for process in machine.processes if process.is_alive]
     standby = [p for p in alive if p.header.program == "inkgate-standby"]

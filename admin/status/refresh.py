@@ -82,9 +82,6 @@ def _judged(
     if 0 < limit < now - outcome.ended:
         return Level.WARNING, f"ended well, but {ago}: none came since", _TIMER[outcome.action]
     if outcome.state == "partial":
-        return (
-            Level.WARNING,
-            f"ended {ago}, with last good readings: {outcome.text}",
-            BY_HAND[outcome.action],
-        )
+        without = "without some sources; their last good readings count, if there are any"
+        return Level.WARNING, f"ended {ago}, {without}: {outcome.text}", by_hand
     return Level.OK, f"ended well {ago}, serial {outcome.serial}", ""

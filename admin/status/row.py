@@ -52,12 +52,14 @@ class Machine(NamedTuple):
         processes: the counters of all processes.
         now: seconds since 1970.
         faults: what is wrong in the settings file, as row `settings` says it.
+        is_uncounted: whether `processes` is empty because the counters cannot be read.
     """
 
     config: Path
     processes: list[ProcessCounters]
     now: float
     faults: frozenset[str] = frozenset()
+    is_uncounted: bool = False
 
     def unanswered(
         self, name: str, error: Exception, remedy: str, level: Level = Level.UNKNOWN

@@ -12,6 +12,7 @@ from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section, resolve
 from inkgate.health.clock import Clock
 from inkgate.health.settings import counter_folder
+from inkgate.rules.install.install import open_current
 from inkgate.rules.install.outcome import Action
 from inkgate.rules.install.serials import current_folder
 from inkgate.rules.pack.files import MANIFEST, read_small
@@ -44,6 +45,18 @@ def installed(config: Path) -> tuple[Manifest | None, RulesSettings]:
     return parse_manifest(read_small(folder / MANIFEST), settings.caps), settings
 
 
+def _hindrance(config: Path, settings: RulesSettings) -> str:
+    """Why no process can open the installed rule set; nothing if this one can.
+
+    Its files are mapped and not read, so their size costs no time.
+    """
+    try:
+        open_current(resolve(config, settings.installed), settings.caps).close()
+    except (InkgateError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def _jump(config: Path) -> float:
     """By how many seconds the clock was set, as helpers have it, who do not believe it."""
     try:
@@ -64,6 +77,10 @@ def rows(machine: Machine) -> Iterable[Row]:
     renew = _RENEW[renewing(settings)]
     if manifest is None:
         yield Row("rules", Level.CRITICAL, "no rule set is installed", renew)
+        return
+    if hindrance := _hindrance(machine.config, settings):
+        text = f"serial {manifest.serial} cannot be opened: {hindrance}"
+        yield Row("rules", Level.CRITICAL, text, renew, {"serial": manifest.serial})
         return
     now = machine.now - _jump(machine.config)
     old = now - manifest.created.timestamp()

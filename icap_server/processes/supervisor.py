@@ -15,6 +15,7 @@ from inkgate.config.errors import InkgateError
 from inkgate.config.kept_files import keep, use
 from inkgate.health.monitor import Monitor
 from inkgate.icap_server.processes.child import Child, WorkerError
+from inkgate.icap_server.processes.waiting_settings import WaitingSettings
 from inkgate.icap_server.sections import load_sections
 from inkgate.icap_server.settings import IcapSettings, address_of
 
@@ -75,6 +76,8 @@ class Supervisor:
         self._config = config
         self._monitor = monitor
         self._kept, self._settings = self._load(secure=False)
+        self._waiting = WaitingSettings(config, monitor)
+        self._waiting.taken(self._kept)
         self._plain = [listen(self._settings.listen)] if self._settings.listen else []
         self._secure = [listen(self._settings.tls_listen)] if self._settings.tls_listen else []
         # An empty file in memory, for the locks of `SpareRoom`.
@@ -176,6 +179,7 @@ class Supervisor:
     def _tend(self) -> None:
         self._workers = [self._alive(worker) for worker in self._workers]
         self._leaving = [worker for worker in self._leaving if not worker.has_ended()]
+        self._waiting.look()
         self._monitor.remind()
 
     def _alive(self, worker: Child) -> Child:
@@ -211,6 +215,7 @@ class Supervisor:
             return
         self._monitor.over("settings-not-taken", "the new settings are in use")
         self._settings = settings
+        self._waiting.taken(self._kept)
         _close(kept)
         old, self._workers = self._workers, new
         self._dismiss(old)

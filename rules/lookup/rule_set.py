@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import lmdb
 
 from inkgate.config.owner import OwnerError
-from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.config.settings_file import SettingsError, UnknownSectionError, load_section, resolve
 from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.rules.crypto.keys import KeyFileError, read_token
@@ -109,6 +109,7 @@ class RuleSet:
         manifest = new.matcher.generation.manifest
         said = f"serial {manifest.serial}, {manifest.rule_count()} rules, in use"
         self._monitor.over("no-rules", said)
+        self._monitor.mended("rule-damaged", said)
         self._monitor.over("rules-not-opened", said)
         self._monitor.state(
             serial=manifest.serial,
@@ -153,9 +154,18 @@ class RuleSet:
         # is another one.
         version = _version(self._config)
         if not version or version != self._settings_read:
-            self.settings = load_section(self._config, "rules", RulesSettings, alone=True)
+            self.settings = self._read_settings()
             self._settings_read = version
         return self.settings
+
+    def _read_settings(self) -> RulesSettings:
+        try:
+            return load_section(self._config, "rules", RulesSettings)
+        except UnknownSectionError:
+            # It may be this one, misspelt. Only who has none yet takes what there is.
+            if self._settings_read:
+                return self.settings
+            return load_section(self._config, "rules", RulesSettings, alone=True)
 
     def _keys(self, derive: Stretch, set_id: str, folder: Path) -> CachedStretch:
         # All generations of an epoch have the same keys: they stay in memory over a refresh.

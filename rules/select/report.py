@@ -38,7 +38,7 @@ def case_of(outcome: Outcome, attribute: Attribute, reason: str) -> Case:
     """An attribute's case. `reason` is a fixed phrase or a list's name, never a value."""
     # What is no UUID, or no type, may be an indicator in the wrong column.
     uuid = attribute.uuid if _UUID.fullmatch(attribute.uuid) else ""
-    place = uuid or attribute.place or "no uuid"
+    place = attribute.place or uuid or "no uuid"
     known = is_misp_type(attribute.type)
     return Case(outcome, place, attribute.type if known else "unknown", reason)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from inkgate.config.settings_file import SettingsError
+from inkgate.config.settings_file import SettingsError, remedy_for
 from inkgate.rules.sources import files, misp_feed, misp_mysql, misp_web, taxii, typed_list
 from inkgate.rules.sources.source import Source, SourceContext, SourceType
 
@@ -65,8 +65,9 @@ def _read_entry(config: Path, number: int, entry: dict[str, object]) -> msgspec.
         problem, _, path = str(error).partition(" - at `$")
         key = path.strip("`.")
         place = f"[[rules.sources]] entry {number}" + (f", {key}" if key else "")
-        remedy = "correct that key"
-        if entry.get("type") not in _TYPES:
+        meant = next((k for k in _OPENERS if k.__struct_config__.tag == entry.get("type")), None)
+        remedy = remedy_for(error, meant)
+        if meant is None:
             remedy = f"type is one of {', '.join(map(str, _TYPES))}"
         raise SettingsError(config, f"{place}: {problem}", remedy) from None
     return settings

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from inkgate.config.settings_file import SettingsError, load_section, resolve
+from inkgate.config.settings_file import SettingsError, load_section_meant, resolve
 from inkgate.health.monitor import Monitor
 from inkgate.rules.crypto.keys import KeyFileError
 from inkgate.rules.lookup.matcher import Match
@@ -62,7 +62,7 @@ class Recorder:
         # The file may be full from before.
         self._unmeasured = _SIZE_LOOK_BYTES
         try:
-            settings = load_section(config, "sightings", SightingsSettings, alone=True)
+            settings = load_section_meant(config, "sightings", SightingsSettings)
             self._path = own_file(config, settings)
         except SettingsError as error:
             monitor.met("settings-refused", f"no incident is journalled: {error}")

@@ -12,11 +12,12 @@ import urllib.parse
 from typing import Final
 
 from inkgate.squid_conf.finding import Finding
+from inkgate.squid_conf.icap import REVIVAL_SECONDS
 
 SECONDS: Final = 3.0
 REMEDY: Final = (
     "start inkgate-icap (as a service: docs/icap.md), or see in its log why it does not answer; "
-    "Squid asks it again within 30 s"
+    f"Squid asks it again within {REVIVAL_SECONDS} s: then check again"
 )
 CLOSED: Final = "closes connections at once (see [icap] allow and allow_users)"
 """It may serve Squid all the same, whose user is another one than the check's."""

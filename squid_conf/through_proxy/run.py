@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,7 +21,8 @@ from inkgate.rules.lookup.canary_rules import installed_canaries
 from inkgate.rules.settings import RulesSettings
 from inkgate.squid_conf.caching import cache_findings
 from inkgate.squid_conf.configuration import Line, read_configuration
-from inkgate.squid_conf.finding import Finding
+from inkgate.squid_conf.finding import Finding, exit_status
+from inkgate.squid_conf.icap import REVIVAL_SECONDS
 from inkgate.squid_conf.icap_order import lets_pass
 from inkgate.squid_conf.order import order_findings, self_test_ports
 from inkgate.squid_conf.placed_files import file_findings
@@ -80,11 +82,22 @@ def check(
     passed = _through_proxy(config, settings, lines, client)
     if settings.front_ends == "helper":
         return findings + passed
-    silent = icap_finding(service, fails_open=lets_pass(lines, service))
-    gets_through = any(finding.remedy == ORDER for finding in passed)
+    fails_open = lets_pass(lines, service)
+    silent = icap_finding(service, fails_open=fails_open)
+    may_be_new = fails_open and silent is None and exit_status(findings) < 2
+    if may_be_new and _gets_through(passed):
+        # Squid may hold a server to be down that was started a moment ago.
+        time.sleep(REVIVAL_SECONDS + 1)
+        passed = _through_proxy(config, settings, lines, client)
+    gets_through = _gets_through(passed)
     if silent is None or (CLOSED in silent.fault and not gets_through):
         return findings + passed
     return [*findings, silent, *(_because_of_icap(finding) for finding in passed)]
+
+
+def _gets_through(findings: Iterable[Finding]) -> bool:
+    """Whether what is listed does."""
+    return any(finding.remedy == ORDER for finding in findings)
 
 
 def _because_of_icap(finding: Finding) -> Finding:

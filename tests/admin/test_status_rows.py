@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -93,6 +94,44 @@ def test_mistake_in_the_settings_is_said_once_and_others_refer(
     assert ("see row `settings`" in found.rows["rules"]["text"]) == (name in ("rules", "no TOML"))
 
 
+@pytest.mark.parametrize(
+    ("line", "said", "remedy"),
+    [
+        (
+            'sources = ["events", {type = "feed", lcoation = "feed"}]',
+            "[[rules.sources]] entry 2: Object contains unknown field `lcoation`",
+            "did you mean location?",
+        ),
+        ('allow = ["missing.txt"]', "[rules] allow: missing.txt is not there", "correct the path"),
+        (
+            'warninglists = { rfc5735s = "off", default = "drop" }',
+            "[rules] warninglists: there is no list rfc5735s in ",
+            "name a folder that is there",
+        ),
+    ],
+)
+def test_mistake_that_the_next_refresh_would_meet_is_said_before(
+    listed: Installation, line: str, said: str, remedy: str
+) -> None:
+    sound = listed.config.read_text()
+    listed.configure(line)
+    found = status(listed)
+    assert found.level("settings") == 2
+    assert said in found.rows["settings"]["text"]
+    assert remedy in found.rows["settings"]["remedy"]
+    assert found.level("rules") == 0
+    assert listed.run("inkgate-rules", "refresh").returncode == 2
+    listed.config.write_text(sound)
+    # A proxy without sources never refreshes.
+    listed.configure(f"{line}\nsources = []" if "sources" not in line else "sources = []")
+    assert status(listed).level("settings") == 0
+
+
+def test_list_that_is_named_rightly_is_no_mistake(listed: Installation) -> None:
+    listed.configure('warninglists = { rfc5735 = "off", default = "drop" }')
+    assert status(listed).level("settings") == 0
+
+
 def test_refused_settings_name_their_key(listed: Installation) -> None:
     listed.config.write_text(f"{listed.config.read_text()}[icap]\n")
     monitor = Monitor(listed.folder / "run" / "health", "inkgate-helper", lambda _: None)
@@ -157,7 +196,44 @@ def test_icap_server_that_does_not_run_is_said(listed: Installation, front_ends:
 def test_counting_that_is_switched_off_is_said(listed: Installation) -> None:
     text = listed.config.read_text().replace('folder = "run/health"', 'folder = ""')
     listed.config.write_text(text)
-    assert status(listed).level("counters") == 3
+    set_key(listed, "squid_conf", 'front_ends = "icap"\ntunnels = "tunnels.log"')
+    (listed.folder / "tunnels.log").write_text("1\n")
+    found = status(listed)
+    assert found.level("counters") == 3
+    # Nobody knows who runs and reads: nothing is said to be down.
+    assert found.level("tunnels") == 3
+    assert not {"icap", "helper", "standby"} & set(found.rows)
+
+
+def test_rules_that_cannot_be_opened_are_said_without_any_traffic(listed: Installation) -> None:
+    assert status(listed).level("rules") == 0
+    generation = listed.places.installed / "current"
+    gate = next(generation.glob("*.gate"))
+    for path, size in ((generation / "rules.mdb", 4096), (gate, 1)):
+        whole = path.read_bytes()
+        os.truncate(path, size)
+        found = status(listed)
+        assert (found.level("rules"), found.code) == (2, 2)
+        assert "cannot be opened" in found.rows["rules"]["text"]
+        path.write_bytes(whole)
+    (generation / "rules.mdb").unlink()
+    assert status(listed).level("rules") == 2
+
+
+@pytest.mark.parametrize("section", ["squid_conf", "icap"])
+def test_rows_of_followed_logs_that_cannot_be_told_are_there(
+    listed: Installation, section: str
+) -> None:
+    set_key(listed, "squid_conf", 'tunnels = "tunnels.log"\nbypasses = "bypasses.log"')
+    for name in ("tunnels", "bypasses"):
+        (listed.folder / f"{name}.log").write_text("1\n")
+    listed.config.write_text(f"{listed.config.read_text()}[xyzzy]\n[icap]\n")
+    found = status(listed)
+    assert (found.level("tunnels"), found.level("bypasses")) == (1, 1)
+    set_key(listed, section, "misspelt = 1")
+    found = status(listed)
+    assert found.level("tunnels") == (3 if section == "squid_conf" else 1)
+    assert found.level("bypasses") == 3
 
 
 def test_check_that_cannot_be_made_is_kept(listed: Installation) -> None:

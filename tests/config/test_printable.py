@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -167,6 +169,25 @@ def test_lines_of_logs(say: Callable[[str], None], capsys: pytest.CaptureFixture
     assert r"bad request \x1b[2J\x9b2J\u202e inkgate-rules: all is well" in said
     assert is_tame(said)
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        "from inkgate.health.log import dated_log; dated_log('inkgate-icap')",
+        "from inkgate.config.printable import to_stderr; (lambda line: to_stderr('a', line))",
+    ],
+)
+def test_line_of_a_log_is_one_write_so_that_no_other_process_glues_its_own_to_it(say: str) -> None:
+    first, _, function = say.rpartition("; ")
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with reader, writer:
+        program = f"{first}\n{function}('x' * 3000)\n{function}('y')"
+        subprocess.run([sys.executable, "-c", program], stderr=writer, check=True)
+        reader.settimeout(10)
+        lines = [reader.recv(1 << 16) for _ in range(2)]
+    assert [line[-2:] for line in lines] == [b"x\n", b"y\n"]
+    assert len(lines[0]) > 3000
 
 
 def test_words_of_misp_are_kept_as_text() -> None:

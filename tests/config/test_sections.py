@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from inkgate.config.settings_file import SECTIONS, SettingsError, UnknownSectionError, load_section
+from inkgate.config.settings_file import (
+    SECTIONS,
+    SettingsError,
+    UnknownSectionError,
+    load_section,
+    load_section_meant,
+)
 from inkgate.helper.settings import HelperSettings
+from inkgate.rules.settings import RulesSettings
+from inkgate.sightings.settings import SightingsSettings
 from support.installation import Installation
 from support.pages import FOLDERS, ROOT
 
@@ -53,6 +61,45 @@ def test_unknown_section_is_said_with_the_nearest_name(
     with pytest.raises(UnknownSectionError, match=said):
         load_section(config, "helper", HelperSettings)
     assert load_section(config, "helper", HelperSettings, alone=True) == HelperSettings()
+
+
+def test_section_that_looks_like_another_misspelt_is_told_from_others(tmp_path: Path) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text("[sighting]\n[xyzzy]\n")
+    with pytest.raises(UnknownSectionError):
+        load_section_meant(config, "sightings", SightingsSettings)
+    assert load_section_meant(config, "helper", HelperSettings) == HelperSettings()
+    config.write_text("[sighting]\n[sightings]\n")
+    assert load_section_meant(config, "sightings", SightingsSettings) == SightingsSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "section", "remedy"),
+    [
+        ('[helper]\nfial = "closed"\n', HelperSettings, "helper", "did you mean fail?"),
+        ("[helper]\nFail = 1\n", HelperSettings, "helper", "did you mean fail?"),
+        ("[helper]\nqqqqq = 1\n", HelperSettings, "helper", "correct that key"),
+        ("[helper]\nfail = 1\n", HelperSettings, "helper", "correct that key"),
+        ("[rules.select]\ntyps = []\n", RulesSettings, "rules", "did you mean types?"),
+        ("[rules]\nmax_tpl = 1\n", RulesSettings, "rules", "correct that key"),
+        ("[rules.subscribers.a]\ntoken = 1\n", RulesSettings, "rules", "did you mean token_file?"),
+        (
+            "[rules.subscribers.a]\ntoken_file = 'a'\nselect = { tpyes = [] }\n",
+            RulesSettings,
+            "rules",
+            "did you mean types?",
+        ),
+        ("[sightings.misp]\nulr = ''\n", SightingsSettings, "sightings", "did you mean url?"),
+    ],
+)
+def test_unknown_key_is_said_with_the_nearest_name_of_its_table(
+    tmp_path: Path, text: str, kind: type, section: str, remedy: str
+) -> None:
+    config = tmp_path / "inkgate.toml"
+    config.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load_section(config, section, kind)
+    assert raised.value.remedy == remedy
 
 
 def test_own_mistakes_are_errors_even_for_who_overlooks_others(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -17,7 +18,9 @@ from click.testing import CliRunner
 from inkgate.config.command import CommandGroup
 from inkgate.health.counters import Counters
 from inkgate.rules.crypto.key_cache import KeyCache
+from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
+from support.reporting import sighting
 from support.small_disk import small_disk
 
 NOBODY = 65_534
@@ -270,3 +273,43 @@ except OSError as error:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/"
     )
     assert (done.returncode, done.stdout) == (0, "No space left on device\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inkgate", "status"),
+        ("inkgate", "status", "--json"),
+        ("inkgate-rules", "inspect"),
+        ("inkgate-rules", "inspect", "--json"),
+        ("inkgate-rules", "match", "domain=listed.example"),
+        ("inkgate-rules", "refresh"),
+        ("inkgate-sightings", "list"),
+        ("inkgate-sightings", "status", "--json"),
+        ("inkgate-squid-conf", "fragment"),
+        ("inkgate", "squid", "--help"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("is_said_too", [False, True], ids=["stdout", "both"])
+def test_reader_who_wants_no_more_is_no_error(
+    installation: Installation, words: tuple[str, ...], is_said_too: bool
+) -> None:
+    """As with `| head`: the end is silent, and no status that means something else."""
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    with closing(Journal(installation.folder / "run" / "sightings.db")) as journal:
+        journal.append([sighting(["5f0a1b2c-0000-4000-8000-000000000001"])])
+    reader, writer = os.pipe()
+    os.close(reader)
+    command, *rest = words
+    done = subprocess.run(
+        [BIN / command, "--config", installation.config, *rest],
+        stdout=writer,
+        stderr=writer if is_said_too else subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert b"pipe" not in (done.stderr or b"").lower()
+    assert done.returncode in (1, 141)

@@ -186,10 +186,15 @@ def test_damaged_rule(listed: Installation, start: Start) -> None:
     assert helper.ask(LISTED) == [UNABLE]
     found = status(listed)
     assert (found.code, found.level("rule-damaged"), found.count("rule-damaged")) == (2, 2, 1)
+    assert helper.ask(*[LISTED] * 3) == [UNABLE] * 3
     # As the remedy says, also while nothing has changed in the sources.
     listed.refresh()
     helper.wait_for(LISTED, BLOCKS)
-    said(helper, "rule-damaged")
+    log = said(helper, "rule-damaged")
+    # What was met before is not said after the mend, as if it were not over.
+    *_, before, last = [line for line in log.splitlines() if "rule-damaged" in line]
+    assert " times since the last such line)" in before
+    assert ": recovered: rule-damaged: serial 1, " in last
 
 
 def test_more_requests_than_may_wait(listed: Installation, start: Start) -> None:
@@ -291,6 +296,19 @@ def test_section_that_nobody_knows(listed: Installation, start: Start) -> None:
     assert found.level("settings") == 1
     told = said(helper, "section-unknown", "warning")
     assert "there is no section [helpers]; did you mean [helper]?" in told
+
+
+def test_section_that_may_be_the_journals_keeps_no_whole_addresses(
+    listed: Installation, start: Start
+) -> None:
+    text = listed.config.read_text()
+    listed.config.write_text(text.replace("[sightings]", '[sighting]\nclients = "hash"'))
+    helper = start()
+    assert helper.ask(LISTED) == [BLOCKS]
+    assert status(listed).level("settings-refused") == 2
+    log = said(helper, "settings-refused")
+    assert "settings-refused: no incident is journalled: " in log
+    assert "did you mean [sightings]?" in log
 
 
 def test_key_cache_that_cannot_be_used(listed: Installation, start: Start) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import time
@@ -16,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from inkgate.icap_server.processes.waiting_settings import PROXYS_KEYS
+from inkgate.rules.settings import RulesSettings
+from inkgate.sightings.settings import SightingsSettings
+from support.helper_faults import set_key
 from support.icap import (
     Answer,
     Icap,
@@ -29,6 +34,7 @@ from support.icap import (
 )
 from support.icap_worker import IcapWorker
 from support.installation import Installation, attribute
+from support.pages import ROOT
 from support.status import status, wait_for_now
 from support.waiting import wait_until
 
@@ -209,7 +215,7 @@ def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> No
     assert ": warning: peer-refused: 127.0.0.1 is not among" in server.log
 
 
-@pytest.mark.parametrize("line", ["misspelt = 1", 'template = "missing.html"'])
+@pytest.mark.parametrize("line", ["misspelt = 1", 'template = "missing.html"', "[xyzzy]"])
 def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start, line: str) -> None:
     server = start()
     sound = listed.config.read_text()
@@ -222,6 +228,62 @@ def test_icap_settings_that_cannot_be_taken(listed: Installation, start: Start, 
     server.process.send_signal(signal.SIGHUP)
     wait_for_now(listed, "settings-not-taken", lasts=False)
     assert ": recovered: settings-not-taken: " in server.log
+
+
+def test_icap_settings_that_wait_for_sighup_are_said(listed: Installation, start: Start) -> None:
+    template = listed.folder / "page.html"
+    template.write_text("<html>{{ kind }} {{ incident }} {{ address }} {{ time }}</html>")
+    set_key(listed, "squid_conf", 'template = "page.html"')
+    server = start()
+    assert is_blocked(server.ask(LISTED))
+    # A publisher's keys are none that ICAP takes.
+    listed.configure('sources = ["events", "others"]')
+    set_key(listed, "sightings", 'clients = "truncate"')
+    found = wait_for_now(listed, "settings-waiting")
+    assert (found.code, found.level("settings-waiting")) == (1, 1)
+    assert "[sightings] of " in found.rows["settings-waiting"]["text"]
+    assert "[rules]" not in found.rows["settings-waiting"]["text"]
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_now(listed, "settings-waiting", lasts=False)
+    template.write_text("<html>{{ kind }} {{ incident }} {{ address }} {{ time }}.</html>")
+    wait_for_now(listed, "settings-waiting")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_now(listed, "settings-waiting", lasts=False)
+    set_key(listed, "rules", "misspelt = 1")
+    wait_for_now(listed, "settings-waiting")
+    log = server.log
+    assert f": warning: settings-waiting: [sightings] of {listed.config}: changed since" in log
+    assert f": warning: settings-waiting: {template}: changed since" in log
+    assert ": warning: settings-waiting: they cannot be used: " in log
+    assert ": recovered: settings-waiting: " in log
+
+
+def test_addresses_that_sighup_does_not_take_are_said(listed: Installation, start: Start) -> None:
+    server = start()
+    assert "settings-waiting" not in status(listed).rows
+    sound = listed.config.read_text()
+    listed.config.write_text(re.sub('(?m)^listen = ".*"', 'listen = "127.0.0.1:1"', sound))
+    wait_for_now(listed, "settings-waiting")
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: f"{listed.config}; listen and tls_listen need a restart" in server.log, "that line"
+    )
+    assert status(listed).is_now("settings-waiting")
+    assert is_blocked(server.ask(LISTED))
+    listed.config.write_text(sound)
+    wait_for_now(listed, "settings-waiting")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_now(listed, "settings-waiting", lasts=False)
+
+
+def test_all_that_a_look_up_takes_of_the_settings_is_compared() -> None:
+    used = set()
+    for path in (ROOT / "rules" / "lookup").glob("*.py"):
+        used |= set(re.findall(r"settings\.(\w+)", path.read_text())) - {"current_settings"}
+    assert used & set(RulesSettings.__struct_fields__) <= set(PROXYS_KEYS["rules"][1])
+    recorder = (ROOT / "sightings" / "journal" / "recorder.py").read_text()
+    used = set(re.findall(r"settings\.(\w+)", recorder))
+    assert used & set(SightingsSettings.__struct_fields__) <= set(PROXYS_KEYS["sightings"][1])
 
 
 def test_icap_derivation_without_memory(listed: Installation, start: Start) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from support.helper_process import HelperProcess, request
 from support.installation import Installation, attribute
-from support.status import status
+from support.status import status, wait_for_now
 from support.waiting import wait_until
 
 # A process or several for each test.
@@ -99,6 +99,61 @@ def test_settings_that_cannot_be_used_leave_the_old_ones(
     assert helper.ask(LISTED) == [b"OK"]
     assert starts(helper) == begun
     assert "starting anew" not in helper.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[helper]\n", "[helpr]\n", "there is no section [helpr]; did you mean [helper]?"),
+        ("[helper]\n", "[xyzzy]\n", "there is no section [xyzzy]; the sections are"),
+        ("[helper]\n", "[inkgate.helper]\n", "there is no section [inkgate]"),
+        ("[helper]\n", "# [helper]\n", "[rules] Object contains unknown field `fail`"),
+        ("[rules]\n", "[ruels]\n", "there is no section [ruels]; did you mean [rules]?"),
+        ("[sightings]\n", "[sighting]\n", "there is no section [sighting]; did you mean"),
+    ],
+)
+def test_section_without_its_name_leaves_the_old_settings(
+    listed: Installation, old: str, new: str, said: str
+) -> None:
+    change(listed, 'fail = "open"', 'fail = "closed"')
+    helper = HelperProcess(listed)
+    try:
+        assert helper.ask(LISTED) == [b"OK"]
+        begun = starts(helper)
+        change(listed, old, new)
+        found = wait_for_now(listed, "settings-not-taken")
+        assert found.level("settings-not-taken") == 1
+        assert helper.ask(LISTED, "http://other.example/") == [b"OK", b"ERR"]
+        assert starts(helper) == begun
+        assert found.level("helper") == 0
+        change(listed, new, old)
+        wait_for_now(listed, "settings-not-taken", lasts=False)
+    finally:
+        log = helper.close()
+    assert f": warning: settings-not-taken: {listed.config}: {said}" in log
+    assert ": recovered: settings-not-taken: " in log
+    assert "starting anew" not in log
+
+
+@pytest.mark.parametrize("name", ["helpr", "HELPER", "xyzzy", "inkgate.helper"])
+def test_section_that_may_be_the_helpers_is_no_leave_to_pass(
+    listed: Installation, name: str
+) -> None:
+    """At a start: what `fail` said when the launcher was placed counts, and not its default."""
+    change(listed, 'fail = "open"', 'fail = "closed"')
+    (listed.places.installed / "current").unlink()
+    change(listed, "[helper]\n", f"[{name}]\n")
+    helper = HelperProcess(listed, "--unreadable", "closed")
+    try:
+        assert helper.ask(LISTED) == [b"BH"]
+        assert status(listed).level("settings-refused") == 2
+        listed.config.write_text(listed.config.read_text().replace(f"[{name}]\n", "[helper]\n"))
+        wait_until(lambda: not status(listed).is_now("settings-refused"), "the mend to be taken")
+        assert helper.ask(LISTED) == [b"BH"]
+    finally:
+        log = helper.close()
+    assert ": critical: settings-refused: " in log
+    assert f"[{name.partition('.')[0]}]" in log
 
 
 def test_other_sections_start_nothing_anew(listed: Installation, helper: HelperProcess) -> None:

@@ -36,7 +36,7 @@ class Launched:
         process: the launcher's.
     """
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", launcher: Path = LAUNCHER) -> None:
         self.folder = folder
         self.helper = folder / "helper"
         self.helper.write_text(_HELPER)
@@ -45,7 +45,7 @@ class Launched:
         self.config.write_text(settings)
         self.log = (folder / "log").open("w+")
         self.process = subprocess.Popen(
-            [LAUNCHER, self.helper, self.config],
+            [launcher, self.helper, self.config],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -215,6 +215,20 @@ def test_fail_is_read_from_the_settings_even_if_they_are_broken(
     try:
         made.send(b"1 GET x\n")
         assert made.answer().split()[1] == answer
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("name", ["helpr", "HELPER", "xyzzy", "inkgate.helper"])
+def test_section_that_may_be_the_helpers_leaves_fail_as_it_was_placed(
+    tmp_path: Path, name: str
+) -> None:
+    place_launcher(tmp_path, "closed")
+    sections = f"[rules]\n[[rules.sources]]\n[{name}]\nfail = 'open'\n"
+    made = Launched(tmp_path, sections, tmp_path / LAUNCHER.name)
+    try:
+        made.send(b"1 GET x\n")
+        assert made.answer().split()[1] == b"BH"
     finally:
         made.close()
 

@@ -78,7 +78,7 @@ def test_dummy(tmp_path):
     ("entry", "said"),
     [
         ({"type": "feed"}, "Object missing required field `location`; correct that key"),
-        ({**GOOD, "tmeout": 3}, "Object contains unknown field `tmeout`; correct that key"),
+        ({**GOOD, "tmeout": 3}, "Object contains unknown field `tmeout`; did you mean timeout?"),
         ({**GOOD, "timeout": "long"}, ", timeout: Expected `int`, got `str`; correct that key"),
         ({"type": "misp-web", "url": "ftp://x"}, "url begins with https://; correct that key"),
         (
@@ -113,7 +113,7 @@ def test_wrong_entry_ends_a_refresh_before_anything_is_changed(installation: Ins
         assert done.returncode == 2
         assert done.stderr == (
             f"inkgate-rules: {installation.config}: [[rules.sources]] entry 2: "
-            "Object contains unknown field `locaton`; correct that key\n"
+            "Object contains unknown field `locaton`; did you mean location?\n"
         )
     assert _stats(installation) == before
     assert not exported.exists()

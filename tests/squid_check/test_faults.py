@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -12,7 +13,7 @@ from inkgate.rules.refresh import refresh as refreshing
 from inkgate.squid_conf.through_proxy.icap_answers import icap_finding
 from support.answering import Answering
 from support.icap import Icap, options
-from support.installation import Installation, attribute
+from support.installation import BIN, Installation, attribute
 from support.placed_squid import ACCESS, PlacedSquid, configure_squid
 from support.squid import free_port
 from support.status import status
@@ -100,6 +101,25 @@ def test_icap_server_that_is_down_while_requests_pass_is_said(listed: Installati
         expected = ("-> start inkgate-icap", "the connection was refused")
         assert [line for line in critical if not any(words in line for words in expected)] == []
         assert "the ICAP server" in status(listed).rows["canary"]["text"]
+
+
+def test_icap_server_that_was_just_started_is_waited_for(listed: Installation) -> None:
+    """Squid holds it to be down for 30 s more: no line of squid.conf is at fault."""
+    configure_squid(listed, 'front_ends = "icap"')
+    # For its address, which Squid is told before it runs.
+    Icap(listed).close()
+    with PlacedSquid(listed) as squid:
+        squid.install()
+        squid.start()
+        assert squid.inkgate("check").returncode == 2
+        server = subprocess.Popen([BIN / "inkgate-icap", "--config", listed.config])
+        try:
+            wait_until(lambda: not status(listed).level("icap"), "the ICAP server")
+            done = squid.inkgate("check")
+            assert done.returncode == 0, (done.stdout, done.stderr)
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def test_icap_server_that_serves_squid_and_not_the_check_is_no_fault(listed: Installation) -> None:
