@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -261,3 +263,49 @@ def test_answers_to_closing_clients_close(icap: Icap) -> None:
             client.sendall(message)
             assert read_answer(client).status == 204
             assert client.recv(1) == b""
+
+
+def of_many_members(layers: int = 14) -> bytes:
+    """4 KiB that took three seconds: each of 65,000 bytes went through all layers by itself."""
+    sent = bytes(65_000)
+    for _ in range(layers):
+        sent = zlib.compress(sent, 0, wbits=-15)
+    return gzip.compress(b"".join(gzip.compress(bytes([one]), 0, mtime=0) for one in sent))
+
+
+def test_attack_bodies_that_take_long_keep_nobody_waiting(icap: Icap, listed: Installation) -> None:
+    encodings = ", ".join(["deflate"] * 14 + ["gzip"] * 2)
+    body = of_many_members()
+    message = respmod(GET, http_response(Content_Encoding=encodings), chunked(body))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(60)]
+        for client in clients:
+            client.sendall(from_client(message, "192.0.2.66"))
+        waited = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert icap.ask(LISTED).http_status == 403
+            packed = gzip.compress(BODY)
+            head = http_response(Content_Encoding="gzip")
+            assert icap.ask(respmod(GET, head, chunked(packed))).http_status == 403
+            waited.append(time.monotonic() - began)
+        # Squid waits for a second.
+        assert sorted(waited)[5] < 1
+        for client in clients:
+            read_answer(client)
+    found = status(listed)
+    assert found.count("body-unchecked") == 60
+    assert not found.count("worker-stalled")
+    assert "could not be checked: needs too many steps" in icap.log
+
+
+def test_attack_decoy_that_hides_the_true_reading_is_said(icap: Icap, listed: Installation) -> None:
+    """br whose metadata is raw deflate, before a file that grows too much."""
+    true = zlib.compress(BODY + bytes(40 << 20), 9)
+    decoy = b"\x69\xfe\x00\x01\xff".ljust(5 + (0xFE >> 2 | 1 << 14), b"\0")
+    assert len(true) <= 1 << 16
+    block = ((len(true) - 1) << 3 | 1 << 19).to_bytes(3, "little") + true
+    head = http_response(Content_Encoding="deflate, br")
+    assert icap.ask(respmod(GET, head, chunked(decoy + block + b"\3"))).status == 204
+    assert status(listed).count("body-unchecked") == 1
+    assert "could not be checked: grows too much" in icap.log
