@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 from typing import Final
 
 _STEP_BYTES: Final = 64 << 10
+# mallopt(3): blocks of so many bytes go back to the system when they are freed, and the free
+# end of a heap when it is so long.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_BLOCK_BYTES: Final = 4 << 20
+_END_BYTES: Final = 8 << 20
+
+
+def give_large_blocks_back() -> None:
+    """Keep no large window that was freed, for the rest of the process.
+
+    glibc raises the first bound with each block that it frees, and keeps what is below it for
+    each of many threads.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _END_BYTES)
 
 
 class Memory:

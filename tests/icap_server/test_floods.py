@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import brotli
 import pytest
 
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK
 from support.icap import (
     Answer,
     Icap,
@@ -297,6 +299,25 @@ def test_attack_bodies_that_take_long_keep_nobody_waiting(icap: Icap, listed: In
     assert found.count("body-unchecked") == 60
     assert not found.count("worker-stalled")
     assert "could not be checked: needs too many steps" in icap.log
+
+
+def test_attack_windows_of_many_open_bodies_are_bounded(icap: Icap) -> None:
+    """3 MiB in each window, and no end of the body."""
+    size = 3 << 20
+    block = (0xF | 2 << 5 | (size - 1) << 7 | 1 << 31).to_bytes(4, "little") + bytes(size)
+    framing = chunked(gzip.compress(block)).removesuffix(LAST_CHUNK)
+    message = respmod(GET, http_response(Content_Encoding="br, gzip"), framing)
+    before = icap.memory_kib()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(90)]
+        for client in clients:
+            client.sendall(from_client(message, "192.0.2.66"))
+        wait_until(lambda: "no memory left for windows" in icap.log, "the bound")
+        time.sleep(1)
+        assert icap.memory_kib() - before < 200 << 10
+        packed = respmod(GET, http_response(Content_Encoding="br"), chunked(brotli.compress(BODY)))
+        assert icap.ask(from_client(packed, "192.0.2.67")).http_status == 403
+    assert icap.memory_kib() - before < 200 << 10
 
 
 def test_attack_decoy_that_hides_the_true_reading_is_said(icap: Icap, listed: Installation) -> None:
