@@ -24,6 +24,7 @@ _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _NLM_F_REQUEST: Final = 1
 _ALL_STATES: Final = 0xFFFFFFFF
+_ESTABLISHED: Final = 1
 _NO_COOKIE: Final = 0xFFFFFFFF
 _SECONDS: Final = 1.0
 # struct nlmsghdr, struct inet_diag_req_v2, and of struct inet_diag_msg what is looked at.
@@ -35,7 +36,11 @@ _ANSWER: Final = struct.Struct("=BBBB48x4x4x4xII")
 
 
 class Unknown(Exception):  # noqa: N818 (no error: it is what the kernel says of other machines)
-    """The kernel knows no open socket of this machine at that end."""
+    """The kernel knows no socket of this machine at that end."""
+
+
+class Closed(Exception):  # noqa: N818 (no error: programs close their sockets)
+    """The socket at that end was closed by its program."""
 
 
 class Peers:
@@ -58,7 +63,8 @@ class Peers:
         Elsewhere means another machine, of which addresses decide.
 
         Raises:
-            ConnectionResetError: it is gone already, as when a proxy breaks a message off.
+            ConnectionResetError: its peer has closed it already, as a proxy does that breaks a
+                message off: nobody is there to be refused.
         """
         try:
             peer, own = _end(connected.getpeername()), _end(connected.getsockname())
@@ -66,9 +72,13 @@ class Peers:
             raise ConnectionResetError(error.errno, error.strerror) from None
         try:
             uid = self._uid(peer, own)
+        except Closed:
+            raise ConnectionResetError("its program has closed it") from None
         except Unknown:
             if not peer[0].is_loopback:
                 return ""
+            if _is_ending(connected):
+                raise ConnectionResetError("nobody is at its other end") from None
             return f"nobody knows which user connected from {peer[0]}"
         except OSError as error:
             why = error.strerror or type(error).__name__
@@ -85,7 +95,8 @@ class Peers:
         """Whose the peer's socket is.
 
         Raises:
-            Unknown: it is not of this machine, or it is closed.
+            Unknown: it is not of this machine, or it is gone for long.
+            Closed: its program has closed it.
             OSError: the kernel cannot be asked.
         """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
@@ -106,8 +117,14 @@ class Peers:
         # A socket that its program has closed is said to be root's, and has no inode. One that
         # is closed in one direction only still belongs to its program.
         if not inode:
-            raise Unknown
+            raise Closed
         return int(uid)
+
+
+def _is_ending(connected: socket.socket) -> bool:
+    """Whether the other end has sent all that it will, or broken off."""
+    state: bytes = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return state[0] != _ESTABLISHED
 
 
 def _question(peer: End, own: End, sequence: int) -> bytes:

@@ -19,6 +19,7 @@ from inkgate.icap_server.service import Service
 if TYPE_CHECKING:
     from inkgate.icap_server.backlog import Backlog
     from inkgate.icap_server.blocked import Blocked
+    from inkgate.icap_server.gate import Gate
     from inkgate.icap_server.settings import IcapSettings
     from inkgate.icap_server.shares import Shares
 
@@ -42,6 +43,7 @@ class ServerParts(Protocol):
     blocked: Blocked
     backlog: Backlog
     shares: Shares
+    decoding: Gate
 
 
 class BodyReader:

@@ -16,6 +16,7 @@ from inkgate.icap_server.lookups import NoVerdictError
 from inkgate.icap_server.protocol.errors import ProtocolError
 from inkgate.icap_server.protocol.http import HttpResponse, parse_request, parse_response
 from inkgate.icap_server.service import PASS, Verdict
+from inkgate.rules.lookup.turns import client_of
 
 if TYPE_CHECKING:
     from inkgate.icap_server.verdict_handler import VerdictHandler
@@ -98,6 +99,7 @@ class ReplyCheck:
     def __init__(self, handler: VerdictHandler, response: HttpResponse, before: Verdict) -> None:
         settings = handler.server.settings
         block = handler.message.response
+        self._client = client_of(handler.client_ip.encode())
         self._handler = handler
         self._response = response
         self._names = file_names(handler.http_request.uri, response.dispositions)
@@ -105,14 +107,18 @@ class ReplyCheck:
         self._may_pass = settings.unchecked == "pass"
         self._limit = settings.body_mib * _KIB * _KIB
         self._inspection = Inspection(
-            handler.rules.replies.algorithms, response.encodings, self._limit, settings.ratio
+            handler.rules.replies.algorithms,
+            response.encodings,
+            self._limit,
+            settings.ratio,
+            self._client,
         )
         # Of a stream without an end nothing is held back, and its head goes on at once.
         self._is_endless = is_endless(response, block, settings.stream_types)
         hold_bytes, hold_seconds = settings.hold_kib * _KIB, settings.hold_seconds
         if self._is_endless:
             hold_bytes = hold_seconds = 0
-        self._held_end = HeldEnd(hold_bytes, self._is_listed)
+        self._held_end = HeldEnd(hold_bytes, self._inspection.unasked_from, self._is_listed)
         self._started = self._said_unchecked = self._has_failed = False
         self._last_read = time.monotonic()
         self._hold_until = time.monotonic() + hold_seconds
@@ -142,8 +148,15 @@ class ReplyCheck:
             handler.send_unchecked()
 
     def _check(self) -> None:
-        with contextlib.suppress(StoppedError):
-            self._stream()
+        try:
+            with contextlib.suppress(StoppedError):
+                self._stream()
+        except OSError:
+            # The proxy has broken off. What came is judged: a listed file was asked for, and
+            # its client may have more of it than what is held.
+            with contextlib.suppress(StoppedError):
+                self._is_listed()
+            raise
 
     def _judge_names(self) -> Verdict:
         handler = self._handler
@@ -219,10 +232,10 @@ class ReplyCheck:
         return self._handler.read_chunk()
 
     def _take(self, data: bytes) -> None:
-        content = self._inspect(data)
+        self._inspect(data)
         if self._inspection.unchecked:
             self._say_unchecked()
-        self._held_end.keep(data, content)
+        self._held_end.keep(data)
         if self._inspection.has_ended() and self._is_listed():
             self._stop(self._send_blocked)
         # After the head of the answer, 100 could no longer ask for the rest of the body.
@@ -239,18 +252,24 @@ class ReplyCheck:
             why = f"a body passed that could not be checked: {self._inspection.unchecked}"
             self._handler.server.service.monitor.met("body-unchecked", why)
 
-    def _inspect(self, data: bytes) -> int:
+    def _inspect(self, data: bytes) -> None:
         if self._has_failed:
-            return len(data)
+            return
         try:
-            return self._inspection.feed(data)
+            self._feed(data)
         except Exception as error:  # noqa: BLE001 (whatever it is: `fail` answers)
             self._handler.note(error)
             self._handler.server.service.monitor.count(BY_FAIL)
             self._has_failed = True
-        if self._handler.server.settings.fail == "closed":
-            self._stop(self._handler.send_unable)
-        return len(data)
+            if self._handler.server.settings.fail == "closed":
+                self._stop(self._handler.send_unable)
+
+    def _feed(self, data: bytes) -> None:
+        if not self._inspection.is_encoded:
+            self._inspection.feed(data)
+            return
+        with self._handler.server.decoding.turn(self._client):
+            self._inspection.feed(data)
 
     def _let_go(self) -> None:
         free, listed = self._release()

@@ -26,6 +26,7 @@ from inkgate.icap_server.acceptor import Acceptor, Listener, NoDescriptorsError
 from inkgate.icap_server.backlog import Backlog
 from inkgate.icap_server.blocked import Blocked
 from inkgate.icap_server.connection import Connection, Parked
+from inkgate.icap_server.gate import Gate
 from inkgate.icap_server.handler import InkgateHandler
 from inkgate.icap_server.peers import Peers
 from inkgate.icap_server.processes.spare_room import SpareRoom
@@ -47,6 +48,8 @@ _MIB: Final = 1 << 20
 _MAPPED: Final = "::ffff:"
 # A handshake's steps never wait for the client, so few threads are enough for all.
 _HANDSHAKE_THREADS: Final = 4
+# Bodies whose encodings are undone at a time; a second one, since some of it is not Python.
+_DECODING_THREADS: Final = 2
 _NOT_READABLE: Final = (BlockingIOError, ssl.SSLWantReadError)
 _NOT_WRITABLE: Final = (BlockingIOError, ssl.SSLWantWriteError)
 
@@ -88,6 +91,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             settings.client_responses,
             service.monitor,
         )
+        self.decoding = Gate(_DECODING_THREADS)
         self._limit = limit
         self._allowed = [ipaddress.ip_network(n) for n in settings.allow]
         self._peers = Peers(settings.allow_users)

@@ -15,6 +15,7 @@ from inkgate.health.monitor import Monitor
 from inkgate.health.settings import counter_folder
 from inkgate.icap_server.acceptor import Listener
 from inkgate.icap_server.blocked import Blocked
+from inkgate.icap_server.body.memory import give_large_blocks_back
 from inkgate.icap_server.processes.descriptors import connections_within
 from inkgate.icap_server.processes.readiness import say_ready
 from inkgate.icap_server.processes.spare_room import SpareRoom
@@ -58,6 +59,7 @@ def run_worker(config: Path, inherited: Inherited, monitor: Monitor) -> None:
     # decides what its workers do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    give_large_blocks_back()
     sections = load_sections(config, secure=bool(inherited.secure))
     monitor.state(fail=sections.icap.fail, config=str(config))
     recorder = Recorder(config, monitor)

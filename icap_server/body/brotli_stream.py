@@ -18,7 +18,9 @@ from inkgate.icap_server.body.inflate import PIECE_BYTES, DecodingError
 _STEP_BYTES: Final = 256
 # Of a body up to this length, the input is kept: it is decoded again, byte by byte at last.
 _AGAIN_BYTES: Final = 256 * 1024
-_ERROR, _SUCCESS, _WANTS_ROOM = 0, 1, 3
+# The widest that the library takes unless it is asked for more (RFC 7932, section 9.1).
+_WINDOW_BYTES: Final = 16 << 20
+_ERROR, _SUCCESS, _NOTHING_YET = 0, 1, -1
 
 
 def _library() -> ctypes.CDLL:
@@ -38,6 +40,25 @@ def _library() -> ctypes.CDLL:
 _LIBRARY: Final = _library()
 
 
+class _Room:
+    """Where the library puts what it decodes: for one call of `feed`, not for each decoder.
+
+    Attributes:
+        to, free: where the next byte goes, and how many may come.
+    """
+
+    def __init__(self) -> None:
+        self._room = ctypes.create_string_buffer(PIECE_BYTES)
+        self._start = ctypes.addressof(self._room)
+        self.to, self.free = ctypes.c_void_p(self._start), ctypes.c_size_t(PIECE_BYTES)
+
+    def taken(self) -> bytes:
+        """What is in it, which makes room again."""
+        out = ctypes.string_at(self._start, PIECE_BYTES - self.free.value)
+        self.to.value, self.free.value = self._start, PIECE_BYTES
+        return out
+
+
 class _State:
     """One decoder of the library.
 
@@ -47,7 +68,6 @@ class _State:
 
     def __init__(self) -> None:
         self.ended = False
-        self._room = ctypes.create_string_buffer(PIECE_BYTES)
         self._state = _LIBRARY.BrotliDecoderCreateInstance(None, None, None)
         if not self._state:
             raise MemoryError
@@ -56,8 +76,8 @@ class _State:
         if getattr(self, "_state", None):
             _LIBRARY.BrotliDecoderDestroyInstance(self._state)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """What some more data decodes to.
+    def feed(self, data: bytes, room: _Room) -> Iterator[bytes]:
+        """What some more data decodes to, as often as the room is full of it.
 
         Raises:
             DecodingError: it is damaged.
@@ -65,20 +85,20 @@ class _State:
         given = ctypes.c_char_p(data)
         at = ctypes.cast(given, ctypes.c_void_p)
         left = ctypes.c_size_t(len(data))
-        result = _WANTS_ROOM
-        while result == _WANTS_ROOM or (result not in (_ERROR, _SUCCESS) and left.value):
-            to = ctypes.cast(self._room, ctypes.c_void_p)
-            room = ctypes.c_size_t(PIECE_BYTES)
+        result, is_full = _NOTHING_YET, True
+        # Where the room is full there may be more, even if more input is all that it wants.
+        while result not in (_ERROR, _SUCCESS) and (is_full or left.value):
             result = _LIBRARY.BrotliDecoderDecompressStream(
                 self._state,
                 ctypes.byref(left),
                 ctypes.byref(at),
-                ctypes.byref(room),
-                ctypes.byref(to),
+                ctypes.byref(room.free),
+                ctypes.byref(room.to),
                 None,
             )
-            if room.value < PIECE_BYTES:
-                yield ctypes.string_at(self._room, PIECE_BYTES - room.value)
+            is_full = not room.free.value
+            if is_full:
+                yield room.taken()
         if result == _ERROR:
             raise DecodingError("damaged")
         self.ended = result == _SUCCESS
@@ -92,13 +112,21 @@ class Brotli:
 
     Args:
         at_end: called when it has ended.
+        spend: called with a step for each call of the library; raises when there are no more.
     """
 
-    def __init__(self, at_end: Callable[[], None]) -> None:
-        self._at_end = at_end
-        self._state = _State()
+    def __init__(self, at_end: Callable[[], None], spend: Callable[[int], None]) -> None:
+        self._at_end, self._spend = at_end, spend
+        self._state: _State | None = _State()
         self._input: bytearray | None = bytearray()
         self._given = 0
+
+    @property
+    def kept(self) -> int:
+        """Bytes of its window that are in use, and of its input."""
+        if self._state is None:
+            return 0
+        return min(self._given, _WINDOW_BYTES) + len(self._input or b"")
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What some more data decodes to, in bounded pieces.
@@ -106,36 +134,46 @@ class Brotli:
         Raises:
             DecodingError: it does not decode.
         """
-        if self._input is not None and not self._state.ended:
+        if self._state is None:
+            return
+        self._spend(len(data) // _STEP_BYTES)
+        if self._input is not None:
             self._input += data
             if len(self._input) > _AGAIN_BYTES:
                 self._input = None
+        for out in self._decode(data, self._state):
+            self._given += len(out)
+            yield out
+        if self._state.ended:
+            self._state = self._input = None
+            self._at_end()
+
+    def _decode(self, data: bytes, state: _State) -> Iterator[bytes]:
+        room = _Room()
         for start in range(0, len(data), _STEP_BYTES):
-            if self._state.ended:
-                return
             try:
-                for out in self._state.feed(data[start : start + _STEP_BYTES]):
-                    self._given += len(out)
-                    yield out
+                yield from state.feed(data[start : start + _STEP_BYTES], room)
             except DecodingError:
+                yield room.taken()
                 yield from self._again(len(data) - start)
                 raise
-            if self._state.ended:
-                self._input = None
-                self._at_end()
+            if state.ended:
+                break
+        yield room.taken()
 
     def _again(self, last: int) -> Iterator[bytes]:
         """What the failed call kept: the input before it decoded anew, then byte by byte."""
         if self._input is None:
             return
         sent, self._input = bytes(self._input), None
-        state, skip = _State(), self._given
+        state, skip, room = _State(), self._given, _Room()
         begin = len(sent) - last
         steps = [sent[:begin], *(sent[at : at + 1] for at in range(begin, begin + _STEP_BYTES))]
         try:
             for step in steps:
-                for out in state.feed(step):
+                for out in state.feed(step, room):
                     yield out[skip:]
                     skip = max(0, skip - len(out))
         except DecodingError:
-            return
+            pass
+        yield room.taken()[skip:]

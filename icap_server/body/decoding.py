@@ -13,19 +13,38 @@ from functools import partial
 from typing import Final, Protocol
 
 from inkgate.icap_server.body.brotli_stream import Brotli
-from inkgate.icap_server.body.inflate import DecodingError, Deflate, Gzip, Zlib, is_gzip, is_zlib
+from inkgate.icap_server.body.inflate import (
+    PIECE_BYTES,
+    DecodingError,
+    Deflate,
+    Gzip,
+    Zlib,
+    is_gzip,
+    is_zlib,
+)
+from inkgate.icap_server.body.memory import Memory, Taken
 from inkgate.icap_server.body.zstd_stream import Zstd
 
 # Firefox undoes the outermost 16 and no more, Chromium 10, curl 5.
 _MAX_LAYERS: Final = 16
 # Zlib and raw deflate can be told apart only by trying. A body that stays both at layer
-# after layer was made so; no client needs more than this.
+# after layer was made so; no client needs more than this at a time.
 _MAX_READINGS: Final = 32
+# All decoders together may make so many times what one may. Each layer of an honest body is
+# a fraction of what is inside it.
+_ALL_LAYERS: Final = 4
+# A step is some microseconds that cost nothing to ask for: a block of three bytes, a tenth of
+# a member. A body has so many, and more by its length: no honest one has blocks so small.
+_STEPS: Final = 16_384
+_BYTES_OF_STEP: Final = 16
+# A decoder that fails may decode its last piece several times over, to find where it failed.
+_STEPS_OF_DECODER: Final = 128
 # So much of a body says in which of the formats it may be.
 _HEAD_BYTES: Final = 2
+# What decoders give in smaller pieces is put together: each piece costs time at all layers.
+_SMALL_BYTES: Final = 4096
 _INFLATED: Final = ("gzip", "x-gzip", "deflate")
 _KNOWN: Final = (*_INFLATED, "br", "zstd")
-
 
 _DAMAGED: Final = "damaged"
 
@@ -46,6 +65,10 @@ class Reading(Protocol):
 class Decoder(Protocol):
     """Undoes one encoding."""
 
+    @property
+    def kept(self) -> int:
+        """Bytes that it keeps in memory, where that may be many."""
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What some more data decodes to, in bounded pieces.
 
@@ -54,42 +77,73 @@ class Decoder(Protocol):
         """
 
 
-_NewDecoder = Callable[[Callable[[], None], Callable[[], None]], Decoder]
+_NewDecoder = Callable[[Callable[[], None], Callable[[], None], Callable[[int], None]], Decoder]
 
 
 class _Tree:
     """What all layers of one body share.
 
     Attributes:
-        most: bytes that all decoders of one layer may have made.
-        made: bytes that they have made, by layer.
-        content: bytes made in the last call, by any of them.
-        why: why decoders failed.
+        most: bytes that one decoder may have made.
+        most_steps: steps that all decoders may have taken.
+        readings: decoders that have not failed.
+        failed: why some reading could not be followed to its end although its data is sound
+            so far, or empty. A client may have it.
+        has_damage: whether some decoder met damage.
     """
 
-    def __init__(self, new_reading: Callable[[], Reading]) -> None:
-        self.new_reading = new_reading
-        self.made = [0] * _MAX_LAYERS
-        self.most = self.content = 0
-        self.readings = 0
-        self.why = ""
+    def __init__(self, new_reading: Callable[[], Reading], new_taken: Callable[[], Taken]) -> None:
+        self.new_reading, self.new_taken = new_reading, new_taken
+        self.most = self.most_steps = self.readings = 0
+        self.failed = ""
+        self.has_damage = False
+        self._made = self._steps = 0
 
     def note(self, why: str) -> None:
-        """A decoder failed. That a format was the wrong one says least."""
-        if not self.why or self.why == _DAMAGED:
-            self.why = why
+        """A decoder failed. Where the data is damaged, that is so for clients as well."""
+        self.has_damage = self.has_damage or why == _DAMAGED
+        if why != _DAMAGED:
+            self.failed = self.failed or why
+
+    def spend(self, steps: int) -> None:
+        """Count what decoders do for few bytes.
+
+        Raises:
+            DecodingError: it is too much.
+        """
+        self._steps += steps
+        if self._steps > self.most_steps:
+            raise DecodingError("needs too many steps to decode")
+
+    def count(self, made: int, by_one: int) -> None:
+        """Count bytes that a decoder made.
+
+        Args:
+            made: by this call.
+            by_one: by this decoder, from the beginning.
+
+        Raises:
+            DecodingError: it is too much.
+        """
+        self._made += made
+        if by_one > self.most or self._made > _ALL_LAYERS * self.most:
+            raise DecodingError("grows too much when decoded")
 
 
 class _Branch:
     """One decoder, the reading of what it makes, and the layer behind it."""
 
-    def __init__(self, tree: _Tree, depth: int, names: tuple[str, ...], new: _NewDecoder) -> None:
-        self._tree, self._depth = tree, depth
+    def __init__(self, tree: _Tree, names: tuple[str, ...], new: _NewDecoder) -> None:
+        self._tree = tree
         self._reading = tree.new_reading()
-        self._next = _Layer(tree, depth + 1, names)
+        self._taken = tree.new_taken()
+        self._small = bytearray()
+        self._made = 0
+        self.inner = _Layer(tree, names)
         # No circle: the memory of all decoders is free as soon as the body is done with.
         branch = weakref.proxy(self)
-        self._decoder = new(partial(_Branch.ended, branch), partial(_Branch.goes_on, branch))
+        at_end, at_second = partial(_Branch.ended, branch), partial(_Branch.goes_on, branch)
+        self._decoder = new(at_end, at_second, tree.spend)
         tree.readings += 1
 
     def feed(self, data: bytes) -> None:
@@ -100,29 +154,54 @@ class _Branch:
         """
         try:
             for piece in self._decoder.feed(data):
-                self._count(len(piece))
-                self._reading.feed(piece)
-                self._next.feed(piece)
+                self._made += len(piece)
+                self._tree.count(len(piece), self._made)
+                self._take(piece)
+            self._pass_on()
         except DecodingError:
             self.ended()
             raise
 
     def ended(self) -> None:
         """A member, or all of the encoding, is at its end."""
+        self._hand_over()
         self._reading.ended()
-        self._next.ended()
+        self.inner.ended()
 
     def goes_on(self) -> None:
         """Another member follows."""
+        self._hand_over()
         self._reading.goes_on()
-        self._next.goes_on()
+        self.inner.goes_on()
 
-    def _count(self, size: int) -> None:
-        tree = self._tree
-        tree.content += size
-        tree.made[self._depth] += size
-        if tree.made[self._depth] > tree.most:
-            raise DecodingError("grows too much when decoded")
+    def _take(self, piece: bytes) -> None:
+        if len(piece) < _SMALL_BYTES:
+            self._small += piece
+            if len(self._small) >= PIECE_BYTES:
+                self._pass_on()
+        else:
+            self._hand_over()
+            self._give(piece)
+
+    def _pass_on(self) -> None:
+        """Give what was put together, if there is memory for what the decoder keeps.
+
+        Raises:
+            DecodingError: there is none.
+        """
+        if not self._taken.fit(self._decoder.kept):
+            raise DecodingError("no memory left for windows")
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._small:
+            small = bytes(self._small)
+            self._small.clear()
+            self._give(small)
+
+    def _give(self, piece: bytes) -> None:
+        self._reading.feed(piece)
+        self.inner.feed(piece)
 
 
 class _Layer:
@@ -130,12 +209,11 @@ class _Layer:
 
     Args:
         tree: whose layer this is.
-        depth: how many layers were undone before.
         names: this encoding, and those inside it.
     """
 
-    def __init__(self, tree: _Tree, depth: int, names: tuple[str, ...]) -> None:
-        self._tree, self._depth = tree, depth
+    def __init__(self, tree: _Tree, names: tuple[str, ...]) -> None:
+        self._tree = tree
         self._name, self._inner = names[0] if names else "", names[1:]
         self._head = b""
         self._branches: list[_Branch] | None = None
@@ -148,23 +226,39 @@ class _Layer:
             data = self._head = self._head + data
             if len(data) < _HEAD_BYTES:
                 return
-            self._branches = [
-                _Branch(self._tree, self._depth, self._inner, new)
-                for new in _decoders(self._name, data)
-            ][: max(1, _MAX_READINGS - self._tree.readings)]
+            self._head = b""
+            self._branches = self._begun(data)
         for branch in tuple(self._branches):
             try:
                 branch.feed(data)
             except DecodingError as error:
                 self._branches.remove(branch)
+                self._tree.readings -= 1 + branch.inner.readings
                 self._tree.note(str(error))
+
+    def _begun(self, head: bytes) -> list[_Branch]:
+        tree, formats = self._tree, _decoders(self._name, head)
+        room = max(0, _MAX_READINGS - tree.readings)
+        if len(formats) > room:
+            tree.note("too many readings")
+        try:
+            tree.spend(_STEPS_OF_DECODER * len(formats))
+        except DecodingError as error:
+            tree.note(str(error))
+            return []
+        return [_Branch(tree, self._inner, new) for new in formats[:room]]
+
+    @property
+    def readings(self) -> int:
+        """Decoders at this layer and behind it that have not failed."""
+        return sum(1 + branch.inner.readings for branch in self._branches or ())
 
     @property
     def is_readable(self) -> bool:
         """Whether one decoder at each layer has not failed."""
         if self._branches is None:
             return True
-        return any(branch._next.is_readable for branch in self._branches)
+        return any(branch.inner.is_readable for branch in self._branches)
 
     def ended(self) -> None:
         """What came is a whole."""
@@ -183,7 +277,7 @@ def _decoders(name: str, head: bytes) -> tuple[_NewDecoder, ...]:
     gzip and deflate are mixed up on both sides, so each stands for all three formats.
     """
     if name == "br":
-        return (lambda at_end, _: Brotli(at_end),)
+        return (lambda at_end, _, spend: Brotli(at_end, spend),)
     if name == "zstd":
         return (Zstd,)
     if is_gzip(head):
@@ -198,35 +292,43 @@ class Layers:
         encodings: as in Content-Encoding: in the order in which they were applied. Names
             that nobody knows are passed over.
         new_reading: makes what takes one reading; called once for each.
+        memory: for what decoders keep.
+        client: whose part of it they take.
 
     Attributes:
-        failed: why nothing decodes to the end any more, or empty. Outer encodings may still
-            be undone, and be what a client keeps.
+        failed: why some client may have a reading that is not all here, or empty: a reading
+            that could not be followed, whatever others there are, or damage to that of clients
+            that undo all encodings. Other readings are still made.
     """
 
-    def __init__(self, encodings: tuple[str, ...], new_reading: Callable[[], Reading]) -> None:
-        self._tree = _Tree(new_reading)
-        self._starts = [_Layer(self._tree, 0, names) for names in _orders(encodings)]
+    def __init__(
+        self,
+        encodings: tuple[str, ...],
+        new_reading: Callable[[], Reading],
+        memory: Memory,
+        client: bytes = b"",
+    ) -> None:
+        self._tree = _Tree(new_reading, lambda: Taken(memory, client))
+        self._starts = [_Layer(self._tree, names) for names in _orders(encodings)]
+        self._raw_bytes = 0
         self.failed = ""
 
-    def feed(self, data: bytes, most: int) -> int:
+    def feed(self, data: bytes, most: int) -> None:
         """Take some more data.
 
         Args:
             data: as it was sent.
-            most: bytes that all decoders of any layer may have made, from the beginning.
-                What one makes is work for the next even if nothing comes out at the end.
-
-        Returns:
-            bytes of content in it, in any reading.
+            most: bytes that one decoder may have made, from the beginning. What one makes is
+                work for the next even if nothing comes out at the end.
         """
         tree = self._tree
-        tree.most, tree.content = most, 0
+        self._raw_bytes += len(data)
+        tree.most, tree.most_steps = most, _STEPS + self._raw_bytes // _BYTES_OF_STEP
         for start in self._starts:
             start.feed(data)
-        if not self.failed and tree.why and not any(one.is_readable for one in self._starts):
-            self.failed = tree.why
-        return tree.content
+        if not self.failed:
+            is_damaged = tree.has_damage and not self._starts[0].is_readable
+            self.failed = tree.failed or (_DAMAGED if is_damaged else "")
 
 
 def _orders(encodings: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 PIECE_BYTES: Final = 64 * 1024
-# An empty member costs as much time as a few KiB of content, so their number is limited.
-# bgzip makes a member of each 64 KiB: a file of 4 GiB still fits.
-MAX_MEMBERS: Final = 65_536
+# What a member costs, however little is in it: a header in Python, and a decoder of zlib's.
+_STEPS_OF_MEMBER: Final = 4
+_STEPS_OF_STREAM: Final = 2
 _MAGIC: Final = b"\x1f\x8b\x08"
 _TRAILER_BYTES: Final = 8
 _HAS_CRC, _HAS_EXTRA, _HAS_NAME, _HAS_COMMENT = 2, 4, 8, 16
@@ -32,10 +32,18 @@ class Gzip:
     Args:
         at_end: called when the first member has ended.
         at_second: called when a second member begins and all of the first was given.
+        spend: called with the steps that each member costs; raises when there are no more.
     """
 
-    def __init__(self, at_end: Callable[[], None], at_second: Callable[[], None]) -> None:
-        self._at_end, self._at_second = at_end, at_second
+    kept = 0
+
+    def __init__(
+        self,
+        at_end: Callable[[], None],
+        at_second: Callable[[], None],
+        spend: Callable[[int], None],
+    ) -> None:
+        self._at_end, self._at_second, self._spend = at_end, at_second, spend
         self._members = self._trailer = 0
         self._header: _Header | None = None
         self._stream: _Stream | None = None
@@ -74,8 +82,7 @@ class Gzip:
     def _next_header(self) -> _Header:
         if self._members == 1:
             self._at_second()
-        if self._members >= MAX_MEMBERS:
-            raise DecodingError("too many members")
+        self._spend(_STEPS_OF_MEMBER)
         self._members += 1
         return _Header()
 
@@ -97,12 +104,19 @@ class Deflate:
     Args:
         at_end: called when the first stream has ended.
         at_second: called when a second stream begins and all of the first was given.
+        spend: called with the steps that each stream costs; raises when there are no more.
     """
 
+    kept = 0
     _window = -zlib.MAX_WBITS
 
-    def __init__(self, at_end: Callable[[], None], at_second: Callable[[], None]) -> None:
-        self._at_end, self._at_second = at_end, at_second
+    def __init__(
+        self,
+        at_end: Callable[[], None],
+        at_second: Callable[[], None],
+        spend: Callable[[int], None],
+    ) -> None:
+        self._at_end, self._at_second, self._spend = at_end, at_second, spend
         self._streams = 0
         self._stream: _Stream | None = None
         self._is_over = False
@@ -111,7 +125,7 @@ class Deflate:
         """What some more data decodes to, in bounded pieces.
 
         Raises:
-            DecodingError: the first stream does not decode.
+            DecodingError: the first stream does not decode, or there are too many.
         """
         while data and not self._is_over:
             stream = self._stream = self._stream or self._next_stream()
@@ -127,8 +141,8 @@ class Deflate:
     def _next_stream(self) -> _Stream:
         if self._streams == 1:
             self._at_second()
+        self._spend(_STEPS_OF_STREAM)
         self._streams += 1
-        self._is_over = self._streams > MAX_MEMBERS
         return _Stream(self._window)
 
     def _after(self, stream: _Stream) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 import zstandard
 
-from inkgate.icap_server.body.inflate import MAX_MEMBERS, PIECE_BYTES, DecodingError
+from inkgate.icap_server.body.inflate import PIECE_BYTES, DecodingError
 
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE: Final = b"\x2a\x4d\x18"
@@ -17,35 +16,12 @@ _BLOCK_BYTES: Final = 128 << 10
 _RUN_LENGTH, _RESERVED = 1, 3
 _SKIPPABLE_NIBBLE: Final = 5
 _SINGLE_SEGMENT, _HAS_CHECKSUM = 32, 4
-# RFC 9659: what browsers take. Other programs take windows up to the second figure.
-_WINDOW_BYTES: Final = 8 << 20
+# Browsers take 8 MiB (RFC 9659), other programs as much as this.
 _WIDEST_BYTES: Final = 128 << 20
-_ALL_WIDE_BYTES: Final = 256 << 20
-
+# What a frame and each block cost, however little is in them.
+_STEPS_OF_FRAME: Final = 4
 
 _Parser = Generator[tuple[int, bytes], bytes, bytes]
-
-
-class _WideWindows:
-    """What all wide windows of this process may take together."""
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            if size > self._free:
-                return False
-            self._free -= size
-            return True
-
-    def give_back(self, size: int) -> None:
-        with self._lock:
-            self._free += size
-
-
-_WIDE: Final = _WideWindows(_ALL_WIDE_BYTES)
 
 
 class Zstd:
@@ -56,20 +32,27 @@ class Zstd:
     Args:
         at_end: called when the first frame has ended.
         at_second: called when a second frame begins and all of the first was given.
+        spend: called with the steps that frames and blocks cost; raises when there are no more.
     """
 
-    def __init__(self, at_end: Callable[[], None], at_second: Callable[[], None]) -> None:
-        self._at_end, self._at_second = at_end, at_second
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_WIDEST_BYTES)
+    def __init__(
+        self,
+        at_end: Callable[[], None],
+        at_second: Callable[[], None],
+        spend: Callable[[int], None],
+    ) -> None:
+        self._at_end, self._at_second, self._spend = at_end, at_second, spend
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._frames = self._wide = 0
+        self._frames = self._window = self._made = 0
         # Without a circle, so that the window is free again as soon as this is not used.
         self._units = Zstd._parsed(weakref.proxy(self))
         self._wanted = next(self._units)[0]
         self._got = bytearray()
 
-    def __del__(self) -> None:
-        self._give_window_back()
+    @property
+    def kept(self) -> int:
+        """Bytes of its window that are in use, and of a block that is not complete."""
+        return min(self._made, self._window) + len(self._got)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What some more data decodes to, in bounded pieces.
@@ -95,6 +78,7 @@ class Zstd:
             out = self._frame.decompress(data)
         except zstandard.ZstdError:
             raise DecodingError("damaged") from None
+        self._made += len(out)
         for at in range(0, len(out), PIECE_BYTES):
             yield out[at : at + PIECE_BYTES]
         if self._frame.eof:
@@ -102,7 +86,7 @@ class Zstd:
 
     def _end_frame(self) -> None:
         self._frame = None
-        self._give_window_back()
+        self._window = 0
         if self._frames == 1:
             self._at_end()
 
@@ -136,6 +120,7 @@ class Zstd:
         unit, is_last = magic + bytes([descriptor]) + rest, False
         while not is_last:
             head = yield 3, unit
+            self._spend(1)
             fields = int.from_bytes(head, "little")
             is_last, kind, size = bool(fields & 1), fields >> 1 & 3, fields >> 3
             size = 1 if kind == _RUN_LENGTH else size
@@ -148,23 +133,16 @@ class Zstd:
         self._count_frame()
         if window > _WIDEST_BYTES:
             raise DecodingError("damaged")
-        if window > _WINDOW_BYTES:
-            if not _WIDE.take(window):
-                raise DecodingError("no memory for a window so wide")
-            self._wide = window
-        self._frame = self._decompressor.decompressobj()
+        self._window, self._made = window, 0
+        # A decompressor would keep its window for the next frame.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_WIDEST_BYTES)
+        self._frame = decompressor.decompressobj()
 
     def _count_frame(self) -> None:
         if self._frames == 1:
             self._at_second()
-        if self._frames >= MAX_MEMBERS:
-            raise DecodingError("too many frames")
+        self._spend(_STEPS_OF_FRAME)
         self._frames += 1
-
-    def _give_window_back(self) -> None:
-        wide, self._wide = self._wide, 0
-        if wide:
-            _WIDE.give_back(wide)
 
 
 def _checksum(unit: bytes) -> _Parser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import random
 import time
 import tracemalloc
@@ -97,6 +98,78 @@ def test_form_is_told_again_only_when_it_has_grown() -> None:
     assert len(forms(inspection)) == 1
 
 
+def metablock(data: bytes) -> bytes:
+    """A block of br that is not compressed."""
+    return ((len(data) - 1) << 3 | 1 << 19).to_bytes(3, "little") + data
+
+
+def decoyed(decoy: bytes, true: bytes) -> tuple[bytes, bytes]:
+    """br with true data, behind metadata that is a stored block of raw deflate with a decoy."""
+    low, high = 0xFE, 0x20
+    assert len(decoy) < low | high << 8
+    size = (low >> 2 | high << 6 | (~low & 3) << 14) + 1
+    head = bytes([0x69, low, high, low ^ 0xFF, high ^ 0xFF])
+    blocks = [true[at : at + 60_000] for at in range(0, len(true), 60_000)]
+    return head + decoy.ljust(size - 1, b"\0"), b"".join(map(metablock, blocks)) + b"\3"
+
+
+def test_attack_decoy_does_not_use_up_what_the_true_reading_may_make() -> None:
+    """In the order of clients that know one line, the decoy came to just below the bound."""
+    body = BODY[:3000]
+    first, rest = decoyed(zlib.compress(bytes(8 * MIB - 10)), zlib.compress(zlib.compress(body)))
+    inspection = inspected("deflate", "deflate", "br")
+    inspection.feed(first)
+    inspection.feed(rest)
+    assert sha256(body) in forms(inspection)
+
+
+@pytest.mark.parametrize("size", [9 * MIB, 40 * MIB])
+def test_attack_decoy_does_not_hide_that_the_true_reading_grows_too_much(size: int) -> None:
+    first, rest = decoyed(b"", zlib.compress(BODY[:1000] + bytes(size)))
+    inspection = feed(inspected("deflate", "br"), first + rest)
+    assert inspection.unchecked == "grows too much when decoded"
+
+
+def test_attack_decoy_does_not_hide_damage() -> None:
+    """Clients that know one line of Content-Encoding have the decoy, others the damage."""
+    decoy, _ = decoyed(b"", b"x")
+    packed = brotli.compress(BODY)
+    inspection = feed(inspected("deflate", "br"), decoy + packed[:100] + b"\xff" * 1000)
+    assert inspection.unchecked == "damaged"
+
+
+EMPTY_BLOCKS = b"\0\0\0\xff\xff" * 100_000
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_attack_last_piece_of_each_reading_is_asked_about_before_it_goes(layers: int) -> None:
+    """Behind it came bytes that were content to the layer outside of it only."""
+    packer = zlib.compressobj(wbits=31)
+    sent = packer.compress(BODY) + packer.flush(zlib.Z_FULL_FLUSH) + EMPTY_BLOCKS
+    for _ in range(layers - 1):
+        outer = zlib.compressobj(0, wbits=31)
+        sent = outer.compress(sent) + outer.flush(zlib.Z_SYNC_FLUSH)
+    inspection = inspected(*["gzip"] * layers)
+
+    def is_listed() -> bool:
+        return sha256(BODY) in forms(inspection)
+
+    held_end, gone, listed = HeldEnd(65_536, inspection.unasked_from, is_listed), b"", False
+    for at in range(0, len(sent), 10_000):
+        inspection.feed(sent[at : at + 10_000])
+        held_end.keep(sent[at : at + 10_000])
+        free, listed = held_end.release()
+        gone += free
+        if listed:
+            break
+    assert listed
+    # A client has less than the file of what went.
+    for _ in range(layers):
+        gone = zlib.decompressobj(31).decompress(gone)
+    assert BODY.startswith(gone)
+    assert len(gone) < len(BODY)
+
+
 def test_empty_body_has_a_digest() -> None:
     assert forms(inspected()) == [sha256(b"")]
 
@@ -107,22 +180,34 @@ def test_nothing_is_computed_beyond_the_limit() -> None:
     forms(inspection)
     started = time.process_time()
     for _ in range(1000):
-        assert inspection.feed(BODY) == len(BODY)
+        inspection.feed(BODY)
     assert time.process_time() - started < 0.5
     assert forms(inspection) == []
 
 
-@given(st.lists(st.tuples(st.binary(max_size=9000), st.booleans())), st.integers(0, 20_000))
-def test_held_is_the_end_and_all_comes_in_order(
-    pieces: list[tuple[bytes, bool]], size: int
-) -> None:
-    held_end = HeldEnd(size, lambda: False)
-    gone = b""
-    for data, has_content in pieces:
-        held_end.keep(data, len(data) if has_content else 0)
+@given(
+    st.lists(st.tuples(st.binary(max_size=9000), st.integers(0, 2))),
+    st.integers(0, 20_000),
+)
+def test_held_is_the_end_and_all_comes_in_order(pieces: list[tuple[bytes, int]], size: int) -> None:
+    """And nothing behind the last byte of a reading goes on before that was asked about."""
+    grew_at: dict[int, int] = {}
+
+    def asked() -> bool:
+        grew_at.clear()
+        return False
+
+    held_end = HeldEnd(size, lambda: min(grew_at.values(), default=math.inf), asked)
+    gone, come = b"", 0
+    for data, reading in pieces:
+        come += len(data)
+        if data:
+            grew_at[reading] = come
+        held_end.keep(data)
         free, listed = held_end.release()
         assert not listed
         gone += free
+        assert all(len(gone) < at for at in grew_at.values())
         assert held_end.held <= size + 9000 + 4096
     sent = b"".join(data for data, _ in pieces)
     assert held_end.held == len(sent) - len(gone)
@@ -133,9 +218,9 @@ def test_held_is_the_end_and_all_comes_in_order(
 def test_attack_bytes_that_come_alone_take_no_more_memory() -> None:
     tracemalloc.start()
     try:
-        held_end = HeldEnd(MIB, lambda: False)
+        held_end = HeldEnd(MIB, lambda: math.inf, lambda: False)
         for _ in range(MIB // 8):
-            held_end.keep(b"x", 1)
+            held_end.keep(b"x")
             held_end.release()
         assert tracemalloc.get_traced_memory()[1] < MIB // 4
     finally:

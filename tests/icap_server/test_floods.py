@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inkgate.health.monitor import unwatched
 from inkgate.icap_server.shares import Share, Shares
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK
 from support.icap import (
     Answer,
     Icap,
@@ -318,3 +322,68 @@ def test_answers_to_closing_clients_close(icap: Icap) -> None:
             client.sendall(message)
             assert read_answer(client).status == 204
             assert client.recv(1) == b""
+
+
+def of_many_members(layers: int = 14) -> bytes:
+    """4 KiB that took three seconds: each of 65,000 bytes went through all layers by itself."""
+    sent = bytes(65_000)
+    for _ in range(layers):
+        sent = zlib.compress(sent, 0, wbits=-15)
+    return gzip.compress(b"".join(gzip.compress(bytes([one]), 0, mtime=0) for one in sent))
+
+
+def test_attack_bodies_that_take_long_keep_nobody_waiting(icap: Icap, listed: Installation) -> None:
+    encodings = ", ".join(["deflate"] * 14 + ["gzip"] * 2)
+    body = of_many_members()
+    message = respmod(GET, http_response(Content_Encoding=encodings), chunked(body))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(60)]
+        for client in clients:
+            client.sendall(from_client(message, "192.0.2.66"))
+        waited = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert icap.ask(LISTED).http_status == 403
+            packed = gzip.compress(BODY)
+            head = http_response(Content_Encoding="gzip")
+            assert icap.ask(respmod(GET, head, chunked(packed))).http_status == 403
+            waited.append(time.monotonic() - began)
+        # Squid waits for a second.
+        assert sorted(waited)[5] < 1
+        for client in clients:
+            read_answer(client)
+    found = status(listed)
+    assert found.count("body-unchecked") == 60
+    assert not found.count("worker-stalled")
+    assert "could not be checked: needs too many steps" in icap.log
+
+
+def test_attack_windows_of_many_open_bodies_are_bounded(icap: Icap) -> None:
+    """3 MiB in each window, and no end of the body."""
+    size = 3 << 20
+    block = (0xF | 2 << 5 | (size - 1) << 7 | 1 << 31).to_bytes(4, "little") + bytes(size)
+    framing = chunked(gzip.compress(block)).removesuffix(LAST_CHUNK)
+    message = respmod(GET, http_response(Content_Encoding="br, gzip"), framing)
+    before = icap.memory_kib()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(90)]
+        for client in clients:
+            client.sendall(from_client(message, "192.0.2.66"))
+        wait_until(lambda: "no memory left for windows" in icap.log, "the bound")
+        time.sleep(1)
+        assert icap.memory_kib() - before < 200 << 10
+        packed = respmod(GET, http_response(Content_Encoding="br"), chunked(brotli.compress(BODY)))
+        assert icap.ask(from_client(packed, "192.0.2.67")).http_status == 403
+    assert icap.memory_kib() - before < 200 << 10
+
+
+def test_attack_decoy_that_hides_the_true_reading_is_said(icap: Icap, listed: Installation) -> None:
+    """br whose metadata is raw deflate, before a file that grows too much."""
+    true = zlib.compress(BODY + bytes(40 << 20), 9)
+    decoy = b"\x69\xfe\x00\x01\xff".ljust(5 + (0xFE >> 2 | 1 << 14), b"\0")
+    assert len(true) <= 1 << 16
+    block = ((len(true) - 1) << 3 | 1 << 19).to_bytes(3, "little") + true
+    head = http_response(Content_Encoding="deflate, br")
+    assert icap.ask(respmod(GET, head, chunked(decoy + block + b"\3"))).status == 204
+    assert status(listed).count("body-unchecked") == 1
+    assert "could not be checked: grows too much" in icap.log

@@ -16,8 +16,10 @@ import brotli
 import pytest
 import zstandard
 
+from inkgate.icap_server.protocol.chunks import LAST_CHUNK
 from support.icap import Answer, Icap, chunked, http_request, http_response, read_answer, respmod
 from support.installation import Installation, attribute
+from support.waiting import wait_until
 
 CHOOSE = random.Random(9)
 SMALL = b"ten bytes!"
@@ -200,8 +202,9 @@ def test_connection_goes_on_after_a_block(icap: tuple[Icap, Installation]) -> No
             assert read_answer(client).status == status
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
 def test_padding_behind_the_file_does_not_let_it_through(
-    icap: tuple[Icap, Installation],
+    icap: tuple[Icap, Installation], layers: int
 ) -> None:
     # Deflate blocks that decode to nothing, more of them than are held.
     _, body = FILES["sha256", "middle"]
@@ -209,10 +212,38 @@ def test_padding_behind_the_file_does_not_let_it_through(
     sent = packer.compress(body) + packer.flush(zlib.Z_FULL_FLUSH)
     sent += b"\0\0\0\xff\xff" * 100_000 + packer.flush()
     assert gzip.decompress(sent) == body
-    answer = ask(icap[0], sent, Content_Encoding="gzip")
+    # To the layer outside of it the padding is content.
+    for _ in range(layers - 1):
+        sent = gzip.compress(sent, 0)
+    answer = ask(icap[0], sent, Content_Encoding=", ".join(["gzip"] * layers))
     assert not answer.ended
-    inner = zlib.decompressobj(wbits=31)
-    assert len(inner.decompress(answer.body)) < len(body)
+    came = answer.body
+    for _ in range(layers):
+        came = zlib.decompressobj(wbits=31).decompress(came)
+    assert len(came) < len(body)
+
+
+def test_listed_file_at_which_the_proxy_breaks_off_is_recorded(
+    icap: tuple[Icap, Installation],
+) -> None:
+    """Its client may have all of it that was not held."""
+    server, installation = icap
+    _, body = FILES["sha256", "middle"]
+    before = _sightings(installation)
+    with server.connect() as client:
+        client.sendall(respmod(GET, http_response(), chunked(body)[: -len(LAST_CHUNK)]))
+        came = b""
+        # All but what is held.
+        while len(came) < len(body) - 80_000:
+            came += (piece := client.recv(1 << 16))
+            assert piece
+    wait_until(lambda: len(_sightings(installation)) > len(before), "the incident")
+    (added,) = set(_sightings(installation)) - set(before)
+    assert "sha256" in added
+
+
+def _sightings(installation: Installation) -> list[str]:
+    return installation.run("inkgate-sightings", "list").stdout.splitlines()
 
 
 def bombs() -> dict[str, tuple[str, bytes]]:
