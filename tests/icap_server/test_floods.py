@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inkgate.health.monitor import unwatched
-from inkgate.icap_server.shares import Share, Shares
 from inkgate.icap_server.protocol.chunks import LAST_CHUNK
+from inkgate.icap_server.shares import Share, Shares
 from support.icap import (
     Answer,
     Icap,
