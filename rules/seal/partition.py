@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from inkgate.config.whole_file import naming
 from inkgate.rules.crypto.derive import (
     Deriver,
@@ -95,10 +97,23 @@ def seal_partition(epoch: Epoch, task: Task) -> SealCounts:
 
 
 def _grouped(records: Iterable[Record]) -> dict[tuple[str, bytes], list[Record]]:
+    """Records by value; of those that say the same one, since a list may repeat a line for ever."""
     grouped: dict[tuple[str, bytes], list[Record]] = {}
+    said: dict[tuple[str, bytes], set[bytes]] = {}
     for record in records:
-        grouped.setdefault((record.indicator_class, record.data), []).append(record)
+        key = record.indicator_class, record.data
+        several = grouped.setdefault(key, [])
+        if several:
+            before = said.setdefault(key, {_said(several[0])})
+            if _said(record) in before:
+                continue
+            before.add(_said(record))
+        several.append(record)
     return grouped
+
+
+def _said(record: Record) -> bytes:
+    return msgspec.msgpack.encode((record.action, record.expires, sorted(record.fields.items())))
 
 
 class _Stretcher:

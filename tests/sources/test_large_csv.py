@@ -9,9 +9,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from inkgate.config.errors import Unreadable
+from inkgate.rules.seal.partition import _grouped
+from inkgate.rules.select.indicators import Record
 from inkgate.rules.sources.readers.csv_lines import MAX_ROW, NO_CSV
 from inkgate.rules.sources.readers.drop_json import NO_NETWORK
 from inkgate.rules.sources.readers.misp_csv import NO_TEXT, OTHER_COLUMNS
@@ -49,6 +52,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, name: str
                           text=True, timeout=300, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= (65_002 if name == "rows" else 2)
+
+
+LISTED = Record("domain", "name", b"a.example", "name", "a.example", is_url=False, action="block",
+                expires=0, fields={"source": "feed.csv"})  # fmt: skip
+
+
+def test_line_that_a_list_repeats_is_kept_once() -> None:
+    """A value that a feed named six million times took gigabytes where it was sealed."""
+    same = (msgspec.structs.replace(LISTED) for _ in range(10_000))
+    others = [
+        msgspec.structs.replace(LISTED, action="log"),
+        msgspec.structs.replace(LISTED, expires=7),
+        msgspec.structs.replace(LISTED, fields={"source": "other.csv"}),
+    ]
+    ((key, kept),) = _grouped([*same, *others, *others]).items()
+    assert key == ("domain", b"a.example")
+    assert kept == [LISTED, *others]
 
 
 def fates(path: Path) -> Counter[str]:
