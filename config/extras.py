@@ -29,7 +29,7 @@ MODULES: Final[dict[Extra, tuple[str, ...]]] = {
         "urllib3",
         "zstandard",
     ),
-    "stix": ("misp_stix_converter", "stix2patterns"),
+    "stix": ("antlr4", "misp_stix_converter", "stix2patterns"),
     "report": ("pymisp", "redis", "requests", "rich", "tenacity"),
     "match": ("bcrypt", "redis", "rich", "zstandard"),
     "aggregation": ("coincurve", "numpy", "Crypto", "pymisp", "redis", "requests", "tenacity"),

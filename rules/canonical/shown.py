@@ -46,6 +46,7 @@ _USUAL: Final = re.compile(r"https?://[\w./?&=#~:@-]*[\w/?&=#~:@-]", re.ASCII)
 _PLACEHOLDERS: Final = frozenset((
     "n/a", "none", "null", "nil", "nan", "unknown", "undefined", "redacted", "tbd", "todo",
 ))  # fmt: skip
+_OF_A_PATH: Final = re.compile(r"[\w)]*[/.=&%+~-]\w")
 _LETTERS_FOR_LABELS: Final = re.compile(r"x+(?:\.x+)+", re.IGNORECASE)
 
 
@@ -67,7 +68,7 @@ def check_can_be_shown(text: str, url: Url) -> None:
 
 
 def _check_spelling(text: str, url: Url) -> None:
-    if len(text.split()) > 1:
+    if _has_remark(text.strip()):
         raise Refused("white space in a URL: write it as %20, and a second value by itself")
     if _has_escaped_dot(text):
         raise Refused("a backslash before a dot in a URL")
@@ -76,6 +77,18 @@ def _check_spelling(text: str, url: Url) -> None:
     for pattern, reason in _UNSHOWN:
         if pattern.search(text) or pattern.search(url.value):
             raise Refused(reason)
+
+
+def _has_remark(text: str) -> bool:
+    """Whether white space parts a URL from a remark or from another one, as far as one can tell.
+
+    Browsers send `/New Folder/x.exe` and `?q=a b` with %20. Behind a path, a word without any
+    sign of one is more likely a remark.
+    """
+    words = text.split()
+    path = text.partition("?")[0].split()
+    is_other = " ".join(words) != text or any("://" in word for word in words[1:])
+    return len(words) > 1 and (is_other or (len(path) > 1 and not _OF_A_PATH.search(path[-1])))
 
 
 def check_no_placeholder(name: str) -> None:

@@ -156,7 +156,7 @@ URLS = [
     ("http://e.example/New Folder/x.exe", "refused"),
     ("http://e.example/a b?c=d", "refused"),
     ("http://e.example/a b.exe", "refused"),
-    ("url\thttp://e.example/New Folder/x.exe", "refused"),
+    ("url\thttp://e.example/New Folder/x.exe", "url e.example/New%20Folder/x.exe"),
     ("url\thttp://e.example/z malware", "url e.example/z"),
     ('<a href="http://e.example/x">x</a>', "refused"),
     ("<http://e.example/x>", "url e.example/x"),
