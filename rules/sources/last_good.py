@@ -134,7 +134,9 @@ class LastGood:
         if not is_whole:
             # Read twice: a file that is refused must not have given anything.
             counts.take(islice(reader(file), _KEPT, None))
-        if counts.refused > counts.lines * self._refused_share:
+        # Of a list many such lines mean that it is read as something else than it is. An odd
+        # object says nothing of the others.
+        if counts.is_list and counts.refused > counts.lines * self._refused_share:
             fault = file.unreadable(
                 f"{counts.refused} of {counts.lines} lines cannot be used ({counts.reasons()})",
                 'correct it, or its type or format ([[rules.sources]] type = "list")',
@@ -235,9 +237,15 @@ class _Counts:
 
     Args:
         refusal: what it did not refuse itself.
+
+    Attributes:
+        is_list: whether these are lines.
+        lines: how many say something.
+        refused: how many of them cannot be used.
     """
 
     def __init__(self, refusal: Refusal) -> None:
+        self.is_list = False
         self.lines = 0
         self.refused = 0
         self._refusal = refusal
@@ -255,6 +263,7 @@ class _Counts:
             # What says nothing is not counted: a page of remarks may stand over one line.
             if attribute.skipped or (attribute.is_more and not self._is_refused):
                 continue
+            self.is_list = self.is_list or bool(attribute.source)
             reason = attribute.refused or (self._refusal(attribute) if attribute.source else "")
             if not attribute.is_more:
                 self.lines += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -287,3 +288,51 @@ def test_row_of_which_something_can_be_used_is_not_refused(
     faults: list[Unreadable] = []
     list(copies.read(path, read_file, faults))
     assert bool(faults) == is_doubted
+
+
+def _bundle(*patterns: str) -> str:
+    return json.dumps({"type": "bundle", "id": "bundle--x", "objects": [
+        {"type": "indicator", "id": f"indicator--{n:08}-0000-4000-8000-000000000000",
+         "spec_version": "2.1", "pattern_type": "stix", "created": "2026-01-01T00:00:00Z",
+         "modified": "2026-01-01T00:00:00Z", "valid_from": "2026-01-01T00:00:00Z",
+         "pattern": pattern}
+        for n, pattern in enumerate(patterns)
+    ]})  # fmt: skip
+
+
+def _event(*values: object) -> str:
+    rows = [{"type": "domain", "value": value, "to_ids": True} for value in values]
+    return json.dumps({"Event": {"uuid": "e", "info": "i", "Attribute": rows}})
+
+
+_BOTH = "[domain-name:value='a.example'] AND [domain-name:value='b.example']"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "good", "mixed"),
+    [
+        (
+            "bundle.json",
+            _bundle("[domain-name:value='old.example']"),
+            _bundle(
+                "[domain-name:value='old.example']", _BOTH, "[domain-name:value='new.example']"
+            ),
+        ),
+        ("event.json", _event("old.example"), _event("old.example", True, 7, "new.example")),
+    ],
+    ids=["stix", "misp"],
+)
+def test_odd_objects_keep_no_new_one_out(
+    installation: Installation, name: str, good: str, mixed: str
+) -> None:
+    """An odd line may mean that a list is no such list; an odd object says nothing of others."""
+    assert isinstance(installation.events, Path)
+    (installation.events / name).write_text(good)
+    installation.refresh()
+    (installation.events / name).write_text(mixed)
+    summary = installation.refresh()
+    assert summary.unreadable == []
+    assert summary.figures()["refused"]
+    for value in ("old.example", "new.example"):
+        assert installation.run("inkgate-rules", "match", f"domain={value}").returncode == 0
