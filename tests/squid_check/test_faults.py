@@ -115,6 +115,7 @@ def test_icap_server_that_was_just_started_is_waited_for(listed: Installation) -
         server = subprocess.Popen([BIN / "inkgate-icap", "--config", listed.config])
         try:
             wait_until(lambda: not status(listed).level("icap"), "the ICAP server")
+            squid.start_if_ended()
             done = squid.inkgate("check")
             assert done.returncode == 0, (done.stdout, done.stderr)
         finally:

@@ -100,6 +100,14 @@ class PlacedSquid:
         workers = 2 if how == "--foreground" else 1
         wait_until(lambda: _listening(log) >= before + workers, "all workers listen")
 
+    def start_if_ended(self) -> None:
+        """As its supervisor does, which `-N` leaves out.
+
+        Squid 5.7 ends at times, by an assertion, while an ICAP server with bypass=on is down.
+        """
+        if self.process is not None and self.process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         """End it, if it runs."""
         if self.process is not None:
