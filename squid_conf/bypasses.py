@@ -7,8 +7,13 @@ method, so a line of the log shows who has answered last (docs/decisions/0112).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.squid_conf.configuration import Line
+from inkgate.squid_conf.finding import Finding
+from inkgate.squid_conf.icap_order import lets_pass
 from inkgate.squid_conf.word import squid_word
 
 BYPASSES_PROGRAM: Final = "inkgate-bypasses"
@@ -17,6 +22,7 @@ BYPASS_FORMAT: Final = "%ts.%03tu %Ss/%03>Hs %adapt::all_trs %{X-Inkgate-Point}a
 """Squid's logformat: how the transaction ended, milliseconds of each ICAP transaction, and who
 answered last. Neither client nor URL."""
 
+_FORMAT: Final = "inkgate_bypass"
 _FIELDS: Final = 4
 
 Passed = Literal["request", "reply"]
@@ -34,9 +40,29 @@ def bypass_lines(log: str) -> list[str]:
     """
     return [
         "# Whether each request was answered, for `inkgate squid bypasses`.",
-        f"logformat inkgate_bypass {BYPASS_FORMAT}",
-        f"access_log daemon:{squid_word(log)} inkgate_bypass",
+        f"logformat {_FORMAT} {BYPASS_FORMAT}",
+        f"access_log daemon:{squid_word(log)} {_FORMAT}",
     ]
+
+
+def bypass_findings(
+    lines: Sequence[Line], settings: SquidSettings, service: str
+) -> Iterable[Finding]:
+    """What is to be said where messages may pass unanswered, and nobody could count them.
+
+    Args:
+        lines: Squid's configuration.
+        settings: section `[squid_conf]`.
+        service: the ICAP server's address.
+    """
+    is_logged = any(line.name == "access_log" and _FORMAT in line.words for line in lines)
+    if settings.bypasses and not is_logged and lets_pass(lines, service):
+        yield Finding(
+            "warning",
+            "squid.conf does not log which messages pass while the ICAP server does not answer "
+            "(bypass=on): nobody can count them",
+            "run inkgate squid install, or empty [squid_conf] bypasses",
+        )
 
 
 def passed_unanswered(line: bytes) -> Passed | None:

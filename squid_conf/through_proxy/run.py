@@ -19,6 +19,7 @@ from inkgate.rules.crypto.canaries import canaries
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.lookup.canary_rules import installed_canaries
 from inkgate.rules.settings import RulesSettings
+from inkgate.squid_conf.bypasses import bypass_findings
 from inkgate.squid_conf.caching import cache_findings
 from inkgate.squid_conf.configuration import Line, read_configuration
 from inkgate.squid_conf.finding import Finding, exit_status
@@ -78,6 +79,7 @@ def check(
     findings += file_findings(lines)
     version = version_of(installed_squid())
     findings += cache_findings(lines, settings)
+    findings += bypass_findings(lines, settings, service)
     findings += bug_findings(lines, settings.request_buffer_mib, version, service=service)
     passed = _through_proxy(config, settings, lines, client)
     if settings.front_ends == "helper":

@@ -8,10 +8,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from inkgate.squid_conf.bypasses import passed_unanswered
+from inkgate.blocked_page.settings import SquidSettings
+from inkgate.squid_conf.bypasses import bypass_findings, bypass_lines, passed_unanswered
+from inkgate.squid_conf.configuration import read_configuration
 from support.icap import Icap
 from support.icap_squid import Origin
 from support.installation import BIN, Installation, attribute
@@ -191,3 +194,26 @@ def test_squid_that_lets_nothing_pass_logs_no_bypasses(installation: Installatio
         placed.install()
     text = placed.fragment.read_text()
     assert ("bypass=off" in text, "inkgate_bypass" in text) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "bypasses", "is_said"),
+    [
+        (["bypass=on"], "log", True),
+        (["bypass=on", *bypass_lines("/log")], "log", False),
+        (["bypass=on"], "", False),
+        (["bypass=off"], "log", False),
+        ([""], "log", False),
+    ],
+)
+def test_bypass_that_is_not_logged_is_said(
+    tmp_path: Path, lines: list[str], bypasses: str, is_said: bool
+) -> None:
+    word, *others = lines
+    service = "icap://127.0.0.1:1344"
+    first = f"icap_service inkgate_reqmod reqmod_precache {service}/reqmod {word}"
+    conf = tmp_path / "squid.conf"
+    conf.write_text("\n".join([first, *others]))
+    settings = SquidSettings(bypasses=bypasses)
+    found = list(bypass_findings(read_configuration(conf), settings, service))
+    assert [finding.level for finding in found] == ["warning"] * is_said
