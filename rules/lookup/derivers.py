@@ -10,6 +10,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -21,8 +22,10 @@ from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 # The lowest priority: a thread that serves requests gets the processor from a thread that
 # derives as soon as it wakes up (docs/decisions/0041).
 NICE: Final = 19
-# So many values the thread of normal priority derives before it waits to be asked again.
-_A_HURRY: Final = 8
+# After a value the thread of normal priority rests, so many times as long as it had the processor.
+# Under a flood somebody always waits for long, and for as long as that lasts it would take a
+# processor from the threads that serve.
+_RESTS: Final = 9
 
 Job = tuple[CachedStretch, Unstretched]
 
@@ -57,6 +60,7 @@ class Derivers:
             threading.Thread(target=self._work, name=f"derive-{n}", daemon=True)
             for n in range(threads)
         ]
+        self._is_ending = threading.Event()
         self._helping = threading.Thread(target=self._help, name="derive-late", daemon=True)
 
     def start(self) -> None:
@@ -66,6 +70,7 @@ class Derivers:
 
     def stop(self) -> None:
         """Finish what was submitted, save it, and end the threads."""
+        self._is_ending.set()
         self._hurries.put(False)
         self._helping.join()
         for _ in self._threads:
@@ -78,7 +83,7 @@ class Derivers:
         self._todo.put((keys, value))
 
     def hurry(self) -> None:
-        """Have the thread of normal priority work on what waits now."""
+        """Have the thread of normal priority work until nothing waits."""
         if self._hurries.empty():
             self._hurries.put(True)
 
@@ -103,9 +108,10 @@ class Derivers:
         unsaved = Unsaved()
         while self._hurries.get():
             with contextlib.suppress(queue.Empty):
-                # Not until nothing is left: more may come without end, and nobody waits for it.
-                for _ in range(_A_HURRY):
+                while not self._is_ending.is_set():
+                    began = time.thread_time()
                     self._do(self._todo.get_nowait(), unsaved)
+                    self._is_ending.wait(_RESTS * (time.thread_time() - began))
             unsaved.write()
 
     def _next(self, unsaved: Unsaved) -> Job | None:
