@@ -44,6 +44,10 @@ _TICK_SECONDS: Final = 0.25
 _STALLED_SECONDS: Final = 1.5
 # A proxy hears something of a message at least so often.
 _SILENCE_SECONDS: Final = 0.3
+# Of connections that are all late at the same time so many are ended before the next look at
+# those on which something came, and so long is waited for that look.
+_ENDED_AT_ONCE: Final = 4
+_PAUSE_SECONDS: Final = 0.005
 _MIB: Final = 1 << 20
 _MAPPED: Final = "::ffff:"
 # A handshake's steps never wait for the client, so few threads are enough for all.
@@ -106,13 +110,14 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         self._handshakes = ThreadPoolExecutor(_HANDSHAKE_THREADS, "tls")
         self._stop_at: float | None = None
         self._last_tick = 0.0
+        self._late: list[Connection] = []
 
     def serve_forever(self, poll_interval: float = _TICK_SECONDS) -> None:
         """Serve until `shutdown` was called and what was under way is done."""
         self._poll.register(self._wake, select.EPOLLIN)
         self._acceptor.look_again(has_room=True)
         while not self._done():
-            for fd, _ in self._poll.poll(poll_interval):
+            for fd, _ in self._poll.poll(_PAUSE_SECONDS if self._late else poll_interval):
                 if (connection := self._waiting.get(fd)) is not None:
                     self._readable(connection)
                 elif (connection := self._parked.get(fd)) is not None:
@@ -122,6 +127,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
                 elif fd in self._acceptor.listeners:
                     self._accept(self._acceptor.listeners[fd])
             self._tick()
+            self._end_late_ones()
 
     def shutdown(self) -> None:
         """Stop: no new connections, no new messages. May be called in a signal handler."""
@@ -161,13 +167,24 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
             )
         self._last_tick = now
         self._acceptor.look_again(has_room=self._has_room())
-        for connection in [c for c in self._waiting.values() if c.deadline < now]:
+        self._late = [c for c in self._waiting.values() if c.deadline < now]
+        self._tend_messages(now)
+
+    def _end_late_ones(self) -> None:
+        """End connections on which nothing came in time: a few before others are served again."""
+        now = time.monotonic()
+        ended, self._late = self._late[:_ENDED_AT_ONCE], self._late[_ENDED_AT_ONCE:]
+        for connection in ended:
+            # Since it was found late it may have been closed, or something may have come.
+            if self._waiting.get(connection.socket.fileno()) is not connection:
+                continue
+            if connection.deadline >= now:
+                continue
             if connection.parser.buffer or not connection.parser.at_start:
                 connection.first = ProtocolError(408, "the head took too long")
                 self._hand_over(connection)
             else:
                 self._close(connection)
-        self._tend_messages(now)
 
     def _tend_messages(self, now: float) -> None:
         for connection in list(self._parked.values()):

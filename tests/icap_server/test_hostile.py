@@ -63,6 +63,18 @@ def test_slow_headers_end_with_408(icap: Icap) -> None:
 
 
 @pytest.mark.slow
+def test_many_slow_headers_end_with_408_and_others_are_served_meanwhile(icap: Icap) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(icap.connect()) for _ in range(200)]
+        for client in clients:
+            client.send(b"REQMOD icap://127.0.0.1/reqmod ICAP/1.0\r\nX-")
+        while not select.select(clients[-1:], [], [], 0)[0]:
+            assert icap.ask(reqmod(http_request())).status == 204
+        for client in clients:
+            assert read_answer(client).status == 408
+
+
+@pytest.mark.slow
 def test_slow_body_ends_with_408(icap: Icap) -> None:
     with icap.connect() as client:
         client.sendall(reqmod(POST, b"5\r\nab"))
