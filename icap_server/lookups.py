@@ -6,6 +6,7 @@ new names would keep those of all others waiting (docs/decisions/0048).
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Final, NamedTuple, TypeVar
@@ -98,7 +99,12 @@ class Lookups:
     def __init__(self, settings: IcapSettings, monitor: Monitor) -> None:
         self._lock = threading.Lock()
         threads = settings.derive_threads
-        self._derivers = Derivers(threads, self._collect, monitor)
+        self._is_over = False
+        self._derived = os.eventfd(0, os.EFD_CLOEXEC)
+        # Written with the interpreter's lock let go of. A thread of the lowest priority that woke
+        # another one while it held the lock would lose the processor to it, and both, and all
+        # others, would wait for it to get the processor again.
+        self._derivers = Derivers(threads, lambda: os.eventfd_write(self._derived, 1), monitor)
         self._derivations: Derivations[_Waiting] = Derivations(
             self._derivers, threads, settings.client_share
         )
@@ -106,14 +112,20 @@ class Lookups:
             method: WaitingRoom(_places(settings, method), 0, settings.client_share)
             for method in ("REQMOD", "RESPMOD")
         }
+        self._delivering = threading.Thread(target=self._deliver_all, name="deliver", daemon=True)
 
     def start(self) -> None:
-        """Start the threads that derive."""
+        """Start the threads that derive, and the one that delivers what they have derived."""
         self._derivers.start()
+        self._delivering.start()
 
     def stop(self) -> None:
         """End them. Who waits still waits until its deadline."""
         self._derivers.stop()
+        self._is_over = True
+        os.eventfd_write(self._derived, 1)
+        self._delivering.join()
+        os.close(self._derived)
 
     def finish(
         self, steps: Steps[T], matcher: Matcher, keys: CachedStretch, asker: Asker, so_far: SoFar
@@ -197,12 +209,15 @@ class Lookups:
 
     def _wait(self, lookup: _Waiting, asker: Asker) -> None:
         room = self._rooms[asker.method]
+        # Longer each time: hundreds that wait would else take the processor by waking up.
+        seconds = URGENT_SECONDS
         while True:
             left = max(0.0, asker.until - time.monotonic())
             # One client's many threads wake for nothing: nobody hurries for them.
             may_hurry = not room.is_heavy(lookup.client)
-            if lookup.woken.wait(min(URGENT_SECONDS, left) if may_hurry else left):
+            if lookup.woken.wait(min(seconds, left) if may_hurry else left):
                 return
+            seconds *= 2
             if time.monotonic() >= asker.until:
                 with self._lock:
                     if not lookup.woken.is_set():
@@ -210,8 +225,14 @@ class Lookups:
             elif may_hurry:
                 self._derivers.hurry()
 
+    def _deliver_all(self) -> None:
+        """Until the end; on a thread of normal priority, for it holds locks that others need."""
+        while not self._is_over:
+            os.eventfd_read(self._derived)
+            self._collect()
+
     def _collect(self) -> None:
-        """Take what was derived to those who wait for it; on a thread that derives."""
+        """Take what was derived to those who wait for it."""
         with self._lock:
             while done := self._derivations.result():
                 for lookup in done.waiters:

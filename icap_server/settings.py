@@ -88,7 +88,7 @@ class IcapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     body_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 900
     stop_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10
     options_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 300
-    derive_threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    derive_threads: Annotated[int, Meta(ge=1, le=64)] = 1
     client_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     deadline_seconds: Annotated[float, Meta(ge=0.01, le=300)] = 4.0
     fail: Fail = "open"

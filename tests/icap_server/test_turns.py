@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from inkgate.health.monitor import Monitor
+from inkgate.icap_server.lookups import Asker, Lookups
+from inkgate.icap_server.settings import IcapSettings
+from inkgate.rules.canonical import Host
+from inkgate.rules.lookup.stretching import CachedStretch
 from support.icap import (
     Answer,
     chunked,
@@ -212,3 +219,31 @@ def test_file_is_looked_at_though_its_servers_address_gets_no_verdict() -> None:
             worker.close()
     finally:
         installation.close()
+
+
+def test_attack_values_are_delivered_at_the_priority_of_those_that_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread of the lowest priority that has a lock keeps waiting whoever wants it."""
+    installation = Installation()
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    matcher = installation.matcher()
+    keys = CachedStretch(matcher.stretch, None, 100, lambda *_: None)
+    lookups = Lookups(IcapSettings(), Monitor(None, "inkgate-icap", print))
+    priorities = []
+    collect = lookups._collect
+
+    def collected() -> None:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        collect()
+
+    monkeypatch.setattr(lookups, "_collect", collected)
+    lookups.start()
+    asker = Asker(VICTIM, "REQMOD", time.monotonic() + 60)
+    steps = matcher.host_steps(Host("name", "listed.example"))
+    lookups.finish(steps, matcher, keys, asker, [])
+    lookups.stop()
+    installation.close()
+    assert priorities
+    assert max(priorities) == os.getpriority(os.PRIO_PROCESS, 0)
