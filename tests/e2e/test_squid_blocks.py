@@ -20,11 +20,14 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
+# Each character is three in what Squid tells the helper.
+LONGEST_AGENT = "%" * 8192
+
 
 @pytest.fixture(scope="module")
 def squid() -> Iterator[tuple[Squid, Installation]]:
     installation = Installation()
-    installation.add("listed", *LISTED.values())
+    installation.add("listed", *LISTED.values(), attribute("user-agent", LONGEST_AGENT))
     started = Squid(installation)
     yield started, installation
     started.close()
@@ -97,6 +100,13 @@ def test_listed_user_agent_is_blocked_anywhere(squid: tuple[Squid, Installation]
     server, _ = squid
     assert server.get("http://fine.example/", User_Agent="EvilBot/1.0 (made up; 100%)").incident
     assert server.get("http://fine.example/", User_Agent="EvilBot/1.0").status == 200
+
+
+def test_user_agent_is_shown_as_far_as_any_rule_is_long(squid: tuple[Squid, Installation]) -> None:
+    server, _ = squid
+    assert server.get("http://fine.example/", User_Agent=LONGEST_AGENT).incident
+    for more in ("%", "x", "x" * 50_000):
+        assert server.get("http://fine.example/", User_Agent=LONGEST_AGENT + more).status == 200
 
 
 def test_page_shows_address_without_query_and_contact(squid: tuple[Squid, Installation]) -> None:
