@@ -104,8 +104,8 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "critical",
         False,
         "a request waited longer than deadline_seconds ([helper], [icap]): `fail` answered it",
-        "raise [helper] workers, or [icap] derive_threads; see whether other processes take the "
-        "processors",
+        "raise [helper] workers, or [icap] derive_threads, if processors are free; see whether "
+        "other processes take them",
     ),
     Condition(
         "late-match",

@@ -6,6 +6,7 @@ new names would keep those of all others waiting (docs/decisions/0048).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -28,6 +29,7 @@ T = TypeVar("T")
 # Of the connections on which Squid asks, so many may wait for derivations: the others are for
 # what is answered from memory.
 _MAY_WAIT: Final = 0.75
+_LONGEST_WAIT_SECONDS: Final = 0.4
 
 
 class NoVerdictError(Exception):
@@ -98,6 +100,7 @@ class Lookups:
 
     def __init__(self, settings: IcapSettings, monitor: Monitor) -> None:
         self._lock = threading.Lock()
+        self._monitor = monitor
         threads = settings.derive_threads
         self._is_over = False
         self._derived = os.eventfd(0, os.EFD_CLOEXEC)
@@ -125,6 +128,8 @@ class Lookups:
         self._is_over = True
         os.eventfd_write(self._derived, 1)
         self._delivering.join()
+        # What came after its last look.
+        self._collect()
         os.close(self._derived)
 
     def finish(
@@ -217,7 +222,7 @@ class Lookups:
             may_hurry = not room.is_heavy(lookup.client)
             if lookup.woken.wait(min(seconds, left) if may_hurry else left):
                 return
-            seconds *= 2
+            seconds = min(2 * seconds, _LONGEST_WAIT_SECONDS)
             if time.monotonic() >= asker.until:
                 with self._lock:
                     if not lookup.woken.is_set():
@@ -228,8 +233,15 @@ class Lookups:
     def _deliver_all(self) -> None:
         """Until the end; on a thread of normal priority, for it holds locks that others need."""
         while not self._is_over:
-            os.eventfd_read(self._derived)
-            self._collect()
+            # Whatever fails, those who wait for the next values still get them. (`suppress`: a
+            # signal may end the reading.)
+            with contextlib.suppress(InterruptedError):
+                os.eventfd_read(self._derived)
+            try:
+                self._collect()
+            except Exception as error:  # noqa: BLE001
+                what = f"values cannot be delivered: {type(error).__name__}"
+                self._monitor.met("lookup-failed", what)
 
     def _collect(self) -> None:
         """Take what was derived to those who wait for it."""

@@ -45,7 +45,7 @@ _STALLED_SECONDS: Final = 1.5
 # A proxy hears something of a message at least so often.
 _SILENCE_SECONDS: Final = 0.3
 # Of connections that are all late at the same time so many are ended before the next look at
-# those on which something came, and so long is waited for that look.
+# those on which something came; that look waits at most so long.
 _ENDED_AT_ONCE: Final = 4
 _PAUSE_SECONDS: Final = 0.005
 _MIB: Final = 1 << 20
@@ -353,7 +353,7 @@ class InkgateServer(ICAPServer):  # type: ignore[misc]
         try:
             connection.shake_hands()
         except ssl.SSLWantReadError:
-            # `_tick` sees only connections that wait in the loop. A client that sends a
+            # `_end_late_ones` sees only connections that wait in the loop. A client that sends a
             # byte of its handshake before each tick is never among them, so the deadline
             # is checked here as well.
             connection.closing = time.monotonic() > connection.deadline

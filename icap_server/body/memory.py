@@ -11,9 +11,10 @@ _STEP_BYTES: Final = 64 << 10
 # mallopt(3): blocks of so many bytes go back to the system when they are freed, and the free
 # end of a heap when it is so long.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-# Above the 4 MiB that a derivation of an address takes: memory that each one got anew and
-# gave back would take more processor time than half the derivation.
-_BLOCK_BYTES: Final = 5 << 20
+# Just above the 4 MiB that a derivation of an address takes: memory that each one got anew and
+# gave back would take more processor time than half the derivation. Just below the window that
+# most of br have, of 4 MiB and half a KiB.
+_BLOCK_BYTES: Final = (4 << 20) + 256
 _END_BYTES: Final = 8 << 20
 
 

@@ -24,8 +24,11 @@ from inkgate.rules.lookup.stretching import CachedStretch, Unsaved
 NICE: Final = 19
 # After a value the thread of normal priority rests, so many times as long as it had the processor.
 # Under a flood somebody always waits for long, and for as long as that lasts it would take a
-# processor from the threads that serve.
+# processor from the threads that serve. What is dearer than usual is not left for seconds.
 _RESTS: Final = 9
+_LONGEST_REST_SECONDS: Final = 0.1
+# For so long it waits for more: those who wait for values say once that they are late.
+_STAYS_SECONDS: Final = 0.1
 
 Job = tuple[CachedStretch, Unstretched]
 
@@ -110,8 +113,10 @@ class Derivers:
             with contextlib.suppress(queue.Empty):
                 while not self._is_ending.is_set():
                     began = time.thread_time()
-                    self._do(self._todo.get_nowait(), unsaved)
-                    self._is_ending.wait(_RESTS * (time.thread_time() - began))
+                    # There can be no None: `stop` waits for this thread first.
+                    self._do(self._todo.get(timeout=_STAYS_SECONDS), unsaved)
+                    rest = _RESTS * (time.thread_time() - began)
+                    self._is_ending.wait(min(rest, _LONGEST_REST_SECONDS))
             unsaved.write()
 
     def _next(self, unsaved: Unsaved) -> Job | None:

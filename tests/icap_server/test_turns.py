@@ -240,10 +240,42 @@ def test_attack_values_are_delivered_at_the_priority_of_those_that_serve(
 
     monkeypatch.setattr(lookups, "_collect", collected)
     lookups.start()
-    asker = Asker(VICTIM, "REQMOD", time.monotonic() + 60)
-    steps = matcher.host_steps(Host("name", "listed.example"))
-    lookups.finish(steps, matcher, keys, asker, [])
-    lookups.stop()
-    installation.close()
+    try:
+        asker = Asker(VICTIM, "REQMOD", time.monotonic() + 60)
+        steps = matcher.host_steps(Host("name", "listed.example"))
+        lookups.finish(steps, matcher, keys, asker, [])
+    finally:
+        lookups.stop()
+        installation.close()
     assert priorities
     assert max(priorities) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_delivery_that_fails_is_said_and_the_next_ones_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installation = Installation()
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    matcher = installation.matcher()
+    keys = CachedStretch(matcher.stretch, None, 100, lambda *_: None)
+    said: list[str] = []
+    lookups = Lookups(IcapSettings(), Monitor(None, "inkgate-icap", said.append))
+    collect = lookups._collect
+    failures = iter([MemoryError(), MemoryError()])
+
+    def collected() -> None:
+        collect()
+        for failure in failures:
+            raise failure
+
+    monkeypatch.setattr(lookups, "_collect", collected)
+    lookups.start()
+    try:
+        for name in ("listed.example", "a.example", "b.example"):
+            asker = Asker(VICTIM, "REQMOD", time.monotonic() + 60)
+            lookups.finish(matcher.host_steps(Host("name", name)), matcher, keys, asker, [])
+    finally:
+        lookups.stop()
+        installation.close()
+    assert any("values cannot be delivered: MemoryError" in line for line in said)
