@@ -209,7 +209,11 @@ def test_icap_peer_that_is_not_allowed(listed: Installation, start: Start) -> No
     text = listed.config.read_text()
     listed.config.write_text(text + 'allow = ["192.0.2.0/24"]\n')
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: _asked(server) is None, "connections to be closed")
+    # While workers are exchanged nobody answers either.
+    wait_until(
+        lambda: _asked(server) is None and "peer-refused" in status(listed).rows,
+        "connections to be refused",
+    )
     found = status(listed)
     assert (found.code, found.level("peer-refused")) == (1, 1)
     assert ": warning: peer-refused: 127.0.0.1 is not among" in server.log
