@@ -38,6 +38,7 @@ from inkgate.rules.sources.readers.stix_objects import (
 )
 from inkgate.rules.sources.readers.stix_pattern import (
     NO_PATTERN,
+    NOTHING,
     OTHER_OPERATOR,
     SEVERAL_TIMES,
     TOO_LONG,
@@ -134,6 +135,8 @@ READINGS: dict[str, list[tuple[str, str]]] = {
         ("x509-fingerprint-sha256", SHA256)],
 }  # fmt: skip
 REFUSED = {
+    "[url:value IN ()]": NOTHING,
+    "[url:value IN () AND url:value='a'] OR [url:value IN ()]": NOTHING,
     "[url:value='a'] AND [url:value='b']": SEVERAL_TIMES,
     "[url:value='a'] FOLLOWEDBY [url:value='b']": SEVERAL_TIMES,
     "[url:value='a'] REPEATS 5 TIMES": SEVERAL_TIMES,

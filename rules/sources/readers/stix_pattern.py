@@ -25,6 +25,8 @@ TOO_LONG: Final = "a STIX pattern that is too long or has too many alternatives"
 OTHER_OPERATOR: Final = "a STIX pattern with another comparison than = or IN"
 SEVERAL_TIMES: Final = "a STIX pattern of several observations, or of a span of time"
 
+NOTHING: Final = "a STIX pattern that nothing meets"
+
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d{1,10}")
 
@@ -64,7 +66,9 @@ def read_pattern(pattern: str) -> list[Reading]:
         return [Reading(refused=str(error))]
     except Exception:  # noqa: BLE001 (a foreign parser of hostile input)
         return [Reading(refused=NO_PATTERN)]
-    return list(dict.fromkeys(r for found in alternatives for r in _readings(found)))
+    readings = list(dict.fromkeys(r for found in alternatives for r in _readings(found)))
+    # A set may be empty: `IN ()`.
+    return readings or [Reading(refused=NOTHING)]
 
 
 def is_pattern(text: str) -> bool:
