@@ -14,9 +14,12 @@ from contextlib import ExitStack
 import pytest
 
 from inkgate.health.monitor import Monitor
+from inkgate.icap_server.connection import Connection
 from inkgate.icap_server.lookups import Asker, Lookups
+from inkgate.icap_server.server import InkgateServer
 from inkgate.icap_server.settings import IcapSettings
 from inkgate.rules.canonical import Host
+from inkgate.rules.lookup.matcher import Matcher
 from inkgate.rules.lookup.stretching import CachedStretch
 from support.icap import (
     Answer,
@@ -221,15 +224,19 @@ def test_file_is_looked_at_though_its_servers_address_gets_no_verdict() -> None:
         installation.close()
 
 
-def test_attack_values_are_delivered_at_the_priority_of_those_that_serve(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A thread of the lowest priority that has a lock keeps waiting whoever wants it."""
+def looked_up_in() -> tuple[Installation, Matcher, CachedStretch]:
     installation = Installation()
     installation.add("listed", attribute("domain", "listed.example"))
     installation.refresh()
     matcher = installation.matcher()
-    keys = CachedStretch(matcher.stretch, None, 100, lambda *_: None)
+    return installation, matcher, CachedStretch(matcher.stretch, None, 100, lambda *_: None)
+
+
+def test_attack_values_are_delivered_at_the_priority_of_those_that_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread of the lowest priority that has a lock keeps waiting whoever wants it."""
+    installation, matcher, keys = looked_up_in()
     lookups = Lookups(IcapSettings(), Monitor(None, "inkgate-icap", print))
     priorities = []
     collect = lookups._collect
@@ -254,11 +261,7 @@ def test_attack_values_are_delivered_at_the_priority_of_those_that_serve(
 def test_delivery_that_fails_is_said_and_the_next_ones_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    installation = Installation()
-    installation.add("listed", attribute("domain", "listed.example"))
-    installation.refresh()
-    matcher = installation.matcher()
-    keys = CachedStretch(matcher.stretch, None, 100, lambda *_: None)
+    installation, matcher, keys = looked_up_in()
     said: list[str] = []
     lookups = Lookups(IcapSettings(), Monitor(None, "inkgate-icap", said.append))
     collect = lookups._collect
@@ -279,3 +282,28 @@ def test_delivery_that_fails_is_said_and_the_next_ones_come(
         lookups.stop()
         installation.close()
     assert any("values cannot be delivered: MemoryError" in line for line in said)
+
+
+def test_attack_late_connections_are_ended_a_few_at_a_time() -> None:
+    """Hundreds that sent half a head were all ended before anybody else was served."""
+    # Only the part of the loop that ends them: it has no service and no threads.
+    server = InkgateServer.__new__(InkgateServer)
+    server._poll = select.epoll()
+    server._waiting = {}
+    with ExitStack() as stack:
+        made = []
+        for _ in range(8):
+            pair = [stack.enter_context(end) for end in socket.socketpair()]
+            made.append(Connection(pair[0], VICTIM))
+            server._waiting[pair[0].fileno()] = made[-1]
+            server._poll.register(pair[0])
+        server._late = list(made)
+        # The first one has got something meanwhile, the second one was closed.
+        made[0].deadline = time.monotonic() + 60
+        server._close(made[1])
+        left = []
+        while server._late:
+            server._end_late_ones()
+            left.append(len(server._waiting))
+        server._poll.close()
+    assert left == [5, 1]
