@@ -25,6 +25,7 @@ from inkgate.squid_conf.configuration import Line, read_configuration
 from inkgate.squid_conf.finding import Finding, exit_status
 from inkgate.squid_conf.icap import REVIVAL_SECONDS
 from inkgate.squid_conf.icap_order import lets_pass
+from inkgate.squid_conf.long_agents import agent_findings
 from inkgate.squid_conf.order import order_findings, self_test_ports
 from inkgate.squid_conf.placed_files import file_findings
 from inkgate.squid_conf.ports import Port, ports_of
@@ -80,6 +81,7 @@ def check(
     version = version_of(installed_squid())
     findings += cache_findings(lines, settings)
     findings += bypass_findings(lines, settings, service)
+    findings += agent_findings(lines)
     findings += bug_findings(lines, settings.request_buffer_mib, version, service=service)
     passed = _through_proxy(config, settings, lines, client)
     if settings.front_ends == "helper":
