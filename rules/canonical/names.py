@@ -15,6 +15,9 @@ _LAST_NOT_NUMBER: Final = re.compile(
     rf"(?:{_LABEL}\.)*(?!0x[0-9a-f]*$)[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.ASCII
 )
 _MAX_NAME: Final = 253
+_MAX_LABEL: Final = 63
+# What is mapped may be longer than what it is mapped to: soft hyphens vanish.
+_MAX_UNMAPPED: Final = 1024
 _FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 
 
@@ -70,16 +73,19 @@ def longest_suffix(text: str) -> str:
         raise Refused("not a host name") from None
     labels = raw.decode("utf-8", "replace").translate(_FULL_STOPS).split(".")
     found: list[str] = []
+    room = _MAX_NAME + len(".")
     for label in reversed(list(filter(None, labels))):
         try:
-            found.insert(0, clean_name(label))
+            name = clean_name(label)
         except Refused:
             break
-    while len(".".join(found)) > _MAX_NAME:
-        found.pop(0)
-    if not found or ends_in_number(found[-1]):
+        room -= len(name) + len(".")
+        if room < 0:
+            break
+        found.append(name)
+    if not found or ends_in_number(found[0]):
         raise Refused("not a host name")
-    return ".".join(found)
+    return ".".join(reversed(found))
 
 
 def suffixes(name: str) -> tuple[str, ...]:
@@ -101,9 +107,19 @@ def _dots(name: str) -> str:
 
 
 def _to_ascii(name: str) -> str:
-    # Imported here: few hosts need it, and it is half of the helper's start-up time.
+    # Imported here: few hosts need them, and they are half of the helper's start-up time.
+    from idna import IDNAError, uts46_remap  # noqa: PLC0415
     from url_normalize.normalize_host import normalize_host  # noqa: PLC0415
 
+    if len(name) > _MAX_UNMAPPED:
+        raise Refused("not a host name")
+    try:
+        mapped = uts46_remap(name, std3_rules=False)
+    except IDNAError:
+        mapped = name
+    # Punycode takes time that grows with the square of the length, and makes no label shorter.
+    if len(mapped) > _MAX_NAME or any(len(label) > _MAX_LABEL for label in mapped.split(".")):
+        raise Refused("not a host name")
     try:
         return str(normalize_host(name)).lower()
     except (UnicodeError, ValueError, IndexError):

@@ -1,0 +1,111 @@
+"""What a client or a source can make canonical forms cost: steps that grow with the length."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inkgate.rules.canonical import Refused, canonical_host
+from inkgate.rules.canonical.escapes import unescape
+from inkgate.rules.canonical.urls import observed_authority, observed_url
+
+PIECES = ("%25", "%2525", "%%32%35", "%2%35", "%252541", "a%25%32%35", "%", "%32")
+
+
+def of_size(pieces: str, size: int) -> str:
+    return (pieces * size)[:size]
+
+
+# The last two are undone from the inside, one layer after the other.
+ESCAPES: dict[str, Callable[[int], str]] = {
+    **{piece: partial(of_size, piece) for piece in PIECES},
+    "many %, then as many 25": lambda size: "%" * (size // 3) + "25" * (size // 3),
+    "many %3, then 2": lambda size: "%3" * (size // 2) + "2",
+}
+# Hosts, each of a piece that is repeated.
+HOSTS = {
+    "labels of one letter": "a.",
+    "sound labels": "x" * 60 + ".",
+    "one label of ideographs": "\u4e2d\u6587",
+    "labels of one ideograph": "\u4e2d.",
+    "combining characters": "\u0301\u0323",
+    "joiners": "\u200d\u0915",
+    "ligatures of eighteen letters": "\ufdfa",
+    "soft hyphens": "\u00ad",
+    "dots": "..",
+    "layers of escapes": "%25",
+}
+
+
+def lines_of(act: Callable[[], Any]) -> int:
+    """How many lines of Python run."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(Refused):
+            act()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def undone_layer_by_layer(data: bytes) -> bytes:
+    while re.search(rb"%[0-9A-Fa-f]{2}", data):
+        data = unquote_to_bytes(data)
+    return data
+
+
+@given(st.lists(st.sampled_from([*PIECES, "2", "5", "4", "1", "F", "a", "x", "\x80"])))
+def test_one_pass_undoes_what_layer_by_layer_does(pieces: list[str]) -> None:
+    data = "".join(pieces).encode("latin-1")
+    assert unescape(data) == undone_layer_by_layer(data)
+
+
+@pytest.mark.parametrize("made", ESCAPES.values(), ids=ESCAPES)
+def test_attack_layers_of_escapes_take_steps_by_length(made: Callable[[int], str]) -> None:
+    """8 KB of such layers took half a second of the helper's loop."""
+
+    def steps(size: int) -> int:
+        return lines_of(lambda: unescape(made(size).encode()))
+
+    assert steps(8192) < 15 * 8192
+    assert steps(8192) < 2.5 * steps(4096) + 100
+
+
+@pytest.mark.parametrize("made", ESCAPES.values(), ids=ESCAPES)
+def test_attack_urls_of_escapes_take_steps_by_length(made: Callable[[int], str]) -> None:
+    url = f"http://host.example/{made(8192)}"
+    assert lines_of(lambda: observed_url(url)) < 16 * 8192
+
+
+@pytest.mark.parametrize("piece", HOSTS.values(), ids=HOSTS)
+@pytest.mark.parametrize("end", ["", "!", ".listed.example"])
+def test_attack_long_hosts_take_few_steps(piece: str, end: str) -> None:
+    """2,700 ideographs took 3.8 s."""
+    host = piece * ((8192 - len(end)) // len(piece.encode())) + end
+    assert lines_of(lambda: canonical_host(host)) < 40_000
+    assert lines_of(lambda: observed_authority(f"http://{host}/")) < 60_000
+
+
+def test_disguises_of_a_host_are_undone_as_before() -> None:
+    hidden = "li" + "\u00ad" * 900 + "sted.example"
+    assert canonical_host(hidden).value == "listed.example"
+    assert observed_authority(f"http://x!{'.a' * 100}.listed.example/")[0].host.value.endswith(
+        ".a.listed.example"
+    )
