@@ -221,12 +221,17 @@ class Matcher:
         if is_address:
             if (yield from self._network_steps(host.value, [])) is None:
                 return
-        else:
-            for name in suffixes(host.value):
-                (stretched,) = yield (("name", name.encode()),)
-                if not self.generation.gate_passes("suffix", stretched):
-                    return
+        elif not (yield from self._name_passes(host.value)):
+            return
         into += yield from self._port_steps(classes, host, port)
+
+    def _name_passes(self, name: str) -> Steps[bool]:
+        """Whether a name may be listed, by the gate of its suffixes and itself."""
+        for suffix in suffixes(name):
+            (stretched,) = yield (("name", suffix.encode()),)
+            if not self.generation.gate_passes("suffix", stretched):
+                return False
+        return True
 
     def url_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`url` in steps: the URL and the URL without its query at once."""
@@ -250,7 +255,10 @@ class Matcher:
     ) -> Steps[ServerVerdict]:
         """`server_address` in steps, and with the port that was asked for."""
         matches: list[Match] = [] if into is None else into
-        if host is not None and host.kind == "name" and self._at_pair:
+        # A pair's name is in the gate, as any name that is listed. Without that look each new
+        # pair of a name and one of its many addresses would cost a derivation.
+        may_be_pair = host is not None and host.kind == "name" and bool(self._at_pair)
+        if host is not None and may_be_pair and (yield from self._name_passes(host.value)):
             data = length_prefixed(host.value.encode(), address.encode())
             (stretched,) = yield (("name", data),)
             matches += self._opened(self._at_pair, stretched)

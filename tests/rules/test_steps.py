@@ -119,3 +119,17 @@ def test_reply_is_judged_by_the_port_of_its_connection(matcher: Matcher) -> None
     steps = server_match_steps("192.0.2.1", "GET", "http://odd.example/", matcher, found, 8443)
     finish(steps, matcher.stretch)
     assert [match.indicator_class for match in found] == ["hostname|port"]
+
+
+def test_pair_is_asked_for_only_where_the_name_may_be_listed(matcher: Matcher) -> None:
+    """One rule for a pair made each pair of a name and an address cost a derivation."""
+
+    def pairs(name: str) -> int:
+        groups = asked(matcher.server_steps("192.0.2.9", Host("name", name)), matcher)
+        return sum(
+            b"192.0.2.9" in data and kind == "name" for group in groups for kind, data in group
+        )
+
+    assert pairs("pair.example") == 1
+    # At most a sixteenth of the others passes, give or take.
+    assert sum(pairs(f"other{n}.example") for n in range(40)) < 10
