@@ -47,6 +47,11 @@ PLACES: dict[str, tuple[Any, list[str]]] = {
         {"Event": {**INNER, "Object": [{"ObjectReference": [{"Attribute": ONE}]}]}}, READ),
     "report about one": ({"Event": {**INNER, "Sighting": [{"model": "Attribute"}]}}, READ),
     "number in place of objects": ({"Event": {**INNER, "Object": [7]}}, [*READ, ""]),
+    "members in lower case": (
+        {"event": {"uuid": "e", "info": "i", "attribute": [ONE], "object": [{"attribute": [ONE]}]}},
+        READ * 2),
+    "lower case beside MISP's": (
+        {"Event": {**INNER, "attribute": [ONE]}, "event": INNER}, READ * 3),
     "nothing found": ({"response": []}, []),
     "nothing found, and more": ({"response": [], "Tag": {"1": "x"}}, []),
     "beside a number": ([{"Event": INNER}, 7], READ + LOST),

@@ -320,6 +320,18 @@ def test_objects_as_a_map_are_read(tmp_path: Path) -> None:
     assert fates(list(read_path(path))) == {"domain": 1}
 
 
+def test_objects_that_stand_twice_are_all_read(tmp_path: Path) -> None:
+    """Of the two lists the first was left out without a word."""
+    path = tmp_path / "bundle.json"
+    first, second = (json.dumps(indicator(ONE, number)) for number in (1, 2))
+    twice = f'"objects":[{first}],"objects":[{second}]'
+    path.write_text(f'{{"type":"bundle",{twice}}}')
+    assert fates(list(read_path(path))) == {"domain": 2}
+    # What is inside another one is said.
+    path.write_text(f'{{"type":"bundle","objects":[{{"type":"bundle",{twice}}}]}}')
+    assert fates(list(read_path(path))) == {"domain": 1, NO_OBJECT: 1, BUNDLE: 1}
+
+
 def test_id_of_another_type_is_no_version(tmp_path: Path) -> None:
     other = {"type": "identity", "id": indicator(ONE, 1)["id"], "modified": FAR}
     assert fates(read(tmp_path, indicator(ONE, 1), other)) == {"domain": 1, CONTEXT: 1}

@@ -23,6 +23,7 @@ _REMEDY: Final = "export the event again"
 PROPOSAL: Final = "a proposal, which nobody has accepted"
 STRAY: Final = "an attribute in a place where MISP has none"
 _POSITION: Final = re.compile(r"byte (\d+)")
+_HOLDER: Final = re.compile(rb'"attribute"\s*:', re.IGNORECASE)
 
 Text = str | int | float | None
 Flag = bool | int | str | None
@@ -144,7 +145,7 @@ def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
         if mended is None:
             raise
         return list(_documents(mended, file))
-    if sum(map(_holders, events)) == data.count(b'"Attribute"'):
+    if sum(map(_holders, events)) == len(_HOLDER.findall(data)):
         return events
     # There are attributes that were not looked at.
     mended = mended_json(data)

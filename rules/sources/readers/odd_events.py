@@ -22,6 +22,9 @@ _NO_ATTRIBUTE: Final = {"type": "", "value": "", "to_ids": True}
 _HOLDERS: Final = ("Attribute", "Object", "Tag", "ShadowAttribute", "ObjectReference", "Stray")
 _ODD_FLAGS: Final = {"to_ids": False, "published": False, "deleted": True}
 _SINGLE: Final = ("Event", "Orgc")
+_IN_ANY_CASE: Final[dict[str, str]] = {
+    name.lower(): name for name in (*_HOLDERS, *_SINGLE, "response")
+}
 
 
 def mended_json(data: bytes) -> bytes | None:
@@ -34,12 +37,28 @@ def mended_json(data: bytes) -> bytes | None:
     """
     for is_deep in (False, True):
         try:
-            return as_json(_mended(read_leniently(data, is_deep=is_deep)))
+            return as_json(_mended(_in_misp_case(read_leniently(data, is_deep=is_deep))))
         except RecursionError:
             continue
         except ValueError:
             break
     return None
+
+
+def _in_misp_case(document: object) -> object:
+    """The same with names of members as MISP writes them, where a tool has `attribute`."""
+    if isinstance(document, list):
+        return [_in_misp_case(item) for item in document]
+    if not isinstance(document, dict):
+        return document
+    renamed: dict[str, Any] = {}
+    for name, value in document.items():
+        known = _IN_ANY_CASE.get(str(name).lower(), str(name))
+        one = _in_misp_case(value)
+        # In two spellings it stands twice, and both count.
+        is_twice = known in renamed
+        renamed[known] = [*items_of(renamed[known]), *items_of(one)] if is_twice else one
+    return renamed
 
 
 def _mended(document: object) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from inkgate.rules.sources.readers.lenient_json import (
 from inkgate.rules.sources.readers.lenient_json import items_of as items_in
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix_misp import attributes_of_misp, is_of_misp
-from inkgate.rules.sources.readers.stix_objects import Bundle, attributes_of, context_of, items_of
+from inkgate.rules.sources.readers.stix_objects import (
+    Bundle,
+    attributes_of,
+    context_of,
+    is_whole,
+    items_of,
+)
 
 _REMEDY: Final = "export the bundle again"
 _PROBE_BYTES: Final = 1 << 16
@@ -71,12 +77,16 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
 def _objects(file: SourceFile) -> Sequence[bytes | msgspec.Raw]:
     data = file.read_json()
     try:
-        return msgspec.json.decode(data, type=Bundle).objects
+        objects = msgspec.json.decode(data, type=Bundle).objects
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         found = _objects_leniently(data)
         if found is None:
             raise file.unreadable(_problem(error), _REMEDY) from None
         return found
+    if is_whole(data, objects):
+        return objects
+    # Of a member that stands twice the decoder gives the last.
+    return _objects_leniently(data) or [*objects, b"null"]
 
 
 def _objects_leniently(data: bytes) -> list[bytes] | None:

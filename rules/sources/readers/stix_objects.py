@@ -53,6 +53,7 @@ _OTHER_LANGUAGES: Final = frozenset((
     "sigma", "snort", "splunk", "spl", "suricata", "tanium", "tanium-signal", "yara", "zeek",
 ))  # fmt: skip
 _MOST_BUNDLES: Final = 8
+_OBJECTS: Final = b'"objects"'
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}--([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 _MAX_TEXT: Final = 500
 _TLP_NAME: Final = re.compile(r"tlp:(white|clear|green|amber(?:\+strict)?|red)", re.IGNORECASE)
@@ -130,6 +131,12 @@ class Bundle(msgspec.Struct):
     """A bundle, whose objects are decoded one by one."""
 
     objects: list[msgspec.Raw] = msgspec.field(default_factory=list)
+
+
+def is_whole(data: bytes | msgspec.Raw, objects: Sequence[msgspec.Raw]) -> bool:
+    """Whether these are all objects of a bundle, whose member `objects` can stand there twice."""
+    inside = sum(bytes(one).count(_OBJECTS) for one in objects)
+    return bytes(data).count(_OBJECTS) - inside <= 1
 
 
 def items_of(bodies: Sequence[bytes | msgspec.Raw], name: str) -> list[Item]:
@@ -274,9 +281,11 @@ def _language(name: object) -> str:
 
 def _inner(body: bytes | msgspec.Raw) -> list[msgspec.Raw]:
     try:
-        return msgspec.json.decode(body, type=Bundle).objects
+        objects = msgspec.json.decode(body, type=Bundle).objects
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return [msgspec.Raw(b"null")]
+    # What the decoder left out of a member that stands twice is one more that is no object.
+    return objects if is_whole(body, objects) else [*objects, msgspec.Raw(b"null")]
 
 
 def skipped(item: Item, reason: str) -> Attribute:
