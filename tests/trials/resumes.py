@@ -2,14 +2,11 @@
 
     python tests/trials/resumes.py [--sizes BYTES ...] [--json FILE]
 
-curl, wget, aria2c and Chromium are run through a real Squid with inkgate's ICAP server, over
-http and over opened https, with `unchecked = "block"` and with `"pass"`. With `"block"` the
-file never completes, with `"pass"` in the ways alone that `COMPLETES` names, as docs/icap.md
-says ("Bodies"). A file that is not listed completes in every way but those that the setting
-forbids, so that it is the listing that stops it.
-
-Firefox takes a download that has broken off up again only when its user asks for that, which
-nobody can without a display; it is left out.
+curl, wget, aria2c, Chromium and Firefox are run through a real Squid with inkgate's ICAP
+server, over http and over opened https, with `unchecked = "block"` and with `"pass"`. With
+`"block"` the file never completes, with `"pass"` in the ways alone that `COMPLETES` names, as
+docs/icap.md says ("Bodies"). A file that is not listed completes in every way but those that
+the setting forbids, so that it is the listing that stops it.
 """
 
 from __future__ import annotations
@@ -29,6 +26,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.firefox import firefox_saves
 from support.icap_squid import IcapSquid
 from support.installation import Installation, attribute
 from support.ranges import joined
@@ -148,6 +146,10 @@ def chromium(source: Source) -> bytes:
     return chromium_saves(source.url, source.proxy, source.folder)
 
 
+def firefox(source: Source) -> bytes:
+    return firefox_saves(source.url, source.proxy, source.folder)[0]
+
+
 WAYS: dict[str, tuple[str, Callable[[Source], bytes]]] = {
     "curl": ("curl", plain),
     "from byte 0": ("curl", from_byte_zero),
@@ -158,6 +160,7 @@ WAYS: dict[str, tuple[str, Callable[[Source], bytes]]] = {
     "wget -c": ("wget", wget_resumes),
     "aria2c -x4": ("aria2c", aria2),
     "chromium": ("chromium", chromium),
+    "firefox": ("firefox-esr", firefox),
 }
 # What `unchecked = "block"` keeps from everybody: parts have no digest.
 FORBIDDEN = ("ranges one by one", "several ranges at once")
