@@ -108,6 +108,9 @@ def _dots(name: str) -> str:
 
 def _to_ascii(name: str) -> str:
     # Imported here: few hosts need them, and they are half of the helper's start-up time.
+    from stringprep import in_table_b1  # noqa: PLC0415
+    from unicodedata import normalize  # noqa: PLC0415
+
     from idna import IDNAError, uts46_remap  # noqa: PLC0415
     from url_normalize.normalize_host import normalize_host  # noqa: PLC0415
 
@@ -116,8 +119,11 @@ def _to_ascii(name: str) -> str:
     try:
         mapped = uts46_remap(name, std3_rules=False)
     except IDNAError:
-        mapped = name
-    # Punycode takes time that grows with the square of the length, and makes no label shorter.
+        # Then names are prepared by IDNA 2003, which uses this.
+        mapped = normalize("NFKC", name)
+    # Punycode takes time that grows with the square of the length, and makes no label shorter
+    # but by what IDNA 2003 maps to nothing.
+    mapped = _dots("".join(sign for sign in mapped if not in_table_b1(sign)))
     if len(mapped) > _MAX_NAME or any(len(label) > _MAX_LABEL for label in mapped.split(".")):
         raise Refused("not a host name")
     try:

@@ -131,5 +131,5 @@ def test_pair_is_asked_for_only_where_the_name_may_be_listed(matcher: Matcher) -
         )
 
     assert pairs("pair.example") == 1
-    # At most a sixteenth of the others passes, give or take.
-    assert sum(pairs(f"other{n}.example") for n in range(40)) < 10
+    # About a sixteenth of the others passes: of 40 more than 15 once in 10^8 sets.
+    assert sum(pairs(f"other{n}.example") for n in range(40)) <= 15
