@@ -96,6 +96,7 @@ class _Browser:
         digits = b""
         while (byte := self._stream.read(1)) not in (b":", b""):
             digits += byte
+        assert digits, "Firefox has ended"
         return json.loads(self._stream.read(int(digits)))
 
 
@@ -130,7 +131,7 @@ def _firefox(folder: Path, proxy: int) -> Iterator[_Browser]:
         start_new_session=True,
     )
     try:
-        browser = _connected(port)
+        browser = _connected(port, process)
         try:
             yield browser
         finally:
@@ -141,12 +142,12 @@ def _firefox(folder: Path, proxy: int) -> Iterator[_Browser]:
         process.wait()
 
 
-def _connected(port: int) -> _Browser:
+def _connected(port: int, process: subprocess.Popen[bytes]) -> _Browser:
     end = time.monotonic() + _SECONDS
     while True:
         try:
             return _Browser(port)
         except ConnectionRefusedError:
-            if time.monotonic() > end:
+            if time.monotonic() > end or process.poll() is not None:
                 raise
             time.sleep(0.1)
