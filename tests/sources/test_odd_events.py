@@ -75,6 +75,50 @@ def test_member_that_stands_twice_counts_twice(tmp_path: Path) -> None:
         assert len(list(read_path(path))) == members.count("x.example")
 
 
+TEXTS = {
+    "twice in lower case": ('"attribute":[A],"attribute":[A]', READ * 2),
+    "object twice in lower case": ('"object":[{"Attribute":[A]}],"object":[{"Attribute":[A]}]',
+                                   READ * 2),
+    "unknown member twice": ('"x":{"Attribute":[A]},"x":1,"Attribute":[A]', READ + LOST),
+    "escaped letters": ('"\\u0041ttribute":[A],"x":{"Attribute":[A]}', READ + LOST),
+    "escaped letters elsewhere": (
+        '"Attribute":[A],"x":{"\\u0041ttribute":[A]}', READ + LOST),
+    "proposals in lower case": ('"Attribute":[A],"shadowattribute":[A]', [*READ, PROPOSAL]),
+    "no object in lower case": ('"Attribute":[A],"object":[7]', READ),
+    "free names of a galaxy": (
+        '"Attribute":[A],"Galaxy":[{"meta":{"attribute":["x","y"]}}]', READ),
+    "a word in place of attributes": ('"Attribute":[A],"attribute":"x"', READ),
+    "deep attributes": ('"Attribute":[A],"x":' + "[" * 3000 + '{"Attribute":[A]}' + "]" * 3000,
+                        READ + LOST),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_attribute_in_a_member_of_any_spelling_is_read_or_counted(
+    tmp_path: Path, name: str
+) -> None:
+    members, expected = TEXTS[name]
+    path = tmp_path / "event.json"
+    members = members.replace("[A]", f"[{json.dumps(ONE)}]")
+    path.write_text(f'{{"Event":{{"uuid":"e","info":"i",{members}}}}}')
+    assert sorted(a.value or a.refused or a.skipped for a in read_path(path)) == sorted(expected)
+
+
+def test_event_twice_in_lower_case_is_read_twice(tmp_path: Path) -> None:
+    path = tmp_path / "event.json"
+    one = json.dumps(INNER)
+    path.write_text(f'{{"event":{one},"event":{one}}}')
+    assert [a.value for a in read_path(path)] == READ * 2
+
+
+def test_tags_in_lower_case_are_read(tmp_path: Path) -> None:
+    """What excludes by tag would depend on the spelling of another member."""
+    path = tmp_path / "event.json"
+    tagged = {**ONE, "tag": [{"name": "tlp:red"}]}
+    path.write_text(json.dumps({"Event": {**INNER, "Attribute": [tagged]}}))
+    assert [a.tags for a in read_path(path)] == [("tlp:red",)]
+
+
 def test_misplaced_attributes_of_a_large_file_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

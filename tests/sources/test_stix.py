@@ -320,16 +320,31 @@ def test_objects_as_a_map_are_read(tmp_path: Path) -> None:
     assert fates(list(read_path(path))) == {"domain": 1}
 
 
-def test_objects_that_stand_twice_are_all_read(tmp_path: Path) -> None:
-    """Of the two lists the first was left out without a word."""
+TWICE = {
+    "twice": ('"objects":[A],"objects":[B]', ["domain", "domain"]),
+    "twice in an inner bundle": (
+        '"objects":[{"type":"bundle","objects":[A],"objects":[B]}]', ["domain", "domain", BUNDLE]),
+    "with an escaped letter": ('"obj\\u0065cts":[A],"objects":[B]', ["domain", "domain"]),
+    "in another case": ('"Objects":[A],"objects":[B]', ["domain", "domain"]),
+    "in another case alone": ('"OBJECTS":[A,B]', ["domain", "domain"]),
+    "empty": ('"objects":[],"objects":[]', []),
+    "as a word": ('"x":"objects","objects":[A]', ["domain"]),
+    "in a place of its own": ('"objects":[A],"x_more":{"objects":[B]}', ["domain", NO_OBJECT]),
+    "in a member that stands twice": (
+        '"x":{"objects":[B]},"x":1,"objects":[A]', ["domain", NO_OBJECT]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_list_of_objects_is_read_or_counted_wherever_it_stands(tmp_path: Path, name: str) -> None:
+    """Of two lists the first was left out without a word."""
+    members, expected = TWICE[name]
+    for number, sign in enumerate("AB"):
+        one = json.dumps(indicator(ONE, number))
+        members = members.replace(f"[{sign}", f"[{one}").replace(f",{sign}]", f",{one}]")
     path = tmp_path / "bundle.json"
-    first, second = (json.dumps(indicator(ONE, number)) for number in (1, 2))
-    twice = f'"objects":[{first}],"objects":[{second}]'
-    path.write_text(f'{{"type":"bundle",{twice}}}')
-    assert fates(list(read_path(path))) == {"domain": 2}
-    # What is inside another one is said.
-    path.write_text(f'{{"type":"bundle","objects":[{{"type":"bundle",{twice}}}]}}')
-    assert fates(list(read_path(path))) == {"domain": 1, NO_OBJECT: 1, BUNDLE: 1}
+    path.write_text(f'{{"type":"bundle",{members}}}')
+    assert fates(list(read_path(path))) == Counter(expected)
 
 
 def test_id_of_another_type_is_no_version(tmp_path: Path) -> None:

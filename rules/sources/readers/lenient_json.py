@@ -6,10 +6,14 @@ program holds, and the same member twice.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 # Python's objects take many times the size of their JSON.
 MOST_BYTES: Final = 64 << 20
 MOST_PARTS: Final = 1_000_000
@@ -17,12 +21,22 @@ _MAX_DEPTH: Final = 64
 _MAX_DIGITS: Final = 18
 # A text without an end takes all of the rest: it is looked at once.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+["\\]?|[\[{]|[\]}]', re.DOTALL)
+_NAME: Final = re.compile(r'"(\w{1,32})"\s*:')
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# Of those that stand twice both count: each holds what must be counted.
-_LISTS: Final = ("Attribute", "Object", "ShadowAttribute", "Event", "response", "objects")
+# What member of an object stands for those of its containers whose names stand twice.
+TWICE: Final = "\0twice"
+# Letters that are escaped can be those of any name.
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7][0-9A-Fa-f]")
 
 
-def read_leniently(data: bytes, *, is_deep: bool = False) -> object:
+def has_escaped_letters(data: bytes) -> bool:
+    """Whether a name may stand in JSON that is not seen in its bytes."""
+    return _ESCAPED_LETTER.search(data) is not None
+
+
+def read_leniently(
+    data: bytes, *, is_deep: bool = False, lists: Mapping[str, str] = NO_NAMES
+) -> object:
     """What JSON holds.
 
     Bytes that are no UTF-8 come as surrogates (PEP 383), numbers of many digits as texts, and
@@ -30,7 +44,11 @@ def read_leniently(data: bytes, *, is_deep: bool = False) -> object:
 
     Args:
         is_deep: cut off what is nested more than 64 deep; `True` stands there, which is
-            neither a text nor anything that holds one.
+            neither a text nor anything that holds one. Names of `lists` that are cut off stand
+            there instead, each with one null.
+        lists: names of members whose items all count, in whatever case a name is written and
+            however often it stands there, by the name in lower case. Containers of other names
+            that stand twice but for the last are items of the member `TWICE`.
 
     Raises:
         ValueError: it is no JSON, larger than 64 MiB, or has more than 1,000,000 objects and
@@ -41,11 +59,11 @@ def read_leniently(data: bytes, *, is_deep: bool = False) -> object:
         raise ValueError("too large")
     text = data.decode("utf-8", "surrogateescape")
     return json.loads(
-        _shallow(text) if is_deep else text,
+        _shallow(text, lists) if is_deep else text,
         parse_constant=lambda _: None,
         parse_float=_float,
         parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else digits,
-        object_pairs_hook=_members,
+        object_pairs_hook=functools.partial(_members, lists=lists),
         strict=False,
     )
 
@@ -87,13 +105,23 @@ def items_of(holder: object) -> list[object]:
     return [holder] if holder else []
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for name in _LISTS:
-            several = [value for key, value in pairs if key == name]
-            if len(several) > 1:
-                found[name] = [item for value in several for item in items_of(value)]
+def _members(pairs: list[tuple[str, Any]], lists: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    several: dict[str, list[Any]] = {}
+    for written, value in pairs:
+        name = lists.get(written.lower(), written)
+        # In another case it may be any word of a map whose names are free.
+        if name != written and not any(isinstance(item, dict) for item in items_of(value)):
+            name = written
+        if name in found:
+            several.setdefault(name, [found[name]]).append(value)
+        found[name] = value
+    for name, values in several.items():
+        if name in lists.values():
+            found[name] = [item for value in values for item in items_of(value)]
+        else:
+            lost = [value for value in values[:-1] if isinstance(value, dict | list)]
+            found[TWICE] = found.get(TWICE, []) + lost
     return found
 
 
@@ -102,7 +130,7 @@ def _float(text: str) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _shallow(text: str) -> str:
+def _shallow(text: str, lists: Mapping[str, str]) -> str:
     depth, at = 0, 0
     parts = []
     for token in _TOKEN.finditer(text):
@@ -111,9 +139,17 @@ def _shallow(text: str) -> str:
             depth += 1
             if depth == _MAX_DEPTH + 1:
                 parts.append(text[at : token.start()])
+                at = token.start()
         elif sign in "]}":
             if depth == _MAX_DEPTH + 1:
-                parts.append("true")
+                parts.append(_cut_off(text[at : token.end()], lists))
                 at = token.end()
             depth -= 1
     return "".join(parts) + text[at:]
+
+
+def _cut_off(text: str, lists: Mapping[str, str]) -> str:
+    """What stands in place of a text that is too deep."""
+    names = (lists.get(name.lower()) for name in _NAME.findall(text))
+    held = [f'{{"{name}":[null]}}' for name in names if name]
+    return f"[{','.join(held)}]" if held else "true"

@@ -16,6 +16,7 @@ import msgspec
 from inkgate.config.errors import Unreadable
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
+from inkgate.rules.sources.readers.lenient_json import has_escaped_letters
 from inkgate.rules.sources.readers.odd_events import mended_attribute, mended_json
 from inkgate.rules.sources.readers.source_file import SourceFile
 
@@ -23,7 +24,12 @@ _REMEDY: Final = "export the event again"
 PROPOSAL: Final = "a proposal, which nobody has accepted"
 STRAY: Final = "an attribute in a place where MISP has none"
 _POSITION: Final = re.compile(r"byte (\d+)")
-_HOLDER: Final = re.compile(rb'"attribute"\s*:', re.IGNORECASE)
+_HOLDER: Final = re.compile(rb'"Attribute"\s*:')
+# Names of members that hold others, as MISP does not write them.
+_ODD_CASE: Final = re.compile(
+    rb'"(?!(?:Attribute|Object|Event|response|ShadowAttribute|Tag)")'
+    rb'(?i:attribute|object|event|response|shadowattribute|tag)"\s*:'
+)
 
 Text = str | int | float | None
 Flag = bool | int | str | None
@@ -145,13 +151,17 @@ def _decoded(data: bytes, file: SourceFile) -> list[_Event]:
         if mended is None:
             raise
         return list(_documents(mended, file))
-    if sum(map(_holders, events)) == len(_HOLDER.findall(data)):
+    if sum(map(_holders, events)) == len(_HOLDER.findall(data)) and not _has_odd_names(data):
         return events
     # There are attributes that were not looked at.
     mended = mended_json(data)
     if mended is None:
         return [*events, _Event(strays=[msgspec.Raw()])]
     return list(_documents(mended, file))
+
+
+def _has_odd_names(data: bytes) -> bool:
+    return has_escaped_letters(data) or _ODD_CASE.search(data) is not None
 
 
 def _holders(event: _Event) -> int:

@@ -37,28 +37,12 @@ def mended_json(data: bytes) -> bytes | None:
     """
     for is_deep in (False, True):
         try:
-            return as_json(_mended(_in_misp_case(read_leniently(data, is_deep=is_deep))))
+            return as_json(_mended(read_leniently(data, is_deep=is_deep, lists=_IN_ANY_CASE)))
         except RecursionError:
             continue
         except ValueError:
             break
     return None
-
-
-def _in_misp_case(document: object) -> object:
-    """The same with names of members as MISP writes them, where a tool has `attribute`."""
-    if isinstance(document, list):
-        return [_in_misp_case(item) for item in document]
-    if not isinstance(document, dict):
-        return document
-    renamed: dict[str, Any] = {}
-    for name, value in document.items():
-        known = _IN_ANY_CASE.get(str(name).lower(), str(name))
-        one = _in_misp_case(value)
-        # In two spellings it stands twice, and both count.
-        is_twice = known in renamed
-        renamed[known] = [*items_of(renamed[known]), *items_of(one)] if is_twice else one
-    return renamed
 
 
 def _mended(document: object) -> dict[str, Any]:

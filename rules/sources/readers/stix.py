@@ -12,20 +12,14 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.extras import remedy
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.readers.file_format import FileFormat
-from inkgate.rules.sources.readers.lenient_json import (
-    as_json,
-    read_leniently,
-    without_damage,
-)
-from inkgate.rules.sources.readers.lenient_json import items_of as items_in
 from inkgate.rules.sources.readers.source_file import SourceFile
 from inkgate.rules.sources.readers.stix_misp import attributes_of_misp, is_of_misp
 from inkgate.rules.sources.readers.stix_objects import (
-    Bundle,
     attributes_of,
     context_of,
-    is_whole,
     items_of,
+    objects_leniently,
+    objects_of,
 )
 
 _REMEDY: Final = "export the bundle again"
@@ -77,31 +71,12 @@ def read_stix_file(file: SourceFile) -> Iterator[Attribute]:
 def _objects(file: SourceFile) -> Sequence[bytes | msgspec.Raw]:
     data = file.read_json()
     try:
-        objects = msgspec.json.decode(data, type=Bundle).objects
+        return objects_of(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        found = _objects_leniently(data)
+        found = objects_leniently(data)
         if found is None:
             raise file.unreadable(_problem(error), _REMEDY) from None
         return found
-    if is_whole(data, objects):
-        return objects
-    # Of a member that stands twice the decoder gives the last.
-    return _objects_leniently(data) or [*objects, b"null"]
-
-
-def _objects_leniently(data: bytes) -> list[bytes] | None:
-    """Objects of which one holds bytes that are no UTF-8, or the like: it costs itself alone."""
-    try:
-        bundle = read_leniently(data, is_deep=True)
-    except ValueError:
-        return None
-    objects = bundle.get("objects") if isinstance(bundle, dict) else None
-    if not isinstance(objects, list | dict):
-        return None
-    return [
-        as_json(without_damage(item, "pattern") if isinstance(item, dict) else item)
-        for item in items_in(objects)
-    ]
 
 
 def _problem(error: Exception) -> str:

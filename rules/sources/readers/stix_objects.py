@@ -8,12 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from inkgate.rules.sources.attribute import Attribute
-from inkgate.rules.sources.readers.lenient_json import read_leniently, without_damage
+from inkgate.rules.sources.readers import lenient_json
+from inkgate.rules.sources.readers.lenient_json import (
+    as_json,
+    has_escaped_letters,
+    read_leniently,
+    without_damage,
+)
 from inkgate.rules.sources.readers.stix_pattern import NO_PATTERN, is_pattern, read_pattern
 
 REVOKED: Final = "revoked"
@@ -53,7 +60,8 @@ _OTHER_LANGUAGES: Final = frozenset((
     "sigma", "snort", "splunk", "spl", "suricata", "tanium", "tanium-signal", "yara", "zeek",
 ))  # fmt: skip
 _MOST_BUNDLES: Final = 8
-_OBJECTS: Final = b'"objects"'
+_OBJECTS: Final = re.compile(rb'"objects"\s*:', re.IGNORECASE)
+_BUNDLE_LISTS: Final = MappingProxyType({"objects": "objects"})
 _ID: Final = re.compile(r"[a-z0-9-]{1,64}--([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 _MAX_TEXT: Final = 500
 _TLP_NAME: Final = re.compile(r"tlp:(white|clear|green|amber(?:\+strict)?|red)", re.IGNORECASE)
@@ -133,10 +141,52 @@ class Bundle(msgspec.Struct):
     objects: list[msgspec.Raw] = msgspec.field(default_factory=list)
 
 
-def is_whole(data: bytes | msgspec.Raw, objects: Sequence[msgspec.Raw]) -> bool:
-    """Whether these are all objects of a bundle, whose member `objects` can stand there twice."""
-    inside = sum(bytes(one).count(_OBJECTS) for one in objects)
-    return bytes(data).count(_OBJECTS) - inside <= 1
+def objects_of(data: bytes | msgspec.Raw) -> Sequence[bytes | msgspec.Raw]:
+    """All objects of a bundle, in whatever case and however often it names its list.
+
+    `null` stands for each list in a place where STIX has none.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeError, RecursionError: it is not sound.
+    """
+    objects = msgspec.json.decode(data, type=Bundle).objects
+    body = bytes(data)
+    inside = sum(len(_OBJECTS.findall(one)) for one in objects)
+    lists = len(_OBJECTS.findall(body)) - inside
+    if lists <= bool(objects) and not has_escaped_letters(body):
+        return objects
+    # There are lists that were not looked at.
+    found = objects_leniently(body)
+    return [*objects, b"null"] if found is None else found
+
+
+def objects_leniently(data: bytes) -> list[bytes] | None:
+    """Objects of which one holds bytes that are no UTF-8, or the like: it costs itself alone."""
+    try:
+        bundle = read_leniently(data, is_deep=True, lists=_BUNDLE_LISTS)
+    except ValueError:
+        return None
+    objects = bundle.pop("objects", []) if isinstance(bundle, dict) else None
+    if not isinstance(objects, list | dict):
+        return None
+    found = [
+        as_json(without_damage(item, "pattern") if isinstance(item, dict) else item)
+        for item in lenient_json.items_of(objects)
+    ]
+    return found + [b"null"] * _lists_in(bundle)
+
+
+def _lists_in(value: object) -> int:
+    """How many lists of objects there are in what is no object of a bundle."""
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            count += "objects" in one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return count
 
 
 def items_of(bodies: Sequence[bytes | msgspec.Raw], name: str) -> list[Item]:
@@ -279,13 +329,11 @@ def _language(name: object) -> str:
     return "stix" if name is None else _text(name).strip().lower()
 
 
-def _inner(body: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+def _inner(body: bytes | msgspec.Raw) -> Sequence[bytes | msgspec.Raw]:
     try:
-        objects = msgspec.json.decode(body, type=Bundle).objects
+        return objects_of(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return [msgspec.Raw(b"null")]
-    # What the decoder left out of a member that stands twice is one more that is no object.
-    return objects if is_whole(body, objects) else [*objects, msgspec.Raw(b"null")]
 
 
 def skipped(item: Item, reason: str) -> Attribute:
