@@ -281,7 +281,7 @@ class Setup:
         """Remove the counters' folder; what the dead had counted is kept here."""
         before, alive = self.numbers(), self._counting()
         shutil.rmtree(self.health, ignore_errors=True)
-        wait_until(lambda: alive <= self._counting(), "the counters of all that go on")
+        wait_until(lambda: _running(alive) <= self._counting(), "the counters of all that go on")
         after = self.numbers()
         for name, number in before.items():
             if number > after.get(name, 0):
@@ -291,7 +291,7 @@ class Setup:
         """Processes of inkgate's that run and have counters, but for the standby."""
         names = [path.name.rsplit("-", 2) for path in self.health.glob("inkgate-*.counters")]
         found = {int(pid) for program, pid, _ in names if program != "inkgate-standby"}
-        return {pid for pid in found if psutil.pid_exists(pid)}
+        return _running(found)
 
     def numbers(self) -> dict[str, int]:
         """How often what was counted, as `inkgate status` says it."""
@@ -372,3 +372,8 @@ def write_whole(path: Path, text: str) -> None:
     found = path.stat()
     os.chown(beside, found.st_uid, found.st_gid)
     beside.replace(path)
+
+
+def _running(pids: set[int]) -> set[int]:
+    """Those that have not ended: a worker that retires does so at any time."""
+    return {pid for pid in pids if psutil.pid_exists(pid)}
