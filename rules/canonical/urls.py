@@ -1,8 +1,7 @@
 """Canonical forms of URLs (docs/format.md, section 2.3).
 
-url-normalize resolves dot segments and runs of slashes, and maps names; the rest
-is what a matcher needs beyond it: no scheme, no `www.`, no index pages, one form
-of every escape, and no exception on hostile input.
+What a matcher needs beyond the normal forms of RFC 3986: no scheme, no `www.`, no index
+pages, one form of every escape, and no exception on hostile input.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from inkgate.rules.canonical.refused import Refused, check_size
 _REMOVED: Final = str.maketrans("", "", "\t\n\r")
 _AROUND: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(
-    # Browsers read http:host and http:/host as http://host; other schemes need slashes.
-    r"(https?|ftp):(?:[/\\]+|(?![0-9/\\]))|([a-z][a-z0-9+.-]*):[/\\]{2,}",
+    # Browsers read http:host and http:/host as http://host; so they do with `ftp` and `ws`, and
+    # with no other scheme.
+    r"(https?|ftp|wss?):(?:[/\\]+|(?![0-9/\\]))|([a-z][a-z0-9+.-]*):[/\\]{2,}",
     re.ASCII | re.IGNORECASE,
 )
 _NO_HOST: Final = re.compile(
@@ -169,9 +169,14 @@ def _authority(text: str, scheme: str) -> Authority:
         host, _, port = text.partition(":")
     if not host:
         raise Refused("no host")
-    if port and not (port.isascii() and port.isdigit() and len(port) <= 10 and int(port) < 65_536):
+    return Authority(canonical_host(host), _port(port) if port else None, scheme)
+
+
+def _port(text: str) -> int:
+    digits = text.lstrip("0") or "0"
+    if not (text.isascii() and text.isdigit() and len(digits) <= 5 and int(digits) < 65_536):
         raise Refused("not a port")
-    return Authority(canonical_host(host), int(port) if port else None, scheme)
+    return int(digits)
 
 
 def _is_default(authority: Authority) -> bool:
