@@ -6,7 +6,9 @@ import re
 from typing import Final
 
 _STEPS: Final = (
-    (re.compile(r"[\u200b-\u200d\u2060\ufeff\u00ad]"), ""),
+    (re.compile(r"[\u200b\u2060\ufeff\u00ad]"), ""),
+    # Joiners are letters of some scripts. Behind ASCII no name has one: it was put there.
+    (re.compile(r"(?:(?<=[\x00-\x7f])|^)[\u200c\u200d]+"), ""),
     (
         re.compile(
             r"\[\s*(?:\.|dot)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*\}", re.IGNORECASE

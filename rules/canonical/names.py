@@ -18,6 +18,8 @@ _MAX_NAME: Final = 253
 _MAX_LABEL: Final = 63
 # What is mapped may be longer than what it is mapped to: soft hyphens vanish.
 _MAX_UNMAPPED: Final = 1024
+_JOINER: Final = re.compile("[\u200c\u200d]")
+_RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
 _FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 
 
@@ -48,9 +50,8 @@ def clean_name(text: str) -> str:
         name = unescape(text.encode()).decode()
     except UnicodeError:
         raise Refused("not a host name") from None
-    name = _dots(name.translate(_FULL_STOPS)).lower()
-    if not name.isascii():
-        name = _dots(_to_ascii(name))
+    name = _dots(name.translate(_FULL_STOPS))
+    name = name.lower() if name.isascii() else _to_ascii(name)
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
         raise Refused("not a host name")
     return name
@@ -75,17 +76,37 @@ def longest_suffix(text: str) -> str:
     found: list[str] = []
     room = _MAX_NAME + len(".")
     for label in reversed(list(filter(None, labels))):
-        try:
-            name = clean_name(label)
-        except Refused:
+        name = _observed_label(label)
+        if name is None:
             break
         room -= len(name) + len(".")
         if room < 0:
             break
-        found.append(name)
+        found += [name] if name else []
     if not found or ends_in_number(found[0]):
         raise Refused("not a host name")
     return ".".join(reversed(found))
+
+
+def _observed_label(label: str) -> str | None:
+    """A label, or what IDNA 2003 makes of one that browsers refuse; None if that is none, too."""
+    try:
+        return clean_name(label)
+    except Refused:
+        if label.isascii() or len(label) > _MAX_UNMAPPED:
+            return None
+    try:
+        return clean_name(prepared) if (prepared := _dots(_as_idna_2003(label))) else ""
+    except Refused:
+        return None
+
+
+def _as_idna_2003(label: str) -> str:
+    """What the preparation of names in IDNA 2003 leaves (RFC 3491, without its checks)."""
+    from stringprep import in_table_b1  # noqa: PLC0415
+    from unicodedata import normalize  # noqa: PLC0415
+
+    return normalize("NFKC", "".join(sign for sign in label if not in_table_b1(sign)))
 
 
 def suffixes(name: str) -> tuple[str, ...]:
@@ -107,26 +128,49 @@ def _dots(name: str) -> str:
 
 
 def _to_ascii(name: str) -> str:
-    # Imported here: few hosts need them, and they are half of the helper's start-up time.
-    from stringprep import in_table_b1  # noqa: PLC0415
-    from unicodedata import normalize  # noqa: PLC0415
-
-    from idna import IDNAError, uts46_remap  # noqa: PLC0415
-    from url_normalize.normalize_host import normalize_host  # noqa: PLC0415
+    """The mapping that browsers make of a name: UTS #46, not transitional, hyphens as they are."""
+    # Imported here: few hosts need it, and its tables take a helper's start-up time.
+    from idna import uts46_remap  # noqa: PLC0415
 
     if len(name) > _MAX_UNMAPPED:
         raise Refused("not a host name")
     try:
-        mapped = uts46_remap(name, std3_rules=False)
-    except IDNAError:
-        # Then names are prepared by IDNA 2003, which uses this.
-        mapped = normalize("NFKC", name)
-    # Punycode takes time that grows with the square of the length, and makes no label shorter
-    # but by what IDNA 2003 maps to nothing.
-    mapped = _dots("".join(sign for sign in mapped if not in_table_b1(sign)))
-    if len(mapped) > _MAX_NAME or any(len(label) > _MAX_LABEL for label in mapped.split(".")):
-        raise Refused("not a host name")
-    try:
-        return str(normalize_host(name)).lower()
-    except (UnicodeError, ValueError, IndexError):
+        mapped = _dots(uts46_remap(name, std3_rules=False))
+        # The rest of the work is bounded by the length that a name may have.
+        if len(mapped) > _MAX_NAME:
+            raise Refused("not a host name")
+        return ".".join(map(_a_label, mapped.split(".")))
+    except ValueError:
         raise Refused("not a host name") from None
+
+
+def _a_label(label: str) -> str:
+    """A mapped label in ASCII.
+
+    Raises:
+        ValueError: browsers refuse it, too.
+    """
+    if label.isascii():
+        return label
+    if len(label) > _MAX_LABEL or label.startswith("xn--"):
+        raise Refused("not a host name")
+    _check_label(label)
+    return "xn--" + label.encode("punycode").decode("ascii")
+
+
+def _check_label(label: str) -> None:
+    """What UTS #46 asks of a label, as far as mapping does not see to it (its section 4.1).
+
+    IDNA2008 asks for more: it refuses emoji and other signs, which names in use have.
+    """
+    from unicodedata import bidirectional  # noqa: PLC0415
+
+    from idna import check_bidi, check_initial_combiner, valid_contextj  # noqa: PLC0415
+
+    check_initial_combiner(label)
+    for found in _JOINER.finditer(label):
+        if not valid_contextj(label, found.start()):
+            raise Refused("not a host name")
+    # Characters newer than Python's tables have no direction, and are no reason to refuse.
+    if any(bidirectional(character) in _RIGHT_TO_LEFT for character in label):
+        check_bidi(label)

@@ -21,8 +21,6 @@ from support.venvs import LOCKS, ROOT, locked
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 ROLES = [name for name in EXTRAS if name not in ("all", "dev")]
-# url-normalize's own; named for the version that is safe.
-NOT_IMPORTED = {"idna"}
 PACKAGES = [path for path in (ROOT / "src" / "inkgate").iterdir() if path.is_dir()]
 
 
@@ -79,7 +77,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     # Imported by their names in texts: config/extras.py's `need`.
     imported |= {module for modules in MODULES.values() for module in modules}
     used = set().union(*(distributions(module) for module in imported))
-    assert declared - used == NOT_IMPORTED
+    assert declared - used == set()
 
 
 def closure(requirements: Iterable[str]) -> set[str]:
