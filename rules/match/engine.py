@@ -143,9 +143,20 @@ class Engine:
                 continue
             match = self._matcher.look_up(name, value.kind, value.data)
             if match is None and name in NETWORK_CLASSES:
-                match = self._in_pieces(name, value.parts[0])
+                match = self._around(name, value.parts[0]) or self._in_pieces(name, value.parts[0])
             if match is not None:
                 yield match
+
+    def _around(self, name: str, network: str) -> Match | None:
+        """The rule of a network that holds all of this one."""
+        version, length = length_of(network)
+        base = network.partition("/")[0]
+        for shorter in sorted(self._lengths.get(version, ())):
+            if shorter < length:
+                data = network_of(base, shorter).encode()
+                if match := self._matcher.look_up(name, "ip", data):
+                    return match
+        return None
 
     def _in_pieces(self, name: str, network: str) -> Match | None:
         """The rule of a network whose prefix length the set does not have.
