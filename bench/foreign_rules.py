@@ -38,7 +38,8 @@ from inkgate.rules.foreign.plan import (
     try_password,
 )
 from inkgate.rules.foreign.rule import ForeignRules
-from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter, thesis_values
+from inkgate.rules.foreign.thesis_values import thesis_values
+from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.sources.attribute import Attribute
 from support.foreign_rules import METADATA, paper_rule, thesis_folder
 from support.foreign_rules import TOKEN as THEIR_TOKEN
@@ -144,12 +145,14 @@ def writer_row(rules: ForeignRules, clear: Sequence[Clear], jobs: int) -> Row:
     ]
     agreed = 0
     for attribute in attributes:
-        password = "||".join(text for _, text in thesis_values(attribute)).encode()
-        names = tuple(name for name, _ in thesis_values(attribute))
+        spellings = thesis_values(attribute)
+        names = tuple(spellings[0])
+        passwords = ["||".join(values.values()).encode() for values in spellings]
         agreed += any(
             (try_password(rule, password) or "").startswith(attribute.uuid)
             for rule in rules.rules
             if rule.attributes == names
+            for password in passwords
         )
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder) / "set"

@@ -25,12 +25,14 @@ from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import ForeignMatch, Plan, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
+from inkgate.rules.foreign.url_versions import VERSIONS
 from inkgate.rules.paths import RulesPaths
 from inkgate.rules.settings import RulesSettings
 
 _PATH: Final = click.Path(path_type=Path)
 _INPUT: Final = click.Path(path_type=Path, allow_dash=True)
 _MINUTES: Final = 60.0
+ANY: Final = "any"
 
 
 class CommandSettings(Protocol):
@@ -73,7 +75,8 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
         settings: CommandSettings = click.get_current_context().obj
         rules = _open(settings, foreign, token_file)
         found = _match(rules, queries, values, jobs or usable_cores(), at_most, as_json=as_json)
-        sys.exit(0 if found else 1)
+        # As grep: an error beside what was found is an error.
+        sys.exit(2 if rules.unread.count else 0 if found else 1)
 
     for option in reversed(
         (
@@ -104,6 +107,14 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--ipiterations", type=click.IntRange(1), help="Where a type holds the letters ip [iterations]."
 )
+@click.option(
+    "--url-normalize",
+    "version",
+    type=click.Choice([ANY, *VERSIONS]),
+    default=ANY,
+    show_default=True,
+    help="The partner's version of url-normalize.",
+)
 @click.argument("folder", type=_PATH)
 @click.pass_obj
 @needs("publisher")
@@ -116,6 +127,7 @@ def export_foreign(
     hash_name: str,
     iterations: int,
     ipiterations: int | None,
+    version: str,
     folder: Path,
 ) -> None:
     """Seal the sources for a partner who uses Jacquet's thesis code, into a new FOLDER.
@@ -124,9 +136,10 @@ def export_foreign(
     """
     cost = Pbkdf2Cost(hash_name, iterations, ipiterations or iterations)
     token = read_token(token_file or settings.paths.token_file)
+    versions = tuple(VERSIONS) if version == ANY else (version,)
     with progress_bar(quiet=False) as bar:
         writer, report, faults = export_thesis(
-            settings.config, settings.rules, settings.paths, folder, token, cost, bar
+            settings.config, settings.rules, settings.paths, folder, token, cost, bar, versions
         )
     for fault in faults:
         _say(f"not read: {fault}")
@@ -149,6 +162,11 @@ def _open(settings: CommandSettings, where: Path, token_file: Path | None) -> Fo
     )
     if rules.ignored:
         _say(f"not rules, ignored: {', '.join(rules.ignored[:5])}")
+    for error in rules.unread.first:
+        _say(f"not read: {error}")
+    more = rules.unread.count - len(rules.unread.first)
+    if more:
+        _say(f"not read: {more:,} more")
     return rules
 
 

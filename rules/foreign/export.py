@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from inkgate.config.progress import Progress
 from inkgate.rules.canonical import Refused
 from inkgate.rules.errors import RefreshError
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
+from inkgate.rules.foreign.url_versions import VERSIONS
 from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, writer_lock
 from inkgate.rules.refresh.reading import configured_false_positives
 from inkgate.rules.select.false_positives import FalsePositives
@@ -35,8 +37,12 @@ def export_thesis(
     token: bytes,
     cost: Pbkdf2Cost,
     progress: Progress,
+    versions: Sequence[str] = tuple(VERSIONS),
 ) -> tuple[ThesisWriter, Report, list[Unreadable]]:
     """Seal what a refresh would seal, in the thesis's pbkdf2 format.
+
+    Args:
+        versions: of url-normalize that the partner may have.
 
     Raises:
         RefreshError: there are no sources, or a refresh is running.
@@ -47,7 +53,7 @@ def export_thesis(
     if not settings.sources:
         raise RefreshError(f"{config}: [rules] sources is empty; name files or folders to read")
     entries = read_entries(config, settings.sources)
-    writer = ThesisWriter(folder, token, cost, _fields(settings))
+    writer = ThesisWriter(folder, token, cost, _fields(settings), versions)
     report = Report(where.publisher / REPORT)
     faults: list[Unreadable] = []
     base = config.absolute().parent

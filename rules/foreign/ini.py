@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import configparser
+import functools
+import hashlib
+import hmac
 import re
 from pathlib import Path
 from typing import Final
@@ -14,7 +17,6 @@ from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.files import read_bounded
 
 MAX_BYTES: Final = 65_536
-HASHES: Final = ("sha1", "sha224", "sha256", "sha384", "sha512")
 AES_KEY_LENGTHS: Final = (16, 24, 32)
 
 
@@ -70,6 +72,13 @@ class Ini:
             raise self.wrong(key, f"is none of {', '.join(known)}")
         return text
 
+    def hash_name(self, section: str) -> str:
+        """`hash_name`: any hash function that Python has, in lower case; both tools take all."""
+        name = self.text(section, "hash_name").lower()
+        if not re.fullmatch(r"[a-z0-9_-]{1,32}", name, re.ASCII) or not _is_usable(name):
+            raise self.wrong("hash_name", "is no hash function that this Python has")
+        return name
+
     def key_length(self, section: str) -> int:
         """`dklen`: the length of an AES key in bytes."""
         return int(self.one_of(section, "dklen", tuple(map(str, AES_KEY_LENGTHS))))
@@ -91,6 +100,16 @@ class Ini:
         return ForeignError(
             self.path, next(found, None), f"{printable(key)} {problem}", remedy or _AGAIN
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _is_usable(hash_name: str) -> bool:
+    try:
+        hmac.digest(b"key", b"", hash_name)
+        hashlib.pbkdf2_hmac(hash_name, b"", b"salt", 1)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def decode_base64(text: str) -> bytes | None:

@@ -9,9 +9,9 @@ from inkgate.config.printable import printable
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.derivations.hkdf import HkdfKey
 from inkgate.rules.foreign.derivations.pbkdf2 import CAP, Pbkdf2Key
-from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.errors import ForeignError, UnreadRules
 from inkgate.rules.foreign.files import files_in
-from inkgate.rules.foreign.ini import HASHES, Ini
+from inkgate.rules.foreign.ini import Ini
 from inkgate.rules.foreign.rule import (
     BLOCK,
     MAX_ATTRIBUTES,
@@ -29,18 +29,30 @@ SEPARATOR: Final = ","
 def read_paper_rules(where: Path, caps: Caps) -> ForeignRules:
     """Read one rule file, or all *.rule files of a folder.
 
+    A file that cannot be used is left out and noted in `unread`.
+
     Raises:
-        ForeignError: one of them is not in the format, or too dear.
+        ForeignError: none of them is in the format and cheap enough.
     """
     names = files_in(where) if where.is_dir() else []
     paths = [where / n for n in names if n.endswith(SUFFIX)] if names else [where]
+    unread = UnreadRules()
+    rules: list[SealedRule] = []
+    for path in paths:
+        try:
+            rules.append(_rule(path, caps))
+        except ForeignError as error:
+            unread.add(error)
+    if unread.first and not rules:
+        raise unread.first[0]
     return ForeignRules(
         name="paper",
         where=where,
         separator=SEPARATOR,
-        rules=tuple(_rule(path, caps) for path in paths),
+        rules=tuple(rules),
         spellings=paper_spellings,
         ignored=tuple(printable(n) for n in names if not n.endswith(SUFFIX)),
+        unread=unread,
     )
 
 
@@ -70,7 +82,7 @@ def _rule(path: Path, caps: Caps) -> SealedRule:
 
 
 def _derivation(ini: Ini, section: str, caps: Caps) -> KeyDerivation:
-    hash_name = ini.one_of(section, "hash_name", HASHES)
+    hash_name = ini.hash_name(section)
     length = ini.key_length(section)
     if section == "pbkdf2":
         iterations = ini.number(section, "iterations", caps.pbkdf2_iterations, CAP)

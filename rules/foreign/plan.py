@@ -23,10 +23,18 @@ _SAMPLE_PASSWORD: Final = b"cost.example"
 
 
 class Observation(NamedTuple):
-    """Something seen: a query as it was given, and its values by attribute type."""
+    """Something seen.
+
+    Attributes:
+        query: as it was given.
+        readings: its values by attribute type; several where it is not clear which `|`
+            separates them. All have the same types.
+        is_joint: it is made of other observations, and stands for its values together.
+    """
 
     query: str
-    values: Mapping[str, str]
+    readings: tuple[Mapping[str, str], ...]
+    is_joint: bool = False
 
 
 class ForeignMatch(NamedTuple):
@@ -111,12 +119,13 @@ def make_plan(foreign: ForeignRules, observations: Sequence[Observation]) -> Pla
             "split the rules or the values",
         )
     listed: list[ForeignMatch] = []
-    for number, (query, values) in enumerate(observations):
-        spellings = foreign.spellings(values)
-        if not foreign.rules and _is_listed(foreign, spellings):
-            listed.append(ForeignMatch(query, (), "", certain=False, place="joker"))
-        for group in groups:
-            if all(name in spellings[0] for name in group.attributes):
+    needed = [(group, frozenset(group.attributes)) for group in groups]
+    for number, seen in enumerate(observations):
+        spellings = [s for reading in seen.readings for s in foreign.spellings(reading)]
+        if not foreign.rules and _is_listed(foreign, spellings, is_joint=seen.is_joint):
+            listed.append(ForeignMatch(seen.query, (), "", certain=False, place="joker"))
+        for group, names in needed:
+            if len(names) > seen.is_joint and spellings[0].keys() >= names:
                 _add(foreign, group, spellings, number)
     used = [group for group in groups if group.owners or group.filtered]
     for group in used:
@@ -178,10 +187,11 @@ def _add(foreign: ForeignRules, group: RuleGroup, spellings: list[Values], numbe
             owners.append(number)
 
 
-def _is_listed(foreign: ForeignRules, spellings: list[Values]) -> bool:
+def _is_listed(foreign: ForeignRules, spellings: list[Values], *, is_joint: bool) -> bool:
     if foreign.filter is None:
         return False
-    texts = ((*v.values(), foreign.separator.join(v.values())) for v in spellings)
+    joined = (foreign.separator.join(v.values()) for v in spellings)
+    texts = ((*(() if is_joint else v.values()), j) for v, j in zip(spellings, joined, strict=True))
     return any(
         text.encode(errors="surrogateescape") in foreign.filter
         for text in dict.fromkeys(itertools.chain.from_iterable(texts))

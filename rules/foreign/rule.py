@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from inkgate.rules.foreign.bloom_filter import TokenFilter
+from inkgate.rules.foreign.errors import UnreadRules
 
 BLOCK: Final = 16
 MAX_RULES: Final = 1_000_000
@@ -70,6 +71,7 @@ class ForeignRules:
         name: the format, in words.
         filter: a Bloom filter that a password must pass; if there are no rules, all there is.
         ignored: names of files that are not part of the format.
+        unread: rules that are in the format and cannot be used.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ForeignRules:
     spellings: Spellings
     filter: TokenFilter | None = None
     ignored: tuple[str, ...] = ()
+    unread: UnreadRules = field(default_factory=UnreadRules)
 
 
 def opened(rule: SealedRule, key: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from inkgate.rules.foreign.derivations.bcrypt_pbkdf import bcrypt_format
 from inkgate.rules.foreign.derivations.hkdf import hkdf_format
 from inkgate.rules.foreign.derivations.pbkdf2 import pbkdf2_format
 from inkgate.rules.foreign.derivations.sha import NAMES, sha_format
-from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.errors import ForeignError, UnreadRules
 from inkgate.rules.foreign.files import files_in, lines_of
 from inkgate.rules.foreign.ini import Ini, decode_base64
 from inkgate.rules.foreign.rule import (
@@ -56,60 +56,81 @@ _FORMATS: Final[dict[str, ReadFormat]] = {
 def read_thesis_folder(folder: Path, token: bytes, caps: Caps) -> ForeignRules:
     """Read all of a rule folder.
 
+    A row or file that cannot be used is left out and noted in `unread`.
+
     Raises:
-        ForeignError: the metadata, a row or the filter is not in the format, or too dear.
+        ForeignError: the metadata, the filter or all rows are not in the format, or too dear.
     """
     metadata = Ini(folder / METADATA)
     name = metadata.text("crypto", "name").lower()
     module = name.removeprefix(BLOOMY)
     names = [n for n in files_in(folder) if n not in (METADATA, JOKER)]
     has_filter = name != module or name == BLOOM
-    rules: tuple[SealedRule, ...] = ()
+    rules: list[SealedRule] = []
+    unread = UnreadRules()
     if name != BLOOM:
         make = _FORMATS.get(module)
         if make is None:
             known = ", ".join((*_FORMATS, BLOOM, BLOOMY + "…"))
             raise metadata.wrong("name", "names an unknown module", f"known are {known}")
-        rules = _rules(folder, names, make(metadata, token, caps))
+        rules = _rules(folder, names, make(metadata, token, caps), unread)
     return ForeignRules(
         name=f"thesis {name}",
         where=folder,
         separator=SEPARATOR,
-        rules=rules,
+        rules=tuple(rules),
         spellings=thesis_spellings,
         filter=TokenFilter(read_bloom_filter(folder / JOKER), token) if has_filter else None,
         # Beside its Bloom filter the thesis's code writes a file joker.tsv without rules.
         ignored=tuple(printable(n) for n in names if not n.endswith(".tsv")),
+        unread=unread,
     )
 
 
-def _rules(folder: Path, names: list[str], kind: RuleFormat) -> tuple[SealedRule, ...]:
+def _rules(
+    folder: Path, names: list[str], kind: RuleFormat, unread: UnreadRules
+) -> list[SealedRule]:
     rules: list[SealedRule] = []
     for name in names:
         if name.endswith(".tsv") and name != f"{JOKER}.tsv":
-            for rule in _rows(folder / name, kind):
+            for rule in _rows(folder / name, kind, unread):
                 rules.append(rule)
                 if len(rules) > MAX_RULES:
                     raise ForeignError(folder, None, f"has over {MAX_RULES:,} rules", "split it")
-    return tuple(rules)
+    if unread.first and not rules:
+        raise unread.first[0]
+    return rules
 
 
-def _rows(path: Path, kind: RuleFormat) -> Iterator[SealedRule]:
-    columns: tuple[str, ...] | None = None
-    for number, line in lines_of(path, _MAX_ROW):
-        cells = tuple(line.split("\t"))
-        if columns is None:
-            columns = cells
-            if sorted(columns) != sorted(COLUMNS):
-                raise ForeignError(path, number, f"is not the header {' '.join(COLUMNS)}", _AGAIN)
-        elif line:
-            if len(cells) != len(columns):
-                raise ForeignError(path, number, f"has not {len(columns)} columns", _AGAIN)
-            place = f"{printable(path.name)}:{number}"
-            yield _rule(path, number, dict(zip(columns, cells, strict=True)), kind, place)
+def _rows(path: Path, kind: RuleFormat, unread: UnreadRules) -> Iterator[SealedRule]:
+    columns: tuple[str, ...] = ()
+    try:
+        for number, line in lines_of(path, _MAX_ROW):
+            if not columns:
+                columns = _header(path, number, line)
+            elif line:
+                try:
+                    yield _rule(path, number, line.split("\t"), columns, kind)
+                except ForeignError as error:
+                    unread.add(error)
+    except ForeignError as error:
+        # There is nothing to be read behind a wrong header or a line without an end.
+        unread.add(error)
 
 
-def _rule(path: Path, number: int, row: dict[str, str], kind: RuleFormat, place: str) -> SealedRule:
+def _header(path: Path, number: int, line: str) -> tuple[str, ...]:
+    columns = tuple(line.split("\t"))
+    if sorted(columns) != sorted(COLUMNS):
+        raise ForeignError(path, number, f"is not the header {' '.join(COLUMNS)}", _AGAIN)
+    return columns
+
+
+def _rule(
+    path: Path, number: int, cells: list[str], columns: tuple[str, ...], kind: RuleFormat
+) -> SealedRule:
+    if len(cells) != len(columns):
+        raise ForeignError(path, number, f"has not {len(columns)} columns", _AGAIN)
+    row = dict(zip(columns, cells, strict=True))
     attributes = tuple(row["attributes"].split(SEPARATOR))
     if len(attributes) > MAX_ATTRIBUTES or not all(0 < len(a) <= _MAX_NAME for a in attributes):
         raise ForeignError(path, number, "has impossible attributes", _AGAIN)
@@ -129,5 +150,11 @@ def _rule(path: Path, number: int, row: dict[str, str], kind: RuleFormat, place:
         decoded.append(data)
     salt, nonce, check, ciphertext = decoded
     return SealedRule(
-        attributes, salt, nonce, check, ciphertext, kind.derivations(attributes), place
+        attributes,
+        salt,
+        nonce,
+        check,
+        ciphertext,
+        kind.derivations(attributes),
+        f"{printable(path.name)}:{number}",
     )

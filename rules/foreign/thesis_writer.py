@@ -1,6 +1,7 @@
 """Writing the thesis's pbkdf2 format, for partners who match with its tools.
 
-One rule per attribute, each under its own random salt, as its own code would make it.
+One rule per attribute and spelling, each under its own random salt, as its own code would
+make it. Nearly all attributes have one spelling.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -22,12 +23,13 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from inkgate.config.modes import make_folder
 from inkgate.config.whole_file import write_whole, writing_new
-from inkgate.rules.canonical import Refused, canonical_attribute, refang
+from inkgate.rules.canonical import Refused
 from inkgate.rules.foreign.derivations.pbkdf2 import Pbkdf2Format, Pbkdf2Key
 from inkgate.rules.foreign.errors import ForeignError
 from inkgate.rules.foreign.rule import BLOCK, SealedRule
-from inkgate.rules.foreign.spelling import thesis_value
 from inkgate.rules.foreign.thesis import COLUMNS, JOKER, METADATA, SEPARATOR
+from inkgate.rules.foreign.thesis_values import thesis_values
+from inkgate.rules.foreign.url_versions import VERSIONS
 from inkgate.rules.sources.attribute import Attribute
 
 _SALT_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
@@ -35,7 +37,6 @@ KEY_BYTES: Final = 32
 # The thesis's matcher reads the types from the file name: the part before the first dot,
 # split at `_`.
 _TYPE: Final = re.compile(r"[A-Za-z0-9 -]+(?:\|[A-Za-z0-9 -]+)*", re.ASCII)
-_URLS: Final = frozenset(("url", "uri", "link"))
 _MAX_FILES: Final = 500
 _FILE_MODE: Final = 0o640
 
@@ -54,6 +55,7 @@ class ThesisWriter:
     Args:
         folder: made if need be; must be empty.
         fields: what a message tells, joined by commas.
+        versions: of url-normalize that the partner may have; keys of `VERSIONS`.
 
     Attributes:
         written: rules, by type.
@@ -64,9 +66,15 @@ class ThesisWriter:
     """
 
     def __init__(
-        self, folder: Path, token: bytes, cost: Pbkdf2Cost, fields: tuple[str, ...]
+        self,
+        folder: Path,
+        token: bytes,
+        cost: Pbkdf2Cost,
+        fields: tuple[str, ...],
+        versions: Iterable[str] = tuple(VERSIONS),
     ) -> None:
         self._folder = folder
+        self._versions = tuple(versions)
         self._cost = cost
         self._fields = fields
         usual, with_ip = (
@@ -88,18 +96,19 @@ class ThesisWriter:
             self.left_out["a type that the thesis's matcher cannot read from a file name"] += 1
             return
         try:
-            values = dict(thesis_values(attribute))
+            spellings = thesis_values(attribute, self._versions)
         except Refused as refused:
             self.left_out[refused.reason] += 1
             return
-        names = tuple(values)
+        names = tuple(spellings[0])
         if names not in self._files and len(self._files) == _MAX_FILES:
             self.left_out[f"a type beyond {_MAX_FILES} others"] += 1
             return
-        password = SEPARATOR.join(values.values()).encode()
         message = ",".join(_field(attribute, name) for name in self._fields)
-        self._file(names).write(self._row(names, password, message.encode()).encode())
-        self.written[attribute.type] += 1
+        for values in spellings:
+            password = SEPARATOR.join(values.values()).encode()
+            self._file(names).write(self._row(names, password, message.encode()).encode())
+        self.written[attribute.type] += len(spellings)
 
     def finish(self) -> None:
         """Write the metadata, last: a folder without them is not a rule set."""
@@ -134,23 +143,6 @@ class ThesisWriter:
             file.write(("\t".join(COLUMNS) + "\r\n").encode())
             self._files[names] = file
         return file
-
-
-def thesis_values(attribute: Attribute) -> Iterator[tuple[str, str]]:
-    """An attribute's types and values as the thesis's matcher will look for them.
-
-    Raises:
-        Refused: there is no canonical form of the value.
-    """
-    value = canonical_attribute(attribute.type, attribute.value)
-    names = attribute.type.split("|")
-    if len(names) != len(value.parts):
-        # The value of malware-sample has two parts, but for the thesis it is one type.
-        yield attribute.type, "|".join(value.parts)
-        return
-    for name, part in zip(names, value.parts, strict=True):
-        text = refang(attribute.value) if name in _URLS and len(names) == 1 else part
-        yield name, thesis_value(name, text)
 
 
 def _field(attribute: Attribute, name: str) -> str:

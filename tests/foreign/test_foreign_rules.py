@@ -150,6 +150,105 @@ def test_an_observation_of_a_pair_also_meets_rules_for_one_part(tmp_path: Path) 
     assert (match.attributes, match.message) == (("domain",), ENTRIES[0][2])
 
 
+@pytest.mark.parametrize("hash_name", ["md5", "sha1", "SHA256", "sha3_256", "blake2b", "sha512"])
+@pytest.mark.parametrize("section", ["hkdf", "pbkdf2"])
+def test_a_rule_of_the_paper_with_any_hash_function_is_found(
+    tmp_path: Path, section: str, hash_name: str
+) -> None:
+    paper_rule(tmp_path / "a.rule", section, "domain", "listed.example", "block", hash_name)
+    rules = open_foreign(tmp_path, _no_token, Caps())
+    assert messages(rules, ["domain=listed.example"]) == {"domain=listed.example": "block"}
+    assert rules.unread.count == 0
+
+
+def test_a_set_of_the_thesis_with_md5_is_found(tmp_path: Path) -> None:
+    folder = thesis_folder(tmp_path / "set", "pbkdf2", changed={"hash_name": "md5"})
+    assert messages(opened(folder), QUERIES) == QUERIES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("sha256", "md99", "hash_name is no hash function that this Python has"),
+        ("sha256", "shake_128", "hash_name is no hash function that this Python has"),
+        ("sha256", "../sha256", "hash_name is no hash function that this Python has"),
+        ("dklen = 16", "dklen = 17", "dklen is none of 16, 24, 32"),
+        ("iterations = 7", "iterations = 4000000000", "above this machine's cap"),
+        ("salt = ", "salt = !", "salt is not base64"),
+        ("[pbkdf2]", "[scrypt]", "has neither [hkdf] nor [pbkdf2]"),
+        ("[ioc]", "ioc", "is not an INI line"),
+    ],
+)
+def test_a_rule_of_the_paper_that_cannot_be_used_leaves_the_others(
+    tmp_path: Path, config: Path, old: str, new: str, why: str
+) -> None:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    for name, host in (("a", "a.example"), ("b", "listed.example"), ("c", "c.example")):
+        paper_rule(folder / f"{name}.rule", "pbkdf2", "domain", host, "block")
+    text = (folder / "a.rule").read_text()
+    assert old in text
+    (folder / "a.rule").write_text(text.replace(old, new))
+    done = run(config, "match", "--foreign", folder, "domain=listed.example")
+    assert done.stdout == "domain=listed.example\tdomain\tblock\n"
+    (line,) = [line for line in done.stderr.splitlines() if "not read: " in line]
+    assert str(folder / "a.rule") in line
+    assert why in line
+    # Somebody who asks for an exit status must not believe that all was looked at.
+    assert done.returncode == 2
+
+
+def test_a_row_of_the_thesis_that_cannot_be_used_leaves_the_others(tmp_path: Path) -> None:
+    entries = [("domain", f"l{n}.example", f"m{n}") for n in range(50)]
+    folder = thesis_folder(tmp_path / "set", "sha256", [*entries, *ENTRIES[1:]])
+    lines = (folder / "domain.tsv").read_text().splitlines()
+    lines[1:31] = [line[:30] for line in lines[1:31]]
+    (folder / "domain.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "url.tsv").write_bytes(b"\xff\n")
+    rules = opened(folder)
+    assert rules.unread.count == 31
+    assert len(rules.unread.first) == 20
+    assert str(rules.unread.first[0]).startswith(f"{folder / 'domain.tsv'}:2: ")
+    found = messages(rules, [*QUERIES, *(f"domain=l{n}.example" for n in range(50))])
+    wanted = {query: text for query, text in QUERIES.items() if "url=" not in query}
+    del wanted["domain=listed.example"]
+    assert found == wanted | {f"domain=l{n}.example": f"m{n}" for n in range(30, 50)}
+
+
+def test_a_value_with_more_bars_than_its_type_is_read_in_each_way(tmp_path: Path) -> None:
+    # readMisp splits at every bar and takes the first two parts.
+    ways = ("HKLM\\Run||a", "HKLM\\Run||a|b", "HKLM\\Run|a||b")
+    entries = [("regkey||value", way, f"m{number}") for number, way in enumerate(ways)]
+    rules = opened(thesis_folder(tmp_path / "set", "sha256", entries))
+    query = "regkey|value=HKLM\\Run|a|b"
+    assert {match.message for match in matches(rules, [query])} == {"m0", "m1", "m2"}
+    assert [m.message for m in matches(rules, ["regkey|value=HKLM\\Run|a"])] == ["m0"]
+    assert matches(rules, ["regkey|value=HKLM\\Run|b"]) == []
+
+
+def test_arguments_of_different_types_are_also_seen_together(tmp_path: Path) -> None:
+    entries = [*ENTRIES, ("ip-dst||port", "192.0.2.7||443", "pair"), ("port", "443", "alone")]
+    rules = opened(thesis_folder(tmp_path / "set", "sha256", entries))
+
+    def found(*queries: str) -> list[tuple[str, str]]:
+        return sorted((match.query, match.message) for match in matches(rules, queries))
+
+    both = ("ip-dst=192.0.2.7", "port=443")
+    assert found(*both) == [(" ".join(both), "pair"), ("port=443", "alone")]
+    assert found(*reversed(both)) == [("port=443", "alone"), ("port=443 ip-dst=192.0.2.7", "pair")]
+    # Which of the two addresses had this port is not said.
+    assert found(*both, "ip-dst=192.0.2.8") == [("port=443", "alone")]
+
+
+def test_arguments_seen_together_meet_a_bloom_filter_once(tmp_path: Path) -> None:
+    rules = opened(thesis_folder(tmp_path / "set", "bloom_filter"))
+    pair = ["domain=pair.example", "ip=192.0.2.7"]
+    assert [m.query for m in matches(rules, pair)] == [*pair, " ".join(pair)]
+    assert matches(rules, ["domain=listed.example", "ip=192.0.2.99"])[0].query == (
+        "domain=listed.example"
+    )
+
+
 def test_bcrypt_rules_with_ip_in_their_type_open_at_either_cost(tmp_path: Path) -> None:
     rules = opened(thesis_folder(tmp_path / "set", "bcrypt"))
     costs = {rule.attributes: len(rule.derivations) for rule in rules.rules}
@@ -255,6 +354,7 @@ def test_a_round_trip_through_the_thesis_format(tmp_path: Path) -> None:
         "url": "hxxp://www.files[.]example/a/index.php?",
         "ip-dst|port": "2001:db8::7|443",
         "filename|sha256": f"a|b.exe|{'0A' * 32}",
+        "regkey|value": "HKLM\\Run|c:\\x.exe|y",
         "malware-sample": f"x.exe|{'ab' * 16}",
         "email-src": "Someone@listed.example",
     }
@@ -266,6 +366,7 @@ def test_a_round_trip_through_the_thesis_format(tmp_path: Path) -> None:
         "url=https://files.example/a/": "of url",
         "ip-dst|port=2001:DB8:0::7|443": "of ip-dst|port",
         f"filename|sha256=a|b.exe|{'0a' * 32}": "of filename|sha256",
+        "regkey|value=HKLM\\Run|c:\\x.exe|y": "of regkey|value",
         f"malware-sample=x.exe|{'ab' * 16}": "of malware-sample",
         "email-src=someone@listed.example": "of email-src",
     }
@@ -324,6 +425,7 @@ def test_exporting_seals_what_a_refresh_would_seal(installation: Installation) -
         attribute("ip-dst", "198.51.100.66"),
         attribute("sha512/256", "ab" * 32),
         attribute("domain", "not a name"),
+        attribute("url", "http://files.example/x?b=2&a=1"),
     )
     folder = installation.folder / "partner"
     done = installation.run(
@@ -331,9 +433,18 @@ def test_exporting_seals_what_a_refresh_would_seal(installation: Installation) -
         str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in folder.iterdir()) == ["domain.tsv", "ip-dst.tsv", "metadata"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "domain.tsv", "ip-dst.tsv", "metadata", "url.tsv",
+    ]  # fmt: skip
+    assert "4  rules in" in done.stdout
     assert "refused: 1" in done.stderr
     assert "left out: 1 (a type that the thesis's matcher cannot read" in done.stderr
+    one = installation.folder / "one"
+    done = installation.run(
+        "inkgate-rules", "export-foreign", "--format", "thesis-pbkdf2", "--url-normalize", "1.4",
+        str(one),
+    )  # fmt: skip
+    assert (done.returncode, "3  rules in" in done.stdout) == (0, True), done
     done = installation.run(
         "inkgate-rules", "match", "--foreign", str(folder),
         "domain=listed.example", "domain=unwanted.example",

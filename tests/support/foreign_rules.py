@@ -16,6 +16,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import bcrypt
 from Crypto.Cipher import AES
@@ -87,12 +88,18 @@ METADATA: dict[str, dict[str, str]] = {
 }
 
 
-def thesis_folder(folder: Path, name: str, entries: Iterable[Entry] = ENTRIES) -> Path:
-    """A whole rule folder of a module."""
+def thesis_folder(
+    folder: Path,
+    name: str,
+    entries: Iterable[Entry] = ENTRIES,
+    changed: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
+    """A whole rule folder of a module, with changed metadata if need be."""
+    metadata = {**METADATA[name], **changed}
     entries = list(entries)
     folder.mkdir()
     parser = configparser.ConfigParser()
-    parser["crypto"] = {"name": name, **METADATA[name]}
+    parser["crypto"] = {"name": name, **metadata}
     with (folder / "metadata").open("w") as file:
         parser.write(file)
     module = name.removeprefix("bloomy_")
@@ -101,7 +108,7 @@ def thesis_folder(folder: Path, name: str, entries: Iterable[Entry] = ENTRIES) -
         rate = 0.01 if name == "bloom_filter" else 0.3
         (folder / "joker").write_bytes(bloom([v + TOKEN for v in values], rate))
     if name != "bloom_filter":
-        derive = thesis_key(module, METADATA[name])
+        derive = thesis_key(module, metadata)
         for types in {types for types, _, _ in entries}:
             rows = [thesis_row(e, derive) for e in entries if e[0] == types]
             with (folder / f"{'_'.join(types.split('||'))}.tsv").open("w") as file:
@@ -151,14 +158,16 @@ def bloom(values: list[str], rate: float, capacity: int = 0) -> bytes:
     return header + ones.to_bytes((slices * width + 7) // 8, "little")
 
 
-def paper_rule(path: Path, section: str, types: str, values: str, message: str) -> Path:
+def paper_rule(
+    path: Path, section: str, types: str, values: str, message: str, hash_name: str = "sha256"
+) -> Path:
     """One rule file; types and values joined by commas."""
     salt, first = os.urandom(32), os.urandom(16)
-    common = {"hash_name": "sha256", "salt": b64(salt), "dklen": "16"}
+    common = {"hash_name": hash_name, "salt": b64(salt), "dklen": "16"}
     if section == "hkdf":
-        key = hkdf("sha256", values.encode(), salt, path.name.encode(), 16)
+        key = hkdf(hash_name, values.encode(), salt, path.name.encode(), 16)
     else:
-        key = hashlib.pbkdf2_hmac("sha256", values.encode(), salt, 7, 16)
+        key = hashlib.pbkdf2_hmac(hash_name, values.encode(), salt, 7, 16)
         common["iterations"] = "7"
     parser = configparser.ConfigParser()
     parser[section] = common

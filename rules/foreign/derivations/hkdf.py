@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
-
-_HASHES = {
-    algorithm.name: algorithm
-    for algorithm in (
-        hashes.SHA1(),  # noqa: S303 (chosen by the other tool; SHA-1 in HMAC is not broken)
-        hashes.SHA224(),
-        hashes.SHA256(),
-        hashes.SHA384(),
-        hashes.SHA512(),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -37,8 +24,18 @@ class HkdfKey:
     def key(self, password: bytes, rule: SealedRule) -> bytes:
         """See `KeyDerivation`."""
         prk = hmac.digest(rule.salt, password, self.hash_name)
-        info = self.token or rule.info
-        return HKDFExpand(_HASHES[self.hash_name], self.length, info).derive(prk)
+        return _expanded(prk, self.token or rule.info, self.length, self.hash_name)
+
+
+def _expanded(prk: bytes, info: bytes, length: int, hash_name: str) -> bytes:
+    """HKDF-Expand for any hash function of hashlib; the paper's tool takes them all."""
+    out = block = b""
+    for number in itertools.count(1):
+        block = hmac.digest(prk, block + info + bytes((number,)), hash_name)
+        out += block
+        if len(out) >= length:
+            break
+    return out[:length]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from inkgate.rules.crypto.profiles import Caps
-from inkgate.rules.foreign.ini import HASHES, Ini
+from inkgate.rules.foreign.ini import Ini
 from inkgate.rules.foreign.rule import KeyDerivation, RuleFormat, SealedRule
 
 CAP: Final = "[rules.caps] pbkdf2_iterations in inkgate.toml if you trust it"
@@ -56,7 +56,7 @@ def pbkdf2_format(metadata: Ini, token: bytes, caps: Caps) -> RuleFormat:
     Raises:
         ForeignError: a value is missing, wrong or above the caps.
     """
-    hash_name = metadata.one_of("crypto", "hash_name", HASHES)
+    hash_name = metadata.hash_name("crypto")
     length = metadata.key_length("crypto")
     usual, with_ip = (
         Pbkdf2Key(
