@@ -81,8 +81,10 @@ def _part(name: str, form: CanonicalForm, text: str) -> Iterator[str]:
         yield refang_url(text)
     else:
         yield part.text
-        if part.kind == "text":
-            yield text.strip()
+        # The matcher leaves names and digests in the case that a log has.
+        written = text.strip()
+        if part.kind == "text" or written.lower() == part.text:
+            yield written
 
 
 def _as_requested(text: str) -> str:

@@ -320,7 +320,7 @@ def test_what_we_write_for_the_thesis_is_what_its_format_says(tmp_path: Path) ->
     writer = ThesisWriter(
         tmp_path / "set", TOKEN.encode(), Pbkdf2Cost("sha512", 3, 5), ("uuid", "event_id", "date")
     )
-    for kind, value in (("domain|ip", "Pair.example|192.0.2.7"), ("domain", "listed.example")):
+    for kind, value in (("domain|ip", "pair.example|192.0.2.7"), ("domain", "listed.example")):
         writer.add(Attribute(type=kind, value=value, uuid="u,1", event_id="7", date="2026-01-02"))
     writer.finish()
     metadata = (tmp_path / "set" / "metadata").read_text()

@@ -121,6 +121,35 @@ def test_one_rule_a_spelling_and_one_alone_for_a_version_that_was_chosen(tmp_pat
         writer.finish()
         counts[name] = dict(writer.written)
         assert writer.written.total() == len(list(rows_of(tmp_path / name)))
-    # Sorted and in its order; the address as it stands and in lower case.
-    assert counts["any"] == {"url": 3, "domain": 1, "email-src": 2}
-    assert counts["1.4"] == {"url": 2, "domain": 1, "email-src": 2}
+    # Parameters sorted and in their order; names as they stand and in lower case.
+    assert counts["any"] == {"url": 3, "domain": 2, "email-src": 2}
+    assert counts["1.4"] == {"url": 2, "domain": 2, "email-src": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "spellings"),
+    [
+        ("domain", "Listed.Example", ["listed.example", "Listed.Example"]),
+        ("domain", "listed[.]example", ["listed.example"]),
+        ("hostname", "Listed.Example", ["listed.example"]),
+        ("ip-dst", "2001:DB8:0::1", ["2001:db8::1"]),
+        ("md5", "AB" * 16, ["ab" * 16, "AB" * 16]),
+        ("md5", ":".join(["AB"] * 16), ["ab" * 16]),
+        ("mutex", " Global\\X ", ["Global\\X"]),
+        ("AS", "AS64500", ["64500", "AS64500"]),
+        (
+            "domain|ip",
+            "Pair.Example|192.0.2.7",
+            ["pair.example|192.0.2.7", "Pair.Example|192.0.2.7"],
+        ),
+        ("ip-dst|port", "192.0.2.7:443", ["192.0.2.7|443"]),
+        ("regkey|value", "K|a|b", ["K|a|b", "K|a|b"]),
+        ("filename|md5", f"a|b.exe|{'ab' * 16}", [f"a|b.exe|{'ab' * 16}"]),
+    ],
+)
+def test_export_writes_other_values_as_logs_have_them(
+    kind: str, listed: str, spellings: list[str]
+) -> None:
+    made = thesis_values(Attribute(type=kind, value=listed, uuid="u"))
+    assert ["|".join(values.values()) for values in made] == spellings
+    assert len({tuple(values.items()) for values in made}) == len(made)
