@@ -9,7 +9,12 @@ what is ambiguous is refused and never guessed. Rules, keys and files are not kn
 here. A change of a form is a change of the format: sealed rules would not be found.
 """
 
-from inkgate.rules.canonical.addresses import canonical_address, canonical_network, network_of
+from inkgate.rules.canonical.addresses import (
+    canonical_address,
+    canonical_network,
+    embedded_v4,
+    network_of,
+)
 from inkgate.rules.canonical.attributes import Value, canonical_attribute
 from inkgate.rules.canonical.classes import ObservedAt, class_of, classes_at, single_classes
 from inkgate.rules.canonical.defang import refang
@@ -45,6 +50,7 @@ __all__ = [
     "canonical_url",
     "class_of",
     "classes_at",
+    "embedded_v4",
     "network_of",
     "observed_authority",
     "observed_url",

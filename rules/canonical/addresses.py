@@ -16,6 +16,11 @@ _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII | re.IGNORECASE)
 _ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 11  # 2^32 in octal
 _DECIMAL_PARTS: Final = re.compile(r"\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
+_LAST_32_BITS: Final = tuple(
+    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
+)
+_EMBEDDING: Final = ("64:ff9b:", "2002:", "2001:", "::")
+_MAX_SPECIAL: Final = 1  # `::` and `::1` hold nothing
 _PADDED: Final = re.compile(r"(?:^|\.)0\d", re.ASCII)
 
 
@@ -59,6 +64,24 @@ def canonical_network(text: str) -> str:
     return (
         str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     )
+
+
+def embedded_v4(address: str) -> str | None:
+    """The IPv4 address that a canonical IPv6 address leads to.
+
+    Those of NAT64 (RFC 6052, RFC 8215; of 64:ff9b:1::/48 the last 32 bits), 6to4 (RFC 3056),
+    Teredo (RFC 4380), and addresses that are IPv4-compatible or -translated (RFC 4291, RFC 2765).
+    """
+    if ":" not in address or not address.startswith(_EMBEDDING):
+        return None
+    whole = ipaddress.IPv6Address(address)
+    if whole.sixtofour:
+        return str(whole.sixtofour)
+    if whole.teredo:
+        return str(whole.teredo[1])
+    if any(whole in network for network in _LAST_32_BITS) and int(whole) > _MAX_SPECIAL:
+        return str(ipaddress.IPv4Address(int(whole) & 0xFFFFFFFF))
+    return None
 
 
 def check_unambiguous(text: str) -> None:

@@ -33,27 +33,22 @@ def _unescaped_in_one_pass(data: bytes) -> bytes:
 
     That may be the last digit of the escape before, or the `%` of the next one.
     """
-    done = bytearray()
-    at = 0
-    while at < len(data):
-        if _PERCENT not in done[-2:]:
-            # Nothing can become an escape before the next of these.
-            end = data.find(b"%", at) + 1 or len(data)
-            done += data[at:end]
-            at = end
-            continue
-        byte = data[at]
-        at += 1
+    digits = _DIGITS
+    # Two bytes in front, which are no escape's, so that there are always two.
+    done = [0, 0]
+    append, pop = done.append, done.pop
+    first = data.find(b"%")
+    for byte in data[first:]:
         while (
-            (low := _DIGITS[byte]) < _NO_DIGIT
-            and len(done) > 1
+            (low := digits[byte]) < _NO_DIGIT
             and done[-2] == _PERCENT
-            and (high := _DIGITS[done[-1]]) < _NO_DIGIT
+            and (high := digits[done[-1]]) < _NO_DIGIT
         ):
-            byte = 16 * high + low
-            del done[-2:]
-        done.append(byte)
-    return bytes(done)
+            byte = 16 * high + low  # noqa: PLW2901 (it may end the next escape)
+            pop()
+            pop()
+        append(byte)
+    return data[:first] + bytes(done[2:])
 
 
 def escape(data: bytes, also: bytes) -> bytes:

@@ -6,13 +6,17 @@ pages, one form of every escape, and no exception on hostile input.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from inkgate.rules.canonical.addresses import embedded_v4
 from inkgate.rules.canonical.escapes import escape, unescape
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import longest_suffix
 from inkgate.rules.canonical.refused import Refused, check_size
+from inkgate.rules.canonical.url_readings import read_by_browsers, readings_of, unescaped
 
 # WHATWG URL removes these anywhere in a URL, so browsers do.
 _REMOVED: Final = str.maketrans("", "", "\t\n\r")
@@ -28,6 +32,8 @@ _NO_HOST: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _SLASHES: Final = re.compile(r"[/\\]{2,}")
+_FTP_TYPE: Final = re.compile(r";type=[aid]$", re.ASCII | re.IGNORECASE)
+_SLASH: Final = re.compile(r"[/\\]")
 _INDEX: Final = re.compile(
     rb"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
 )
@@ -63,7 +69,8 @@ def canonical_url(text: str) -> Url:
         Refused: it has no host, or one that cannot be, or it is too long.
     """
     check_size(text)
-    return _canonical(text)
+    url, path, query = _taken_apart(text)
+    return Url(url.host, f"{url.value}{_path(read_by_browsers(path), unescape)}{query}")
 
 
 def observed_url(text: str) -> tuple[str, ...]:
@@ -79,20 +86,30 @@ def observed_url(text: str) -> tuple[str, ...]:
     if len(text) > MAX_OBSERVED_BYTES:
         text = text[:MAX_OBSERVED_BYTES].rpartition("?")[0]
     check_size(text, MAX_OBSERVED_BYTES)
-    url = _canonical(text)
-    return tuple(dict.fromkeys((url.value, url.without_query)))
+    url, path, query = _taken_apart(text)
+    places = [url.value]
+    if embedded := embedded_v4(url.host.value):
+        places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
+    once = functools.cache(unescape)
+    read = dict.fromkeys(readings_of(path, once))
+    paths = dict.fromkeys(_path(one, once) for one in read)
+    found = (f"{place}{one}{part}" for place in places for one in paths for part in (query, ""))
+    return tuple(dict.fromkeys(found))
 
 
-def _canonical(text: str) -> Url:
+def _taken_apart(text: str) -> tuple[Url, bytes, str]:
+    """The canonical URL up to its path, the path as it was sent, the query with its `?`."""
     authority, rest = _split(text)
     host = authority.host
     if host.kind == "name":
         host = Host("name", strip_www(host.value))
-    path, _, query = rest.partition("?")
-    target = _path(path) + (b"?" + q if (q := _query(query)) else b"")
     shown = f"[{host.value}]" if ":" in host.value else host.value
     port = "" if _is_default(authority) else f":{authority.port}"
-    return Url(host, f"{shown}{port}{target.decode('ascii')}")
+    path, _, query = rest.partition("?")
+    if authority.scheme == "ftp":
+        path = _FTP_TYPE.sub("", path)
+    query = _query(query)
+    return Url(host, f"{shown}{port}"), _bytes(path), f"?{query}" if query else ""
 
 
 def canonical_authority(text: str) -> Authority:
@@ -144,9 +161,9 @@ def _pieces(text: str) -> tuple[str, str, str]:
     if _NO_HOST.match(before):
         raise Refused("a scheme without hosts")
     scheme, before = _without_scheme(before)
-    before = before.replace("\\", "/")
-    authority, slash, path = before.partition("/")
-    return scheme, authority, slash + path + question + query
+    end = _SLASH.search(before)
+    at = end.start() if end else len(before)
+    return scheme, before[:at], before[at:] + question + query
 
 
 def _without_scheme(text: str) -> tuple[str, str]:
@@ -199,9 +216,9 @@ def _bytes(text: str) -> bytes:
     )
 
 
-def _path(text: str) -> bytes:
+def _path(path: bytes, unescape: Callable[[bytes], bytes]) -> str:
     segments: list[bytes] = []
-    parts = unescape(_bytes(text)).split(b"/")
+    parts = unescaped(path, unescape).split(b"/")
     for segment in parts:
         if segment == b"..":
             if segments:
@@ -213,8 +230,8 @@ def _path(text: str) -> bytes:
         segments.pop()
         folder = True
     path = b"/" + b"/".join(segments) + (b"/" if folder and segments else b"")
-    return escape(path, b"?")
+    return escape(path, b"?").decode("ascii")
 
 
-def _query(text: str) -> bytes:
-    return escape(unescape(_bytes(text)), b"")
+def _query(text: str) -> str:
+    return escape(unescape(_bytes(text)), b"").decode("ascii")

@@ -11,6 +11,7 @@ from inkgate.rules.canonical import (
     Host,
     ObservedAt,
     Refused,
+    embedded_v4,
     network_of,
     observed_url,
     strip_www,
@@ -219,6 +220,8 @@ class Matcher:
         if not classes:
             return
         if is_address:
+            if embedded := embedded_v4(host.value):
+                yield from self.host_port_steps(Host("ip", embedded), port, into)
             if (yield from self._network_steps(host.value, [])) is None:
                 return
         elif not (yield from self._name_passes(host.value)):
@@ -255,6 +258,9 @@ class Matcher:
     ) -> Steps[ServerVerdict]:
         """`server_address` in steps, and with the port that was asked for."""
         matches: list[Match] = [] if into is None else into
+        inner = False
+        if embedded := embedded_v4(address):
+            inner = (yield from self.server_steps(embedded, host, port, matches)).by_port
         # A pair's name is in the gate, as any name that is listed. Without that look each new
         # pair of a name and one of its many addresses would cost a derivation.
         may_be_pair = host is not None and host.kind == "name" and bool(self._at_pair)
@@ -263,12 +269,12 @@ class Matcher:
             (stretched,) = yield (("name", data),)
             matches += self._opened(self._at_pair, stretched)
         if not (self._at_address or self._at_address_port):
-            return ServerVerdict(tuple(matches), by_port=False)
+            return ServerVerdict(tuple(matches), inner)
         alone = yield from self._network_steps(address, matches)
         by_port = bool(self._at_address_port) and alone is not None
         if by_port:
             matches += yield from self._port_steps(self._at_address_port, Host("ip", address), port)
-        return ServerVerdict(tuple(matches), by_port)
+        return ServerVerdict(tuple(matches), by_port or inner)
 
     def user_agent_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`user_agent` in steps."""
@@ -283,15 +289,18 @@ class Matcher:
     def _address_steps(
         self, host: Host, port: int | None, matches: list[Match]
     ) -> Steps[HostVerdict]:
-        stretched = yield from self._network_steps(host.value, matches)
         needs_url = by_port = False
+        if embedded := embedded_v4(host.value):
+            inner = yield from self._address_steps(Host("ip", embedded), port, matches)
+            needs_url, by_port = inner.needs_url, inner.by_port
+        stretched = yield from self._network_steps(host.value, matches)
         if stretched is not None:
             matches += self._opened(self._at_any_suffix + self._at_host, stretched)
             at_port = self._at_host_port + self._at_address_port
-            by_port = bool(at_port)
+            by_port = by_port or bool(at_port)
             matches += yield from self._port_steps(at_port, host, port)
-            if self._at_url:
-                needs_url = self.generation.gate_passes("url-host", stretched)
+            if self._at_url and self.generation.gate_passes("url-host", stretched):
+                needs_url = True
         return HostVerdict(tuple(matches), needs_url, by_port)
 
     def _network_steps(self, address: str, matches: list[Match]) -> Steps[bytes | None]:

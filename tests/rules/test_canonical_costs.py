@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from inkgate.rules.canonical import Refused, canonical_host
@@ -95,6 +95,22 @@ def test_attack_layers_of_escapes_take_steps_by_length(made: Callable[[int], str
 def test_attack_urls_of_escapes_take_steps_by_length(made: Callable[[int], str]) -> None:
     url = f"http://host.example/{made(8192)}"
     assert lines_of(lambda: observed_url(url)) < 16 * 8192
+
+
+WAYS_UP = ("/../", "/..;/", "//../", "\\..\\", "/%2e%2e/", "/%252e%252e/", ";", ";/", "%2f", "%5c")
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.sampled_from([*PIECES, *WAYS_UP, "a", "2", "25"]), min_size=1), st.integers(1, 99)
+)
+def test_attack_worst_url_that_a_search_finds_takes_steps_by_length(
+    pieces: list[str], times: int
+) -> None:
+    url = "http://host.example/" + ("".join(pieces) * times)[:2048]
+    steps = lines_of(lambda: observed_url(url)) / (len(url) + 100)
+    target(steps)
+    assert steps < 50
 
 
 @pytest.mark.parametrize("piece", HOSTS.values(), ids=HOSTS)

@@ -1,0 +1,126 @@
+"""The ways in which clients and servers read one path (docs/format.md, section 2.3).
+
+They agree on nearly all paths. Where `..` stands behind an empty segment, a backslash or an
+escaped slash, or a segment has parameters, one program asks for, or delivers, another file than
+the next. Which of them a request meets nobody can see in it: a listed file is looked up under
+every reading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+ALL: Final = -1
+_PARAMETERS: Final = re.compile(rb";[^/]*")
+
+
+class Reading(NamedTuple):
+    """How a program resolves `.` and `..`.
+
+    Attributes:
+        layers: of percent-escapes that are undone before; `ALL` of them.
+        is_merging: whether a run of slashes is one slash, before.
+        has_backslashes: whether a backslash separates segments as a slash does.
+        has_parameters: whether what follows a `;` is no part of a segment.
+        ends_in_files: whether a slash or dot at the end counts only if it was written so.
+    """
+
+    layers: int
+    is_merging: bool
+    has_backslashes: bool
+    has_parameters: bool = False
+    ends_in_files: bool = False
+
+
+BROWSERS: Final = Reading(0, is_merging=False, has_backslashes=True)
+"""WHATWG URL, section 4.4: how browsers write a path before they ask for it."""
+
+READINGS: Final = (
+    BROWSERS,
+    # inkgate until 0.1, whose rule sets may still be in use.
+    Reading(ALL, is_merging=True, has_backslashes=True),
+    # curl, and RFC 3986, section 5.2.4.
+    Reading(0, is_merging=False, has_backslashes=False),
+    # Apache, which undoes no `%2f`.
+    Reading(0, is_merging=True, has_backslashes=False),
+    # nginx.
+    Reading(1, is_merging=True, has_backslashes=False),
+    # Python's http.server.
+    Reading(1, is_merging=True, has_backslashes=False, ends_in_files=True),
+    # IIS.
+    Reading(1, is_merging=True, has_backslashes=True),
+    # nginx with merge_slashes off, lighttpd.
+    Reading(1, is_merging=False, has_backslashes=False),
+    # Tomcat and Jetty; a file that is asked for by ftp with its `;type=`.
+    Reading(1, is_merging=True, has_backslashes=False, has_parameters=True),
+)
+"""One a line, with whose it is. Each is a look-up more where it differs."""
+
+_DOTS: Final = frozenset((b".", b"%2e"))
+_ENDS: Final = (b"/", b"/.", b"/..")
+_TWO_DOTS: Final = frozenset((b"..", b".%2e", b"%2e.", b"%2e%2e"))
+
+
+def readings_of(path: bytes, unescape: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """A path with its `.` and `..` resolved, once for each reading; more than once the same.
+
+    Args:
+        path: as it was sent, escapes and all.
+        unescape: undoes all layers of escapes; the readings of a path share most segments.
+
+    Yields:
+        paths in which a backslash separates nothing: those that do are slashes.
+    """
+    slashed = path.replace(b"\\", b"/")
+    plain = unescaped(slashed, unescape)
+    has_odd_end = plain.endswith(_ENDS) and not path.endswith(b"/")
+    if not has_odd_end and b".." not in plain and b";" not in plain:
+        yield slashed
+        return
+    by_layers = {0: path, 1: unquote_to_bytes(path), ALL: plain}
+    told: set[tuple[bytes, bool, bool]] = set()
+    for reading in READINGS:
+        text = _separated(by_layers[reading.layers], reading)
+        key = (text, reading.is_merging and b"//" in text, reading.ends_in_files)
+        if key not in told and (has_odd_end or not reading.ends_in_files):
+            told.add(key)
+            yield _without_dots(text, reading)
+
+
+def read_by_browsers(path: bytes) -> bytes:
+    """A path as browsers ask for it."""
+    return _without_dots(_separated(path, BROWSERS), BROWSERS)
+
+
+def unescaped(path: bytes, unescape: Callable[[bytes], bytes]) -> bytes:
+    """A path with its escapes undone segment by segment: none of them holds a slash."""
+    return b"/".join(map(unescape, path.split(b"/"))) if b"%" in path else path
+
+
+def _separated(path: bytes, reading: Reading) -> bytes:
+    """A path, with so many escapes undone as a reading does, in which slashes alone separate."""
+    if reading.has_parameters:
+        path = _PARAMETERS.sub(b"", path)
+    if reading.has_backslashes and reading.layers != ALL:
+        path = path.replace(b"\\", b"/")
+    return path
+
+
+def _without_dots(path: bytes, reading: Reading) -> bytes:
+    segments: list[bytes] = []
+    parts = path.split(b"/")
+    for part in parts[1:]:
+        lower = part.lower()
+        if lower in _TWO_DOTS:
+            if segments:
+                segments.pop()
+        elif lower not in _DOTS and (part or not reading.is_merging):
+            segments.append(part)
+    last = parts[-1].lower()
+    if last in _DOTS or last in _TWO_DOTS or (not last and reading.is_merging):
+        segments.append(b"")
+    path = b"/" + b"/".join(segments)
+    return path.rstrip(b"/") or b"/" if reading.ends_in_files else path
