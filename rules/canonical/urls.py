@@ -69,7 +69,7 @@ def canonical_url(text: str) -> Url:
         Refused: it has no host, or one that cannot be, or it is too long.
     """
     check_size(text)
-    url, path, query = _taken_apart(text)
+    url, path, _, query = _taken_apart(text)
     return Url(url.host, f"{url.value}{_path(read_by_browsers(path), unescape)}{query}")
 
 
@@ -86,19 +86,22 @@ def observed_url(text: str) -> tuple[str, ...]:
     if len(text) > MAX_OBSERVED_BYTES:
         text = text[:MAX_OBSERVED_BYTES].rpartition("?")[0]
     check_size(text, MAX_OBSERVED_BYTES)
-    url, path, query = _taken_apart(text)
+    url, path, sent, query = _taken_apart(text)
     places = [url.value]
     if embedded := embedded_v4(url.host.value):
         places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
     once = functools.cache(unescape)
     read = dict.fromkeys(readings_of(path, once))
+    if sent != path:
+        # inkgate until 0.1 kept it.
+        read |= dict.fromkeys(readings_of(sent, once))
     paths = dict.fromkeys(_path(one, once) for one in read)
     found = (f"{place}{one}{part}" for place in places for one in paths for part in (query, ""))
     return tuple(dict.fromkeys(found))
 
 
-def _taken_apart(text: str) -> tuple[Url, bytes, str]:
-    """The canonical URL up to its path, the path as it was sent, the query with its `?`."""
+def _taken_apart(text: str) -> tuple[Url, bytes, bytes, str]:
+    """The canonical URL up to its path, its path, that as it was sent, the query with its `?`."""
     authority, rest = _split(text)
     host = authority.host
     if host.kind == "name":
@@ -106,10 +109,11 @@ def _taken_apart(text: str) -> tuple[Url, bytes, str]:
     shown = f"[{host.value}]" if ":" in host.value else host.value
     port = "" if _is_default(authority) else f":{authority.port}"
     path, _, query = rest.partition("?")
+    sent = _bytes(path)
     if authority.scheme == "ftp":
         path = _FTP_TYPE.sub("", path)
     query = _query(query)
-    return Url(host, f"{shown}{port}"), _bytes(path), f"?{query}" if query else ""
+    return Url(host, f"{shown}{port}"), _bytes(path), sent, f"?{query}" if query else ""
 
 
 def canonical_authority(text: str) -> Authority:
