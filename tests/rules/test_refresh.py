@@ -145,12 +145,12 @@ def test_domain_ip_counts_as_domain_unless_turned_off(installation: Installation
     installation.refresh()
     assert uuids(installation, "domain=www.pair.example")
     assert uuids(installation, "domain|ip=pair.example|192.0.2.1")
-    assert not uuids(installation, "domain|ip=pair.example|192.0.2.2")
     text = installation.config.read_text()
     installation.config.write_text(text.replace("[rules]", "[rules]\ndomain_ip_by_domain = false"))
     installation.refresh()
     assert not uuids(installation, "domain=www.pair.example")
     assert uuids(installation, "domain|ip=pair.example|192.0.2.1")
+    assert not uuids(installation, "domain|ip=pair.example|192.0.2.2")
 
 
 def test_new_token_makes_a_new_epoch(listed: Installation) -> None:

@@ -406,4 +406,4 @@ def test_typed_list_from_the_settings(installation: Installation) -> None:
     )
     installation.refresh()
     assert installation.run("inkgate-rules", "match", "hostname=bad.example").returncode == 0
-    assert installation.run("inkgate-rules", "match", "domain=bad.example").returncode == 1
+    assert installation.run("inkgate-rules", "match", "hostname=a.bad.example").returncode == 1
