@@ -214,8 +214,9 @@ def test_values_are_derived_once_by_all_processes_and_runs(listed: Installation)
         count = alone.run("inkgate-rules", "match", "--jobs", "1", str(path))
     finally:
         alone.close()
-    # A name that passes the gates by chance costs a URL more: one in 256 of 700.
-    assert abs(derived(first) - derived(count)) < 15
+    # A name that passes the gates by chance, at most one in 16 of 700, costs its pair with the
+    # server's address more: six times the deviation.
+    assert abs(derived(first) - derived(count)) < 60
     assert derived(first) >= 700
 
 
