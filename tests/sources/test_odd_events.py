@@ -104,6 +104,24 @@ def test_attribute_in_a_member_of_any_spelling_is_read_or_counted(
     assert sorted(a.value or a.refused or a.skipped for a in read_path(path)) == sorted(expected)
 
 
+def test_attack_name_that_stands_for_others_is_a_name_like_all(tmp_path: Path) -> None:
+    """It ended the refresh with a traceback."""
+    path = tmp_path / "event.json"
+    twice = '"x":{"Attribute":[A]},"x":1,"\\u0000twice":{"Attribute":[A]},"Attribute":[A]'
+    members = twice.replace("[A]", f"[{json.dumps(ONE)}]")
+    path.write_text(f'{{"Event":{{"uuid":"e","info":"i",{members}}}}}')
+    found = sorted(a.value or a.refused or a.skipped for a in read_path(path))
+    assert found == sorted(READ + LOST * 2)
+
+
+def test_attack_many_names_that_stand_twice_take_time_by_their_number() -> None:
+    """200,000 of them took a minute and a half, twice as many four times as long."""
+    data = b"{%b}" % b",".join(b'"k%d":[],"k%d":1' % (n, n) for n in range(200_000))
+    started = time.process_time()
+    lenient_json.read_leniently(data)
+    assert time.process_time() - started < 15
+
+
 def test_event_twice_in_lower_case_is_read_twice(tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     one = json.dumps(INNER)

@@ -116,12 +116,15 @@ def _members(pairs: list[tuple[str, Any]], lists: Mapping[str, str]) -> dict[str
         if name in found:
             several.setdefault(name, [found[name]]).append(value)
         found[name] = value
+    lost: list[Any] = []
     for name, values in several.items():
         if name in lists.values():
             found[name] = [item for value in values for item in items_of(value)]
         else:
-            lost = [value for value in values[:-1] if isinstance(value, dict | list)]
-            found[TWICE] = found.get(TWICE, []) + lost
+            lost += [value for value in values[:-1] if isinstance(value, dict | list)]
+    if lost:
+        # Nothing keeps a file from having a member of this name, too.
+        found[TWICE] = [*lost, found.get(TWICE)]
     return found
 
 
