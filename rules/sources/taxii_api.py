@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -21,6 +21,7 @@ from inkgate.remote.errors import OutOfTimeError, RedirectRefusedError, RemoteEr
 from inkgate.remote.redirects import origin
 from inkgate.rules.sources.proxies import Proxy
 from inkgate.rules.sources.readers.source_file import MAX_PARTS
+from inkgate.rules.sources.readers.stix_objects import objects_of
 
 if TYPE_CHECKING:
     from inkgate.remote.web import WebClient
@@ -77,7 +78,7 @@ class Page(NamedTuple):
         added_last: the server's moment at which the last of them was added, or empty.
     """
 
-    objects: list[msgspec.Raw]
+    objects: Sequence[bytes | msgspec.Raw]
     added_last: str
 
 
@@ -161,8 +162,7 @@ class TaxiiClient:
             if (after, following) in seen:
                 raise self._unreadable("gives the same page again and again")
             seen.add((after, following))
-            envelope, added_last = self._page(url, after, following)
-            objects = envelope.objects or []
+            envelope, objects, added_last = self._page(url, after, following)
             count += len(objects)
             if count > MAX_OBJECTS:
                 raise self._unreadable(f"has more than {MAX_OBJECTS:,} objects")
@@ -178,7 +178,9 @@ class TaxiiClient:
         """End the connections."""
         self._client.close()
 
-    def _page(self, url: str, after: str, following: str) -> tuple[_Envelope, str]:
+    def _page(
+        self, url: str, after: str, following: str
+    ) -> tuple[_Envelope, Sequence[bytes | msgspec.Raw], str]:
         asked = {
             "limit": str(self._settings.page_size),
             "match[type]": _TYPES,
@@ -188,8 +190,10 @@ class TaxiiClient:
         query = urlencode({name: text for name, text in asked.items() if text}, quote_via=quote)
         data, headers = self._get(f"{url}?{query}")
         added_last = headers.get(_ADDED_LAST, "")
+        envelope = self._decoded(data, _Envelope)
         return (
-            self._decoded(data, _Envelope),
+            envelope,
+            _objects(data, envelope),
             added_last if _MOMENT.fullmatch(added_last) else "",
         )
 
@@ -276,6 +280,14 @@ class TaxiiClient:
 
     def _unreadable(self, problem: str, remedy: str = _REMEDY) -> Unreadable:
         return Unreadable(self.place, None, problem, remedy)
+
+
+def _objects(data: bytes, envelope: _Envelope) -> Sequence[bytes | msgspec.Raw]:
+    """All objects of a page, as of a bundle; none where it has null in their place."""
+    try:
+        return objects_of(data)
+    except msgspec.ValidationError:
+        return envelope.objects or []
 
 
 def _login(settings: TaxiiSettings, folder: Path) -> dict[str, str]:

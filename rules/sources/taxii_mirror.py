@@ -58,7 +58,7 @@ class TaxiiMirror:
         """How many there are."""
         return int(self._db.execute("SELECT count(*) FROM objects").fetchone()[0])
 
-    def put(self, objects: Iterable[msgspec.Raw]) -> None:
+    def put(self, objects: Iterable[bytes | msgspec.Raw]) -> None:
         """Add objects, or replace them."""
         self._db.executemany(
             "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)",

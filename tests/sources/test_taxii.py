@@ -96,6 +96,14 @@ def test_collection_is_read_by_its_own_address(tmp_path: Path, server: TaxiiServ
         assert read(source(tmp_path, url)) == ["a1.example"]
 
 
+@pytest.mark.parametrize("name", ["Objects", "OBJECTS"])
+def test_objects_in_another_case_are_read(tmp_path: Path, server: TaxiiServer, name: str) -> None:
+    """A page of them was taken for the end, without a word."""
+    server.add(*(indicator(n) for n in range(3)))
+    server.list_name = name
+    assert len(read(source(tmp_path, server.collection_url))) == 3
+
+
 @pytest.mark.parametrize("marks", [True, False])
 def test_pages_are_read_to_the_end(tmp_path: Path, server: TaxiiServer, marks: bool) -> None:
     server.add(*(indicator(n) for n in range(25)))

@@ -29,6 +29,7 @@ class TaxiiServer:
         headers: of the last request.
         page: how many objects it gives at most, whatever is asked for.
         marks: whether it gives `next`; without it the time says where a page begins.
+        list_name: of the member that holds the objects.
         fails: answers this status from so many requests on.
         answers: bodies for paths, instead of its own.
         redirect: where every answer leads.
@@ -41,6 +42,7 @@ class TaxiiServer:
         self.headers: dict[str, str] = {}
         self.page = 1000
         self.marks = True
+        self.list_name = "objects"
         self.login = login
         self.fails: tuple[int, int] | None = None
         self.answers: dict[str, bytes] = {}
@@ -129,7 +131,7 @@ class TaxiiServer:
         listed = [pair for pair in listed if types == [""] or pair[1].get("type") in types]
         page = listed[start : start + limit]
         more = start + limit < len(listed)
-        body: dict[str, Any] = {"objects": [one for _, one in page]} if page else {}
+        body: dict[str, Any] = {self.list_name: [one for _, one in page]} if page else {}
         if more:
             body["more"] = True
             if self.marks:
