@@ -19,7 +19,8 @@ _DECIMAL_PARTS: Final = re.compile(r"\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
 _LAST_32_BITS: Final = tuple(
     map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 )
-_EMBEDDING: Final = ("64:ff9b:", "2002:", "2001:", "::")
+# How the canonical text of each of them begins: most servers' is told apart by that alone.
+_EMBEDDING: Final = ("64:ff9b:", "2002:", "2001:0:", "2001::", "::")
 _MAX_SPECIAL: Final = 1  # `::` and `::1` hold nothing
 _PADDED: Final = re.compile(r"(?:^|\.)0\d", re.ASCII)
 

@@ -32,7 +32,7 @@ _NO_HOST: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _SLASHES: Final = re.compile(r"[/\\]{2,}")
-_FTP_TYPE: Final = re.compile(r";type=[aid]$", re.ASCII | re.IGNORECASE)
+_FTP_TYPE: Final = re.compile(rb";type=[aid]\Z", re.IGNORECASE)
 _SLASH: Final = re.compile(r"[/\\]")
 _INDEX: Final = re.compile(
     rb"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
@@ -55,11 +55,6 @@ class Url(NamedTuple):
 
     host: Host
     value: str
-
-    @property
-    def without_query(self) -> str:
-        """The canonical URL up to its `?`."""
-        return self.value.partition("?")[0]
 
 
 def canonical_url(text: str) -> Url:
@@ -108,12 +103,11 @@ def _taken_apart(text: str) -> tuple[Url, bytes, bytes, str]:
         host = Host("name", strip_www(host.value))
     shown = f"[{host.value}]" if ":" in host.value else host.value
     port = "" if _is_default(authority) else f":{authority.port}"
-    path, _, query = rest.partition("?")
-    sent = _bytes(path)
-    if authority.scheme == "ftp":
-        path = _FTP_TYPE.sub("", path)
-    query = _query(query)
-    return Url(host, f"{shown}{port}"), _bytes(path), sent, f"?{query}" if query else ""
+    before, _, after = rest.partition("?")
+    sent = _bytes(before)
+    path = _FTP_TYPE.sub(b"", sent) if authority.scheme == "ftp" else sent
+    query = _query(after)
+    return Url(host, f"{shown}{port}"), path, sent, f"?{query}" if query else ""
 
 
 def canonical_authority(text: str) -> Authority:

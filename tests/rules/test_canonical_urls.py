@@ -182,7 +182,8 @@ def test_canonical_form_is_a_fixed_point(url: str) -> None:
     except Refused:
         return
     assert canonical_url(once.value) == once
-    assert canonical_url(once.without_query).value == once.without_query
+    without_query = once.value.partition("?")[0]
+    assert canonical_url(without_query).value == without_query
     assert canonical_url("http://" + once.value) == once
     assert once.value.isascii()
 
