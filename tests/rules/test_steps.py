@@ -27,6 +27,8 @@ def matcher(installation: Installation) -> Matcher:
         attribute("domain|ip", "pair.example|192.0.2.9"),
         attribute("user-agent", "EvilBot/1.0"),
     )
+    # Gates that hardly a name passes by chance.
+    installation.configure("epsilon = 0.0001")
     installation.refresh()
     return installation.matcher()
 
@@ -131,5 +133,4 @@ def test_pair_is_asked_for_only_where_the_name_may_be_listed(matcher: Matcher) -
         )
 
     assert pairs("pair.example") == 1
-    # About a sixteenth of the others passes: of 40 more than 15 once in 10^8 sets.
-    assert sum(pairs(f"other{n}.example") for n in range(40)) <= 15
+    assert sum(pairs(f"other{n}.example") for n in range(40)) < 2
