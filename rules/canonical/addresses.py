@@ -21,6 +21,7 @@ _LAST_32_BITS: Final = tuple(
 )
 # How the canonical text of each of them begins: most servers' is told apart by that alone.
 _EMBEDDING: Final = ("64:ff9b:", "2002:", "2001:0:", "2001::", "::")
+_MAPPED_BITS: Final = 96  # ::ffff:0:0/96 holds all of IPv4
 _MAX_SPECIAL: Final = 1  # `::` and `::1` hold nothing
 _PADDED: Final = re.compile(r"(?:^|\.)0\d", re.ASCII)
 
@@ -53,15 +54,21 @@ def canonical_network(text: str) -> str:
         Refused: it is neither.
     """
     address, slash, length = text.strip().partition("/")
+    is_mapped = ":" in address
     address = canonical_address(address)
     if not slash:
         return address
+    length = length.strip()
+    if not length.isascii() or not length.isdigit() or len(length) > _MAX_DIGITS:
+        raise Refused("not a network")
+    bits = int(length)
+    if is_mapped and ":" not in address:
+        # Of fewer bits it would hold more than IPv4 addresses.
+        bits -= _MAPPED_BITS
     try:
-        network = ipaddress.ip_network(f"{address}/{length.strip()}", strict=False)
+        network = ipaddress.ip_network((address, bits), strict=False)
     except ValueError:
         raise Refused("not a network") from None
-    if not length.strip().isascii() or not length.strip().isdigit():
-        raise Refused("not a network")
     return (
         str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     )

@@ -81,6 +81,8 @@ def _name(text: str) -> Part:
     if "/" in text or "?" in text:
         raise Refused("a URL, not a name")
     host = canonical_host(text.removeprefix("*."))
+    # `none.` is one as well, by what it is written as in the end.
+    check_no_placeholder(host.value)
     return Part(host.kind, host.value, host)
 
 

@@ -42,7 +42,7 @@ _UNSHOWN: Final = (
     ),
 )
 # What none of these and of the other checks can be about: most URLs, so it is asked first.
-_USUAL: Final = re.compile(r"https?://[\w./?&=#~:@-]*[\w/?&=#~:@-]", re.ASCII)
+_USUAL: Final = re.compile(r"https?://[\w./?&=#~:@-]*[\w/&=#~:@-]", re.ASCII)
 _PLACEHOLDERS: Final = frozenset((
     "n/a", "none", "null", "nil", "nan", "unknown", "undefined", "redacted", "tbd", "todo",
 ))  # fmt: skip

@@ -28,7 +28,9 @@ _SCHEME: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _NO_HOST: Final = re.compile(
-    r"(?:about|blob|data|javascript|magnet|mailto|news|sip|sips|tel|urn|view-source|xmpp):",
+    r"(?:about|blob|data|javascript|magnet|mailto|news|sip|sips|tel|urn|view-source|xmpp):"
+    # With a port behind it, it is a host: a tunnel is asked for as `data:443`.
+    r"(?![0-9]{1,5}(?:[/\\]|$))",
     re.ASCII | re.IGNORECASE,
 )
 _SLASHES: Final = re.compile(r"[/\\]{2,}")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from inkgate.rules.canonical import Host, Refused, observed_authority
 
-_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "": 80}
+_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ws": 80, "wss": 443, "": 80}
 _HTTPS: Final = 443
 
 
