@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# Letters of schemes are written in both cases: ignoring case, `s` would be a long s as well.
 _STEPS: Final = (
     (re.compile(r"[\u200b\u2060\ufeff\u00ad]"), ""),
     # Joiners are letters of some scripts. Behind ASCII no name has one: it was put there.
@@ -18,12 +19,12 @@ _STEPS: Final = (
     (re.compile(r"\[\s*(?:@|at)\s*\]|\(\s*(?:@|at)\s*\)|\{\s*(?:@|at)\s*\}", re.IGNORECASE), "@"),
     (re.compile(r"\[(:(?://)?|//?)\]"), r"\1"),
     (re.compile(r"\\\."), "."),
-    (re.compile(r"^\s*(?:h[tx*]{2}p|meow)(s?)(?=:)", re.IGNORECASE), r"http\1"),
-    (re.compile(r"^\s*fxp(s?)(?=:)", re.IGNORECASE), r"ftp\1"),
+    (re.compile(r"^\s*(?:[hH][tTxX*]{2}[pP]|[mM][eE][oO][wW])([sS]?)(?=:)"), r"http\1"),
+    (re.compile(r"^\s*[fF][xX][pP]([sS]?)(?=:)"), r"ftp\1"),
 )
 # A scheme as it may be written, and what separates it from the host.
 _BEFORE_HOST: Final = re.compile(
-    r"\s*(?:[a-z][a-z0-9*+.-]*(?:\[:(?://)?\]|:))?(?:\[//?\]|[/\\])*", re.IGNORECASE
+    r"\s*(?:[A-Za-z][A-Za-z0-9*+.-]*(?:\[:(?://)?\]|:))?(?:\[//?\]|[/\\])*"
 )
 # `\.` is a dot, unless backslashes stand for all slashes, as before the host.
 _AFTER_HOST: Final = re.compile(r"\[(//?)\]|[/?#]|\\(?!\.)")

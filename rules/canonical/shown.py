@@ -15,24 +15,26 @@ from inkgate.rules.canonical.urls import Url, canonical_authority
 
 # Those that a proxy is asked for; WebSockets begin as requests.
 _SCHEMES: Final = frozenset(("", "http", "https", "ftp", "gopher", "ws", "wss"))
-_CUT: Final = r"(?:\.\.\.|\u2026|%E2%80%A6)"
+_CUT: Final = r"(?:\.\.\.|\u2026|%[Ee]2%80%[Aa]6)"
 # Asked of the text and of its canonical form, which must stay canonical.
 _UNSHOWN: Final = (
     (re.compile(r"\*"), "a wildcard in a URL: list its host as a domain, if all of it is meant"),
     (
-        re.compile(rf"{_CUT}[\])>]?$|[\[(<]{_CUT}[\])>]", re.IGNORECASE),
+        re.compile(rf"{_CUT}[\])>]?$|[\[(<]{_CUT}[\])>]"),
         "a URL that is cut off",
     ),
     (
         # In a query, further URLs are parameters.
-        re.compile(r"\A[^?]*(?:[|,;](?:h[tx]{2}ps?|ftp):/|\|[\w-]+(?:\.[\w-]+)+/)", re.IGNORECASE),
+        re.compile(
+            r"\A[^?]*(?:[|,;](?:[Hh][TtXx]{2}[Pp][Ss]?|[Ff][Tt][Pp]):/|\|[\w-]+(?:\.[\w-]+)+/)"
+        ),
         "several URLs in one value",
     ),
     # In two braces it may be what a page's own template left there: that is asked for.
     (
         re.compile(
-            r"\A[^?]*<[a-z][\w .%-]*>|=<[a-z][\w .%-]*>(?:&|$)|(?<!\{)\{[a-z_ ,-]+\}(?!\})",
-            re.IGNORECASE,
+            r"\A[^?]*<[A-Za-z][\w .%-]*>|=<[A-Za-z][\w .%-]*>(?:&|$)"
+            r"|(?<!\{)\{[A-Za-z_ ,-]+\}(?!\})"
         ),
         "a URL with a placeholder in it",
     ),

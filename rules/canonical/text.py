@@ -48,7 +48,9 @@ def as_number(text: str) -> str:
     Raises:
         Refused: it is none.
     """
-    return _number(re.sub(r"(?i)^asn?\s*", "", canonical_text(text)), _MAX_AS, "not an AS number")
+    return _number(
+        re.sub(r"^[Aa][Ss][Nn]?\s*", "", canonical_text(text)), _MAX_AS, "not an AS number"
+    )
 
 
 def port_number(text: str) -> str:
