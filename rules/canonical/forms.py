@@ -150,7 +150,7 @@ def _email_address(text: str) -> Part:
 NAME: Final = CanonicalForm("name", _name, "name")
 ADDRESS: Final = CanonicalForm("ip", _address, "address or network")
 URL: Final = CanonicalForm("url", _url, "URL")
-URL_OR_PATH: Final = CanonicalForm("url", _url_or_path, "URL; without a host, text")
+URL_OR_PATH: Final = CanonicalForm("url", _url_or_path, "URL (text if it has no host)")
 TEXT: Final = CanonicalForm("text", _text, "text")
 LOWER: Final = CanonicalForm("text", _lower, "text in lower case")
 UPPER: Final = CanonicalForm("text", _upper, "text in upper case")
