@@ -20,7 +20,7 @@ from harness.machine import describe, save, table
 from inkgate.rules.canonical import Refused, observed_authority, observed_url
 
 _URL_BYTES: Final = 8192
-_HOST_BYTES: Final = 2048
+_HOST_BYTES: Final = 8192
 _USUAL: Final = "http://www.host.example/a/b/page.html?id=1&name=%C3%BC"
 _OF_URLS: Final = (
     "%25", "%2525", "%%32%35", "%2%35", "%252541", "%", "25", "%3", "2", "/", "/../", "//../", ";",
@@ -99,6 +99,7 @@ def main() -> None:
         for name, text in texts.items():
             ours = milliseconds(act, text, options.times)  # type: ignore[arg-type]
             rows.append((ascii(name), kind, ours, milliseconds(_once, text, options.times)))
+    print({kind: texts["worst that was found"][:200] for kind, texts in (("URL", urls), ("host", hosts))})
     table(("text", "of", "ms", "urlsplit, unquote"), rows)
     worst = {kind: max(row[2] for row in rows if row[1] == kind) for kind in ("URL", "host")}
     print(worst)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import string
+from itertools import product
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
-_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_HEX: Final = string.hexdigits.encode()
+_BYTES: Final = {bytes(two): bytes.fromhex(bytes(two).decode()) for two in product(_HEX, _HEX)}
 _NO_DIGIT: Final = 16
 _DIGITS: Final = [int(chr(b), 16) if chr(b) in string.hexdigits else _NO_DIGIT for b in range(256)]
 _PERCENT: Final = 0x25
@@ -20,12 +22,22 @@ def unescape(data: bytes) -> bytes:
     left does not depend on the order, and the many layers of a value that was made to take long
     are undone in one pass.
     """
-    if _ESCAPE.search(data):
-        # Nearly all have one layer, which this does many times faster.
-        data = unquote_to_bytes(data)
-        if _ESCAPE.search(data):
-            data = _unescaped_in_one_pass(data)
-    return data
+    # Nearly all have one layer, which this does many times faster.
+    data = unescape_once(data)
+    return _unescaped_in_one_pass(data) if _ESCAPE.search(data) else data
+
+
+def unescape_once(data: bytes) -> bytes:
+    """Undo the outermost layer of percent-escapes.
+
+    As urllib.parse.unquote_to_bytes does, which takes 50 times as long for many `%` that begin
+    no escape.
+    """
+    if b"%" not in data:
+        return data
+    parts = _ESCAPE.split(data)
+    parts[1::2] = map(_BYTES.__getitem__, parts[1::2])
+    return b"".join(parts)
 
 
 def _unescaped_in_one_pass(data: bytes) -> bytes:
@@ -53,9 +65,14 @@ def _unescaped_in_one_pass(data: bytes) -> bytes:
 
 def escape(data: bytes, also: bytes) -> bytes:
     """Escape bytes up to 0x20, from 0x7F, `% # \\` and those of `also`, in upper case."""
-    if _plain(also).fullmatch(data):
+    if is_plain(data, also):
         return data
-    return b"".join(_TABLES[also][byte] for byte in data)
+    return b"".join(map(_TABLES[also].__getitem__, data))
+
+
+def is_plain(data: bytes, also: bytes) -> bool:
+    """Whether there is no escape in it, and nothing to escape."""
+    return _PLAIN[also].fullmatch(data) is not None
 
 
 def _table(also: bytes) -> list[bytes]:
@@ -71,7 +88,3 @@ _PLAIN: Final = {
     also: re.compile(b"[" + re.escape(b"".join(c for c in table if len(c) == 1)) + b"]*")
     for also, table in _TABLES.items()
 }
-
-
-def _plain(also: bytes) -> re.Pattern[bytes]:
-    return _PLAIN[also]

@@ -18,9 +18,17 @@ _MAX_NAME: Final = 253
 _MAX_LABEL: Final = 63
 # What is mapped may be longer than what it is mapped to: soft hyphens vanish.
 _MAX_UNMAPPED: Final = 1024
+# As it is written: three escapes for each of the bytes of such a name, and some more.
+_MAX_WRITTEN: Final = 4096
+# Labels that a host may have which browsers refuse and IDNA 2003 does not: each costs twice.
+_MAX_UNUSUAL: Final = 16
+# RFC 3454, table B.1, and dots after NFKC: a label of nothing else is none in IDNA 2003.
+_VANISHING: Final = re.compile(
+    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2024-\u2026\u2060\ufe52\ufe00-\ufe0f\ufeff]*"
+)
 _JOINER: Final = re.compile("[\u200c\u200d]")
 _RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
-_FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
+_FULL_STOPS: Final = "\u3002\uff0e\uff61"
 
 
 def canonical_name(text: str) -> str:
@@ -45,12 +53,12 @@ def clean_name(text: str) -> str:
     """
     if len(text) <= _MAX_NAME and _NAME.fullmatch(text):
         return text
-    check_size(text)
+    check_size(text, _MAX_WRITTEN)
     try:
         name = unescape(text.encode()).decode()
     except UnicodeError:
         raise Refused("not a host name") from None
-    name = _dots(name.translate(_FULL_STOPS))
+    name = _dots(_with_dots(name))
     name = name.lower() if name.isascii() else _to_ascii(name)
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
         raise Refused("not a host name")
@@ -66,39 +74,50 @@ def longest_suffix(text: str) -> str:
     Raises:
         Refused: not even its last label could be one of a name.
     """
-    check_size(text)
     try:
-        raw = unescape(text.encode("utf-8", "surrogateescape"))
+        raw = unescape(text[-_MAX_WRITTEN:].encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         # Half a character, which stands for no byte of any input.
         raise Refused("not a host name") from None
-    labels = raw.decode("utf-8", "replace").translate(_FULL_STOPS).split(".")
+    is_cut = len(text) > _MAX_WRITTEN
+    labels = _last_labels(_with_dots(raw.decode("utf-8", "replace")), is_cut=is_cut)
     found: list[str] = []
     room = _MAX_NAME + len(".")
-    for label in reversed(list(filter(None, labels))):
-        name = _observed_label(label)
-        if name is None:
+    unusual = _MAX_UNUSUAL
+    for label in reversed(labels):
+        name = _cleaned(label)
+        if name is None and unusual:
+            unusual -= 1
+            name = _cleaned_as_idna_2003(label)
+        if name is None or room < len(name) + len("."):
             break
         room -= len(name) + len(".")
-        if room < 0:
-            break
         found += [name] if name else []
     if not found or ends_in_number(found[0]):
         raise Refused("not a host name")
     return ".".join(reversed(found))
 
 
-def _observed_label(label: str) -> str | None:
-    """A label, or what IDNA 2003 makes of one that browsers refuse; None if that is none, too."""
+def _last_labels(text: str, *, is_cut: bool) -> list[str]:
+    """The whole labels at the end of a host, of as many characters as a name may have."""
+    if is_cut or len(text) > _MAX_UNMAPPED:
+        text = text[-_MAX_UNMAPPED:].partition(".")[2]
+    return [label for label in text.split(".") if not _VANISHING.fullmatch(label)]
+
+
+def _cleaned(label: str) -> str | None:
     try:
         return clean_name(label)
     except Refused:
-        if label.isascii() or len(label) > _MAX_UNMAPPED:
-            return None
-    try:
-        return clean_name(prepared) if (prepared := _dots(_as_idna_2003(label))) else ""
-    except Refused:
         return None
+
+
+def _cleaned_as_idna_2003(label: str) -> str | None:
+    """What IDNA 2003 makes of a label that browsers refuse; None if that is none, too."""
+    if label.isascii():
+        return None
+    prepared = _dots(_as_idna_2003(label))
+    return _cleaned(prepared) if prepared else ""
 
 
 def _as_idna_2003(label: str) -> str:
@@ -121,6 +140,12 @@ def parents(name: str) -> tuple[str, ...]:
     """A name and all names above it, down to its last label."""
     labels = name.split(".")
     return tuple(".".join(labels[i:]) for i in range(len(labels)))
+
+
+def _with_dots(text: str) -> str:
+    for character in () if text.isascii() else _FULL_STOPS:
+        text = text.replace(character, ".")
+    return text
 
 
 def _dots(name: str) -> str:

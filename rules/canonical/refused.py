@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MAX_VALUE_BYTES: Final = 8192
+_ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 
 
 class Refused(ValueError):  # noqa: N818 (it is a verdict on a value, said so in messages)
@@ -32,5 +34,8 @@ def check_size(text: str, limit: int = MAX_VALUE_BYTES) -> None:
 
 
 def _size(text: str) -> int:
-    escaped = sum("\udc80" <= character <= "\udcff" for character in text)
-    return len(text.encode("utf-8", "surrogatepass")) - 2 * escaped
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        # Half characters of another origin: JSON can hold them.
+        return len(text.encode("utf-8", "surrogatepass")) - 2 * len(_ESCAPED_BYTE.findall(text))

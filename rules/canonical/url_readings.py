@@ -9,9 +9,11 @@ every reading.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from posixpath import normpath
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+
+from inkgate.rules.canonical.escapes import unescape_once
 
 ALL: Final = -1
 _PARAMETERS: Final = re.compile(rb";[^/]*")
@@ -59,28 +61,32 @@ READINGS: Final = (
 )
 """One a line, with whose it is. Each is a look-up more where it differs."""
 
-_DOTS: Final = frozenset((b".", b"%2e"))
+_ESCAPED_DOT: Final = re.compile(r"/%2[Ee](?=/|\Z)")
+_ESCAPED_DOTS: Final = re.compile(r"/(?:\.%2[Ee]|%2[Ee]\.|%2[Ee]%2[Ee])(?=/|\Z)")
+_FOLDERS: Final = ("", ".", "..")
+# No byte of a path: what stands for an empty segment, and for a NUL, which not every Python's
+# `normpath` reads on after.
+_EMPTY: Final = "\u0100"
+_NUL: Final = "\u0101"
 _ENDS: Final = (b"/", b"/.", b"/..")
-_TWO_DOTS: Final = frozenset((b"..", b".%2e", b"%2e.", b"%2e%2e"))
 
 
-def readings_of(path: bytes, unescape: Callable[[bytes], bytes]) -> Iterator[bytes]:
+def readings_of(path: bytes, plain: bytes) -> Iterator[bytes]:
     """A path with its `.` and `..` resolved, once for each reading; more than once the same.
 
     Args:
         path: as it was sent, escapes and all.
-        unescape: undoes all layers of escapes; the readings of a path share most segments.
+        plain: it with slashes for backslashes, and all layers of escapes undone in each segment.
 
     Yields:
         paths in which a backslash separates nothing: those that do are slashes.
     """
     slashed = path.replace(b"\\", b"/")
-    plain = unescaped(slashed, unescape)
     has_odd_end = plain.endswith(_ENDS) and not path.endswith(b"/")
     if not has_odd_end and b".." not in plain and b";" not in plain:
         yield slashed
         return
-    by_layers = {0: path, 1: unquote_to_bytes(path), ALL: plain}
+    by_layers = {0: path, 1: unescape_once(path), ALL: plain}
     told: set[tuple[bytes, bool, bool]] = set()
     for reading in READINGS:
         text = _separated(by_layers[reading.layers], reading)
@@ -95,9 +101,14 @@ def read_by_browsers(path: bytes) -> bytes:
     return _without_dots(_separated(path, BROWSERS), BROWSERS)
 
 
-def unescaped(path: bytes, unescape: Callable[[bytes], bytes]) -> bytes:
-    """A path with its escapes undone segment by segment: none of them holds a slash."""
-    return b"/".join(map(unescape, path.split(b"/"))) if b"%" in path else path
+def resolved(path: str) -> str:
+    """A path without escapes of dots when `.`, `..` and empty segments are resolved."""
+    if "//" not in path and "/." not in path:
+        return path
+    # Its time is linear in the length and a hundredth of a loop's, for a path of many segments.
+    found = normpath("/" + path.lstrip("/"))
+    is_folder = path.rpartition("/")[2] in _FOLDERS
+    return found + "/" if is_folder and found != "/" else found
 
 
 def _separated(path: bytes, reading: Reading) -> bytes:
@@ -110,17 +121,13 @@ def _separated(path: bytes, reading: Reading) -> bytes:
 
 
 def _without_dots(path: bytes, reading: Reading) -> bytes:
-    segments: list[bytes] = []
-    parts = path.split(b"/")
-    for part in parts[1:]:
-        lower = part.lower()
-        if lower in _TWO_DOTS:
-            if segments:
-                segments.pop()
-        elif lower not in _DOTS and (part or not reading.is_merging):
-            segments.append(part)
-    last = parts[-1].lower()
-    if last in _DOTS or last in _TWO_DOTS or (not last and reading.is_merging):
-        segments.append(b"")
-    path = b"/" + b"/".join(segments)
+    text = path.decode("latin-1").replace("\0", _NUL)
+    text = text[text.find("/") :] if "/" in text else "/"
+    if "%2e" in text or "%2E" in text:
+        text = _ESCAPED_DOT.sub("/.", _ESCAPED_DOTS.sub("/..", text))
+    if not reading.is_merging:
+        # Twice, as each replaces every second one of a run.
+        text = text.replace("//", f"/{_EMPTY}/").replace("//", f"/{_EMPTY}/")
+    text = resolved(text).replace(_EMPTY, "").replace(_NUL, "\0")
+    path = text.encode("latin-1")
     return path.rstrip(b"/") or b"/" if reading.ends_in_files else path

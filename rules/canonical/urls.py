@@ -6,20 +6,19 @@ pages, one form of every escape, and no exception on hostile input.
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical.addresses import embedded_v4
-from inkgate.rules.canonical.escapes import escape, unescape
+from inkgate.rules.canonical.escapes import escape, is_plain, unescape
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import longest_suffix
 from inkgate.rules.canonical.refused import Refused, check_size
-from inkgate.rules.canonical.url_readings import read_by_browsers, readings_of, unescaped
+from inkgate.rules.canonical.url_readings import read_by_browsers, readings_of, resolved
 
 # WHATWG URL removes these anywhere in a URL, so browsers do.
-_REMOVED: Final = str.maketrans("", "", "\t\n\r")
+_REMOVED: Final = "\t\n\r"
 _AROUND: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(
     # Browsers read http:host and http:/host as http://host; so they do with `ftp` and `ws`, and
@@ -37,9 +36,11 @@ _SLASHES: Final = re.compile(r"[/\\]{2,}")
 _FTP_TYPE: Final = re.compile(rb";type=[aid]\Z", re.IGNORECASE)
 _SLASH: Final = re.compile(r"[/\\]")
 _INDEX: Final = re.compile(
-    rb"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
+    r"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
 )
-
+_QUERY_MARK: Final = b"?"
+# U+DC80 to U+DCFF, as "surrogatepass" writes them.
+_ESCAPED_BYTE: Final = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")
 
 MAX_OBSERVED_BYTES: Final = 64 * 1024
 
@@ -67,7 +68,7 @@ def canonical_url(text: str) -> Url:
     """
     check_size(text)
     url, path, _, query = _taken_apart(text)
-    return Url(url.host, f"{url.value}{_path(read_by_browsers(path), unescape)}{query}")
+    return Url(url.host, f"{url.value}{_spelled(read_by_browsers(path), _escaped_once)}{query}")
 
 
 def observed_url(text: str) -> tuple[str, ...]:
@@ -87,12 +88,10 @@ def observed_url(text: str) -> tuple[str, ...]:
     places = [url.value]
     if embedded := embedded_v4(url.host.value):
         places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
-    once = functools.cache(unescape)
-    read = dict.fromkeys(readings_of(path, once))
+    paths = dict.fromkeys(_paths(path))
     if sent != path:
         # inkgate until 0.1 kept it.
-        read |= dict.fromkeys(readings_of(sent, once))
-    paths = dict.fromkeys(_path(one, once) for one in read)
+        paths |= dict.fromkeys(_paths(sent))
     found = (f"{place}{one}{part}" for place in places for one in paths for part in (query, ""))
     return tuple(dict.fromkeys(found))
 
@@ -106,7 +105,7 @@ def _taken_apart(text: str) -> tuple[Url, bytes, bytes, str]:
     shown = f"[{host.value}]" if ":" in host.value else host.value
     port = "" if _is_default(authority) else f":{authority.port}"
     before, _, after = rest.partition("?")
-    sent = _bytes(before)
+    sent = _bytes(before or "/")
     path = _FTP_TYPE.sub(b"", sent) if authority.scheme == "ftp" else sent
     query = _query(after)
     return Url(host, f"{shown}{port}"), path, sent, f"?{query}" if query else ""
@@ -155,7 +154,8 @@ def _pieces(text: str) -> tuple[str, str, str]:
     """Scheme, authority and the rest, as they are written."""
     text = text.strip(_AROUND)
     if not text.isprintable():
-        text = text.translate(_REMOVED)
+        for character in _REMOVED:
+            text = text.replace(character, "")
     text = text.partition("#")[0]
     before, question, query = text.partition("?")
     if _NO_HOST.match(before):
@@ -204,33 +204,54 @@ def _is_default(authority: Authority) -> bool:
 def _bytes(text: str) -> bytes:
     # Surrogates carry bytes that were not UTF-8 (os.fsencode's convention); lone ones
     # of another origin are kept apart, too.
-    return (
-        b"".join(
-            bytes((ord(c) - 0xDC00,))
-            if "\udc80" <= c <= "\udcff"
-            else c.encode("utf-8", "surrogatepass")
-            for c in text
-        )
-        if not text.isascii()
-        else text.encode("ascii")
-    )
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return _ESCAPED_BYTE.sub(_its_byte, text.encode("utf-8", "surrogatepass"))
 
 
-def _path(path: bytes, unescape: Callable[[bytes], bytes]) -> str:
-    segments: list[bytes] = []
-    parts = unescaped(path, unescape).split(b"/")
-    for segment in parts:
-        if segment == b"..":
-            if segments:
-                segments.pop()
-        elif segment not in (b"", b"."):
-            segments.append(segment)
-    folder = parts[-1] in (b"", b".", b"..")
-    if segments and not folder and _INDEX.fullmatch(segments[-1]):
-        segments.pop()
-        folder = True
-    path = b"/" + b"/".join(segments) + (b"/" if folder and segments else b"")
-    return escape(path, b"?").decode("ascii")
+def _its_byte(escaped: re.Match[bytes]) -> bytes:
+    _, middle, last = escaped[0]
+    return bytes(((middle << 6 | last & 0x3F) & 0xFF,))
+
+
+def _paths(path: bytes) -> Iterator[str]:
+    """Canonical forms of a path, one for each of its readings."""
+    if is_plain(path, _QUERY_MARK):
+        for read in readings_of(path, path):
+            yield _spelled(read, None)
+        return
+    # The readings of a path share most of their segments.
+    once = _Remembered(unescape).__getitem__
+    plain = b"/".join(map(once, path.replace(b"\\", b"/").split(b"/")))
+    spell = _Remembered(lambda segment: escape(once(segment), _QUERY_MARK)).__getitem__
+    for read in readings_of(path, plain):
+        yield _spelled(read, spell)
+
+
+class _Remembered(dict[bytes, bytes]):
+    """What a function makes of segments: functools.cache takes twice as long for thousands."""
+
+    def __init__(self, made: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._made = made
+
+    def __missing__(self, segment: bytes) -> bytes:
+        self[segment] = made = self._made(segment)
+        return made
+
+
+def _escaped_once(segment: bytes) -> bytes:
+    return escape(unescape(segment), _QUERY_MARK)
+
+
+def _spelled(path: bytes, spell: Callable[[bytes], bytes] | None) -> str:
+    """The canonical form of a path that was read, with one escape for what needs one."""
+    if spell:
+        path = b"/".join(map(spell, path.split(b"/")))
+    text = resolved(path.decode("ascii"))
+    before, slash, last = text.rpartition("/")
+    return before + slash if _INDEX.fullmatch(last) else text
 
 
 def _query(text: str) -> str:
