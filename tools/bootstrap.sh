@@ -58,10 +58,11 @@ install_packages() {
 wanted="curl:curl: squid-openssl:squid:squid"
 if [ "$purpose" != run ]; then
     wanted="$wanted mariadb-server:mariadbd:mariadb redis-server:redis-server:redis-server
-        c-icap,libc-icap-mod-urlcheck:c-icap-client:c-icap"
+        c-icap,libc-icap-mod-urlcheck:c-icap-client:c-icap nginx-light:nginx:nginx
+        apache2-bin:apache2:"
 fi
 if [ "$purpose" = bench ]; then
-    wanted="$wanted squidguard:squidGuard: wrk:wrk: nginx-light:nginx:nginx valgrind:valgrind:"
+    wanted="$wanted squidguard:squidGuard: wrk:wrk: valgrind:valgrind:"
 fi
 missing="" unasked=""
 for entry in $wanted; do

@@ -13,15 +13,14 @@ import argparse
 import random
 import shutil
 import sys
-import tempfile
 from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inkgate.rules.canonical import Refused, canonical_url, observed_url
-from support.file_servers import SERVERS, delivered, serving
-from support.request_targets import targets, write_files
+from support.delivered_files import given_files, values
+from support.file_servers import SERVERS
+from support.request_targets import targets
 
 LACKING = 77
 
@@ -42,8 +41,9 @@ def main() -> None:
     asked = list(islice(targets(random.Random(options.seed)), options.targets))
     passed = 0
     for name in options.servers:
-        gave, missed = looked_up(name, asked)
-        print(f"{name}: {len(asked)} targets, {gave} delivered a listed file", flush=True)
+        given = given_files(name, asked)
+        missed = [target for target, listed in given if listed not in values(target)]
+        print(f"{name}: {len(asked)} targets, {len(given)} delivered a listed file", flush=True)
         print(*sorted(missed, key=len)[:20], sep="\n", flush=True)
         passed += len(missed)
     sys.exit(1 if passed else 0)
@@ -51,30 +51,6 @@ def main() -> None:
 
 def _program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
-
-
-def looked_up(name: str, asked: list[bytes]) -> tuple[int, list[bytes]]:
-    """How many targets gave a listed file of a server, and which of them would not be blocked."""
-    with tempfile.TemporaryDirectory(prefix="inkgate-targets-") as folder:
-        files, work = Path(folder) / "files", Path(folder) / "work"
-        files.mkdir()
-        work.mkdir()
-        listed = {content: canonical_url(url).value for content, url in write_files(files).items()}
-        with serving(name, files, work) as port:
-            given = [
-                (target, listed[body])
-                for target, body in zip(asked, delivered(port, asked), strict=True)
-                if body in listed
-            ]
-    return len(given), [target for target, value in given if value not in values(target)]
-
-
-def values(target: bytes) -> tuple[str, ...]:
-    """The canonical values under which a request is looked up."""
-    try:
-        return observed_url("http://files.example" + target.decode("utf-8", "surrogateescape"))
-    except Refused:
-        return ()
 
 
 if __name__ == "__main__":
