@@ -99,7 +99,8 @@ def main() -> None:
         for name, text in texts.items():
             ours = milliseconds(act, text, options.times)  # type: ignore[arg-type]
             rows.append((ascii(name), kind, ours, milliseconds(_once, text, options.times)))
-    print({kind: texts["worst that was found"][:200] for kind, texts in (("URL", urls), ("host", hosts))})
+    for texts in (urls, hosts):
+        print(ascii(texts["worst that was found"][:200]))
     table(("text", "of", "ms", "urlsplit, unquote"), rows)
     worst = {kind: max(row[2] for row in rows if row[1] == kind) for kind in ("URL", "host")}
     print(worst)
