@@ -50,12 +50,14 @@ class Engine:
         Raises:
             PackError: the rule set is damaged.
         """
-        if not (entry.names or entry.addresses or entry.values) and self.clean.covers(
+        more = entry.names or entry.addresses or entry.values or entry.readings
+        if not more and self.clean.covers(
             host_key(entry.uri), entry.server, entry.user_agent, entry.client
         ):
             return ()
         found = [
             *self._request(entry),
+            *self._other_readings(entry),
             *self._client(entry.client),
             *self._names(entry),
             *self._addresses(entry),
@@ -79,6 +81,11 @@ class Engine:
         yield from found.matches
         if not entry.uri and entry.server:
             yield from self._server(entry.server, None, parse_port(entry.port))
+
+    def _other_readings(self, entry: Entry) -> Iterator[Match]:
+        for uri, agent in entry.readings:
+            server = entry.server if uri else ""
+            yield from self._request(entry._replace(uri=uri, user_agent=agent, server=server))
 
     def _client(self, client: str) -> Iterator[Match]:
         if client and self._of_clients and not self.clean.clients.get(client):

@@ -189,10 +189,7 @@ def _joined(group: Sequence[Question]) -> Entry:
     servers = [entry.server for entry in entries if entry.server]
     named = [entry.names for entry in entries if entry.names and not entry.server]
     ports = [question.text.strip() for question in group if question.name == "port"]
-    first = {
-        field: next((found for entry in entries if (found := getattr(entry, field))), "")
-        for field in ("uri", "server", "user_agent", "client")
-    }
+    server = _first(servers)
     values = (
         composed
         for one in group
@@ -201,12 +198,19 @@ def _joined(group: Sequence[Question]) -> Entry:
         for composed in _composed(one.name, other.name, f"{one.text}|{other.text}")
     )
     return Entry(
-        **first,
-        port=next(iter(ports), ""),
-        names=tuple(name for names in named for name in names) or _hosts(first["server"]),
+        uri=_first(entry.uri for entry in entries),
+        server=server,
+        user_agent=_first(entry.user_agent for entry in entries),
+        client=_first(entry.client for entry in entries),
+        port=_first(ports),
+        names=tuple(name for names in named for name in names) or _hosts(server),
         addresses=tuple(servers),
         values=tuple(dict.fromkeys(values)),
     )
+
+
+def _first(texts: Iterable[str]) -> str:
+    return next(filter(None, texts), "")
 
 
 def _hosts(server: str) -> tuple[str, ...]:

@@ -75,6 +75,69 @@ def test_custom_logformat() -> None:
     )
 
 
+# By encoding: the codes, and how each writes a value (squid.conf manual, logformat).
+VALUE = 'a"b\\c\td%e[f] g'
+ENCODED = {
+    '"%{User-Agent}>h" x': '"a\\"b\\\\c\\td%e[f] g" x',
+    '%"{User-Agent}>h|x': 'a\\"b\\\\c\\td%e[f] g|x',
+    "[%{User-Agent}>h] x": '[a"b\\\\c%09d%25e%5Bf%5D g] x',
+    "%#{User-Agent}>h x": "a%22b%5Cc%09d%25e%5Bf%5D%20g x",
+    "%/{User-Agent}>h x": '"a\\"b\\\\c\td%e[f] g" x',
+    "%'{User-Agent}>h|x": VALUE + "|x",
+    '"%\'{User-Agent}>h"': f'"{VALUE}"',
+    "%{User-Agent}http::>h x": "a%22b%5Cc%09d%e%5Bf%5D%20g x",
+}
+
+
+@pytest.mark.parametrize("text", ENCODED)
+def test_what_an_encoding_did_is_undone(text: str) -> None:
+    found = SquidLog(text).entry(ENCODED[text])
+    assert found is not None
+    assert VALUE in (found.user_agent, *(agent for _, agent in found.readings))
+
+
+def test_an_escape_that_may_be_the_clients_own_is_read_both_ways() -> None:
+    found = SquidLog("%{User-Agent}>h|%>ru").entry("a%20b|http://a.example/x%5Cy")
+    assert found is not None
+    assert found.user_agent == "a%20b"
+    assert ("", "a b") in found.readings
+    assert ("http://a.example/x\\y", "") in found.readings
+
+
+def test_a_known_clean_spelling_does_not_hide_what_another_encoding_makes_of_it() -> None:
+    log = SquidLog('%>a %ru "%#{User-Agent}>h"')
+    clean = CleanLogParts(100)
+    for keep, text in (
+        (clean.keep_agent, "a%20b"),
+        (clean.keep_client, "192.0.2.9"),
+        (clean.keep_agent, "plain"),
+    ):
+        keep(text)
+    clean.keep_host("GET", "http://a.example")
+    clean.keep_server("", "http://a.example")
+    lines = [f'192.0.2.9 http://a.example/ "{agent}"' for agent in ("a%20b", "plain")]
+    assert [n for n, _ in log.entries_to_look_up("\n".join(lines), clean)] == [0]
+
+
+@pytest.mark.parametrize("referer", ["-", 'http://a.example/"x', 'a" "b'])
+@pytest.mark.parametrize("agent", ["Agent/1", 'Agent "x"', 'Agent" "x', 'a" b:c'])
+def test_combined_as_squid_writes_it_without_an_encoding(referer: str, agent: str) -> None:
+    line = COMBINED.replace('"-" "Mozilla/5.0 (\\"x\\" y)"', f'"{referer}" "{agent}"')
+    found = SquidLog("combined").entry(line)
+    assert found is not None
+    assert found.uri == "http://a.example/p"
+    if referer == "-" or '" "' not in referer + agent:
+        assert agent in (found.user_agent, *(other for _, other in found.readings))
+
+
+def test_white_space_in_a_url_is_part_of_it() -> None:
+    # As Squid writes it with uri_whitespace allow.
+    found = SquidLog("squid").entry(NATIVE.replace("/p?x=1", "/a b  c"))
+    assert found is not None
+    assert found.uri == "http://a.example:8080/a b  c"
+    assert found.server == "198.51.100.7"
+
+
 def test_logformat_by_host_and_path() -> None:
     found = SquidLog("%ts %>a %>rd %rm").entry("1700000000 192.0.2.9 a.example GET")
     assert found is not None
@@ -288,8 +351,13 @@ def test_block_and_single_lines_agree(text: str, more: str) -> None:
         assert [together.get(n) for n in range(4)] == one_by_one
 
 
-@pytest.mark.parametrize("name", ["squid", "combined", '%>a "%{User-Agent}>h" %ru'])
-@pytest.mark.parametrize("piece", ["a", "/", " ", '"', "\\", "http://a/", "a b ", '\\"'])
+@pytest.mark.parametrize(
+    "name", ["squid", "combined", '%>a "%{User-Agent}>h" %ru', "%/{User-Agent}>h %>ru %<h %un"]
+)
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "/", " ", '"', "\\", "http://a/", "a b ", '\\"', '" "', "%20", "%22%5C", " HTTP/"],
+)
 def test_hostile_lines_cost_time_in_proportion(name: str, piece: str) -> None:
     log = open_reader(name)
     line = "1700000000.1 1 192.0.2.9 A/1 1 GET " + piece * (200_000 // len(piece))

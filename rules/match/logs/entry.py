@@ -22,6 +22,8 @@ class Entry(NamedTuple):
         names: other host names: TLS SNI, DNS queries.
         addresses: other servers' addresses: DNS answers.
         values: MISP types and values: digests and the like.
+        readings: other URIs and User-Agents that the line may stand for; one of the two is
+            empty.
     """
 
     time: str = ""
@@ -34,6 +36,7 @@ class Entry(NamedTuple):
     names: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
+    readings: tuple[tuple[str, str], ...] = ()
 
     @property
     def shown(self) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from inkgate.rules.match.logs.log_format import FormatError
+from inkgate.rules.match.logs.squid_codes import CODES, FIELDS, FREE, ONE_WORD, PASSED
+from inkgate.rules.match.logs.squid_quoting import BY_MODIFIER, Quoting
+from inkgate.rules.match.logs.squid_wide import WideField, WidePiece, wide_fields
 
 # The formats that are built into Squid.
 BUILT_IN_FORMATS: Final = {
@@ -19,137 +23,15 @@ MAX_FORMAT: Final = 4096
 
 # % ["|[|'|#|/] [-] [[0]width[.precision]] [{argument}] code [{argument}]
 _CODE: Final = re.compile(
-    r"%[\"\['#/]?-?(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
+    r"%(?P<quoting>[\"\['#/]?)-?(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
     r"(?P<code>(?:[a-z_]+::)?[<>]?[A-Za-z][A-Za-z_]*|%|>|<)(?P<after>\{[^}]*\})?",
     re.ASCII,
 )
-# All codes of Squid. Text may follow a code without a separator (`%>ams`), so the
-# longest code that fits is taken.
-_CODES: Final = frozenset(
-    (
-        ">a",
-        ">A",
-        ">p",
-        ">eui",
-        ">la",
-        ">lp",
-        ">qos",
-        ">nfmark",
-        "<a",
-        "<A",
-        "<p",
-        "<la",
-        "<lp",
-        "<qos",
-        "<nfmark",
-        "la",
-        "lp",
-        "ts",
-        "tu",
-        "tl",
-        "tg",
-        "tr",
-        "dt",
-        "tS",
-        "<pt",
-        "<tt",
-        ">h",
-        ">ha",
-        "<h",
-        "<Hs",
-        ">Hs",
-        "Hs",
-        ">st",
-        ">sh",
-        "<st",
-        "<sh",
-        "st",
-        "sh",
-        "<bs",
-        "mt",
-        "rm",
-        ">rm",
-        "<rm",
-        "ru",
-        ">ru",
-        "<ru",
-        ">rs",
-        "<rs",
-        ">rd",
-        "<rd",
-        ">rP",
-        "<rP",
-        "rp",
-        ">rp",
-        "<rp",
-        "rv",
-        ">rv",
-        "<rv",
-        "un",
-        "ul",
-        "ui",
-        "us",
-        "ue",
-        "Ss",
-        "Sh",
-        "err_code",
-        "err_detail",
-        "note",
-        "et",
-        "ea",
-        "sn",
-        "credentials",
-        "busy_time",
-        "master_xaction",
-        "ssl::>sni",
-        "ssl::bump_mode",
-        "ssl::>cert_subject",
-        "ssl::>cert_issuer",
-        "ssl::<cert_subject",
-        "ssl::<cert_issuer",
-        "ssl::<cert_errors",
-        "ssl::>negotiated_version",
-        "ssl::<negotiated_version",
-        "ssl::>negotiated_cipher",
-        "ssl::<negotiated_cipher",
-        "ssl::>received_hello_version",
-        "ssl::<received_hello_version",
-        "ssl::>received_supported_version",
-        "ssl::<received_supported_version",
-        "icap::tt",
-        "adapt::sum_trs",
-        "adapt::all_trs",
-        "adapt::<last_h",
-        "icap::<last_h",
-        "request_urlgroup",
-        "proxy_protocol::>h",
-        "transport::>connection_id",
-    )
-)
 _DIGITS: Final = "[0-9]++"
-_FIELDS: Final = {
-    "ts": "time",
-    "tu": "fraction",
-    "tl": "local",
-    "tg": "local",
-    ">a": "client",
-    "rm": "method",
-    ">rm": "method",
-    "ru": "uri",
-    ">ru": "uri",
-    "<ru": "uri",
-    ">rd": "host",
-    "<rd": "host",
-    ">rP": "port",
-    "<rP": "port",
-    "<p": "port",
-    "<a": "server",
-    "ssl::>sni": "sni",
-}
-
-
 # The end of a line that only Squid writes; web servers leave it out.
-_SQUIDS_END: Final = r"\ [^:\n]*+:[^\r\n]*+"
+_SQUIDS_END: Final = r"\ [^:\s]*+:[^\s]*+"
+# The formats whose headers Squid itself writes in quotes without an encoding.
+_UNENCODED: Final = ("common", "combined")
 
 
 class CompiledFormat(NamedTuple):
@@ -159,10 +41,14 @@ class CompiledFormat(NamedTuple):
         pattern: matches one line of a multi-line text, or as its last group (`bad`) any
             other line.
         names: of the pattern's groups, in their order, without `bad`.
+        quotings: how the values of these groups are encoded.
+        wide: how lines are read that `pattern` does not match.
     """
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
+    quotings: Mapping[str, Quoting]
+    wide: tuple[WideField, ...]
 
 
 class Cells(NamedTuple):
@@ -179,6 +65,7 @@ class _Piece(NamedTuple):
     code: str
     argument: str
     width: bool
+    quoting: Quoting = Quoting.RAW
 
 
 def compile_format(text: str) -> CompiledFormat:
@@ -191,17 +78,22 @@ def compile_format(text: str) -> CompiledFormat:
     if len(text) > MAX_FORMAT:
         raise FormatError(f"is longer than {MAX_FORMAT:,} characters")
     pieces = _pieces(BUILT_IN_FORMATS.get(text, text))
+    if text in _UNENCODED:
+        pieces = [piece._replace(quoting=Quoting.WEB) for piece in pieces]
     names: list[str] = []
     found = [_regex(pieces, position, names) for position in range(len(pieces))]
     if not {"client", "key", "host", "server", "sni", "agent"} & set(names):
         raise FormatError("shows no address, name or URL (for instance %>a, %ru, %<a)")
     body = "".join(found)
-    if text in ("combined", "common"):
+    if text in _UNENCODED:
         body = body.removesuffix(_SQUIDS_END) + f"(?:{_SQUIDS_END})?"
     # All quantifiers are possessive: the pattern never backtracks, so a hostile line costs
     # no more time than any other line.
     pattern = re.compile(rf"^(?:{body}\r?$|(?P<bad>.*+)$)", re.MULTILINE)
-    return CompiledFormat(pattern, tuple(names))
+    quotings: dict[str, Quoting] = {}
+    for piece in pieces:
+        quotings.setdefault(_name(piece), piece.quoting)
+    return CompiledFormat(pattern, tuple(names), quotings, wide_fields(tuple(_wide(pieces))))
 
 
 def cells_of(text: str) -> Cells | None:
@@ -219,12 +111,13 @@ def cells_of(text: str) -> Cells | None:
         server = next(n for n, found in enumerate(codes) if found[-1:] == ["<a"])
     except (ValueError, StopIteration):
         return None
-    sound = (
+    sound = not _MODIFIED.search(cells[uri] + cells[client]) and (
         cells[server].endswith("<a") and cells[server].count("%") == cells[server].count("/") + 1
     )
     return Cells(len(cells), uri, server, client) if sound else None
 
 
+_MODIFIED: Final = re.compile(r"%[\['#/]")
 _WITH_SPACES: Final = frozenset(
     ("tl", "tg", ">h", ">ha", "<h", "ssl::>sni", ">rd", "<rd", "note", "credentials")
 )
@@ -232,10 +125,11 @@ _WITH_SPACES: Final = frozenset(
 
 def _pieces(text: str) -> list[_Piece]:
     pieces: list[_Piece] = []
-    literal, position = "", 0
+    literal, position, within = "", 0, ""
     while position < len(text):
         if text[position] != "%":
             literal += text[position]
+            within = _within(within, text[position])
             position += 1
             continue
         found = _CODE.match(text, position)
@@ -244,21 +138,36 @@ def _pieces(text: str) -> list[_Piece]:
         if found["code"] == "%":
             literal, position = literal + "%", found.end()
             continue
-        code = _known_code(found["code"])
-        position = (
-            found.end() if len(code) == len(found["code"]) else found.start("code") + len(code)
-        )
-        after = (found["after"] or "") if position == found.end() else ""
-        argument = ((found["before"] or "") + after).strip("{}")
-        pieces.append(_Piece(literal, code, argument, bool(found["width"])))
+        piece, position = _piece(literal, found, within)
+        pieces.append(piece)
         literal = ""
     pieces.append(_Piece(literal, "", "", False))
     return pieces
 
 
+def _within(quote: str, character: str) -> str:
+    """The quotes or brackets that are open behind a character: they say how codes are encoded."""
+    if not quote and character in '"[':
+        return character
+    return "" if quote and character == {'"': '"', "[": "]"}[quote] else quote
+
+
+def _piece(literal: str, found: re.Match[str], within: str) -> tuple[_Piece, int]:
+    """A code, and the position behind it."""
+    code = _known_code(found["code"])
+    whole = len(code) == len(found["code"])
+    position = found.end() if whole else found.start("code") + len(code)
+    after = (found["after"] or "") if whole else ""
+    argument = ((found["before"] or "") + after).strip("{}")
+    code = code.removeprefix("http::").replace("tls::", "ssl::")
+    unsaid = Quoting.PASSED if code in PASSED else Quoting.RAW
+    quoting = BY_MODIFIER.get(found["quoting"] or within, unsaid)
+    return _Piece(literal, code, argument, bool(found["width"]), quoting), position
+
+
 def _known_code(text: str) -> str:
     for end in range(len(text), 0, -1):
-        if text[:end] in _CODES:
+        if text[:end].removeprefix("http::").replace("tls::", "ssl::") in CODES:
             return text[:end]
     raise FormatError(f"has the code %{text}, which is none of Squid's")
 
@@ -273,7 +182,7 @@ def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
     if not following and pieces[position + 1].code:
         raise FormatError(f"has nothing between %{piece.code} and %{pieces[position + 1].code}")
     name = _name(piece)
-    value = _DIGITS if piece.code in ("ts", "tu") else _value(following[:1])
+    value = _value(piece, following[:1])
     if name == "uri" and "key" not in names:
         # Two groups: the part of the URI that decides the host, and the rest.
         names += ["key", "rest"]
@@ -288,13 +197,48 @@ def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
 def _name(piece: _Piece) -> str:
     if piece.code in (">h", ">ha"):
         return {"user-agent": "agent", "host": "host"}.get(piece.argument.lower(), "")
-    return _FIELDS.get(piece.code, "")
+    return FIELDS.get(piece.code, "")
 
 
-def _value(stop: str) -> str:
+def _value(piece: _Piece, stop: str) -> str:
     """A value up to the character that stands behind it."""
+    if piece.code in ("ts", "tu"):
+        return _DIGITS
+    if piece.code in ONE_WORD:
+        return rf"[^{re.escape(stop)}\s]*+"
+    if piece.quoting is Quoting.SHELL:
+        plain = re.escape(stop) if stop else r"\r"
+        return rf'(?:"(?:[^"\\\n]|\\[^\n])*+"|(?:[^"\\{plain}\n]|\\[^\n])*+)'
     if not stop:
         return r"[^\r\n]*+"
-    if stop == '"':
+    if stop == '"' and piece.quoting in (Quoting.QUOTED, Quoting.WEB):
         return r'(?:[^"\\\n]|\\[^\n])*+'
     return rf"[^{re.escape(stop)}\n]*+"
+
+
+def _from_right(piece: _Piece) -> str:
+    """A value backwards, up to the character that stands before it."""
+    if piece.code in ("ts", "tu"):
+        return _DIGITS
+    stop = piece.literal[-1:]
+    if piece.code in ONE_WORD:
+        return rf"[^{re.escape(stop)}\s]*+"
+    if stop == '"' and piece.quoting is Quoting.QUOTED:
+        return r'(?:[^"\n]|"\\)*+'
+    return rf"[^{re.escape(stop)}\n]*+"
+
+
+def _wide(pieces: list[_Piece]) -> Iterator[WidePiece]:
+    seen: set[str] = set()
+    for piece, following in zip(pieces, [*pieces[1:], pieces[-1]], strict=True):
+        name = _name(piece)
+        told = "" if name in seen else name
+        seen.add(name)
+        yield WidePiece(
+            piece.literal,
+            told,
+            _value(piece, following.literal[:1]) if piece.code else "",
+            _from_right(piece) if piece.code else "",
+            piece.code in FREE,
+            piece.width,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from inkgate.rules.lookup.clean_parts import HOST_FROM
@@ -11,6 +12,8 @@ from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
 from inkgate.rules.match.logs.reader import NumberedEntries
 from inkgate.rules.match.logs.squid_format import BUILT_IN_FORMATS, Cells, cells_of, compile_format
+from inkgate.rules.match.logs.squid_quoting import Quoting, is_plain, values_of
+from inkgate.rules.match.logs.squid_wide import wide_readings
 
 _ABSENT: Final = "-"
 # Squid writes `error:invalid-request` and similar words instead of a URI that it could
@@ -33,6 +36,8 @@ class SquidLog:
         self._pattern = fields.pattern
         self._positions = {name: position for position, name in enumerate(fields.names)}
         self._bad = len(fields.names)
+        self._quotings = fields.quotings
+        self._wide = fields.wide
         self._cells = cells_of(BUILT_IN_FORMATS.get(text, text))
 
     def entry(self, line: str) -> Entry | None:
@@ -82,6 +87,9 @@ class SquidLog:
                 and (f"{groups[server]} {groups[key]}" if pairs else groups[server]) in servers
                 and groups[agent] in agents
                 and groups[client] in clients
+                # What is encoded is looked up as what it stands for.
+                and is_plain(groups[agent])
+                and is_plain(groups[key])
             ):
                 continue
             yield from self._read(number, groups)
@@ -93,29 +101,61 @@ class SquidLog:
             yield number, entry
 
     def _entry(self, groups: tuple[str, ...]) -> Entry | None:
-        if groups[self._bad] or not any(groups):
+        if line := groups[self._bad]:
+            readings = wide_readings(self._wide, line.removesuffix("\r")[:MAX_LINE])
+            return self._entry_of(readings) if readings else None
+        if not any(groups):
             return None
-        get = {name: groups[position] for name, position in self._positions.items()}
-        shown = {name: "" if text == _ABSENT else text for name, text in get.items()}
-        time = shown.get("time") or shown.get("local", "")
-        if fraction := shown.get("fraction"):
+        found = {name: groups[position] for name, position in self._positions.items()}
+        found["uri"] = found.get("key", "") + found.get("rest", "")
+        return self._entry_of([found])
+
+    def _entry_of(self, readings: Sequence[Mapping[str, str]]) -> Entry:
+        """What a line shows; all that it can be read as."""
+        get = {
+            name: "" if text == _ABSENT else text
+            for name, text in readings[0].items()
+            if name not in ("uri", "agent")
+        }
+        uris = _distinct(uri for reading in readings for uri in self._uris(reading))
+        agents = _distinct(
+            agent for reading in readings for agent in self._values(reading, "agent")
+        )
+        time = get.get("time") or get.get("local", "")
+        if fraction := get.get("fraction"):
             time = f"{time}.{fraction}"
-        sni = shown.get("sni", "")
+        sni = get.get("sni", "")
         return Entry(
             time=time,
-            client=shown.get("client", ""),
-            method=shown.get("method", ""),
-            uri=_uri(shown),
-            server=shown.get("server", ""),
-            port=shown.get("port", ""),
-            user_agent=shown.get("agent", ""),
+            client=get.get("client", ""),
+            method=get.get("method", ""),
+            uri=uris[0],
+            server=get.get("server", ""),
+            port=get.get("port", ""),
+            user_agent=agents[0],
             names=(sni,) if sni else (),
+            readings=(*((uri, "") for uri in uris[1:]), *(("", agent) for agent in agents[1:])),
         )
 
+    def _uris(self, reading: Mapping[str, str]) -> Iterator[str]:
+        host = self._values(reading, "host")[0]
+        for text in self._values(reading, "uri"):
+            # Before all else Squid percent-encodes a URL that has a control character.
+            for uri in values_of(text, Quoting.PASSED):
+                yield _uri(uri, host)
 
-def _uri(shown: dict[str, str]) -> str:
-    uri = shown.get("key", "") + shown.get("rest", "")
-    host = shown.get("host", "")
+    def _values(self, reading: Mapping[str, str], name: str) -> tuple[str, ...]:
+        text = reading.get(name, "")
+        if not text or text == _ABSENT:
+            return ("",)
+        return values_of(text, self._quotings[name])
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _uri(uri: str, host: str) -> str:
     if uri.startswith(_ERROR):
         return ""
     if not uri:
