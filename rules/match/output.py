@@ -12,7 +12,7 @@ from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.table import print_table
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
-from inkgate.rules.match.worker import ChunkResult, LogHit
+from inkgate.rules.match.worker import ChunkResult, LogHit, Seen
 
 # The table at the end has at most so many rules. The lines above it show all matches.
 _MAX_ROWS: Final = 1000
@@ -34,6 +34,7 @@ class RunTotals:
         self.canaries = 0
         self.bad: dict[str, tuple[int, int]] = {}
         self.read: dict[str, int] = {}
+        self.seen: dict[str, Seen] = {}
         self.rules: dict[tuple[str, str], _Row] = {}
 
     def add(self, chunk: Chunk, result: ChunkResult) -> None:
@@ -42,6 +43,7 @@ class RunTotals:
         self.derived += result.derived
         self.canaries += result.canaries
         self.read[chunk.source] = self.read.get(chunk.source, 0) + result.lines
+        self.seen[chunk.source] = self.seen.get(chunk.source, Seen()).and_of(result.seen)
         if result.bad:
             count, first = self.bad.get(chunk.source, (0, chunk.first + result.first_bad))
             self.bad[chunk.source] = count + result.bad, first
@@ -55,6 +57,14 @@ class RunTotals:
     def unread(self) -> Iterator[str]:
         """Inputs of which not one line could be read."""
         return (name for name, (count, _) in self.bad.items() if count >= self.read[name])
+
+    def empty(self) -> Iterator[str]:
+        """Inputs whose lines show nothing that could be listed."""
+        return (name for name, seen in self.seen.items() if seen.nothing and not seen.something)
+
+    def without_queries(self) -> Iterator[str]:
+        """Inputs whose URLs all end where their query would begin."""
+        return (name for name, seen in self.seen.items() if seen.cut_queries and not seen.queries)
 
 
 class _Row:
@@ -127,6 +137,11 @@ def say_totals(totals: RunTotals, seconds: float) -> None:
     """What was read, on standard error."""
     for name, (count, first) in totals.bad.items():
         say(f"{name}: {count:,} lines could not be read, the first is line {first:,}")
+    for name in totals.without_queries():
+        say(
+            f"{name}: the URLs have no queries, so those that are listed with one are not found: "
+            "write strip_query_terms off into squid.conf, or log %>ru"
+        )
     if totals.canaries:
         say(f"{totals.canaries:,} lines are of the check through the proxy, and are left out")
     rate = totals.lines / seconds if seconds else 0

@@ -115,7 +115,13 @@ def run(
     unread = list(totals.unread())
     for name in unread:
         say(f"{name}: not one line could be read; give --format")
-    return totals.hits > 0, bool(faults or unread)
+    empty = list(totals.empty())
+    for name in empty:
+        say(
+            f"{name}: no line shows anything that could be listed; name its fields as "
+            "docs/matching.md has them (for instance url, ip-dst, domain)"
+        )
+    return totals.hits > 0, bool(faults or unread or empty)
 
 
 def _put_out(

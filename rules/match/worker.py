@@ -68,6 +68,19 @@ class LogHit(NamedTuple):
     match: Match
 
 
+class Seen(NamedTuple):
+    """How many entries showed what."""
+
+    nothing: int = 0
+    something: int = 0
+    cut_queries: int = 0
+    queries: int = 0
+
+    def and_of(self, other: Seen) -> Seen:
+        """The sums."""
+        return Seen(*map(sum, zip(self, other, strict=True)))
+
+
 class ChunkResult(NamedTuple):
     """The matches of a chunk, and its counts.
 
@@ -76,6 +89,8 @@ class ChunkResult(NamedTuple):
         derived: keys that had to be derived.
         canaries: lines that matched canaries alone, as the check through the proxy makes
             them; they are no hits.
+        seen: what was looked at shows: how often nothing, something, a URL that ends with
+            `?`, and one with a query. Lines that are known to be clean are not looked at.
     """
 
     hits: tuple[LogHit, ...]
@@ -84,6 +99,7 @@ class ChunkResult(NamedTuple):
     first_bad: int
     derived: int
     canaries: int
+    seen: Seen
 
 
 class Worker:
@@ -113,6 +129,7 @@ class Worker:
         before = self._derived()
         hits: list[LogHit] = []
         bad, first_bad, canaries = 0, -1, 0
+        seen = [0, 0, 0, 0]
         text = chunk.text.decode("utf-8", "surrogateescape")
         reader = open_reader(chunk.format, chunk.header)
         for line, entry in reader.entries_to_look_up(text, self._engine.clean):
@@ -120,6 +137,9 @@ class Worker:
                 bad += 1
                 first_bad = line if first_bad < 0 else first_bad
                 continue
+            seen[not entry.is_empty] += 1
+            if "?" in entry.uri:
+                seen[2 if entry.uri.endswith("?") else 3] += 1
             try:
                 found = tuple(self._matches(entry))
             except PackError as error:
@@ -132,7 +152,7 @@ class Worker:
             )
         lines = chunk.text.count(b"\n") + 1
         derived = self._derived() - before
-        return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries)
+        return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries, Seen(*seen))
 
     def _matches(self, entry: Entry) -> Iterable[Match]:
         if not self._setup.only_server:

@@ -149,6 +149,41 @@ def test_lines_that_cannot_be_read_are_counted_and_placed(listed: Installation) 
     assert len(found(result)) == len(LISTED)
 
 
+@pytest.mark.parametrize("auto", [True, False])
+def test_byte_order_marks_lose_no_line(listed: Installation, auto: bool) -> None:
+    path = listed.folder / "access.log"
+    mark = b"\xef\xbb\xbf"
+    # Two logs of Windows, one behind the other.
+    line = access_line("http://listed.example/").encode()
+    path.write_bytes(mark + line + b"\r\n" + mark + line + b"\r\n")
+    options = () if auto else ("--format", "squid")
+    result = listed.run("inkgate-rules", "match", "--json", "--jobs", "1", *options, str(path))
+    assert [hit["line"] for hit in found(result)] == [1, 2]
+    assert "could not be read" not in result.stderr
+
+
+def test_a_log_of_unknown_fields_is_an_error_that_says_so(listed: Installation) -> None:
+    path = listed.folder / "unknown.json"
+    path.write_text('{"adresse": "198.51.100.66", "ts": 1700000000, "n": 1}\n' * 3)
+    result = listed.run("inkgate-rules", "match", "--jobs", "1", str(path))
+    assert result.returncode == 2
+    assert "unknown.json: no line shows anything that could be listed" in result.stderr
+    path.write_text('{"n": 1}\n{"url": "http://clean.example/"}\n')
+    result = listed.run("inkgate-rules", "match", "--jobs", "1", str(path))
+    assert (result.returncode, "no line shows" in result.stderr) == (1, False)
+
+
+def test_urls_without_their_queries_are_worth_a_warning(listed: Installation) -> None:
+    path = listed.folder / "access.log"
+    path.write_text("".join(access_line(f"http://site{n}.example/a?") + "\n" for n in range(3)))
+    result = listed.run("inkgate-rules", "match", "--jobs", "1", str(path))
+    assert "strip_query_terms off" in result.stderr
+    with path.open("a") as file:
+        file.write(access_line("http://other.example/a?b=1") + "\n")
+    result = listed.run("inkgate-rules", "match", "--jobs", "1", str(path))
+    assert "strip_query_terms" not in result.stderr
+
+
 def test_client_agent_and_digests(listed: Installation) -> None:
     path = listed.folder / "mixed.json"
     records: list[dict[str, object]] = [

@@ -190,6 +190,49 @@ def test_two_consumers_share_a_stream(server: RedisServer) -> None:
     assert not two.others_hold_some()
 
 
+def test_a_group_that_redis_lost_is_made_again(server: RedisServer) -> None:
+    server.client().flushall()
+    server.client().xadd("s", {"message": "1"})
+    said: list[str] = []
+    consumer = RedisStream(server.client(), "s", said.append, 60.0)
+    lines, done = consumer.take()
+    assert lines == [b"1"]
+    done()
+    # As after a start without the data of before.
+    server.client().flushall()
+    assert consumer.others_hold_some()
+    assert consumer.take()[0] == []
+    server.client().xadd("s", {"message": "2"})
+    assert consumer.take()[0] == [b"2"]
+    assert len(said) == 1
+    assert "has lost the group inkgate" in said[0]
+    # Somebody removed the group alone: nothing is lost, what was told is told again.
+    server.client().xgroup_destroy("s", "inkgate")
+    assert consumer.take()[0] == []
+    assert consumer.take()[0] == [b"2"]
+    consumer.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [("--redis-list", "SET"), ("--redis-stream", "SET"), ("--redis-list", "XADD")],
+)
+def test_a_key_that_holds_something_else_ends_the_run(
+    listed: Installation, server: RedisServer, option: str, command: str
+) -> None:
+    if command == "SET":
+        server.client().set("other", "x")
+    else:
+        server.client().xadd("other", {"message": "x"})
+    done = listed.run(
+        "inkgate-rules", "match", "--redis", server.url, option, "other", "--until-empty"
+    )
+    assert done.returncode == 2
+    assert "WRONGTYPE" in done.stderr
+    assert "name a list with --redis-list" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_redis_away_is_waited_for(listed: Installation) -> None:
     with RedisServer() as server:
         consumer = Consumer(listed, server, "--redis-list", KEY)

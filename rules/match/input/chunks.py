@@ -10,6 +10,8 @@ from inkgate.rules.match.logs.log_format import FormatError
 from inkgate.rules.match.logs.registry import AUTO, BLANK, guess, last_header
 
 BLOCK: Final = 1 << 18
+# Programs of Windows write it before the first line.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def no_acknowledgement() -> None:
@@ -80,6 +82,7 @@ class Chunker:
         self, text: bytes, size: int, acknowledge: Callable[[], None] = no_acknowledgement
     ) -> Chunk:
         """A chunk of whole lines."""
+        text = _without_marks(text)
         name = self._named(text)
         header = self._header
         self._header = last_header(name, text, header)
@@ -113,6 +116,13 @@ def whole(blocks: Iterable[bytes], source: str, format: str) -> Iterator[Chunk]:
     for block in blocks:
         yield from chunker.feed(block)
     yield from chunker.finish()
+
+
+def _without_marks(text: bytes) -> bytes:
+    """Lines without byte order marks: logs are concatenated, and each may begin with one."""
+    if _BYTE_ORDER_MARK not in text:
+        return text
+    return text.removeprefix(_BYTE_ORDER_MARK).replace(b"\n" + _BYTE_ORDER_MARK, b"\n")
 
 
 def _lines(text: bytes) -> Iterator[str]:

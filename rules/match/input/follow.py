@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from inkgate.config.printable import Log
 from inkgate.rules.match.errors import MatchError
@@ -16,6 +17,11 @@ from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
 from inkgate.rules.match.input.files import IDLE_SECONDS, Chunks, opener_of, unreadable
 from inkgate.rules.match.input.positions import Position, Positions
 from inkgate.rules.match.logs.log_format import FormatError
+
+# So many bytes before the place of reading are known, by which a file is known again.
+_REMEMBERED: Final = 4096
+# With fewer of them another file may look the same.
+_ENOUGH: Final = 64
 
 
 class Followed:
@@ -31,6 +37,7 @@ class Followed:
         self.path = path
         self._file: BinaryIO | None = None
         self._unfinished = 0
+        self._before = b""
         self._log = log
         if position is not None:
             self._resume(position)
@@ -42,7 +49,8 @@ class Followed:
             return None
         found = os.fstat(self._file.fileno())
         offset = max(0, self._file.tell() - self._unfinished)
-        return Position(found.st_dev, found.st_ino, offset)
+        before = self._before[: max(0, len(self._before) - self._unfinished)]
+        return Position(found.st_dev, found.st_ino, offset, len(before), _digest(before))
 
     def read(self) -> bytes:
         """What has been added, up to a block; nothing if nothing was.
@@ -60,8 +68,8 @@ class Followed:
     def _read(self) -> bytes:
         """What has been added.
 
-        A file that was renamed is read to its end before its successor is begun, and one
-        that was cut is read from its beginning.
+        A file that was renamed is read to its end before its successor is begun. One that was
+        cut off is read from its beginning, after what its copy has of the old lines.
 
         Raises:
             MatchError: it is compressed, or may not be read.
@@ -69,45 +77,93 @@ class Followed:
         if self._file is None and not self._open():
             return b""
         assert self._file is not None  # noqa: S101 (`_open` has set it)
-        if block := self._file.read(BLOCK):
+        if block := self._more():
             return block
-        if os.fstat(self._file.fileno()).st_size < self._file.tell():
-            self._file.seek(0)
-        elif self._is_replaced():
+        if self._is_replaced():
             # More lines may have been written between the last read and the renaming.
-            if block := self._file.read(BLOCK):
+            if block := self._more():
                 return block
+            ended = self._end()
             self.close()
-            if self._open():
-                # The last line of the old file ends here, even without a newline.
-                return b"\n" + self._file.read(BLOCK)
-            return b"\n"
-        return self._file.read(BLOCK)
+            # The last line of the old file ends here, even without a newline.
+            return ended + (self._more() if self._open() else b"")
+        return b""
+
+    def _more(self) -> bytes:
+        """What was added to the open file."""
+        assert self._file is not None  # noqa: S101 (`_read` has opened it)
+        offset = self._file.tell()
+        block, ended = self._file.read(BLOCK), b""
+        # Asked after the reading: what was read was added to what is known, or it is not used.
+        if offset and self._is_cut(offset):
+            ended = b"" if self._goes_on_in_copy(offset) else self._begin_anew()
+            block = self._file.read(BLOCK)
+        self._before = (self._before + block)[-_REMEMBERED:]
+        return ended + block
+
+    def _is_cut(self, offset: int) -> bool:
+        """Whether what was read before stands there no more; it may have grown as long again."""
+        assert self._file is not None  # noqa: S101 (`_more` has checked it)
+        start = offset - len(self._before)
+        return os.pread(self._file.fileno(), len(self._before), start) != self._before
+
+    def _goes_on_in_copy(self, offset: int) -> bool:
+        """Whether a copy from before the cut has more lines; it is read to its end first."""
+        before = self._before
+        if len(before) < _ENOUGH:
+            return False
+        old = Position(0, 0, offset, len(before), _digest(before))
+        for copy in self._others():
+            if _is_at(copy, old, only_same=False) and copy.stat().st_size > offset:
+                return self._go_to(copy, old)
+        return False
+
+    def _begin_anew(self) -> bytes:
+        """Go to the file's beginning; what ends a line that was not whole."""
+        assert self._file is not None  # noqa: S101 (`_more` has checked it)
+        self._file.seek(0)
+        self._before = b""
+        return self._end()
+
+    def _go_to(self, path: Path, position: Position) -> bool:
+        """Go on in another file; False if it is gone."""
+        old = self._file
+        if not self._open(path):
+            return False
+        assert self._file is not None  # noqa: S101 (`_open` has set it)
+        if old is not None:
+            old.close()
+        start = position.offset - position.length
+        self._before = os.pread(self._file.fileno(), position.length, start)
+        self._file.seek(position.offset)
+        return True
+
+    def _end(self) -> bytes:
+        """What ends a line that was not whole."""
+        return b"\n" if self._unfinished else b""
 
     def close(self) -> None:
         """Close it; the next `read` opens whatever has its name then."""
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._before = b""
 
     def _resume(self, position: Position) -> None:
         """Go on where a file was left, whose name a rotation may have changed since."""
-        place = Path(self.path)
-        for path in (place, *sorted(place.parent.glob(f"{glob.escape(place.name)}.*"))):
-            try:
-                found = path.lstat()
-            except OSError:
-                continue
-            is_it = (found.st_dev, found.st_ino) == (position.device, position.inode)
-            if is_it and stat.S_ISREG(found.st_mode) and found.st_size >= position.offset:
-                if self._open(path):
-                    assert self._file is not None  # noqa: S101 (`_open` has set it)
-                    self._file.seek(position.offset)
+        for path in (Path(self.path), *self._others()):
+            if _is_at(path, position, only_same=position.length < _ENOUGH):
+                self._go_to(path, position)
                 return
         self._log(
             f"{self.path}: the file that was read before is gone: what was added to it since is "
             "not matched, and the present one is read from its beginning"
         )
+
+    def _others(self) -> list[Path]:
+        """Files whose names say that they were this one, or are copies of it."""
+        place = Path(self.path)
+        return sorted(place.parent.glob(f"{glob.escape(place.name)}[.-]*"))
 
     def _open(self, path: Path | None = None) -> bool:
         try:
@@ -132,6 +188,39 @@ class Followed:
         except OSError:
             return False
         return (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino)
+
+
+def _digest(before: bytes) -> str:
+    return hashlib.blake2b(before, digest_size=16).hexdigest()
+
+
+def _is_at(path: Path, position: Position, *, only_same: bool) -> bool:
+    """Whether a file has what was read up to a position.
+
+    Args:
+        only_same: it must be the same file, and no copy.
+    """
+    try:
+        # Without waiting: a pipe of that name would hold us up until somebody writes into it.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_size < position.offset:
+            return False
+        is_same = (found.st_dev, found.st_ino) == (position.device, position.inode)
+        if only_same and not is_same:
+            return False
+        if not position.digest:
+            # Written before positions had one.
+            return is_same
+        before = os.pread(file, position.length, position.offset - position.length)
+        return _digest(before) == position.digest
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def followed_chunks(

@@ -29,11 +29,15 @@ class Position(msgspec.Struct, frozen=True):
     Attributes:
         device, inode: which file it was, whatever its name is now.
         offset: in bytes from its beginning.
+        length, digest: of the bytes before that; they tell a file that was cut off and has
+            grown again, and a copy of it from before.
     """
 
     device: int
     inode: int
     offset: int
+    length: int = 0
+    digest: str = ""
 
 
 class Positions:

@@ -21,6 +21,9 @@ from inkgate.rules.match.logs.log_format import FormatError
 PASSWORD_VARIABLE: Final = "INKGATE_REDIS_PASSWORD"  # noqa: S105 (a name)
 _RETRY_SECONDS: Final = 1.0
 _TIMEOUT: Final = 10.0
+# Answers of Redis that will be the same the next time: the key holds something else, this user
+# may not, or this Redis is too old.
+_LASTING: Final = ("WRONGTYPE", "unknown command", "Unknown Redis command")
 
 
 class Queue(Protocol):
@@ -47,6 +50,8 @@ def open_queue(url: str, key: str, *, stream: bool, orphaned_after: float, log: 
         kind = RedisStream if stream else RedisList
         return kind(client, key, log, orphaned_after)
     except redis.RedisError as error:
+        if _is_lasting(error):
+            raise _refused(key, error) from None
         raise MatchError(f"{url}: {_short(error)}; check --redis, and that it runs") from None
 
 
@@ -92,7 +97,11 @@ def queued_chunks(
     while not stop():
         try:
             lines, acknowledge = queue.take()
+            if not lines and until_empty and not queue.others_hold_some():
+                return
         except redis.RedisError as error:
+            if _is_lasting(error):
+                raise _refused(source, error) from None
             if not away:
                 log(f"{source}: {_short(error)}; waiting for it")
             away = True
@@ -101,8 +110,6 @@ def queued_chunks(
             continue
         away = False
         if not lines:
-            if until_empty and not queue.others_hold_some():
-                return
             yield None
             continue
         # An entry of a queue is one line, also if it contains newlines.
@@ -111,6 +118,19 @@ def queued_chunks(
             yield chunker.chunk(text, len(lines), acknowledge)
         except FormatError as error:
             raise unreadable(source, error) from None
+
+
+def _is_lasting(error: redis.RedisError) -> bool:
+    return isinstance(error, redis.exceptions.NoPermissionError) or (
+        isinstance(error, redis.ResponseError) and any(word in str(error) for word in _LASTING)
+    )
+
+
+def _refused(key: str, error: redis.RedisError) -> MatchError:
+    return MatchError(
+        f"{key}: {_short(error)}; name a list with --redis-list, a stream with --redis-stream, "
+        "of a Redis from 6.2 on whose user may use it"
+    )
 
 
 def _short(error: redis.RedisError) -> str:

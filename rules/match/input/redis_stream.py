@@ -19,6 +19,9 @@ BATCH: Final = 1000
 GROUP: Final = "inkgate"
 _BLOCK_MS: Final = 500
 _CLAIM_SECONDS: Final = 5.0
+# What Redis says when the group, or the stream with it, is gone: it was restarted without its
+# data, or somebody removed it.
+_GROUP_LOST: Final = ("NOGROUP", "UNBLOCKED")
 # Fields that hold a whole line of another log.
 _LINES: Final = (b"message", b"line", b"event")
 
@@ -52,15 +55,18 @@ class RedisStream:
         self._claim_ms = int(orphaned_after * 1000)
         self._next_claim = 0.0
         self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            self._redis.xgroup_create(key, group, id="0", mkstream=True)
-        except redis.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+        self._make_group()
 
     def take(self) -> tuple[list[bytes], Callable[[], None]]:
         """Some lines, and what to call when they are matched; no lines after a short wait."""
-        entries = self._claimed() or self._new()
+        try:
+            entries = self._claimed() or self._new()
+        except redis.ResponseError as error:
+            if not str(error).startswith(_GROUP_LOST):
+                raise
+            self._log(f"{self._key}: Redis has lost the group {self._group}; it is made again")
+            self._make_group()
+            return [], no_acknowledgement
         if not entries:
             return [], no_acknowledgement
         ids = [name for name, _ in entries]
@@ -73,7 +79,13 @@ class RedisStream:
 
     def others_hold_some(self) -> bool:
         """Whether other consumers have entries that are not matched yet: they may fail to."""
-        return bool(self._redis.xpending(self._key, self._group)["pending"])
+        try:
+            return bool(self._redis.xpending(self._key, self._group)["pending"])
+        except redis.ResponseError as error:
+            if not str(error).startswith(_GROUP_LOST):
+                raise
+            # The next `take` makes the group again.
+            return True
 
     def close(self) -> None:
         """Leave the group, unless entries are still pending: the others must claim them first."""
@@ -82,6 +94,14 @@ class RedisStream:
             mine = [c for c in consumers if c["name"] == self.name.encode()]
             if mine and mine[0]["pending"] == 0:
                 self._redis.xgroup_delconsumer(self._key, self._group, self.name)
+
+    def _make_group(self) -> None:
+        # From the oldest entry on: what was told already is told again, but nothing is lost.
+        try:
+            self._redis.xgroup_create(self._key, self._group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
 
     def _new(self) -> list[_Entry]:
         answer = self._redis.xreadgroup(

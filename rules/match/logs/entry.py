@@ -39,6 +39,19 @@ class Entry(NamedTuple):
     readings: tuple[tuple[str, str], ...] = ()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it shows nothing that could be listed."""
+        return not (
+            self.uri
+            or self.server
+            or self.client
+            or self.names
+            or self.values
+            or self.addresses
+            or self.user_agent
+        )
+
+    @property
     def shown(self) -> str:
         """The part that a reader recognises best: URL, name, address or value."""
         first = self.values[0][1] if self.values else ""
