@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -168,3 +169,47 @@ def test_host_key_is_a_beginning_that_ends_before_the_path(uri: str) -> None:
     key = host_key(uri)
     assert uri.startswith(key)
     assert "/" not in key[8:]
+
+
+# What makes a line readable in many ways. The host is one whose URLs must be looked at.
+_PIECES = (
+    *("%5C", "%22", "%20", "%7B", "%E6", "%01", "%2541", '"', '" "', '" - "', " ", "\\", '\\"'),
+    *("a", "/", "..", ";x", "?", "|", "[", "] [", '" A:B', " TCP_MISS:HIER_DIRECT "),
+)
+_LINES = {
+    "squid": "1700000000.1 1 192.0.2.9 A/200 1 GET {url} - HIER_DIRECT/198.51.100.7 -",
+    "combined": '192.0.2.9 - - [x] "GET {url} HTTP/1.1" 200 1 "{agent}" "{agent}" A:B{agent}',
+    "common": '192.0.2.9 - - [x] "GET {url} HTTP/1.1" 200 1 A:B{agent}',
+    "%>a|%>ru|%{User-Agent}>h": "192.0.2.9|{url}|{agent}",
+    "%>a %ru [%{User-Agent}>h] [%>ru]": "192.0.2.9 {url} [{agent}] [{url}]",
+    '%>a %ru "%\'{User-Agent}>h" %<a': '192.0.2.9 {url} "{agent}" 198.51.100.7',
+}
+
+
+@pytest.mark.parametrize("text", _LINES)
+def test_a_line_is_looked_up_in_few_ways_whatever_a_client_writes_into_it(
+    matcher: Matcher, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[tuple[str, bytes]] = set()
+    derive = matcher.stretch
+
+    def count(kind: str, data: bytes) -> bytes:
+        asked.add((kind, data))
+        return derive(kind, data)
+
+    monkeypatch.setattr(matcher, "_stretch", count)
+    log, choose = SquidLog(text), random.Random(22)
+    most = 0
+    for _ in range(300):
+        odd = ["".join(choose.choices(_PIECES, k=choose.randint(1, 30))) for _ in range(2)]
+        url = f"http://files.example/{odd[0]}"
+        entry = log.entry(_LINES[text].format(url=url, agent=odd[1]))
+        if entry is None:
+            continue
+        assert len({entry.uri, *(uri for uri, _ in entry.readings)} - {""}) <= 8
+        assert len({entry.user_agent, *(agent for _, agent in entry.readings)} - {""}) <= 16
+        asked.clear()
+        Engine(matcher, 100).matches(entry)
+        most = max(most, len(asked))
+    # Each URL in up to nine readings of its path, with its query and without.
+    assert 5 < most <= 50

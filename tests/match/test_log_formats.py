@@ -373,3 +373,98 @@ def test_json_that_nests_deeply_or_has_many_fields() -> None:
     assert log.entry("{" + ",".join(f'"k{n}":"v"' for n in range(20_000)) + "}") == Entry()
     deep = log.entry('{"a":{"b":{"c":{"d":{"url":"http://a.example/"}}}}}')
     assert deep == Entry()
+
+
+def agents_of(entry: Entry) -> tuple[str, ...]:
+    return (entry.user_agent, *(agent for _, agent in entry.readings if agent))
+
+
+def uris_of(entry: Entry) -> tuple[str, ...]:
+    return (entry.uri, *(uri for uri, _ in entry.readings if uri))
+
+
+@pytest.mark.parametrize(
+    "more", [" 12", " 12 text/html", ' 1 "a b" "c:d"', " TCP_HIT:HIER_NONE", ' "x"']
+)
+@pytest.mark.parametrize(
+    ("agent", "status"),
+    [
+        *(("Agent/1", status) for status in ("", " TCP_MISS:HIER_DIRECT")),
+        *(("a:b", status) for status in ("", " TCP_MISS:HIER_DIRECT")),
+        # A web server writes no quote as it is.
+        ('Agent "x"', " TCP_MISS:HIER_DIRECT"),
+    ],
+)
+def test_further_fields_behind_a_format_of_squids_own(agent: str, more: str, status: str) -> None:
+    line = COMBINED.replace('Mozilla/5.0 (\\"x\\" y)', agent)
+    line = line.removesuffix(" TCP_MISS:HIER_DIRECT") + status + more
+    found = SquidLog("combined").entry(line)
+    assert found is not None
+    assert (found.client, found.uri) == ("192.0.2.9", "http://a.example/p")
+    assert agent in agents_of(found)
+    if '"' not in agent:
+        assert found.user_agent == agent
+    common = line.replace(f' "-" "{agent}"', "")
+    found = SquidLog("common").entry(common)
+    assert found is not None
+    assert (found.client, found.uri) == ("192.0.2.9", "http://a.example/p")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("%-15>a %ru %<a", "192.0.2.9       http://a.example/p 198.51.100.7"),
+        ("%-40ru %>a %-15<a", f"{'http://a.example/p':40} 192.0.2.9 198.51.100.7   "),
+        ("%-15>a|%-40ru|%<a", f"192.0.2.9      |{'http://a.example/p':40}|198.51.100.7"),
+        ('"%-20{User-Agent}>h" %>a %ru %<a', f'"{"Agent/1":20}" 192.0.2.9 URL 198.51.100.7'),
+        ('%15>a %-15<a "%\'{User-Agent}>h" %ru', f'{"192.0.2.9":>15} SERVER{" " * 3} "a"b" URL'),
+        ('%ru "%\'{User-Agent}>h" %-15>a %-15<a', f'URL "a"b" 192.0.2.9{" " * 6} SERVER{" " * 3}'),
+    ],
+)
+def test_values_with_a_width_have_spaces_on_either_side(text: str, line: str) -> None:
+    line = line.replace("URL", "http://a.example/p").replace("SERVER", "198.51.100.7")
+    found = SquidLog(text).entry(line)
+    assert found is not None
+    shown = (found.client, found.uri, found.server)
+    assert shown == ("192.0.2.9", "http://a.example/p", "198.51.100.7")
+    assert found.user_agent in ("", "Agent/1", 'a"b')
+
+
+@pytest.mark.parametrize("text", ["%ru %>a", "%>ru %>a", '"%>ru" %>a', "%#ru %>a"])
+@pytest.mark.parametrize("path", ["a%23b", "a%20", "a%2523b", "%20%23"])
+def test_what_a_client_escaped_in_a_url_stays_so(text: str, path: str) -> None:
+    logged = path.replace("%", "%25") if "#" in text else path
+    found = SquidLog(text).entry(SAMPLE_OF[text].format(logged))
+    assert found is not None
+    assert uris_of(found) == (f"http://a.example/{path}",)
+
+
+SAMPLE_OF = {
+    "%ru %>a": "http://a.example/{} 192.0.2.9",
+    "%>ru %>a": "http://a.example/{} 192.0.2.9",
+    '"%>ru" %>a': '"http://a.example/{}" 192.0.2.9',
+    "%#ru %>a": "http://a.example/{} 192.0.2.9",
+}
+
+
+def test_what_squid_escaped_in_a_url_is_undone() -> None:
+    found = SquidLog("%>ru %>a").entry("http://%5B2001:db8::1%5D/x%7By 192.0.2.9")
+    assert found is not None
+    assert "http://[2001:db8::1]/x{y" in uris_of(found)
+    # `%ru` has escapes of Squid's own only where there was a control character.
+    for path, others in (("a%5Cb", ()), ("%E6%97%A5%5Cb%20", ("日\\b%20", "日%5Cb%20"))):
+        found = SquidLog("%ru %>a").entry(f"http://a.example/{path} 192.0.2.9")
+        assert found is not None
+        assert uris_of(found) == tuple(f"http://a.example/{one}" for one in (path, *others))
+
+
+def test_a_host_that_is_escaped_is_looked_up_though_its_spelling_is_clean() -> None:
+    log = SquidLog("%ts %>a %ru %<a")
+    assert log._cells is not None
+    clean = CleanLogParts(100)
+    for server in ("", "198.51.100.7"):
+        clean.keep_server(server, "http://a%2eexample")
+    clean.keep_client("192.0.2.9")
+    clean.keep_host("GET", "http://a%2eexample")
+    line = "1700000000 192.0.2.9 http://a%2eexample/ 198.51.100.7"
+    assert [n for n, _ in log.entries_to_look_up(line, clean)] == [0]

@@ -21,15 +21,18 @@ BUILT_IN_FORMATS: Final = {
 }
 MAX_FORMAT: Final = 4096
 
-# % ["|[|'|#|/] [-] [[0]width[.precision]] [{argument}] code [{argument}]
+# % ["|[|'|#|/] [-] [[0]width[.precision]] [{argument}] code [{argument}]; `-` puts the spaces
+# behind the value.
 _CODE: Final = re.compile(
-    r"%(?P<quoting>[\"\['#/]?)-?(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
+    r"%(?P<quoting>[\"\['#/]?)(?P<left>-?)(?P<width>[0-9]*)(?:\.[0-9]+)?(?P<before>\{[^}]*\})?"
     r"(?P<code>(?:[a-z_]+::)?[<>]?[A-Za-z][A-Za-z_]*|%|>|<)(?P<after>\{[^}]*\})?",
     re.ASCII,
 )
 _DIGITS: Final = "[0-9]++"
-# The end of a line that only Squid writes; web servers leave it out.
-_SQUIDS_END: Final = r"\ [^:\s]*+:[^\s]*+"
+# What stands behind the last quote of a line: `%Ss:%Sh`, which web servers leave out, and what an
+# operator has added. Without a quote in it, that quote was the last value's.
+_END: Final = r'(?:\ [^\r\n"]*+)?'
+_END_WITH_QUOTES: Final = r"(?:\ [^\r\n]*+)?"
 # The formats whose headers Squid itself writes in quotes without an encoding.
 _UNENCODED: Final = ("common", "combined")
 
@@ -42,12 +45,14 @@ class CompiledFormat(NamedTuple):
             other line.
         names: of the pattern's groups, in their order, without `bad`.
         quotings: how the values of these groups are encoded.
+        with_more: matches a line that has more in quotes behind the format's last field.
         wide: how lines are read that `pattern` does not match.
     """
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
     quotings: Mapping[str, Quoting]
+    with_more: re.Pattern[str] | None
     wide: tuple[WideField, ...]
 
 
@@ -65,6 +70,7 @@ class _Piece(NamedTuple):
     code: str
     argument: str
     width: bool
+    left: bool = False
     quoting: Quoting = Quoting.RAW
 
 
@@ -84,16 +90,20 @@ def compile_format(text: str) -> CompiledFormat:
     found = [_regex(pieces, position, names) for position in range(len(pieces))]
     if not {"client", "key", "host", "server", "sni", "agent"} & set(names):
         raise FormatError("shows no address, name or URL (for instance %>a, %ru, %<a)")
-    body = "".join(found)
+    body, with_more = "".join(found), None
     if text in _UNENCODED:
-        body = body.removesuffix(_SQUIDS_END) + f"(?:{_SQUIDS_END})?"
+        # Without %Ss and %Sh, and the end that has no code.
+        body = "".join(found[:-3]) + re.escape(pieces[-3].literal.rstrip(" "))
+        with_more = re.compile(rf"{body}{_END_WITH_QUOTES}\r?$")
+        body += _END
     # All quantifiers are possessive: the pattern never backtracks, so a hostile line costs
     # no more time than any other line.
     pattern = re.compile(rf"^(?:{body}\r?$|(?P<bad>.*+)$)", re.MULTILINE)
     quotings: dict[str, Quoting] = {}
     for piece in pieces:
         quotings.setdefault(_name(piece), piece.quoting)
-    return CompiledFormat(pattern, tuple(names), quotings, wide_fields(tuple(_wide(pieces))))
+    wide = wide_fields(tuple(_wide(pieces)))
+    return CompiledFormat(pattern, tuple(names), quotings, with_more, wide)
 
 
 def cells_of(text: str) -> Cells | None:
@@ -162,7 +172,8 @@ def _piece(literal: str, found: re.Match[str], within: str) -> tuple[_Piece, int
     code = code.removeprefix("http::").replace("tls::", "ssl::")
     unsaid = Quoting.PASSED if code in PASSED else Quoting.RAW
     quoting = BY_MODIFIER.get(found["quoting"] or within, unsaid)
-    return _Piece(literal, code, argument, bool(found["width"]), quoting), position
+    left = bool(found["left"])
+    return _Piece(literal, code, argument, bool(found["width"]), left, quoting), position
 
 
 def _known_code(text: str) -> str:
@@ -174,8 +185,8 @@ def _known_code(text: str) -> str:
 
 def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
     piece = pieces[position]
-    # A code with a width may have spaces before its value.
-    before = re.escape(piece.literal) + (r"\ *+" if piece.width else "")
+    # A code with a width may have spaces before its value, or behind it.
+    before = re.escape(piece.literal) + (r"\ *+" if piece.width and not piece.left else "")
     if not piece.code:
         return before
     following = pieces[position + 1].literal
@@ -183,15 +194,21 @@ def _regex(pieces: list[_Piece], position: int, names: list[str]) -> str:
         raise FormatError(f"has nothing between %{piece.code} and %{pieces[position + 1].code}")
     name = _name(piece)
     value = _value(piece, following[:1])
+    behind = _spaces_behind(following) if piece.width and piece.left else ""
     if name == "uri" and "key" not in names:
         # Two groups: the part of the URI that decides the host, and the rest.
         names += ["key", "rest"]
         stop = re.escape(following[:1] or "\r")
-        return before + rf"(?P<key>[^{stop}\n]{{0,8}}+[^/{stop}\n]*+)(?P<rest>{value})"
+        return before + rf"(?P<key>[^{stop}\n]{{0,8}}+[^/{stop}\n]*+)(?P<rest>{value}){behind}"
     if not name or name in names:
-        return before + value
+        return before + value + behind
     names.append(name)
-    return before + f"(?P<{name}>{value})"
+    return before + f"(?P<{name}>{value})" + behind
+
+
+def _spaces_behind(following: str) -> str:
+    """Spaces behind a value on the left; of those before a space, the last one is the next."""
+    return r"(?>\ *(?=\ ))" if following.startswith(" ") else r"\ *+"
 
 
 def _name(piece: _Piece) -> str:
@@ -240,5 +257,6 @@ def _wide(pieces: list[_Piece]) -> Iterator[WidePiece]:
             _value(piece, following.literal[:1]) if piece.code else "",
             _from_right(piece) if piece.code else "",
             piece.code in FREE,
-            piece.width,
+            piece.width and not piece.left,
+            _spaces_behind(following.literal) if piece.width and piece.left else "",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, zip_longest
 from typing import Final
 
 from inkgate.rules.lookup.clean_parts import HOST_FROM
@@ -12,8 +13,14 @@ from inkgate.rules.match.logs.entry import MAX_LINE, Entry
 from inkgate.rules.match.logs.log_format import LogFormat, no_header
 from inkgate.rules.match.logs.reader import NumberedEntries
 from inkgate.rules.match.logs.squid_format import BUILT_IN_FORMATS, Cells, cells_of, compile_format
-from inkgate.rules.match.logs.squid_quoting import Quoting, is_plain, values_of
-from inkgate.rules.match.logs.squid_wide import wide_readings
+from inkgate.rules.match.logs.squid_quoting import (
+    MOST_URLS,
+    MOST_VALUES,
+    is_plain,
+    urls_of,
+    values_of,
+)
+from inkgate.rules.match.logs.squid_wide import shortened, wide_readings
 
 _ABSENT: Final = "-"
 # Squid writes `error:invalid-request` and similar words instead of a URI that it could
@@ -38,6 +45,7 @@ class SquidLog:
         self._bad = len(fields.names)
         self._quotings = fields.quotings
         self._wide = fields.wide
+        self._with_more = fields.with_more
         self._cells = cells_of(BUILT_IN_FORMATS.get(text, text))
 
     def entry(self, line: str) -> Entry | None:
@@ -67,6 +75,8 @@ class SquidLog:
                     key in hosts
                     and (f"{server} {key}" if pairs else server) in servers
                     and parts[at_client] in clients
+                    # What is encoded is looked up as what it stands for.
+                    and is_plain(key)
                 ):
                     continue
             found = self._pattern.match(line)
@@ -102,13 +112,25 @@ class SquidLog:
 
     def _entry(self, groups: tuple[str, ...]) -> Entry | None:
         if line := groups[self._bad]:
-            readings = wide_readings(self._wide, line.removesuffix("\r")[:MAX_LINE])
+            readings = self._readings(line.removesuffix("\r")[:MAX_LINE])
             return self._entry_of(readings) if readings else None
         if not any(groups):
             return None
+        return self._entry_of([self._named(groups)])
+
+    def _named(self, groups: Sequence[str]) -> Mapping[str, str]:
         found = {name: groups[position] for name, position in self._positions.items()}
-        found["uri"] = found.get("key", "") + found.get("rest", "")
-        return self._entry_of([found])
+        return found | {"uri": found.get("key", "") + found.get("rest", "")}
+
+    def _readings(self, line: str) -> list[Mapping[str, str]]:
+        """What a line may be read as that the pattern does not match, the likeliest first."""
+        if self._with_more is None:
+            return wide_readings(self._wide, line)
+        found = self._with_more.match(line)
+        readings = [] if found is None else [self._named(found.groups(""))]
+        for text in (line, *shortened(line)):
+            readings += wide_readings(self._wide, text)
+        return readings
 
     def _entry_of(self, readings: Sequence[Mapping[str, str]]) -> Entry:
         """What a line shows; all that it can be read as."""
@@ -117,10 +139,8 @@ class SquidLog:
             for name, text in readings[0].items()
             if name not in ("uri", "agent")
         }
-        uris = _distinct(uri for reading in readings for uri in self._uris(reading))
-        agents = _distinct(
-            agent for reading in readings for agent in self._values(reading, "agent")
-        )
+        uris = _distinct((self._uris(reading) for reading in readings), MOST_URLS)
+        agents = _distinct((self._values(reading, "agent") for reading in readings), MOST_VALUES)
         time = get.get("time") or get.get("local", "")
         if fraction := get.get("fraction"):
             time = f"{time}.{fraction}"
@@ -140,19 +160,21 @@ class SquidLog:
     def _uris(self, reading: Mapping[str, str]) -> Iterator[str]:
         host = self._values(reading, "host")[0]
         for text in self._values(reading, "uri"):
-            # Before all else Squid percent-encodes a URL that has a control character.
-            for uri in values_of(text, Quoting.PASSED):
-                yield _uri(uri, host)
+            yield _uri(text, host)
 
     def _values(self, reading: Mapping[str, str], name: str) -> tuple[str, ...]:
-        text = reading.get(name, "")
+        # A width may have put spaces behind it.
+        text = reading.get(name, "").rstrip(" ")
         if not text or text == _ABSENT:
             return ("",)
-        return values_of(text, self._quotings[name])
+        return (urls_of if name == "uri" else values_of)(text, self._quotings[name])
 
 
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
+def _distinct(readings: Iterable[Iterable[str]], most: int) -> tuple[str, ...]:
+    """All values, but the first ones of each reading before the others: they are likelier."""
+    values = [list(islice(reading, most)) for reading in readings]
+    turns = chain.from_iterable(zip_longest(*values, fillvalue=None))
+    return tuple(islice(dict.fromkeys(text for text in turns if text is not None), most))
 
 
 def _uri(uri: str, host: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, combinations, islice
 from typing import Final
 
 
@@ -44,14 +44,21 @@ _BACKSLASH: Final = re.compile(r"\\([^\n])")
 _WEB: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([^\n]))")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(r"%([0-9A-F]{2})")
-# Values that one text may stand for, at most.
-_MOST: Final = 32
+# What one text may stand for, at most: each costs derivations, and clients write such texts.
+MOST_VALUES: Final = 16
+MOST_URLS: Final = 8
 # Of so many escapes of one kind each may be the client's own.
 _FEW: Final = 4
 _ASCII_END: Final = 0x80
 _MIME: Final = re.compile(rb"%([0-9A-Fa-f]{2})|\\([nr\\])")
 # Bytes that RFC 1738 calls unsafe, and control characters: what PASSED encodes.
 _UNSAFE: Final = frozenset((*range(0x21), *b"<>\"#{}|\\^~[]`'", *range(0x7F, 0x100)))
+# Of a URL, `#` would begin a fragment, and a space at the end is none of it. The client sent
+# neither: a browser keeps the fragment to itself, and a space ends a request's target.
+_UNSAFE_IN_URLS: Final = _UNSAFE - frozenset(b"# ")
+_BACKSLASH_ESCAPE: Final = "%5C"
+# Squid encodes the URL of `%ru` if it has one of these bytes.
+_CONTROL_ESCAPE: Final = re.compile(r"%(?:[0189][0-9A-F]|7F)")
 
 
 def is_plain(text: str) -> bool:
@@ -64,35 +71,69 @@ def values_of(text: str, quoting: Quoting) -> tuple[str, ...]:
     if is_plain(text):
         return (text,)
     if quoting is Quoting.PASSED:
-        return tuple(dict.fromkeys(islice(_passed(text), _MOST)))
+        return tuple(dict.fromkeys(islice(_passed(text), MOST_VALUES)))
     if quoting is Quoting.WEB:
         # The backslashes may be the client's own.
         return tuple(dict.fromkeys((text, _DECODERS[quoting](text))))
     return (_DECODERS[quoting](text),)
 
 
+def urls_of(text: str, quoting: Quoting) -> tuple[str, ...]:
+    """The URLs that a text of the log may stand for; the likeliest first.
+
+    Canonical forms undo most escapes themselves. What matters is what separates parts of a
+    URL: a backslash, the brackets of an IPv6 address, bytes of a host.
+    """
+    values = (text,) if quoting is Quoting.PASSED else values_of(text, quoting)
+    read = (
+        _passed_url(value)
+        if quoting is Quoting.PASSED or _CONTROL_ESCAPE.search(value)
+        else iter((value,))
+        for value in values
+    )
+    return tuple(dict.fromkeys(islice(chain.from_iterable(read), MOST_URLS)))
+
+
+def _passed_url(text: str) -> Iterator[str]:
+    found = [one for one in _ESCAPE.finditer(text) if int(one[1], 16) in _UNSAFE_IN_URLS]
+    # Any other escape, undone or not, makes the same canonical URL.
+    return _undone(text, found, [escape for escape in found if escape[0] == _BACKSLASH_ESCAPE])
+
+
 def _passed(text: str) -> Iterator[str]:
     """What a text may stand for whose `%` may be the client's own, the likeliest first.
 
-    All escapes are the client's, or all are Squid's, or as few as possible are the client's.
     A browser's name has spaces alone: of one kind of escape all are the same, if they are many.
     """
-    yield text
     found = [escape for escape in _ESCAPE.finditer(text) if int(escape[1], 16) in _UNSAFE]
     own = [escape for escape in found if int(escape[1], 16) < _ASCII_END]
     is_one_kind = len({escape[0] for escape in own}) == 1
-    most = 0 if is_one_kind and len(own) > _FEW else len(own)
-    for count in range(most + 1):
+    return _undone(text, found, [] if is_one_kind and len(own) > _FEW else own)
+
+
+def _undone(
+    text: str, found: Sequence[re.Match[str]], own: Sequence[re.Match[str]]
+) -> Iterator[str]:
+    """All escapes are the client's, or all are Squid's, or as few as possible are the client's.
+
+    Args:
+        found: what Squid may have escaped.
+        own: those of them that may be the client's own.
+    """
+    yield text
+    for count in range(len(own) + 1):
         for kept in combinations(own, count):
-            yield _decoded(text, [escape for escape in found if escape not in kept])
+            yield _decoded(text, (escape for escape in found if escape not in kept))
 
 
-def _decoded(text: str, escapes: Sequence[re.Match[str]]) -> str:
-    data, position = b"", 0
+def _decoded(text: str, escapes: Iterable[re.Match[str]]) -> str:
+    parts: list[bytes] = []
+    position = 0
     for escape in escapes:
-        data += _to_bytes(text[position : escape.start()]) + bytes((int(escape[1], 16),))
+        parts += (_to_bytes(text[position : escape.start()]), bytes((int(escape[1], 16),)))
         position = escape.end()
-    return (data + _to_bytes(text[position:])).decode("utf-8", "surrogateescape")
+    parts.append(_to_bytes(text[position:]))
+    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 def _to_bytes(text: str) -> bytes:

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 # Readings of one line at most.
 _MOST: Final = 6
+# What Squid's own formats end with, `%Ss:%Sh`; an operator may have added more behind it.
+_STATUS: Final = re.compile(r"\ [A-Z_]++:[A-Z_]++(?=\ )")
 
 
 class WidePiece(NamedTuple):
@@ -24,6 +26,8 @@ class WidePiece(NamedTuple):
         pattern: of its value from the left; empty behind the last code.
         from_right: of its value backwards.
         is_free: whether a client writes what it likes into it.
+        padded: whether spaces may stand before it.
+        behind: pattern of the spaces that may stand behind it.
     """
 
     literal: str
@@ -32,6 +36,7 @@ class WidePiece(NamedTuple):
     from_right: str
     is_free: bool
     padded: bool
+    behind: str = ""
 
 
 class WideField:
@@ -45,10 +50,14 @@ class WideField:
     def __init__(self, pieces: Sequence[WidePiece], first: int, last: int) -> None:
         before, after = pieces[:first], pieces[last + 1 :]
         opening = pieces[first]
-        head = "".join(_literal(piece) + _group(piece, piece.pattern) for piece in before)
+        head = "".join(
+            _literal(piece) + _group(piece, piece.pattern) + piece.behind for piece in before
+        )
         self._before = re.compile(head + _literal(opening))
         tail = "".join(
-            _group(piece, piece.from_right)
+            # Backwards, the space that the next literal has was read already.
+            (r"\ *+" if piece.behind else "")
+            + _group(piece, piece.from_right)
             + (r"\ *+" if piece.padded else "")
             + re.escape(piece.literal[::-1])
             for piece in reversed(after)
@@ -96,6 +105,12 @@ def wide_readings(fields: Sequence[WideField], line: str) -> list[Mapping[str, s
         if len(found) >= _MOST:
             break
     return found[:_MOST]
+
+
+def shortened(line: str) -> list[str]:
+    """A line without what may have been added behind `%Ss:%Sh`; that may look like it, too."""
+    ends = [found.end() for found in _STATUS.finditer(line)]
+    return [line[:end] for end in dict.fromkeys((*ends[:1], *ends[-1:]))]
 
 
 def _literal(piece: WidePiece) -> str:
