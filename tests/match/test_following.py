@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +129,44 @@ def test_positions_of_before_are_still_known(tmp_path: Path) -> None:
     with following(path, old) as (file, said):
         assert read(file) == lines(3, 2)
         assert said == []
+
+
+@pytest.mark.parametrize("grown", [0, 1, 4, 40])
+def test_a_cut_after_going_on_from_a_position_of_before_loses_nothing(
+    tmp_path: Path, grown: int
+) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(lines(0, 5))
+    found = path.stat()
+    old = Position(found.st_dev, found.st_ino, len(lines(0, 3)))
+    with following(path, old) as (file, _):
+        # Nothing is added before the cut: only the position tells what was read.
+        path.write_text(lines(0, 3))
+        assert read(file) == ""
+        cut_off(path, None)
+        append(path, lines(100, grown))
+        assert read(file) == lines(100, grown)
+
+
+def test_a_copy_that_is_compressed_and_removed_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(lines(0, 5))
+    with following(path) as (file, _):
+        read(file)
+        append(path, lines(5, 3))
+        cut_off(path)
+        append(path, lines(100, 1))
+        copy = tmp_path / "access.log.1"
+        close = os.close
+
+        def close_and_remove(number: int) -> None:
+            close(number)
+            copy.unlink(missing_ok=True)
+
+        monkeypatch.setattr(os, "close", close_and_remove)
+        assert read(file) == lines(100, 1)
 
 
 def test_a_file_that_begins_alike_is_no_copy(tmp_path: Path) -> None:

@@ -104,8 +104,10 @@ class Followed:
     def _is_cut(self, offset: int) -> bool:
         """Whether what was read before stands there no more; it may have grown as long again."""
         assert self._file is not None  # noqa: S101 (`_more` has checked it)
-        start = offset - len(self._before)
-        return os.pread(self._file.fileno(), len(self._before), start) != self._before
+        file, before = self._file.fileno(), self._before
+        if os.fstat(file).st_size < offset:
+            return True
+        return os.pread(file, len(before), offset - len(before)) != before
 
     def _goes_on_in_copy(self, offset: int) -> bool:
         """Whether a copy from before the cut has more lines; it is read to its end first."""
@@ -114,7 +116,7 @@ class Followed:
             return False
         old = Position(0, 0, offset, len(before), _digest(before))
         for copy in self._others():
-            if _is_at(copy, old, only_same=False) and copy.stat().st_size > offset:
+            if _is_at(copy, old, only_same=False, has_more=True):
                 return self._go_to(copy, old)
         return False
 
@@ -133,8 +135,9 @@ class Followed:
         assert self._file is not None  # noqa: S101 (`_open` has set it)
         if old is not None:
             old.close()
-        start = position.offset - position.length
-        self._before = os.pread(self._file.fileno(), position.length, start)
+        # More than the position tells: one of before 0.2 tells nothing.
+        length = min(position.offset, _REMEMBERED)
+        self._before = os.pread(self._file.fileno(), length, position.offset - length)
         self._file.seek(position.offset)
         return True
 
@@ -194,11 +197,12 @@ def _digest(before: bytes) -> str:
     return hashlib.blake2b(before, digest_size=16).hexdigest()
 
 
-def _is_at(path: Path, position: Position, *, only_same: bool) -> bool:
+def _is_at(path: Path, position: Position, *, only_same: bool, has_more: bool = False) -> bool:
     """Whether a file has what was read up to a position.
 
     Args:
         only_same: it must be the same file, and no copy.
+        has_more: it must have something behind that.
     """
     try:
         # Without waiting: a pipe of that name would hold us up until somebody writes into it.
@@ -207,7 +211,7 @@ def _is_at(path: Path, position: Position, *, only_same: bool) -> bool:
         return False
     try:
         found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size < position.offset:
+        if not stat.S_ISREG(found.st_mode) or found.st_size < position.offset + has_more:
             return False
         is_same = (found.st_dev, found.st_ino) == (position.device, position.inode)
         if only_same and not is_same:
