@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,11 +18,11 @@ from inkgate.config.processes import usable_cores
 from inkgate.config.progress import progress_bar
 from inkgate.rules.crypto.keys import read_token
 from inkgate.rules.foreign.batch import pairs, run_plan
-from inkgate.rules.foreign.errors import ForeignError
+from inkgate.rules.foreign.errors import ForeignError, Unread
 from inkgate.rules.foreign.export import export_thesis
-from inkgate.rules.foreign.observations import from_arguments, from_file
+from inkgate.rules.foreign.observations import Reader
 from inkgate.rules.foreign.opening import open_foreign
-from inkgate.rules.foreign.plan import ForeignMatch, Plan, make_plan, statement
+from inkgate.rules.foreign.plan import ForeignMatch, Observation, Plan, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost
 from inkgate.rules.foreign.url_versions import VERSIONS
@@ -74,9 +74,11 @@ def or_foreign(command: Callable[..., None]) -> Callable[..., None]:
             return
         settings: CommandSettings = click.get_current_context().obj
         rules = _open(settings, foreign, token_file)
-        found = _match(rules, queries, values, jobs or usable_cores(), at_most, as_json=as_json)
+        unread = Unread()
+        seen = _observations(rules, queries, values, unread)
+        found = _match(rules, seen, jobs or usable_cores(), at_most, as_json=as_json)
         # As grep: an error beside what was found is an error.
-        sys.exit(2 if rules.unread.count else 0 if found else 1)
+        sys.exit(2 if rules.unread.count or unread.count else 0 if found else 1)
 
     for option in reversed(
         (
@@ -162,26 +164,37 @@ def _open(settings: CommandSettings, where: Path, token_file: Path | None) -> Fo
     )
     if rules.ignored:
         _say(f"not rules, ignored: {', '.join(rules.ignored[:5])}")
-    for error in rules.unread.first:
+    _say_unread(rules.unread)
+    return rules
+
+
+def _say_unread(unread: Unread) -> None:
+    for error in unread.first:
         _say(f"not read: {error}")
-    more = rules.unread.count - len(rules.unread.first)
+    more = unread.count - len(unread.first)
     if more:
         _say(f"not read: {more:,} more")
-    return rules
+
+
+def _observations(
+    rules: ForeignRules, queries: Sequence[str], values: Path | None, unread: Unread
+) -> list[Observation]:
+    read = Reader(frozenset(name for rule in rules.rules for name in rule.attributes), unread)
+    observations = list(read.arguments(queries))
+    if values is not None or not queries:
+        observations += read.file(values or Path("-"))
+    _say_unread(unread)
+    return observations
 
 
 def _match(
     rules: ForeignRules,
-    queries: Iterable[str],
-    values: Path | None,
+    observations: Sequence[Observation],
     jobs: int,
     at_most: float,
     *,
     as_json: bool,
 ) -> bool:
-    observations = list(from_arguments(queries))
-    if values is not None or not observations:
-        observations += from_file(values or Path("-"))
     plan = make_plan(rules, observations)
     for line in statement(plan, jobs):
         _say(line)

@@ -1,4 +1,4 @@
-"""Foreign rules that cannot be used."""
+"""Foreign rules, and values to look up in them, that cannot be used."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ForeignError(Unreadable):
         super().__init__(Path(printable(str(path))), line, problem, remedy)
 
 
-class UnreadRules:
-    """Rules that cannot be used, beside others that can.
+class Unread:
+    """Rules or values that cannot be used, beside others that can.
 
     Attributes:
         first: why, of the first few.

@@ -9,7 +9,7 @@ from inkgate.config.printable import printable
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.derivations.hkdf import HkdfKey
 from inkgate.rules.foreign.derivations.pbkdf2 import CAP, Pbkdf2Key
-from inkgate.rules.foreign.errors import ForeignError, UnreadRules
+from inkgate.rules.foreign.errors import ForeignError, Unread
 from inkgate.rules.foreign.files import files_in
 from inkgate.rules.foreign.ini import Ini
 from inkgate.rules.foreign.rule import (
@@ -36,7 +36,7 @@ def read_paper_rules(where: Path, caps: Caps) -> ForeignRules:
     """
     names = files_in(where) if where.is_dir() else []
     paths = [where / n for n in names if n.endswith(SUFFIX)] if names else [where]
-    unread = UnreadRules()
+    unread = Unread()
     rules: list[SealedRule] = []
     for path in paths:
         try:

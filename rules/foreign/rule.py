@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from inkgate.rules.foreign.bloom_filter import TokenFilter
-from inkgate.rules.foreign.errors import UnreadRules
+from inkgate.rules.foreign.errors import Unread
 
 BLOCK: Final = 16
 MAX_RULES: Final = 1_000_000
@@ -81,7 +81,7 @@ class ForeignRules:
     spellings: Spellings
     filter: TokenFilter | None = None
     ignored: tuple[str, ...] = ()
-    unread: UnreadRules = field(default_factory=UnreadRules)
+    unread: Unread = field(default_factory=Unread)
 
 
 def opened(rule: SealedRule, key: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from inkgate.rules.foreign.derivations.bcrypt_pbkdf import bcrypt_format
 from inkgate.rules.foreign.derivations.hkdf import hkdf_format
 from inkgate.rules.foreign.derivations.pbkdf2 import pbkdf2_format
 from inkgate.rules.foreign.derivations.sha import NAMES, sha_format
-from inkgate.rules.foreign.errors import ForeignError, UnreadRules
+from inkgate.rules.foreign.errors import ForeignError, Unread
 from inkgate.rules.foreign.files import files_in, lines_of
 from inkgate.rules.foreign.ini import Ini, decode_base64
 from inkgate.rules.foreign.rule import (
@@ -67,7 +67,7 @@ def read_thesis_folder(folder: Path, token: bytes, caps: Caps) -> ForeignRules:
     names = [n for n in files_in(folder) if n not in (METADATA, JOKER)]
     has_filter = name != module or name == BLOOM
     rules: list[SealedRule] = []
-    unread = UnreadRules()
+    unread = Unread()
     if name != BLOOM:
         make = _FORMATS.get(module)
         if make is None:
@@ -87,9 +87,7 @@ def read_thesis_folder(folder: Path, token: bytes, caps: Caps) -> ForeignRules:
     )
 
 
-def _rules(
-    folder: Path, names: list[str], kind: RuleFormat, unread: UnreadRules
-) -> list[SealedRule]:
+def _rules(folder: Path, names: list[str], kind: RuleFormat, unread: Unread) -> list[SealedRule]:
     rules: list[SealedRule] = []
     for name in names:
         if name.endswith(".tsv") and name != f"{JOKER}.tsv":
@@ -102,7 +100,7 @@ def _rules(
     return rules
 
 
-def _rows(path: Path, kind: RuleFormat, unread: UnreadRules) -> Iterator[SealedRule]:
+def _rows(path: Path, kind: RuleFormat, unread: Unread) -> Iterator[SealedRule]:
     columns: tuple[str, ...] = ()
     try:
         for number, line in lines_of(path, _MAX_ROW):

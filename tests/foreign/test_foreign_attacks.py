@@ -18,13 +18,12 @@ from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.errors import PackError
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.errors import ForeignError
-from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.install.install import open_current
 from inkgate.rules.sources.attribute import Attribute
-from support.foreign_rules import TOKEN, paper_rule, thesis_folder
+from support.foreign_rules import TOKEN, observed, paper_rule, thesis_folder
 from support.installation import BIN, Installation, attribute
 
 
@@ -69,7 +68,7 @@ def test_bcrypt_rounds_31_are_linear_here_and_read_and_two_to_the_31_are_refused
 
 
 def _plan(rules: object, query: str) -> object:
-    return make_plan(rules, list(from_arguments([query])))  # type: ignore[arg-type]
+    return make_plan(rules, observed([query]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", ["0", "1", "64", "999999999999", "-32", "32.0", "0x20", ""])
@@ -287,7 +286,7 @@ def test_a_message_with_escapes_cannot_write_to_the_terminal(tmp_path: Path) -> 
 def test_no_token_in_what_goes_to_logs(tmp_path: Path) -> None:
     for name in ("pbkdf2", "bcrypt", "sha256", "hkdf", "bloomy_pbkdf2"):
         rules = open_foreign(thesis_folder(tmp_path / name, name), TOKEN.encode, Caps())
-        plan = make_plan(rules, list(from_arguments(["domain=listed.example"])))
+        plan = make_plan(rules, observed(["domain=listed.example"]))
         assert TOKEN not in repr(plan)
 
 

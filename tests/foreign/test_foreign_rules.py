@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
 from inkgate.rules.foreign.bloom_filter import read_bloom_filter
-from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import ForeignMatch, make_plan, statement
 from inkgate.rules.foreign.rule import ForeignRules
@@ -26,6 +25,7 @@ from support.foreign_rules import (
     METADATA,
     TOKEN,
     bloom,
+    observed,
     paper_rule,
     thesis_folder,
 )
@@ -54,7 +54,7 @@ def opened(where: Path, token: str = TOKEN) -> ForeignRules:
 
 
 def matches(rules: ForeignRules, queries: Iterable[str], jobs: int = 1) -> list[ForeignMatch]:
-    return list(run_plan(make_plan(rules, list(from_arguments(queries))), jobs, lambda _: None))
+    return list(run_plan(make_plan(rules, observed(queries)), jobs, lambda _: None))
 
 
 def messages(rules: ForeignRules, queries: Iterable[str]) -> dict[str, str]:
@@ -259,7 +259,7 @@ def test_bcrypt_rules_with_ip_in_their_type_open_at_either_cost(tmp_path: Path) 
 def test_the_filter_of_a_bloomy_set_spares_derivations(tmp_path: Path) -> None:
     entries = [("domain", f"l{n}.example", "m") for n in range(50)]
     rules = opened(thesis_folder(tmp_path / "set", "bloomy_sha256", entries))
-    plan = make_plan(rules, list(from_arguments(f"domain=o{n}.example" for n in range(400))))
+    plan = make_plan(rules, observed(f"domain=o{n}.example" for n in range(400)))
     (group,) = plan.groups
     assert group.filtered + len(group.owners) == 400
     assert 0.2 < len(group.owners) / 400 < 0.42
@@ -269,7 +269,7 @@ def test_the_cost_is_said_per_rule_and_distinct_value(tmp_path: Path) -> None:
     entries = [("domain", f"l{n}.example", "m") for n in range(4)]
     rules = opened(thesis_folder(tmp_path / "set", "pbkdf2", entries))
     queries = ["domain=a.example", "domain=b.example", "domain=a.example"]
-    plan = make_plan(rules, list(from_arguments(queries)))
+    plan = make_plan(rules, observed(queries))
     assert plan.derivations == 4 * 2
     assert plan.seconds > 0
     first, last = statement(plan, 2)
@@ -281,7 +281,7 @@ def test_the_cost_is_said_per_rule_and_distinct_value(tmp_path: Path) -> None:
 def test_all_cores_give_the_same_matches_in_the_same_order(tmp_path: Path) -> None:
     entries = [("domain", f"l{n}.example", f"m{n}") for n in range(30)]
     rules = opened(thesis_folder(tmp_path / "set", "pbkdf2", entries))
-    plan = make_plan(rules, list(from_arguments(f"domain=l{n}.example" for n in range(60))))
+    plan = make_plan(rules, observed(f"domain=l{n}.example" for n in range(60)))
     plan.groups[0].seconds = 0.01  # as if it were dear, so that processes are started
     done: list[int] = []
     found = list(run_plan(plan, 2, done.append))
@@ -393,6 +393,38 @@ def test_the_command_matches_arguments_files_and_standard_input(
     done = run(config, "match", "--foreign", folder, given="domain listed.example\n")
     assert done.returncode == 2
     assert "standard input:1: is not a type and a value; write TYPE<TAB>VALUE" in done.stderr
+
+
+@pytest.mark.slow
+def test_one_refused_value_does_not_end_the_batch(tmp_path: Path, config: Path) -> None:
+    folder = thesis_folder(tmp_path / "set", "pbkdf2")
+    listed = "domain=listed.example"
+    given = ("domain|ip=only.example", listed, "hostnam=listed.example", "md5=")
+    done = run(config, "match", "--foreign", folder, *given)
+    assert done.returncode == 2
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [listed]
+    said = [line for line in done.stderr.splitlines() if "not read" in line]
+    assert [line.split(": ")[2] for line in said] == ["argument 1", "argument 3", "argument 4"]
+    assert "do you mean hostname?" in said[1]
+    # No argument that could be read is not the same as none: standard input is not waited for.
+    done = run(config, "match", "--foreign", folder, "hostnam=x", given=f"{listed}\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = [
+        "swapped.example\tdomain",
+        "nothing",
+        "domain\t" + "x" * 40_000,
+        "domain\tlisted.example",
+    ]
+    lines += ["nothing"] * 30
+    done = run(config, "match", "--foreign", folder, given="\n".join(lines))
+    assert done.returncode == 2
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [listed]
+    said = [line for line in done.stderr.splitlines() if "not read" in line]
+    assert [line.split(": ")[2] for line in said[:4]] == [
+        *(f"standard input:{number}" for number in (1, 2, 3, 5)),
+    ]
+    assert (len(said), "13 more" in said[-1]) == (21, True)
+    assert "swapped" not in "".join(said)
 
 
 def test_the_command_takes_a_partners_token_from_a_file(tmp_path: Path, config: Path) -> None:

@@ -16,14 +16,13 @@ import pytest
 
 from inkgate.rules.crypto.profiles import Caps
 from inkgate.rules.foreign.batch import run_plan
-from inkgate.rules.foreign.observations import from_arguments
 from inkgate.rules.foreign.opening import open_foreign
 from inkgate.rules.foreign.plan import make_plan
 from inkgate.rules.foreign.thesis_values import thesis_values
 from inkgate.rules.foreign.thesis_writer import Pbkdf2Cost, ThesisWriter
 from inkgate.rules.foreign.url_versions import NEWEST, VERSIONS
 from inkgate.rules.sources.attribute import Attribute
-from support.foreign_rules import TOKEN, thesis_folder
+from support.foreign_rules import TOKEN, observed, thesis_folder
 
 REAL = {"1.3": "1.3.3", "1.4": "1.4.3", "2.0": "2.0.1", "2.2": "2.2.1", "3.0": "3.0.0"}
 ROWS: list[dict[str, str]] = json.loads(
@@ -65,7 +64,7 @@ def test_a_folder_made_with_any_version_is_found_whole(tmp_path: Path, version: 
     spelt = {row["url"]: thesis_steps(row["url"], row[REAL[version]]) for row in ROWS}
     entries = [("url", value, url) for url, value in spelt.items() if url == url.strip()]
     rules = open_foreign(thesis_folder(tmp_path / "set", "sha256", entries), TOKEN.encode, Caps())
-    plan = make_plan(rules, list(from_arguments(f"url={url}" for _, _, url in entries)))
+    plan = make_plan(rules, observed(f"url={url}" for _, _, url in entries))
     found = {(match.query, match.message) for match in run_plan(plan, 1, lambda _: None)}
     assert {(f"url={url}", url) for _, _, url in entries} <= found
 

@@ -21,6 +21,10 @@ from types import MappingProxyType
 import bcrypt
 from Crypto.Cipher import AES
 
+from inkgate.rules.foreign.errors import Unread
+from inkgate.rules.foreign.observations import Reader
+from inkgate.rules.foreign.plan import Observation
+
 TOKEN = "token-of-a-partner-kF9xQ2pL7vB3nM8w"
 
 # Attribute types and values, joined by `||`, and the message.
@@ -35,6 +39,14 @@ ENTRIES: tuple[Entry, ...] = (
     ("email-recipient", "someone@listed.example", "uuid-5,7,20260101"),
     ("md5", "ab" * 16, "uuid-6,7,20260101"),
 )
+
+
+def observed(queries: Iterable[str]) -> list[Observation]:
+    """Arguments `TYPE=VALUE` as the command reads them, all of them sound."""
+    unread = Unread()
+    seen = list(Reader(("email-recipient",), unread).arguments(queries))
+    assert unread.count == 0, unread.first
+    return seen
 
 
 def b64(data: bytes) -> str:
