@@ -18,13 +18,18 @@ class CleanFields(CleanParts[bytes]):
     Args:
         limit: hosts to remember; of servers a quarter of it, of User-Agents and of hosts
             that are listed a sixteenth each.
+        has_pairs: whether a host can be listed together with the address of a server.
+
+    Attributes:
+        hosts_anywhere: clean hosts that are so whatever server's address they have.
     """
 
-    __slots__ = ("_listed",)
+    __slots__ = ("_listed", "hosts_anywhere")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, has_pairs: bool = False) -> None:
         super().__init__(limit, limit // 4, limit // 16)
         self._listed: Recent[bytes, bool] = Recent(limit // 16)
+        self.hosts_anywhere = Recent[bytes, bool](limit // 2) if has_pairs else self.hosts
 
     def is_listed(self, uri: bytes) -> bool:
         """Whether a URI's host was found to be blocked, whatever the URL.
@@ -40,7 +45,9 @@ class CleanFields(CleanParts[bytes]):
         have waited.
         """
         return bool(
-            self.hosts.get(host_key(fields[URI]))
+            (self.hosts if fields[SERVER] == ABSENT else self.hosts_anywhere).get(
+                host_key(fields[URI])
+            )
             and (fields[SERVER] == ABSENT or self.servers.get(fields[SERVER]))
             and self.agents.get(fields[USER_AGENT])
         )
@@ -50,6 +57,8 @@ class CleanFields(CleanParts[bytes]):
         host = host_key(fields[URI])
         if (found.clean_host or found.listed_host) and AS_BYTES.decides_host(fields[METHOD], host):
             keep(self.hosts if found.clean_host else self._listed, host)
+            if found.clean_host and not found.by_server:
+                keep(self.hosts_anywhere, host)
         if found.clean_server:
             keep(self.servers, fields[SERVER])
         if found.clean_agent:

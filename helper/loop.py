@@ -178,7 +178,10 @@ class Helper:
         verdicts = rules.verdicts
         if (
             (key in hosts.young or hosts.get(key))
-            and (fields[SERVER] == ABSENT or clean.servers.get(fields[SERVER]))
+            and (
+                fields[SERVER] == ABSENT
+                or (clean.servers.get(fields[SERVER]) and clean.hosts_anywhere.get(key))
+            )
             and (rules.plain or clean.agents.get(fields[USER_AGENT]))
             and len(identity) <= SHORT_ID_DIGITS
             and identity.isdigit()
@@ -219,6 +222,7 @@ class Helper:
     def _sort(self, lines: list[bytes], rules: HelperRules) -> None:
         """Answer the requests that are known to be clean and queue the others."""
         hosts, servers, agents = rules.clean.hosts, rules.clean.servers, rules.clean.agents
+        anywhere = rules.clean.hosts_anywhere
         young = hosts.young
         plain = rules.plain
         remembered = rules.remembered
@@ -239,7 +243,10 @@ class Helper:
                 identity = fields[0]
                 if (
                     (key in young or hosts.get(key))
-                    and (fields[SERVER] == ABSENT or servers.get(fields[SERVER]))
+                    and (
+                        fields[SERVER] == ABSENT
+                        or (servers.get(fields[SERVER]) and anywhere.get(key))
+                    )
                     and (plain or agents.get(fields[USER_AGENT]))
                     and len(identity) <= SHORT_ID_DIGITS
                     and identity.isdigit()

@@ -56,11 +56,13 @@ class HostVerdict(NamedTuple):
         matches: what is listed.
         needs_url: its URLs must be looked at.
         by_port: at another port it may be listed.
+        by_server: with one of its servers' addresses it may be listed.
     """
 
     matches: tuple[Match, ...]
     needs_url: bool
     by_port: bool = False
+    by_server: bool = False
 
 
 class ServerVerdict(NamedTuple):
@@ -193,7 +195,7 @@ class Matcher:
         matches: list[Match] = [] if into is None else into
         if host.kind == "ip":
             return (yield from self._address_steps(host, port, matches))
-        needs_url = by_port = False
+        needs_url = by_port = by_server = False
         url_host = strip_www(host.value)
         for name in suffixes(host.value):
             (stretched,) = yield (("name", name.encode()),)
@@ -208,7 +210,10 @@ class Matcher:
                 matches += yield from self._port_steps(self._at_host_port, host, port)
             if name == url_host and self._at_url:
                 needs_url = self.generation.gate_passes("url-host", stretched)
-        return HostVerdict(tuple(matches), needs_url, by_port)
+        else:
+            # As `_name_passes` has it.
+            by_server = bool(self._at_pair)
+        return HostVerdict(tuple(matches), needs_url, by_port, by_server)
 
     def host_port_steps(self, host: Host, port: int, into: list[Match]) -> Steps[None]:
         """What a whole host matches at one port, besides what it does at any.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from inkgate.rules.canonical import Refused, canonical_address
-from inkgate.rules.lookup.matcher import Match, Matcher
+from inkgate.rules.lookup.matcher import HostVerdict, Match, Matcher
 from inkgate.rules.lookup.observed import Observed
 from inkgate.rules.lookup.steps import Steps, finish
 from inkgate.rules.lookup.target import Target, parse_target
@@ -18,9 +18,11 @@ class Findings(NamedTuple):
     """Matches of a request, and what is known of its parts from now on.
 
     Attributes:
-        clean_host, clean_server, clean_agent: it never needs to be looked at again.
+        clean_host, clean_server, clean_agent: it never needs to be looked at again; but where
+            `by_server` holds, host and server together must be.
         listed_host: the host alone is blocked, whatever the URL.
         at_server: those of the matches that the server's address decides.
+        by_server: the host may be listed together with the address of one of its servers.
     """
 
     matches: tuple[Match, ...]
@@ -29,6 +31,7 @@ class Findings(NamedTuple):
     clean_agent: bool
     listed_host: bool = False
     at_server: tuple[Match, ...] = ()
+    by_server: bool = False
 
 
 SoFar = list[list[Match]]
@@ -58,14 +61,18 @@ def examination(
     at_agent: list[Match] = []
     if so_far is not None:
         so_far += (at_host, at_server, at_agent)
-    clean_host = listed_host = False
+    clean_host = listed_host = by_server = False
     if target is not None:
-        clean_host, listed_host = yield from _host_steps(target, matcher, at_host)
+        verdict = yield from _host_steps(target, matcher, at_host)
+        clean_host = not (at_host or verdict.needs_url or verdict.by_port)
+        listed_host, by_server = blocks(verdict.matches), verdict.by_server
     clean_server = yield from _server_steps(request, target, matcher, at_server)
     if request.user_agent:
         at_agent += yield from matcher.user_agent_steps(request.user_agent)
     found = tuple(_distinct((*at_host, *at_server, *at_agent)))
-    return Findings(found, clean_host, clean_server, not at_agent, listed_host, tuple(at_server))
+    return Findings(
+        found, clean_host, clean_server, not at_agent, listed_host, tuple(at_server), by_server
+    )
 
 
 def found_so_far(so_far: SoFar) -> tuple[Match, ...]:
@@ -78,19 +85,18 @@ def blocks(matches: Iterable[Match]) -> bool:
     return any(match.message.action == "block" for match in matches)
 
 
-def _host_steps(target: Target, matcher: Matcher, into: list[Match]) -> Steps[tuple[bool, bool]]:
-    """Whether the host is clean with all of its URLs, and whether it is blocked with them."""
+def _host_steps(target: Target, matcher: Matcher, into: list[Match]) -> Steps[HostVerdict]:
+    """What the host alone decides; its URL is looked up, too, if that matters."""
     verdict = yield from matcher.host_steps(target.host, target.port, whole=target.whole, into=into)
-    clean = not (verdict.matches or verdict.needs_url or verdict.by_port)
     if verdict.needs_url and target.url is not None:
         into += yield from matcher.url_steps(target.url)
-    return clean, blocks(verdict.matches)
+    return verdict
 
 
 def _server_steps(
     request: Observed, target: Target | None, matcher: Matcher, into: list[Match]
 ) -> Steps[bool]:
-    """Whether the server's address is clean for all requests."""
+    """Whether the server's address is clean by itself, for all requests."""
     host, port = (target.host, target.port) if target is not None else (None, None)
     if target is not None and request.port is not None and request.port != port:
         port = request.port
@@ -103,8 +109,7 @@ def _server_steps(
     except Refused:
         return False
     found, by_port = yield from matcher.server_steps(address, host, port, into)
-    # A set with domain|ip rules asks for each pair of name and address.
-    return not found and not by_port and not matcher.has_pairs
+    return not found and not by_port
 
 
 def _distinct(found: Iterable[Match]) -> Iterator[Match]:

@@ -38,7 +38,7 @@ class Engine:
     """
 
     def __init__(self, matcher: Matcher, limit: int) -> None:
-        self.clean = CleanLogParts(limit, pairs=matcher.has_pairs)
+        self.clean = CleanLogParts(limit)
         self._matcher = matcher
         self._by_name = matcher.classes.by_name
         self._of_clients = matcher.classes.at[ObservedAt.CLIENT]
@@ -71,11 +71,14 @@ class Engine:
         found = finish(examination(seen, self._matcher), self._matcher.stretch)
         clean = self.clean
         key = host_key(entry.uri)
-        if found.clean_host:
+        clean_server = found.clean_server or not entry.server
+        if found.clean_host and not found.by_server:
             clean.keep_host(entry.method, key)
+        if clean_server:
+            clean.keep_server(entry.server)
         # Which rules a server's address matches depends only on host, port and address.
-        if found.clean_server or not entry.server or (clean.pairs and not found.matches):
-            clean.keep_server(entry.server, key)
+        if found.clean_host and not found.at_server and (found.by_server or not clean_server):
+            clean.keep_pair(entry.method, key, entry.server)
         if found.clean_agent:
             clean.keep_agent(entry.user_agent)
         yield from found.matches

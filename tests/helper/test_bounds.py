@@ -123,6 +123,17 @@ def test_clean_part_says_nothing_of_the_others() -> None:
     assert not clean.covers(fields(b"GET", b"https://a.example/x", b"192.0.2.1", b"good"))
 
 
+def test_host_that_may_be_listed_with_an_address_is_clean_only_without_one() -> None:
+    clean = CleanFields(100, has_pairs=True)
+    by_server = fields(b"GET", b"http://a.example/", b"192.0.2.1", b"good")
+    clean.remember(by_server, CLEAN._replace(by_server=True))
+    clean.remember(fields(b"GET", b"http://b.example/", b"192.0.2.2", b"good"), CLEAN)
+    assert clean.covers(fields(b"GET", b"http://a.example/x", b"-", b"good"))
+    for server in (b"192.0.2.1", b"192.0.2.2"):
+        assert not clean.covers(fields(b"GET", b"http://a.example/x", server, b"good"))
+        assert clean.covers(fields(b"GET", b"http://b.example/x", server, b"good"))
+
+
 @given(
     st.lists(
         st.binary(max_size=30).map(lambda b: b.replace(b" ", b"").replace(b"\n", b"")),

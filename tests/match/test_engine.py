@@ -114,7 +114,7 @@ def test_what_a_clean_line_needs_no_reading_of(matcher: Matcher) -> None:
     assert len(seen) == 3
     assert all(engine.matches(entry) == () for entry in seen)
     assert list(log.entries_to_look_up(text, engine.clean)) == []
-    assert engine.clean.pairs
+    assert matcher.has_pairs
     other = text + "\n" + access_line("http://clean.test/x", server="198.51.100.66")
     assert [number for number, _ in log.entries_to_look_up(other, engine.clean)] == [3]
     pair = text.replace("clean.test", "pair.example")
@@ -124,6 +124,50 @@ def test_what_a_clean_line_needs_no_reading_of(matcher: Matcher) -> None:
     seen = [entry for _, entry in log.entries_to_look_up(pair, engine.clean) if entry]
     found = [match.indicator_class for entry in seen for match in engine.matches(entry)]
     assert found.count("domain|ip") == 3
+
+
+def test_a_pair_is_looked_at_only_where_its_host_may_be_listed_with_an_address(
+    matcher: Matcher,
+) -> None:
+    """One `domain|ip` rule made each pair of a host and a server a look-up."""
+    engine, log = Engine(matcher, 1000), SquidLog("squid")
+
+    def looked_at(lines: list[str]) -> int:
+        seen = 0
+        for line in lines:
+            for _, entry in log.entries_to_look_up(line, engine.clean):
+                assert entry is not None
+                seen += 1
+                assert engine.matches(entry) == ()
+        return seen
+
+    lines = [
+        access_line(f"http://h{n // 20}.test/", server=f"192.0.2.{n % 20}") for n in range(400)
+    ]
+    assert looked_at(lines) <= 40
+    assert looked_at(lines) == 0
+
+
+def test_a_host_that_may_be_listed_with_an_address_is_remembered_with_each(
+    installation: Installation,
+) -> None:
+    installation.configure("domain_ip_by_domain = false\nepsilon = 0.0001")
+    installation.add("listed", attribute("domain|ip", "pair.example|198.51.100.68"))
+    installation.refresh()
+    engine = Engine(installation.matcher(), 1000)
+
+    def classes(server: str) -> list[str]:
+        entry = Entry(uri="http://pair.example/", server=server, method="GET")
+        return [match.indicator_class for match in engine.matches(entry)]
+
+    for server in ("192.0.2.1", "", "198.51.100.68"):
+        # The address is clean with other hosts.
+        engine.matches(Entry(uri="http://clean.test/", server=server, method="GET"))
+        assert engine.clean.servers.get(server)
+        listed = server == "198.51.100.68"
+        for _ in range(2):
+            assert classes(server) == (["domain|ip"] if listed else [])
+        assert engine.clean.covers("http://pair.example", server, "", "") == (not listed)
 
 
 def test_splitting_and_matching_find_the_same_lines(matcher: Matcher) -> None:

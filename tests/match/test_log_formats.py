@@ -114,7 +114,7 @@ def test_a_known_clean_spelling_does_not_hide_what_another_encoding_makes_of_it(
     ):
         keep(text)
     clean.keep_host("GET", "http://a.example")
-    clean.keep_server("", "http://a.example")
+    clean.keep_server("")
     lines = [f'192.0.2.9 http://a.example/ "{agent}"' for agent in ("a%20b", "plain")]
     assert [n for n, _ in log.entries_to_look_up("\n".join(lines), clean)] == [0]
 
@@ -463,7 +463,7 @@ def test_a_host_that_is_escaped_is_looked_up_though_its_spelling_is_clean() -> N
     assert log._cells is not None
     clean = CleanLogParts(100)
     for server in ("", "198.51.100.7"):
-        clean.keep_server(server, "http://a%2eexample")
+        clean.keep_server(server)
     clean.keep_client("192.0.2.9")
     clean.keep_host("GET", "http://a%2eexample")
     line = "1700000000 192.0.2.9 http://a%2eexample/ 198.51.100.7"

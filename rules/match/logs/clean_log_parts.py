@@ -17,27 +17,26 @@ class CleanLogParts(CleanParts[str]):
 
     Args:
         limit: hosts to remember; of the other parts a fraction of it.
-        pairs: whether a server can be listed together with the name that was asked for.
 
     Attributes:
-        servers: addresses; where there are pairs, with the key of their host behind them.
+        hosts: those that are clean whatever server's address they have.
+        pairs: keys of other hosts, with an address with which they are clean.
         clients: clients' addresses.
         names: names and addresses by themselves, with what else decides about them.
     """
 
     __slots__ = ("clients", "names", "pairs")
 
-    def __init__(self, limit: int, *, pairs: bool = False) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(limit, limit // 2, limit // 8)
-        self.pairs = pairs
+        self.pairs: Recent[tuple[str, str], bool] = Recent(limit // 4)
         self.clients: Recent[str, bool] = Recent(limit // 4)
         self.names: Recent[tuple[object, ...], bool] = Recent(limit // 2)
 
     def covers(self, key: str, server: str, agent: str, client: str) -> bool:
         """Whether a request with these parts is clean."""
         return bool(
-            self.hosts.get(key)
-            and self.servers.get(f"{server} {key}" if self.pairs else server)
+            ((self.hosts.get(key) and self.servers.get(server)) or self.pairs.get((key, server)))
             and self.agents.get(agent)
             and self.clients.get(client)
         )
@@ -47,10 +46,14 @@ class CleanLogParts(CleanParts[str]):
         if AS_TEXT.decides_host(method, key):
             keep(self.hosts, key)
 
-    def keep_server(self, server: str, key: str) -> None:
-        """Remember that a server is clean; where there are pairs, for this host."""
-        for text in (server,) if server else ("", ABSENT):
-            keep(self.servers, f"{text} {key}" if self.pairs else text)
+    def keep_server(self, server: str) -> None:
+        """Remember that a server is clean by itself."""
+        _keep_or_absent(self.servers, server)
+
+    def keep_pair(self, method: str, key: str, server: str) -> None:
+        """Remember that a host is clean with all of its URLs, at this server."""
+        if AS_TEXT.decides_host(method, key) and is_short(key) and is_short(server):
+            self.pairs.put((key, server), True)
 
     def keep_agent(self, agent: str) -> None:
         """Remember that a User-Agent is clean."""

@@ -62,7 +62,6 @@ class SquidLog:
     def _split(self, text: str, clean: CleanLogParts, cells: Cells) -> NumberedEntries:
         count, at_uri, at_server, at_client = cells
         hosts, servers, clients = clean.hosts.young, clean.servers.young, clean.clients.young
-        pairs = clean.pairs
         for number, line in enumerate(text.split("\n")):
             parts = line.split()
             # For most lines of a log this test is all: every part is known to be clean.
@@ -73,7 +72,7 @@ class SquidLog:
                 server = parts[at_server].rpartition("/")[2]
                 if (
                     key in hosts
-                    and (f"{server} {key}" if pairs else server) in servers
+                    and server in servers
                     and parts[at_client] in clients
                     # What is encoded is looked up as what it stands for.
                     and is_plain(key)
@@ -88,13 +87,13 @@ class SquidLog:
             self._positions.get(name, self._bad) for name in ("key", "server", "agent", "client")
         )
         hosts, servers = clean.hosts.young, clean.servers.young
-        agents, clients, pairs = clean.agents.young, clean.clients.young, clean.pairs
+        agents, clients = clean.agents.young, clean.clients.young
         if "key" not in self._positions or {"sni", "host"} & set(self._positions):
             hosts = {}
         for number, groups in enumerate(self._pattern.findall(text)):
             if (
                 groups[key] in hosts
-                and (f"{groups[server]} {groups[key]}" if pairs else groups[server]) in servers
+                and groups[server] in servers
                 and groups[agent] in agents
                 and groups[client] in clients
                 # What is encoded is looked up as what it stands for.
