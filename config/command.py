@@ -18,7 +18,12 @@ import click
 from inkgate.config.errors import InkgateError
 from inkgate.config.extras import Extra, require
 from inkgate.config.printable import printable_traceback, to_stderr
-from inkgate.config.system_errors import explain, flush_output, is_reader_gone
+from inkgate.config.system_errors import (
+    explain,
+    flush_output,
+    is_reader_gone,
+    open_standard_streams,
+)
 
 ERROR_STATUS: Final = 2
 READER_GONE_STATUS: Final = 141
@@ -56,6 +61,11 @@ class CommandGroup(click.Group):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.subcommands: Final = dict(subcommands or {})
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program."""
+        open_standard_streams()
+        return super().main(*args, **kwargs)
 
     def invoke(self, context: click.Context) -> object:
         """Run the command."""

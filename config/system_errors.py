@@ -55,6 +55,34 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+def open_standard_streams() -> None:
+    """Take the standard streams that we were started without.
+
+    Else a file that is opened later, a database for instance, would have their number, and what
+    is printed would be written into it. What is printed without an output is an error then, as
+    of other commands; what would be said on standard error is thrown away.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, so this one.
+            os.open(os.devnull, flags)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def check_reader() -> None:
+    """See whether somebody still reads the output, of a command that may have none for long.
+
+    Raises:
+        BrokenPipeError: it is a pipe whose other end is closed.
+    """
+    if _is_unread(1):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def is_reader_gone(error: BaseException) -> bool:
     """Whether it says that whoever read the output wants no more of it, as `head` does.
 

@@ -21,6 +21,7 @@ from inkgate.config.modes import make_folder
 from inkgate.config.owner import OwnerError, other_owner
 from inkgate.config.progress import progress_bar
 from inkgate.config.settings_file import resolve
+from inkgate.config.system_errors import check_reader
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.input.files import Chunks, file_chunks, total_size
@@ -81,7 +82,7 @@ def run(
     faults: list[str] = []
     started = time.monotonic()
     with ExitStack() as stack:
-        stop = stack.enter_context(_StopSignals())
+        stop = _while_read(stack.enter_context(_StopSignals()), options)
         setup = Setup(
             config,
             stack.enter_context(_key_folder(config, settings)),
@@ -189,6 +190,17 @@ def _files(
         except MatchError as error:
             # As with grep, the other files are still read.
             faults.append(str(error))
+
+
+def _while_read(stop: Callable[[], bool], options: OutputOptions) -> Callable[[], bool]:
+    """Ask for the output's reader, too: `--follow | head -1` has nothing to do without one."""
+
+    def is_over() -> bool:
+        if options.printed:
+            check_reader()
+        return stop()
+
+    return is_over
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from inkgate.health.counters import Counters
 from inkgate.rules.crypto.key_cache import KeyCache
 from inkgate.sightings.journal.journal import Journal
 from support.installation import BIN, Installation, attribute
+from support.logs import access_line
 from support.reporting import sighting
 from support.small_disk import small_disk
 
@@ -313,3 +314,24 @@ def test_reader_who_wants_no_more_is_no_error(
     os.close(writer)
     assert b"pipe" not in (done.stderr or b"").lower()
     assert done.returncode in (1, 141)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_without_standard_streams_says_so_and_harms_no_file(
+    installation: Installation, closed: str
+) -> None:
+    installation.add("listed", attribute("domain", "listed.example"))
+    installation.refresh()
+    log = installation.folder / "access.log"
+    log.write_text(access_line("http://listed.example/") + "\n")
+    command = f'exec "$0" --config "$1" match "$2" {closed}'
+    words = ["sh", "-c", command, BIN / "inkgate-rules", installation.config, log]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    if ">&-" not in closed.replace("2>&-", ""):
+        assert (done.returncode, "http://listed.example/" in done.stdout) == (0, True)
+        return
+    assert done.returncode == 2
+    if "2>&-" not in closed:
+        assert "standard output: Bad file descriptor" in done.stderr
+    assert installation.run("inkgate-rules", "match", "domain=listed.example").returncode == 0

@@ -162,6 +162,36 @@ def test_byte_order_marks_lose_no_line(listed: Installation, auto: bool) -> None
     assert "could not be read" not in result.stderr
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_log_in_utf_16_is_read(listed: Installation, codec: str, is_packed: bool) -> None:
+    # PowerShell writes so. More than one block, so that one ends within a character.
+    text = "\ufeff" + "\r\n".join([access_line("http://clean.example/\u00e9")] * 3000)
+    data = f"{text}\r\n{access_line('http://listed.example/')}\r\n".encode(codec)
+    path = listed.folder / "access.log"
+    path.write_bytes(gzip.compress(data) if is_packed else data)
+    result = listed.run("inkgate-rules", "match", "--json", "--jobs", "1", str(path))
+    assert [hit["line"] for hit in found(result)] == [3001]
+    assert "could not be read" not in result.stderr
+    if not is_packed:
+        result = listed.run("inkgate-rules", "match", "--follow", str(path))
+        assert (result.returncode, "is in UTF-16" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "log"])
+def test_all_that_can_be_unpacked_before_a_fault_is_matched(
+    listed: Installation, name: str
+) -> None:
+    line = access_line("http://listed.example/") + "\n"
+    data = WRITERS[name]((line * 500).encode()) + b"no stream"
+    path = listed.folder / name
+    path.write_bytes(data)
+    result = listed.run("inkgate-rules", "match", "--json", "--jobs", "1", str(path))
+    assert result.returncode == 2
+    assert len(found(result)) == 500
+    assert f"{name}: cannot be decompressed" in result.stderr
+
+
 def test_a_log_of_unknown_fields_is_an_error_that_says_so(listed: Installation) -> None:
     path = listed.folder / "unknown.json"
     path.write_text('{"adresse": "198.51.100.66", "ts": 1700000000, "n": 1}\n' * 3)

@@ -180,3 +180,21 @@ def test_a_reader_that_wants_no_more_is_no_error(listed: Installation) -> None:
         said = process.stderr.read()
         # As a shell says of a command that SIGPIPE has ended: neither "nothing" nor an error.
         assert (process.wait(60), said) == (141, b"")
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_gone_ends_the_following_of_a_log_in_which_nothing_comes(
+    listed: Installation,
+) -> None:
+    log = listed.folder / "access.log"
+    log.write_text(
+        "1700000000.0 1 192.0.2.9 TCP_MISS/200 1 GET http://evil.example/ - HIER_NONE/- -\n"
+    )
+    command = [BIN / "inkgate-rules", "--config", listed.config, "match", "--follow", log]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    assert b"evil.example" in process.stdout.readline()
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (141, b"")
+    process.stderr.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import select
@@ -21,6 +22,8 @@ STANDARD_INPUT: Final = "-"
 # While no new lines come, matches are shown at the latest after this time.
 IDLE_SECONDS: Final = 0.2
 
+_UTF_16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
 Chunks = Iterator[Chunk | None]
 """Chunks; None from time to time while there is nothing to read."""
 
@@ -37,7 +40,7 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
     try:
         with io.BytesIO() if path == STANDARD_INPUT else Path(path).open("rb") as file:
             blocks = _standard_input() if path == STANDARD_INPUT else _blocks(file)
-            for block in blocks:
+            for block in _in_utf8(blocks):
                 if block is None:
                     yield None
                 else:
@@ -79,7 +82,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     file.seek(0)
     plain = opener(file) if opener else file
     counted = 0
-    while block := plain.read(BLOCK):
+    for block in _whole_blocks(cast("io.BufferedReader", plain)):
         position = file.tell()
         yield block, position - counted
         counted = position
@@ -91,7 +94,7 @@ def _standard_input() -> Iterator[tuple[bytes, int] | None]:
     opener = opener_of(beginning)
     if opener is not None:
         with opener(cast("BinaryIO", _Resumed(beginning, fd))) as plain:
-            while block := plain.read(BLOCK):
+            for block in _whole_blocks(cast("io.BufferedReader", plain)):
                 yield block, len(block)
         return
     block = beginning
@@ -100,6 +103,48 @@ def _standard_input() -> Iterator[tuple[bytes, int] | None]:
         while not select.select([fd], [], [], IDLE_SECONDS)[0]:
             yield None
         block = os.read(fd, BLOCK)
+
+
+def _whole_blocks(plain: io.BufferedReader) -> Iterator[bytes]:
+    """Blocks; what was unpacked before a fault comes before the fault.
+
+    Raises:
+        what reading raises.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while part := plain.read1(BLOCK):
+            parts.append(part)
+            size += len(part)
+            if size >= BLOCK:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except Exception:
+        if parts:
+            yield b"".join(parts)
+        raise
+    if parts:
+        yield b"".join(parts)
+
+
+def _in_utf8(blocks: Iterator[tuple[bytes, int] | None]) -> Iterator[tuple[bytes, int] | None]:
+    """The same, of a text in UTF-16, which its byte order mark tells: so PowerShell writes."""
+    decode, is_first = None, True
+    for block in blocks:
+        if block is None:
+            yield None
+            continue
+        data, size = block
+        if is_first and (name := utf_16(data)):
+            decode = codecs.getincrementaldecoder(name)("replace").decode
+        is_first = False
+        yield (data if decode is None else decode(data).encode()), size
+
+
+def utf_16(beginning: bytes) -> str:
+    """The codec of a log that begins with a byte order mark of UTF-16; else empty."""
+    return _UTF_16.get(beginning[:2], "")
 
 
 class _Resumed(io.RawIOBase):

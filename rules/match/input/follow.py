@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from inkgate.config.printable import Log
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import BLOCK, Chunk, Chunker
-from inkgate.rules.match.input.files import IDLE_SECONDS, Chunks, opener_of, unreadable
+from inkgate.rules.match.input.files import IDLE_SECONDS, Chunks, opener_of, unreadable, utf_16
 from inkgate.rules.match.input.positions import Position, Positions
 from inkgate.rules.match.logs.log_format import FormatError
 
@@ -56,7 +56,7 @@ class Followed:
         """What has been added, up to a block; nothing if nothing was.
 
         Raises:
-            MatchError: it is compressed, or may not be read.
+            MatchError: it is compressed or in UTF-16, or may not be read.
         """
         block = self._read()
         newline = block.rfind(b"\n")
@@ -72,7 +72,7 @@ class Followed:
         cut off is read from its beginning, after what its copy has of the old lines.
 
         Raises:
-            MatchError: it is compressed, or may not be read.
+            MatchError: it is compressed or in UTF-16, or may not be read.
         """
         if self._file is None and not self._open():
             return b""
@@ -180,6 +180,9 @@ class Followed:
         if opener_of(beginning):
             file.close()
             raise MatchError(f"{self.path}: is compressed; match it without --follow")
+        if utf_16(beginning):
+            file.close()
+            raise MatchError(f"{self.path}: is in UTF-16; match it without --follow")
         self._file = file
         return True
 
@@ -244,7 +247,7 @@ def followed_chunks(
         until_idle: end when nothing more is there.
 
     Raises:
-        MatchError: a file may not be read, is compressed, or has no known format.
+        MatchError: a file may not be read, is compressed or in UTF-16, or has no known format.
     """
     files = [
         (Followed(path, positions.of(path) if positions else None, log), Chunker(path, format))
