@@ -233,6 +233,16 @@ class Matcher:
             return
         into += yield from self._port_steps(classes, host, port)
 
+    def pair_steps(self, host: Host) -> Steps[bool]:
+        """Whether a host may be listed together with the address of a server.
+
+        A pair's name is in the gate, as any name that is listed. Without that look each new
+        pair of a name and one of its many addresses would cost a derivation.
+        """
+        if host.kind != "name" or not self._at_pair:
+            return False
+        return (yield from self._name_passes(host.value))
+
     def _name_passes(self, name: str) -> Steps[bool]:
         """Whether a name may be listed, by the gate of its suffixes and itself."""
         for suffix in suffixes(name):
@@ -266,10 +276,7 @@ class Matcher:
         inner = False
         if embedded := embedded_v4(address):
             inner = (yield from self.server_steps(embedded, host, port, matches)).by_port
-        # A pair's name is in the gate, as any name that is listed. Without that look each new
-        # pair of a name and one of its many addresses would cost a derivation.
-        may_be_pair = host is not None and host.kind == "name" and bool(self._at_pair)
-        if host is not None and may_be_pair and (yield from self._name_passes(host.value)):
+        if host is not None and (yield from self.pair_steps(host)):
             data = length_prefixed(host.value.encode(), address.encode())
             (stretched,) = yield (("name", data),)
             matches += self._opened(self._at_pair, stretched)

@@ -130,7 +130,8 @@ class Engine:
             yield from self._server(text, host[0] if host else None, None)
 
     def _server(self, text: str, host: Host | None, port: int | None) -> Iterator[Match]:
-        part = ("server", text, host if self._matcher.has_pairs else None, port)
+        host = host if host is not None and self._may_have_pairs(host) else None
+        part = ("server", text, host, port)
         if self.clean.names.get(part):
             return
         found: tuple[Match, ...] = ()
@@ -142,6 +143,15 @@ class Engine:
         yield from found
         if not found:
             self.clean.keep_name(part)
+
+    def _may_have_pairs(self, host: Host) -> bool:
+        part = ("no pair", host)
+        if not self._matcher.has_pairs or self.clean.names.get(part):
+            return False
+        if finish(self._matcher.pair_steps(host), self._matcher.stretch):
+            return True
+        self.clean.keep_name(part)
+        return False
 
     def _values(self, entry: Entry) -> Iterator[Match]:
         for name, text in entry.values:

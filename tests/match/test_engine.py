@@ -148,6 +148,23 @@ def test_a_pair_is_looked_at_only_where_its_host_may_be_listed_with_an_address(
     assert looked_at(lines) == 0
 
 
+def test_an_answer_is_looked_at_with_its_name_only_where_that_may_be_listed(
+    matcher: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked = Engine(matcher, 10_000), []
+    steps = matcher.server_steps
+    monkeypatch.setattr(
+        matcher, "server_steps", lambda *parts: asked.append(parts) or steps(*parts)
+    )
+    for number in range(400):
+        address = f"192.0.2.{number % 20}"
+        entry = Entry(names=(f"h{number // 20}.test",), addresses=(address,))
+        assert engine.matches(entry) == ()
+    assert len(asked) <= 40
+    entry = Entry(names=("pair.example",), addresses=("192.0.2.1", "198.51.100.68"))
+    assert "domain|ip" in [match.indicator_class for match in engine.matches(entry)]
+
+
 def test_a_host_that_may_be_listed_with_an_address_is_remembered_with_each(
     installation: Installation,
 ) -> None:

@@ -74,8 +74,9 @@ class SquidLog:
                     key in hosts
                     and server in servers
                     and parts[at_client] in clients
-                    # What is encoded is looked up as what it stands for.
-                    and is_plain(key)
+                    # As `is_plain` has it: what is encoded is looked up as what it stands for.
+                    and "%" not in key
+                    and "\\" not in key
                 ):
                     continue
             found = self._pattern.match(line)
