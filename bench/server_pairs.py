@@ -35,8 +35,8 @@ def server(number: int) -> str:
     return f"198.51.{100 + (number >> 8)}.{number & 255}"
 
 
-def host(number: int) -> str:
-    return f"www.site{number}.example"
+def host(number: int, labels: int) -> str:
+    return "www." * (labels - 2) + f"site{number}.example"
 
 
 def installed(bulk: int, pair: tuple[str, str] | None) -> Installation:
@@ -50,9 +50,9 @@ def installed(bulk: int, pair: tuple[str, str] | None) -> Installation:
     return made
 
 
-def pairs_of(hosts: int, servers: int, lines: int) -> list[tuple[str, str]]:
+def pairs_of(hosts: int, labels: int, servers: int, lines: int) -> list[tuple[str, str]]:
     """So many pairs in an order of chance; all of them once before one comes again."""
-    every = [(host(h), server(s)) for h in range(hosts) for s in range(servers)]
+    every = [(host(h, labels), server(s)) for h in range(hosts) for s in range(servers)]
     random.Random(2022).shuffle(every)
     return [every[n % len(every)] for n in range(lines)]
 
@@ -98,12 +98,13 @@ def main() -> None:
     parser = Arguments(__doc__, lines=2_000, hosts=20, servers=100, bulk=500, rounds=1)
     parser.add_argument("--lines", type=int, default=60_000)
     parser.add_argument("--hosts", type=int, default=300)
+    parser.add_argument("--labels", type=int, default=3, help="of a host (2 or 3)")
     parser.add_argument("--servers", type=int, default=200)
     parser.add_argument("--bulk", type=int, default=20_000, help="rules that match nothing")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.read()
     machine = describe()
-    pairs = pairs_of(options.hosts, options.servers, options.lines)
+    pairs = pairs_of(options.hosts, options.labels, options.servers, options.lines)
     listed = pairs[len(pairs) // 2]
     wanted = {WITH: [n for n, pair in enumerate(pairs, 1) if pair == listed], WITHOUT: []}
     made = {WITH: installed(options.bulk, listed), WITHOUT: installed(options.bulk, None)}
