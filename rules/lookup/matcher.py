@@ -121,6 +121,7 @@ class Matcher:
             version: sorted(lengths, reverse=True) for version, lengths in manifest.prefixes.items()
         }
         self._are_gated = manifest.networks_gated
+        self._are_pairs_gated = manifest.pairs_gated
         self._gated = {
             version: tuple(sorted({*(manifest.prefixes.get(version, ())), full}))
             if self._at_address
@@ -243,6 +244,15 @@ class Matcher:
             return False
         return (yield from self._name_passes(host.value))
 
+    def _are_paired(self, host: Host, address: str) -> Steps[bool]:
+        """Whether a host may be listed together with this address."""
+        if not (yield from self.pair_steps(host)):
+            return False
+        if not self._are_pairs_gated:
+            return True
+        (stretched,) = yield (("ip", address.encode()),)
+        return self.generation.gate_passes("suffix", stretched)
+
     def _name_passes(self, name: str) -> Steps[bool]:
         """Whether a name may be listed, by the gate of its suffixes and itself."""
         for suffix in suffixes(name):
@@ -276,7 +286,7 @@ class Matcher:
         inner = False
         if embedded := embedded_v4(address):
             inner = (yield from self.server_steps(embedded, host, port, matches)).by_port
-        if host is not None and (yield from self.pair_steps(host)):
+        if host is not None and (yield from self._are_paired(host, address)):
             data = length_prefixed(host.value.encode(), address.encode())
             (stretched,) = yield (("name", data),)
             matches += self._opened(self._at_pair, stretched)

@@ -57,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         networks_gated: whether the suffix gate knows networks, too. In packs of 0.1.0 it
             does not, and the member is missing.
+        pairs_gated: whether the suffix gate knows the addresses of hosts with an address. In
+            packs of before it does not, and the member is missing.
     """
 
     format: int
@@ -73,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     classes: dict[str, RuleFile]
     gates: dict[str, GateFile]
     networks_gated: bool = False
+    pairs_gated: bool = False
 
     def set_id_bytes(self) -> bytes:
         """The set's 16-byte id."""

@@ -327,6 +327,7 @@ def _next_manifest(
         classes={},
         gates={},
         networks_gated=True,
+        pairs_gated=True,
     )
 
 
@@ -360,8 +361,8 @@ def _seal(
 
 
 def _run_digest(part: Partition, gated: Lengths) -> bytes:
-    """Of what a run is made from: its records, and at which lengths their networks are gated."""
-    return hashlib.blake2b(part.digest + f"{gated}".encode(), digest_size=16).digest()
+    """Of what a run is made from: its records, and which addresses and networks are gated."""
+    return hashlib.blake2b(part.digest + f"{gated} pairs".encode(), digest_size=16).digest()
 
 
 def _publish(job: _Job, sealed: _Sealed) -> tuple[Path, Manifest, bool]:
@@ -406,6 +407,7 @@ def _due(old: Manifest, base: Manifest, settings: RulesSettings) -> bool:
         or old.set_id != base.set_id
         or old.epsilon != base.epsilon
         or old.networks_gated != base.networks_gated
+        or old.pairs_gated != base.pairs_gated
         or old.subscriber != base.subscriber
     )
 

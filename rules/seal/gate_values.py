@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from inkgate.rules.canonical import ObservedAt, classes_at, network_of, suffixes
+from inkgate.rules.canonical.fields import fields_of
 from inkgate.rules.crypto.derive import Unstretched
 from inkgate.rules.crypto.gates import LEVELS
 from inkgate.rules.select.indicators import Record
@@ -15,6 +16,7 @@ NETWORKS: Final = "networks"
 """Values of the suffix gate that records of other partitions may have as well."""
 
 _OF_SERVERS: Final = frozenset(classes_at(ObservedAt.ADDRESS))
+_OF_PAIRS: Final = frozenset(classes_at(ObservedAt.HOST_WITH_ADDRESS))
 
 
 def gate_values(record: Record) -> Iterator[Unstretched]:
@@ -29,9 +31,14 @@ def gate_values(record: Record) -> Iterator[Unstretched]:
 def network_values(record: Record, gated: Lengths) -> Iterator[Unstretched]:
     """The networks that set bits in the suffix gate: those around an address, and itself.
 
+    Of a host with an address it is that address alone.
+
     Args:
         gated: the lengths at which a look-up asks.
     """
+    if record.indicator_class in _OF_PAIRS:
+        yield from _address_of_pair(record)
+        return
     if record.host_kind == "ip":
         network = record.host
     elif record.indicator_class in _OF_SERVERS:
@@ -44,6 +51,12 @@ def network_values(record: Record, gated: Lengths) -> Iterator[Unstretched]:
     for length in gated[version]:
         if length < longest or (length == longest and not whole):
             yield "ip", network_of(address, length).encode()
+
+
+def _address_of_pair(record: Record) -> Iterator[Unstretched]:
+    address = fields_of(record.data)[-1].decode()
+    if "/" not in address:
+        yield "ip", address.encode()
 
 
 def gate_values_by_level(records: Iterable[Record], gated: Lengths) -> dict[str, set[Unstretched]]:

@@ -134,3 +134,25 @@ def test_pair_is_asked_for_only_where_the_name_may_be_listed(matcher: Matcher) -
 
     assert pairs("pair.example") == 1
     assert sum(pairs(f"other{n}.example") for n in range(40)) < 2
+
+
+def test_listed_name_is_asked_for_only_with_addresses_that_may_be_listed_with_it(
+    matcher: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that the gate lets through cost a derivation with each of its servers."""
+    name = Host("name", "pair.example")
+    others = [f"203.0.113.{number}" for number in range(64)]
+
+    def pairs(address: str) -> int:
+        groups = asked(matcher.server_steps(address, name), matcher)
+        return sum(
+            address.encode() in data and kind == "name" for group in groups for kind, data in group
+        )
+
+    assert matcher.generation.manifest.pairs_gated
+    assert [m.indicator_class for m in matcher.server_address("192.0.2.9", name)] == ["domain|ip"]
+    # One in sixteen passes by chance.
+    assert sum(map(pairs, others)) < 20
+    # In a set of before, whose gate knows no such address, all are asked for.
+    monkeypatch.setattr(matcher, "_are_pairs_gated", False)
+    assert sum(map(pairs, others)) == len(others)

@@ -96,6 +96,7 @@ def manifest(prefixes: Mapping[str, Sequence[int]]) -> Manifest:
         classes=dict.fromkeys(CLASSES, RuleFile(1, 1, "00" * 32)),
         gates={},
         networks_gated=True,
+        pairs_gated=True,
     )
 
 
