@@ -21,14 +21,17 @@ from inkgate.rules.canonical import Refused, observed_authority, observed_url
 
 _URL_BYTES: Final = 8192
 _HOST_BYTES: Final = 8192
+# A name that is mapped has no more characters.
+_UNMAPPED: Final = 1024
 _USUAL: Final = "http://www.host.example/a/b/page.html?id=1&name=%C3%BC"
 _OF_URLS: Final = (
     "%25", "%2525", "%%32%35", "%2%35", "%252541", "%", "25", "%3", "2", "/", "/../", "//../", ";",
-    "\\", "%2f", "%252f", "%5c", "a", "/..;/", "%2e", "?", "\u00fc",
+    "\\", "%2f", "%252f", "%5c", "a", "/..;/", "%2e", "?", "\u00fc", "\0", "%5c", "///",
 )  # fmt: skip
 _OF_HOSTS: Final = (
     "a.", "x" * 60 + ".", "\u4e2d\u6587", "\u4e2d.", "\u0301", "\u200d\u0915", "\ufdfa", "\u00ad",
-    "..", "%25", "%", "3", "xn--", "\u3002", "\U0001f600", "\u00df", "@", "1.", "0x",
+    "..", "%25", "%", "3", "\u0344", "\u0f73", "\u0334", "\u094d",
+    "a\u200d.", "\ufe19.", "xn--", "\u3002", "\U0001f600", "\u00df", "@", "1.", "0x",
 )  # fmt: skip
 _KNOWN: Final = {
     "escapes from the inside": "%" * (_URL_BYTES // 3) + "25" * (_URL_BYTES // 3),
@@ -85,9 +88,25 @@ def main() -> None:
     def host_of(pieces: list[str]) -> str:
         return f"http://{(''.join(pieces) * _HOST_BYTES)[:_HOST_BYTES]}/"
 
+    def short_host_of(pieces: list[str]) -> str:
+        return f"http://{(''.join(pieces) * _UNMAPPED)[:_UNMAPPED]}/"
+
+    def ftp_url_of(pieces: list[str]) -> str:
+        text = ("".join(pieces) * _URL_BYTES)[: _URL_BYTES - 40]
+        return f"ftp://host.example/{text}/..;type=a"
+
     urls = {name: f"http://host.example/{text}"[:_URL_BYTES] for name, text in _KNOWN.items()}
     urls["worst that was found"] = searched(observed_url, url_of, _OF_URLS, options.rounds, draw)
+    urls["worst by ftp"] = searched(observed_url, ftp_url_of, _OF_URLS, options.rounds, draw)
     hosts = {piece: host_of([piece]) for piece in _OF_HOSTS}
+    hosts |= {
+        "marks out of order": f"http://{chr(0x344) * 512}{chr(0xF73) * 512}/",
+        "marks and overlays": f"http://{chr(0x344) * 512}{chr(0x334) * 512}/",
+        "viramas and marks": f"http://{(chr(0x94D) + chr(0x344)) * 512}/",
+    }
+    hosts["worst of 1,024 characters"] = searched(
+        observed_authority, short_host_of, _OF_HOSTS, options.rounds, draw
+    )
     hosts["worst that was found"] = searched(
         observed_authority, host_of, _OF_HOSTS, options.rounds, draw
     )
@@ -100,7 +119,10 @@ def main() -> None:
             ours = milliseconds(act, text, options.times)  # type: ignore[arg-type]
             rows.append((ascii(name), kind, ours, milliseconds(_once, text, options.times)))
     for texts in (urls, hosts):
-        print(ascii(texts["worst that was found"][:200]))
+        print(
+            *(f"{name}: {text[:150]!a}" for name, text in texts.items() if "worst" in name),
+            sep="\n",
+        )
     table(("text", "of", "ms", "urlsplit, unquote"), rows)
     worst = {kind: max(row[2] for row in rows if row[1] == kind) for kind in ("URL", "host")}
     print(worst)

@@ -22,13 +22,23 @@ _MAX_UNMAPPED: Final = 1024
 _MAX_WRITTEN: Final = 4096
 # Labels that a host may have which browsers refuse and IDNA 2003 does not: each costs twice.
 _MAX_UNUSUAL: Final = 16
-# RFC 3454, table B.1, and dots after NFKC: a label of nothing else is none in IDNA 2003.
+_MAX_PREPARED: Final = 256
+# Combining marks in a row: Python sorts them in time that grows with the square of their number.
+_MAX_MARKS: Final = 32
+# RFC 3454, table B.1.
+_VANISHING_SIGNS: Final = re.compile(
+    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]+"
+)
+_MAX_VISIBLE: Final = 512
+# These, and dots after NFKC: a label of nothing else is none in IDNA 2003.
 _VANISHING: Final = re.compile(
-    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2024-\u2026\u2060\ufe52\ufe00-\ufe0f\ufeff]*"
+    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2024-\u2026\u2060"
+    "\ufe00-\ufe0f\ufe19\ufe30\ufe52\ufeff]*"
 )
 _JOINER: Final = re.compile("[\u200c\u200d]")
 _RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
 _FULL_STOPS: Final = "\u3002\uff0e\uff61"
+_ALL_DOTS: Final = "." + _FULL_STOPS
 
 
 def canonical_name(text: str) -> str:
@@ -53,6 +63,7 @@ def clean_name(text: str) -> str:
     """
     if len(text) <= _MAX_NAME and _NAME.fullmatch(text):
         return text
+    text = text.strip(_ALL_DOTS)
     check_size(text, _MAX_WRITTEN)
     try:
         name = unescape(text.encode()).decode()
@@ -74,6 +85,7 @@ def longest_suffix(text: str) -> str:
     Raises:
         Refused: not even its last label could be one of a name.
     """
+    text = text.strip(_ALL_DOTS)
     try:
         raw = unescape(text[-_MAX_WRITTEN:].encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
@@ -91,8 +103,9 @@ def longest_suffix(text: str) -> str:
             name = _cleaned_as_idna_2003(label)
         if name is None or room < len(name) + len("."):
             break
-        room -= len(name) + len(".")
-        found += [name] if name else []
+        if name:
+            room -= len(name) + len(".")
+            found.append(name)
     if not found or ends_in_number(found[0]):
         raise Refused("not a host name")
     return ".".join(reversed(found))
@@ -114,17 +127,25 @@ def _cleaned(label: str) -> str | None:
 
 def _cleaned_as_idna_2003(label: str) -> str | None:
     """What IDNA 2003 makes of a label that browsers refuse; None if that is none, too."""
-    if label.isascii():
+    if label.isascii() or len(label) > _MAX_PREPARED:
         return None
-    prepared = _dots(_as_idna_2003(label))
+    try:
+        prepared = _dots(_as_idna_2003(label))
+    except Refused:
+        return None
     return _cleaned(prepared) if prepared else ""
 
 
 def _as_idna_2003(label: str) -> str:
-    """What the preparation of names in IDNA 2003 leaves (RFC 3491, without its checks)."""
+    """What the preparation of names in IDNA 2003 leaves (RFC 3491, without its checks).
+
+    Raises:
+        Refused: it has too many combining marks.
+    """
     from stringprep import in_table_b1  # noqa: PLC0415
     from unicodedata import normalize  # noqa: PLC0415
 
+    _check_marks(label)
     return normalize("NFKC", "".join(sign for sign in label if not in_table_b1(sign)))
 
 
@@ -157,8 +178,9 @@ def _to_ascii(name: str) -> str:
     # Imported here: few hosts need it, and its tables take a helper's start-up time.
     from idna import uts46_remap  # noqa: PLC0415
 
-    if len(name) > _MAX_UNMAPPED:
+    if len(name) > _MAX_UNMAPPED or len(_VANISHING_SIGNS.sub("", name)) > _MAX_VISIBLE:
         raise Refused("not a host name")
+    _check_marks(name)
     try:
         mapped = _dots(uts46_remap(name, std3_rules=False))
         # The rest of the work is bounded by the length that a name may have.
@@ -167,6 +189,19 @@ def _to_ascii(name: str) -> str:
         return ".".join(map(_a_label, mapped.split(".")))
     except ValueError:
         raise Refused("not a host name") from None
+
+
+def _check_marks(text: str) -> None:
+    """Refuse what takes long to normalise, and is no name."""
+    if len(text) <= _MAX_MARKS:
+        return
+    from unicodedata import category  # noqa: PLC0415
+
+    row = 0
+    for character in text:
+        row = row + 1 if category(character)[0] == "M" else 0
+        if row > _MAX_MARKS:
+            raise Refused("not a host name")
 
 
 def _a_label(label: str) -> str:

@@ -48,7 +48,7 @@ _USUAL: Final = re.compile(r"https?://[\w./?&=#~:@-]*[\w/&=#~:@-]", re.ASCII)
 _PLACEHOLDERS: Final = frozenset((
     "n/a", "none", "null", "nil", "nan", "unknown", "undefined", "redacted", "tbd", "todo",
 ))  # fmt: skip
-_OF_A_PATH: Final = re.compile(r"[\w)]*[/.=&%+~-]\w")
+_OF_A_PATH: Final = re.compile(r"[/.=&%+~-]\w")
 _LETTERS_FOR_LABELS: Final = re.compile(r"x+(?:\.x+)+", re.IGNORECASE)
 
 

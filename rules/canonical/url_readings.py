@@ -40,10 +40,12 @@ class Reading(NamedTuple):
 BROWSERS: Final = Reading(0, is_merging=False, has_backslashes=True)
 """WHATWG URL, section 4.4: how browsers write a path before they ask for it."""
 
+BY_0_1: Final = Reading(ALL, is_merging=True, has_backslashes=True)
+"""inkgate until 0.1, whose rule sets may still be in use."""
+
 READINGS: Final = (
     BROWSERS,
-    # inkgate until 0.1, whose rule sets may still be in use.
-    Reading(ALL, is_merging=True, has_backslashes=True),
+    BY_0_1,
     # curl, and RFC 3986, section 5.2.4.
     Reading(0, is_merging=False, has_backslashes=False),
     # Apache, which undoes no `%2f`.
@@ -99,6 +101,11 @@ def readings_of(path: bytes, plain: bytes) -> Iterator[bytes]:
 def read_by_browsers(path: bytes) -> bytes:
     """A path as browsers ask for it."""
     return _without_dots(_separated(path, BROWSERS), BROWSERS)
+
+
+def read_by_0_1(plain: bytes) -> bytes:
+    """A path without backslashes and escapes as inkgate until 0.1 sealed it."""
+    return _without_dots(plain, BY_0_1)
 
 
 def resolved(path: str) -> str:

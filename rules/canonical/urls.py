@@ -7,7 +7,7 @@ pages, one form of every escape, and no exception on hostile input.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from inkgate.rules.canonical.addresses import embedded_v4
@@ -15,7 +15,12 @@ from inkgate.rules.canonical.escapes import escape, is_plain, unescape
 from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import longest_suffix
 from inkgate.rules.canonical.refused import Refused, check_size
-from inkgate.rules.canonical.url_readings import read_by_browsers, readings_of, resolved
+from inkgate.rules.canonical.url_readings import (
+    read_by_0_1,
+    read_by_browsers,
+    readings_of,
+    resolved,
+)
 
 # WHATWG URL removes these anywhere in a URL, so browsers do.
 _REMOVED: Final = "\t\n\r"
@@ -68,7 +73,8 @@ def canonical_url(text: str) -> Url:
     """
     check_size(text)
     url, path, _, query = _taken_apart(text)
-    return Url(url.host, f"{url.value}{_spelled(read_by_browsers(path), _escaped_once)}{query}")
+    read = escape(unescape(read_by_browsers(path)), _QUERY_MARK)
+    return Url(url.host, f"{url.value}{_spelled(read, None)}{query}")
 
 
 def observed_url(text: str) -> tuple[str, ...]:
@@ -88,10 +94,11 @@ def observed_url(text: str) -> tuple[str, ...]:
     places = [url.value]
     if embedded := embedded_v4(url.host.value):
         places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
-    paths = dict.fromkeys(_paths(path))
-    if sent != path:
+    plain, spell = _undone(path)
+    paths = dict.fromkeys(_spelled(read, spell) for read in readings_of(path, plain))
+    if kind := sent[len(path) :]:
         # inkgate until 0.1 kept it.
-        paths |= dict.fromkeys(_paths(sent))
+        paths[_spelled(escape(read_by_0_1(plain + kind), _QUERY_MARK), None)] = None
     found = (f"{place}{one}{part}" for place in places for one in paths for part in (query, ""))
     return tuple(dict.fromkeys(found))
 
@@ -215,18 +222,14 @@ def _its_byte(escaped: re.Match[bytes]) -> bytes:
     return bytes(((middle << 6 | last & 0x3F) & 0xFF,))
 
 
-def _paths(path: bytes) -> Iterator[str]:
-    """Canonical forms of a path, one for each of its readings."""
+def _undone(path: bytes) -> tuple[bytes, Callable[[bytes], bytes] | None]:
+    """A path for `readings_of`, and what gives a segment of its readings the one escape."""
     if is_plain(path, _QUERY_MARK):
-        for read in readings_of(path, path):
-            yield _spelled(read, None)
-        return
+        return path, None
     # The readings of a path share most of their segments.
     once = _Remembered(unescape).__getitem__
     plain = b"/".join(map(once, path.replace(b"\\", b"/").split(b"/")))
-    spell = _Remembered(lambda segment: escape(once(segment), _QUERY_MARK)).__getitem__
-    for read in readings_of(path, plain):
-        yield _spelled(read, spell)
+    return plain, _Remembered(lambda segment: escape(once(segment), _QUERY_MARK)).__getitem__
 
 
 class _Remembered(dict[bytes, bytes]):
@@ -239,10 +242,6 @@ class _Remembered(dict[bytes, bytes]):
     def __missing__(self, segment: bytes) -> bytes:
         self[segment] = made = self._made(segment)
         return made
-
-
-def _escaped_once(segment: bytes) -> bytes:
-    return escape(unescape(segment), _QUERY_MARK)
 
 
 def _spelled(path: bytes, spell: Callable[[bytes], bytes] | None) -> str:

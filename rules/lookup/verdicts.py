@@ -98,9 +98,9 @@ def _server_steps(
 ) -> Steps[bool]:
     """Whether the server's address is clean by itself, for all requests."""
     host, port = (target.host, target.port) if target is not None else (None, None)
-    if target is not None and request.port is not None and request.port != port:
+    if request.port is not None and request.port != port:
         port = request.port
-        if target.whole:
+        if target is not None and target.whole:
             yield from matcher.host_port_steps(target.host, port, into)
     if not request.server:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -125,6 +126,42 @@ def test_attack_long_hosts_take_few_steps(piece: str, end: str) -> None:
     assert lines_of(lambda: observed_authority(f"http://{host}/")) < 40_000
 
 
+MARKS = {
+    "expanding": "\u0344" * 512 + "\u0f73" * 512,
+    "out of order": "\u0344" * 512 + "\u0334" * 512,
+    "in turns": "\u094d\u0344" * 500,
+    "short": "a" + "\u0301" * 33,
+    "for IDNA 2003": "\u200d" + "\u0344" * 300,
+}
+
+
+@pytest.mark.parametrize("marks", MARKS.values(), ids=MARKS)
+def test_attack_rows_of_combining_marks_are_never_sorted(
+    marks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,024 of them took 22 ms: sorting them is quadratic, and no line of Python counts it."""
+    longest = 0
+    whole = unicodedata.normalize
+
+    def normalize(form: str, text: str) -> str:
+        nonlocal longest
+        longest = max(
+            longest, *map(len, re.findall("[\u0300-\u036f\u0f71-\u0f81\u094d]+", text)), 0
+        )
+        return whole(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", normalize)
+    with pytest.raises(Refused):
+        canonical_host(marks)
+    authority, is_whole = observed_authority(f"http://{marks}.listed.example/")
+    assert (authority.host.value, is_whole) == ("listed.example", False)
+    assert longest <= 32
+
+
+def test_names_with_some_marks_are_names() -> None:
+    assert canonical_host("a" + "\u0301" * 32 + ".example").value.startswith("xn--")
+
+
 def test_a_misplaced_joiner_hides_no_parent() -> None:
     authority, is_whole = observed_authority("http://я\u200dя.listed.example/")
     # Browsers refuse it, and a client of IDNA 2003 asks for this.
@@ -139,6 +176,10 @@ DISGUISES = {
     "lis\u1806" + "\u200d" * 200 + "ted.example": False,
     "listed.example" + ".\u2024" * 120: False,
     "\u0378." + "\u00ad" * 200 + "listed.example": False,
+    "listed.example" + ".\ufe19" * 120: False,
+    "listed.example" + ".\ufe30" * 120: False,
+    "listed.example" + "." * 5000: True,
+    "\uff61" * 5000 + "listed.example": True,
 }
 
 
