@@ -67,7 +67,9 @@ def export_thesis(
         )
         screen = configured_false_positives(base, settings, where, report)
         copies = LastGood(where.publisher / "last-good")
-        context = SourceContext(base, where.publisher / "sources", copies)
+        context = SourceContext(
+            base, where.publisher / "sources", copies, remark=report.remarks.append
+        )
         progress.start("sealing", None)
         try:
             for source in open_sources(entries, context):

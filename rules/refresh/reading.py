@@ -88,6 +88,7 @@ def collect(
         options.full,
         settings.source_seconds,
         options.allow_empty,
+        report.remarks.append,
     )
     sources = open_sources(entries, context)
     chosen = [s for s in sources if options.only in (None, s.origin)]

@@ -123,6 +123,7 @@ class Summary(NamedTuple):
             "rules": self.rules,
             "serial": self.serial,
             "not_read": [str(fault) for fault in self.unreadable],
+            "remarks": report.remarks,
             "not_sources": [str(note) for note in self.notes],
         }
 

@@ -17,6 +17,8 @@ def print_problems(summary: Summary, *, again: bool) -> None:
     """
     for fault in (*summary.unreadable, *summary.notes):
         _say(f"not read: {fault}")
+    for remark in summary.report.remarks:
+        _say(f"note: {remark}")
     report = summary.report
     if report.is_unchanged and not again:
         return

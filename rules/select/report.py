@@ -56,6 +56,7 @@ class Report:
         skipped: how many were not selected, by reason.
         counts: by outcome and reason.
         examples: the first few cases by outcome and reason.
+        remarks: what sources that were read well say of themselves.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +69,7 @@ class Report:
         self.skipped: Counter[str] = Counter()
         self.counts: Counter[tuple[Outcome, str]] = Counter()
         self.examples: dict[tuple[Outcome, str], list[Case]] = defaultdict(list)
+        self.remarks: list[str] = []
         self._file: BinaryIO | None = None
         self._writing = ExitStack()
         self._last = _digest(path)

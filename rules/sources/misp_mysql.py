@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,8 +11,9 @@ from inkgate.config.errors import Unreadable
 from inkgate.config.secret import read_secret
 from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.last_good import LastGood
+from inkgate.rules.sources.misp_rights import EVERYBODY, Shared, Viewer, viewer_of
 from inkgate.rules.sources.mysql_session import MispMysqlSettings, read_only_session, rows
-from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType
+from inkgate.rules.sources.source import SECONDS, Origin, SourceContext, SourceType, unsaid
 
 if TYPE_CHECKING:
     from inkgate.rules.sources.mysql_session import Session
@@ -24,25 +25,31 @@ _MICROSECONDS: Final = 1_000_000
 # By primary key, so that every batch begins where the last one ended.
 _ATTRIBUTES: Final = f"""
 SELECT a.id, a.event_id, a.type, a.category, a.value1, a.value2, a.uuid, a.timestamp,
-       a.comment, a.last_seen, a.object_relation, o.uuid
+       a.comment, a.last_seen, a.object_relation, o.uuid,
+       a.distribution, a.sharing_group_id, o.distribution, o.sharing_group_id
 FROM attributes a USE INDEX (PRIMARY) LEFT JOIN objects o ON o.id = a.object_id
 WHERE a.id > %s AND a.to_ids = 1 AND a.deleted = 0 AND (o.deleted IS NULL OR o.deleted = 0)
 ORDER BY a.id LIMIT {_ROWS_AT_ONCE}
 """  # noqa: S608 (a constant)
 _ATTRIBUTE_TAGS: Final = """
 SELECT t.attribute_id, n.name FROM attribute_tags t JOIN tags n ON n.id = t.tag_id
-WHERE t.attribute_id BETWEEN %s AND %s ORDER BY t.id
+WHERE t.attribute_id BETWEEN %s AND %s AND n.exportable = 1 ORDER BY t.id
 """
 _EVENTS: Final = """
-SELECT e.id, e.uuid, e.info, e.date, e.published, g.name
+SELECT e.id, e.uuid, e.info, e.date, e.published, g.name,
+       e.org_id, e.distribution, e.sharing_group_id
 FROM events e LEFT JOIN organisations g ON g.id = e.orgc_id
 """
 _EVENT_TAGS: Final = """
-SELECT t.event_id, n.name FROM event_tags t JOIN tags n ON n.id = t.tag_id ORDER BY t.id
+SELECT t.event_id, n.name FROM event_tags t JOIN tags n ON n.id = t.tag_id
+WHERE n.exportable = 1 ORDER BY t.id
 """
-_USER: Final = """
-SELECT disabled OR COALESCE(expiration <= NOW(), 0) FROM users WHERE email = %s
-"""
+_OBJECT_SHARED: Final = -2  # of a row: the distribution of the attribute's object
+_ATTRIBUTE_SHARED: Final = -4
+_EVERYTHING: Final = (
+    "everything in it counts, whatever its distribution says; name the user whose view counts "
+    "in misp_user"
+)
 
 _Row = Sequence[Any]
 
@@ -54,6 +61,8 @@ class _Event(NamedTuple):
     published: bool
     org: str
     tags: tuple[str, ...]
+    owner: int
+    shared: Shared
 
 
 class MispMysql:
@@ -67,6 +76,7 @@ class MispMysql:
         copies: keeps its last good reading.
         seconds: how long it may take in all.
         may_be_empty: whether it may lose all of its attributes at once.
+        remark: is told what an operator should know of a reading that went well.
     """
 
     origin: Origin = "mysql"
@@ -79,12 +89,14 @@ class MispMysql:
         *,
         seconds: float = SECONDS,
         may_be_empty: bool = False,
+        remark: Callable[[str], None] = unsaid,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._copies = copies
         self._seconds = seconds
         self._may_be_empty = may_be_empty
+        self._remark = remark
         self._place = Path(
             f"mysql:{settings.socket or f'{settings.host}:{settings.port}'}/{settings.database}"
         )
@@ -113,33 +125,55 @@ class MispMysql:
         with read_only_session(
             settings, self._folder, password, self._place, self._seconds
         ) as session:
-            self._check_user(session)
-            yield from self._of_events(session, _events(session))
+            viewer = self._viewer(session)
+            events = {
+                number: event
+                for number, event in _events(session).items()
+                if viewer.sees_event(event.owner, event.shared)
+            }
+            yield from self._of_events(session, events, viewer)
 
-    def _of_events(self, session: Session, events: dict[int, _Event]) -> Iterator[Attribute]:
+    def _of_events(
+        self, session: Session, events: dict[int, _Event], viewer: Viewer
+    ) -> Iterator[Attribute]:
         unpublished = not self._settings.published
         for batch in _batches(session):
             tags = _grouped(session, _ATTRIBUTE_TAGS, batch[0][0], batch[-1][0])
             for row in batch:
                 event = events.get(row[1])
-                if event is not None and (unpublished or event.published):
+                if event is None or not (unpublished or event.published):
+                    continue
+                if viewer.owns(event.owner) or _is_shown(row, viewer):
                     yield _attribute(row, event, tags.get(row[0], ()))
 
-    def _check_user(self, session: Session) -> None:
+    def _viewer(self, session: Session) -> Viewer:
         if not self._settings.misp_user:
-            return
-        found = rows(session, _USER, self._settings.misp_user)
-        if not found or found[0][0]:
+            self._remark(f"{self._place}: {_EVERYTHING}")
+            return EVERYBODY
+        viewer = viewer_of(session, self._settings.misp_user)
+        if viewer is None:
             raise Unreadable(
                 self._place,
                 None,
                 "has no such misp_user, or it is disabled or has expired",
                 "correct misp_user in [[rules.sources]]",
             )
+        return viewer
+
+
+def _is_shown(row: _Row, viewer: Viewer) -> bool:
+    """Whether an attribute of somebody else's event, and its object if it has one, are shown."""
+    own, of_object = row[_ATTRIBUTE_SHARED:_OBJECT_SHARED], row[_OBJECT_SHARED:]
+    has_object = of_object[0] is not None
+    return viewer.sees_part(Shared(*own)) and (
+        not has_object or viewer.sees_part(Shared(*of_object))
+    )
 
 
 def _attribute(row: _Row, event: _Event, tags: Sequence[str]) -> Attribute:
-    _, event_id, kind, category, value1, value2, uuid, timestamp, comment, seen, relation, of = row
+    _, event_id, kind, category, value1, value2, uuid, timestamp, comment, seen, relation, of = row[
+        :_ATTRIBUTE_SHARED
+    ]
     texts = (kind, category, value1, value2, uuid, comment or "", relation or "", of or "")
     if not all(isinstance(text, str) for text in (*texts, *event.tags, *tags)):
         # Kept, it could not be read again.
@@ -182,8 +216,12 @@ def _events(session: Session) -> dict[int, _Event]:
             bool(published),
             str(org or ""),
             tuple(tags.get(number, ())),
+            owner,
+            Shared(distribution, group),
         )
-        for number, uuid, info, date, published, org in rows(session, _EVENTS)
+        for number, uuid, info, date, published, org, owner, distribution, group in rows(
+            session, _EVENTS
+        )
     }
 
 
@@ -201,6 +239,7 @@ def _open(settings: MispMysqlSettings, context: SourceContext) -> MispMysql:
         context.copies,
         seconds=context.seconds,
         may_be_empty=context.may_be_empty,
+        remark=context.remark,
     )
 
 

@@ -41,6 +41,10 @@ class Source(Protocol):
         """Its last good reading, without asking the source: nothing if there was none."""
 
 
+def unsaid(_: str) -> None:
+    """Where nobody wants to hear what a source remarks."""
+
+
 class SourceContext(NamedTuple):
     """What a source is opened with besides its settings.
 
@@ -51,6 +55,7 @@ class SourceContext(NamedTuple):
         full: read everything anew, however fresh what is kept is.
         seconds: how long one source may take in all, before its last good reading counts.
         may_be_empty: whether a source may lose most of what it had at once.
+        remark: is told what an operator should know of a reading that went well.
     """
 
     folder: Path
@@ -59,6 +64,7 @@ class SourceContext(NamedTuple):
     full: bool = False
     seconds: float = SECONDS
     may_be_empty: bool = False
+    remark: Callable[[str], None] = unsaid
 
     def state_path(self, address: str, suffix: str = "") -> Path:
         """Where the source of an address keeps what it has read."""

@@ -32,6 +32,9 @@ GRANTS = [
         "organisations",
         "tags",
         "users",
+        "roles",
+        "sharing_group_orgs",
+        "sharing_group_servers",
     )
 ]
 
@@ -47,8 +50,17 @@ TABLES = {
     "users": """
         id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(255) NOT NULL UNIQUE,
         password VARCHAR(255) NOT NULL, org_id INT NOT NULL, authkey VARCHAR(40),
-        role_id INT NOT NULL DEFAULT 0, disabled TINYINT(1) NOT NULL DEFAULT 0,
+        role_id INT NOT NULL DEFAULT 3, disabled TINYINT(1) NOT NULL DEFAULT 0,
         expiration DATETIME""",
+    "roles": """
+        id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(100) NOT NULL,
+        perm_site_admin TINYINT(1) NOT NULL DEFAULT 0""",
+    "sharing_group_orgs": """
+        id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, sharing_group_id INT NOT NULL,
+        org_id INT NOT NULL, extend TINYINT(1) NOT NULL DEFAULT 0, KEY (org_id)""",
+    "sharing_group_servers": """
+        id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, sharing_group_id INT NOT NULL,
+        server_id INT NOT NULL, all_orgs TINYINT(1) NOT NULL""",
     "events": """
         id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, uuid VARCHAR(40) NOT NULL UNIQUE,
         org_id INT NOT NULL, orgc_id INT NOT NULL, `date` DATE NOT NULL, info TEXT NOT NULL,
