@@ -10,14 +10,17 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from inkgate.config.modes import set_file_mode
 
 _RETRY_SECONDS: Final = 0.05
+_SIGNED: Final = re.compile(rb"([0-9]{1,10}) ([0-9]{1,12})\n")
+_MOST_SIGNED: Final = 64
 
 
 def try_lock(fd: int) -> bool:
@@ -99,6 +102,42 @@ def lock_file(path: Path, mode: int, *, owner_of: Path | None = None) -> Iterato
         yield try_lock(fd)
     finally:
         os.close(fd)
+
+
+class Holder(NamedTuple):
+    """Who has a lock; `since` in seconds since 1970."""
+
+    pid: int
+    since: float
+
+
+def sign_lock(path: Path) -> None:
+    """Write into a file that this process has locked who that is, for others to tell.
+
+    For files in folders that nobody else may write to. Without room on the disk it stays unsaid.
+    """
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(fd, f"{os.getpid()} {time.time():.0f}\n".encode())
+        finally:
+            os.close(fd)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who has signed a lock, if that process is there; what else stands in the file is nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = _SIGNED.fullmatch(os.read(fd, _MOST_SIGNED))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    is_there = found is not None and Path(f"/proc/{int(found[1])}").exists()
+    return Holder(int(found[1]), float(found[2])) if found and is_there else None
 
 
 @contextlib.contextmanager

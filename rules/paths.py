@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.config.locks import lock_file
+from inkgate.config.locks import Holder, holder_of, lock_file, sign_lock
 from inkgate.config.modes import make_folder
 from inkgate.config.settings_file import resolve
 from inkgate.config.whole_file import remove_unfinished
@@ -53,8 +54,20 @@ def writer_lock(folder: Path, mode: int) -> Iterator[None]:
         BusyError: somebody else holds it.
     """
     make_folder(folder, mode)
-    with lock_file(folder / LOCK, 0o600) as is_locked:
+    lock = folder / LOCK
+    with lock_file(lock, 0o600) as is_locked:
         if not is_locked:
-            raise BusyError("another refresh is running; wait for it, or stop it")
+            raise BusyError(
+                f"another refresh is running{_told(holder_of(lock))}; wait for it, or stop it"
+            )
+        sign_lock(lock)
         remove_unfinished(folder)
         yield
+
+
+def _told(holder: Holder | None) -> str:
+    if holder is None:
+        return ""
+    minutes = max(0, time.time() - holder.since) / 60
+    age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    return f" (process {holder.pid}, for {age})"

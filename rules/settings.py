@@ -70,6 +70,7 @@ class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     sources: tuple[str | dict[str, object], ...] = ()
     source_seconds: Annotated[float, Meta(gt=0, le=604_800)] = 3600
+    refresh_seconds: Annotated[float, Meta(gt=0, le=604_800)] = 43_200
     publisher: str = "/var/lib/inkgate/publisher"
     installed: str = "/var/lib/inkgate/rules"
     token_file: str = "/etc/inkgate/token"  # noqa: S105 (a path, not a secret)

@@ -41,6 +41,7 @@ from inkgate.rules.paths import PUBLISHER_MODE, RulesPaths, rules_paths, writer_
 from inkgate.rules.refresh.reading import Options, collect
 from inkgate.rules.refresh.stages import Stage, Stages
 from inkgate.rules.refresh.subscriber import Subscriber, find_subscriber
+from inkgate.rules.refresh.time_limit import time_limit
 from inkgate.rules.seal.epoch import EpochRecord, choose_epoch
 from inkgate.rules.seal.padding import KnownRules, Padding, read_padding_key
 from inkgate.rules.seal.partition import Epoch, SealCounts, Task
@@ -179,7 +180,7 @@ def refresh(
     job = _Job(config, settings, options, where, subscriber, Stages(progress))
     # Before hours of work: what another key signs, nobody here and no proxy would take.
     check_pair(where.publisher, where.public_key_file)
-    with writer_lock(where.publisher, PUBLISHER_MODE):
+    with time_limit(settings.refresh_seconds), writer_lock(where.publisher, PUBLISHER_MODE):
         make_folder(subscriber.workspace, PUBLISHER_MODE, parents=PUBLISHER_MODE)
         remove_unfinished(subscriber.workspace)
         report = Report(subscriber.workspace / REPORT)
@@ -289,10 +290,11 @@ def _next_serial(job: _Job) -> int:
 
 
 def _nothing(faults: Sequence[Unreadable]) -> str:
-    return (
-        "the sources hold no indicator that can be sealed; nothing was changed "
-        "(use --allow-empty if that is right)" + "".join(f"; not read: {fault}" for fault in faults)
-    )
+    """What failed comes first: who reads on to --allow-empty would publish nothing at all."""
+    nothing = "the sources hold no indicator that can be sealed; nothing was changed"
+    if not faults:
+        return f"{nothing} (use --allow-empty if that is right)"
+    return "; ".join((*(f"not read: {fault}" for fault in faults), f"so {nothing}"))
 
 
 def _last_manifest(workspace: Path, where: RulesPaths, settings: RulesSettings) -> Manifest | None:
