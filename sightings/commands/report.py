@@ -102,10 +102,11 @@ def _tell(monitor: Monitor, why: str) -> None:
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on until SIGTERM.")
+@click.option("--again", is_flag=True, help="First all that is still here once more.")
 @quiet_option
 @click.pass_obj
 @needs("drain")
-def drain(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
+def drain(configured: ConfiguredJournals, *, follow: bool, again: bool, quiet: bool) -> None:
     """Hand this proxy's records over to the Redis of `journal`.
 
     Exit status: 0 done, 1 Redis did not answer (the records stay), 2 an error.
@@ -121,6 +122,7 @@ def drain(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None:
                 _log,
                 stop,
                 follow=follow,
+                again=again,
                 before=lambda: configured.become_owner(
                     own_file(configured.config, configured.settings)
                 ),

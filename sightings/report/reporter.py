@@ -235,12 +235,14 @@ def drain(
     stop: threading.Event,
     *,
     follow: bool,
+    again: bool = False,
     before: Callable[[], None] = lambda: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Hand this proxy's records over to the store that proxies share; returns how many.
 
     Args:
+        again: first all records that are still here once more: what has arrived is recognised.
         before: called when the password is read and the journal is not open yet.
         tell: told, at each attempt, why the store takes nothing; empty once that is over.
 
@@ -263,7 +265,7 @@ def drain(
 
     retries = store_retries(0 if follow else _STORE_ATTEMPTS, stop, failed)
     prune_if_due = _at_most_hourly(lambda: prune(path, settings, DRAINED, log))
-    with backend.relay.drain(config, settings, path, before) as to_store:
+    with backend.relay.drain(config, settings, path, before, again) as to_store:
 
         def hand_over() -> int:
             nonlocal is_away

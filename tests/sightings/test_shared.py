@@ -32,6 +32,7 @@ from support.reporting import (
     truth,
     wait_for_requests,
 )
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,108 @@ def test_appended_only_file_survives_a_stop(tmp_path: Path) -> None:
         assert collected(stream(server, tmp_path), tmp_path / "all.db") == 10
 
 
+def test_emptied_redis_gets_all_that_is_still_here_again(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    link = stream(server, tmp_path)
+    one, two = filled(tmp_path / "1.db", 30, "a"), filled(tmp_path / "2.db", 20, "b")
+    assert (drained(one, link), drained(two, link)) == (30, 20)
+    server.client().flushall()
+    assert server.client().xlen("inkgate:sightings") == 0
+    # The first one leaves a new mark, and the other does not take it for its own.
+    assert (drained(one, link), drained(two, link)) == (30, 20)
+    assert (drained(one, link), drained(two, link)) == (0, 0)
+    assert collected(link, tmp_path / "all.db") == 50
+    assert incidents(tmp_path / "all.db") == sorted(incidents(one) + incidents(two))
+
+
+def test_what_was_collected_before_redis_was_emptied_counts_once(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    link = stream(server, tmp_path)
+    path = filled(tmp_path / "1.db", 10)
+    drained(path, link)
+    collected(link, tmp_path / "all.db")
+    filled(path, 10, first=10)
+    drained(path, link)
+    server.client().flushall()
+    assert drained(path, link) == 20
+    assert collected(stream(server, tmp_path), tmp_path / "all.db") == 20
+    assert incidents(tmp_path / "all.db") == incidents(path)
+
+
+def test_records_are_handed_over_again_by_hand(server: RedisServer, tmp_path: Path) -> None:
+    with MispServer() as misp:
+        lines = f'journal = "{server.url}"'
+        with Reporting(misp, sightings=lines) as reporting:
+            filled(reporting.folder / "sightings.db", 12)
+            assert reporting.run("drain") == "handed over 12\n"
+            server.client().delete("inkgate:sightings")
+            assert reporting.run("drain") == "handed over 0\n"
+            assert reporting.run("drain", "--again") == "handed over 12\n"
+            assert reporting.run("drain") == "handed over 0\n"
+            assert server.client().xlen("inkgate:sightings") == 12
+
+
+def test_user_who_may_not_see_the_mark_hands_over_all_the_same(tmp_path: Path) -> None:
+    old = "user old on nopass ~inkgate:sightings +xadd +info +ping +client|setname"
+    with RedisServer(old) as server:
+        (tmp_path / "password").write_text("x")
+        link = stream(server, tmp_path, user="old", password_file="password")
+        path = filled(tmp_path / "1.db", 5)
+        assert (drained(path, link), drained(path, link)) == (5, 0)
+
+
+def test_consumers_of_hosts_that_are_gone_leave_the_group(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def consumers() -> set[str]:
+        found = server.client().xinfo_consumers("inkgate:sightings", "misp")
+        return {c["name"].decode() for c in found}
+
+    drained(filled(tmp_path / "1.db", 30), stream(server, tmp_path))
+    for name, count in (("waits", 5), ("gone", 0), ("also-gone", 0)):
+        other = stream(server, tmp_path, name)
+        other.prepare()
+        server.client().xgroup_createconsumer("inkgate:sightings", "misp", name)
+        if count:
+            other.take(count)
+    stream(server, tmp_path, "mine").prepare()
+    assert consumers() == {"waits", "gone", "also-gone"}
+    monkeypatch.setattr("inkgate.sightings.journal.backends.redis_stream._GONE_SECONDS", 0)
+    stream(server, tmp_path, "gone").prepare()
+    # One's own stays, and one with entries that nobody has taken over.
+    assert consumers() == {"waits", "gone"}
+
+
+def refusal(target: Stream, path: Path) -> str:
+    with pytest.raises((StoreAwayError, StoreRefusedError)) as told:
+        drained(path, target)
+    return str(told.value)
+
+
+def test_what_redis_refuses_is_said_in_words(tmp_path: Path) -> None:
+    path = filled(tmp_path / "1.db", 3)
+    with RedisServer() as server, RedisServer(f"replicaof 127.0.0.1 {server.port}") as replica:
+        client = server.client()
+        client.config_set("maxmemory", "1")
+        assert "no memory left; raise its maxmemory" in refusal(stream(server, tmp_path), path)
+        client.config_set("maxmemory", "0")
+        link = stream(replica, tmp_path)
+        wait_until(lambda: "is a replica" in refusal(link, path), "the replica to be one")
+        client.set("inkgate:sightings", "text")
+        assert "something else than a stream" in refusal(stream(server, tmp_path), path)
+        client.delete("inkgate:sightings")
+        client.config_set("min-replicas-to-write", "5")
+        assert "fewer replicas" in refusal(stream(server, tmp_path), path)
+    with RedisServer("rename-command XADD ''") as old:
+        said = refusal(stream(old, tmp_path), path)
+        assert "asked for XADD, which it does not know" in said
+        assert "proxy1" not in said
+    with RedisServer("cluster-enabled yes") as cluster:
+        assert "cluster" in refusal(stream(cluster, tmp_path), path).lower()
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
     key, cert = folder / "tls.key", folder / "tls.crt"
     subprocess.run(
@@ -204,12 +307,16 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_tls_and_acl_user(tmp_path: Path) -> None:
     key, cert = certificate(tmp_path)
-    proxy = "on >proxy-password ~inkgate:sightings +xadd +info +ping +client|setname"
+    proxy = (
+        "on >proxy-password ~inkgate:sightings ~inkgate:sightings:mark +xadd +info +set +get "
+        "+ping +client|setname"
+    )
     reporter = (
         "on >reporter-password ~inkgate:sightings ~inkgate:sightings:unreadable "
         "~inkgate:sightings:installation +set +get "
         "+xreadgroup +xautoclaim +xack +xtrim +xpending +xrange +xadd +exists +xinfo|groups "
-        "+xgroup|create +ping +client|setname"
+        "+xinfo|consumers +xgroup|create +xgroup|delconsumer +eval "
+        "+ping +client|setname"
     )
     with RedisServer(
         f"tls-cert-file {cert}", f"tls-key-file {key}", f"tls-ca-cert-file {cert}",

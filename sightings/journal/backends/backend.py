@@ -37,14 +37,15 @@ class Relay(NamedTuple):
     """How records get through a store that several proxies share.
 
     Attributes:
-        drain: from a proxy's own file; takes the settings file, its section, that file and
-            what is to be called before it is opened, and gives the step in a `with`.
+        drain: from a proxy's own file; takes the settings file, its section, that file,
+            what is to be called before it is opened, and whether all that is still in it goes
+            once more, and gives the step in a `with`.
         collect: into the reporter's file; takes the settings file, its section and the
             journal there.
     """
 
     drain: Callable[
-        [Path, SightingsSettings, Path, Callable[[], None]], AbstractContextManager[Step]
+        [Path, SightingsSettings, Path, Callable[[], None], bool], AbstractContextManager[Step]
     ]
     collect: Callable[[Path, SightingsSettings, Journal], Step]
 

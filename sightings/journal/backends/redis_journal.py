@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def _drain(
-    config: Path, settings: SightingsSettings, own: Path, before: Callable[[], None]
+    config: Path,
+    settings: SightingsSettings,
+    own: Path,
+    before: Callable[[], None],
+    again: bool,
 ) -> Iterator[Step]:
     # Imported here, as below: the helper and the ICAP server import this table, and need
     # neither Redis nor, before the first match, SQLite.
@@ -25,7 +29,7 @@ def _drain(
 
     store = _stream(config, settings)
     before()
-    with Drain(own, store) as drain:
+    with Drain(own, store, again=again) as drain:
         yield drain.step
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,30 @@ _MAX_ENTRY_BYTES: Final = 1 << 20
 _INSTALLATION: Final = re.compile("[0-9a-f]{32}")
 _LATEST: Final = 253_402_300_800.0  # the year 10000
 _VARIABLE: Final = "INKGATE_REDIS_PASSWORD"
+
+# A consumer that has asked for nothing for so long is a host that is gone.
+_GONE_SECONDS: Final = 86_400
+_FORGET_GONE: Final = """
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local consumer = {}
+    for at = 1, #fields, 2 do consumer[fields[at]] = fields[at + 1] end
+    if consumer.name ~= ARGV[2] and consumer.pending == 0
+            and consumer.idle >= tonumber(ARGV[3]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name)
+    end
+end
+"""
+_REPLICA: Final = "is a replica that takes nothing; name the master, or wait for the failover"
+_CLUSTER: Final = "is a cluster, which is not supported; name one Redis"
+_UNKNOWN: Final = re.compile("(?:ERR )?unknown command ['`]?([A-Za-z|]{1,30})", re.IGNORECASE)
+_CODE: Final = re.compile("[A-Z]{2,20}")
+_MEANINGS: Final = {
+    "MISCONF": "cannot write to its disk (MISCONF); see its log",
+    "NOREPLICAS": "has fewer replicas than min-replicas-to-write asks for",
+    "MASTERDOWN": "is a replica whose master is away",
+    "BUSY": "is busy with a script that somebody runs there",
+}
+_TOO_OLD: Final = "which it does not know, or has under another name; Redis 6.2 or newer has it"
 
 T = TypeVar("T")
 
@@ -74,6 +99,22 @@ class Stream:
         """The running server's id: another one after a restart or a failover."""
         answer = self._call(lambda: self._redis.info("server"))
         return str(answer.get("run_id", ""))
+
+    def mark(self, offered: str) -> str:
+        """See `SharedStore`."""
+        key = f"{self._settings.stream}:mark"
+
+        def ask() -> bytes:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.set(key, offered, nx=True)
+                pipe.get(key)
+                return pipe.execute()[1] or b""
+
+        try:
+            return _text(self._call(ask))
+        except StoreRefusedError:
+            # A user of an older version's ACL: then nobody can tell.
+            return ""
 
     def add(self, copies: Sequence[Copy]) -> None:
         """Append entries; on an exception some of them may be there."""
@@ -193,18 +234,32 @@ class Stream:
             if str(error).startswith("NOGROUP"):
                 self._make_group()
                 raise StoreAwayError("the consumer group was not there and has been made") from None
-            raise StoreAwayError(f"Redis answers {str(error).split(' ')[0]}") from None
+            raise _in_words(error, self._settings.stream) from None
+        except redis.exceptions.BusyLoadingError:
+            raise StoreAwayError("Redis is loading its data from the disk") from None
         except redis.RedisError as error:
             raise StoreAwayError(f"Redis does not answer ({type(error).__name__})") from None
         except OSError as error:
             raise StoreAwayError(f"Redis does not answer ({error.strerror})") from None
 
     def prepare(self) -> None:
-        """Make the stream and the group if they are not there."""
+        """Make the stream and the group if they are not there, and let hosts that are gone go."""
         key, group = self._settings.stream, self._settings.group
         groups: Any = self._call(lambda: self._redis.exists(key) and self._redis.xinfo_groups(key))
         if not any(_text(g["name"]) == group for g in groups or ()):
             self._make_group()
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Remove consumers that are gone and have nothing that others could still take over."""
+        key, group = self._settings.stream, self._settings.group
+        with suppress(StoreRefusedError):  # the ACL of an older version
+            # One step for Redis: a consumer that wakes up meanwhile would lose what it takes.
+            self._call(
+                lambda: self._redis.eval(
+                    _FORGET_GONE, 1, key, group, self._consumer, str(1000 * _GONE_SECONDS)
+                )
+            )
 
     def _make_group(self) -> None:
         key, group = self._settings.stream, self._settings.group
@@ -217,6 +272,30 @@ class Stream:
                 raise StoreAwayError("the consumer group cannot be made") from None
         except redis.RedisError as error:
             raise StoreAwayError(f"Redis does not answer ({type(error).__name__})") from None
+
+
+def _in_words(error: redis.ResponseError, stream: str) -> StoreAwayError | StoreRefusedError:
+    """What an answer of Redis means. Its text is not told: it may quote what was sent."""
+    # In a pipeline the library puts the command in front.
+    text = str(error).rpartition("caused error: ")[2]
+    if isinstance(error, (redis.exceptions.ClusterError, redis.exceptions.MovedError)):
+        return StoreRefusedError(f"Redis {_CLUSTER}")
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return StoreAwayError(
+            "Redis has no memory left; raise its maxmemory, or see why no reporter collects"
+        )
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return StoreAwayError(f"Redis {_REPLICA}")
+    if unknown := _UNKNOWN.match(text):
+        return StoreRefusedError(f"Redis is asked for {unknown[1]}, {_TOO_OLD}")
+    code = text.partition(" ")[0]
+    if code == "WRONGTYPE":
+        return StoreRefusedError(
+            f"Redis has something else than a stream under {stream}; name another key in "
+            "[sightings.redis] stream"
+        )
+    meaning = _MEANINGS.get(code, f"answers {code if _CODE.fullmatch(code) else 'an error'}")
+    return StoreAwayError(f"Redis {meaning}")
 
 
 def _copy(fields: dict[bytes, bytes]) -> Copy | None:

@@ -8,9 +8,10 @@ journalled once.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from inkgate.sightings.journal.backends.backend import DRAINED
 from inkgate.sightings.journal.database import as_journal_errors, open_writer, transaction
@@ -37,6 +38,12 @@ class SharedStore(Protocol):
     def server(self) -> str:
         """An id of the running server: another one when it may have lost its last entries."""
 
+    def mark(self, offered: str) -> str:
+        """The mark that lies in the store: the first that was offered since it was emptied.
+
+        Empty if this user may not know it.
+        """
+
     def add(self, copies: Sequence[Copy]) -> None:
         """Append entries; on an exception some of them may be there."""
 
@@ -56,17 +63,38 @@ class SharedStore(Protocol):
         """Entries are safe elsewhere: they are not delivered again, and may be removed."""
 
 
+class _Server(NamedTuple):
+    """A store as it was met; `mark` is empty where it is not known."""
+
+    run: str
+    mark: str
+
+    @classmethod
+    def of(cls, text: str) -> _Server:
+        run, _, mark = text.partition(" ")
+        return cls(run, mark)
+
+    @property
+    def text(self) -> str:
+        return f"{self.run} {self.mark}".rstrip()
+
+    def is_emptied_since(self, known: _Server) -> bool:
+        return bool(self.mark and known.mark) and self.mark != known.mark
+
+
 class Drain:
     """Moves this proxy's records to the store. For one thread; use it in a `with`.
 
     Args:
         path: the proxy's own journal.
         store: where they go.
+        again: hand over all that is still here once more.
     """
 
-    def __init__(self, path: Path, store: SharedStore) -> None:
+    def __init__(self, path: Path, store: SharedStore, *, again: bool = False) -> None:
         self._path = path
         self._store = store
+        self._is_again = again
         self._connection = open_writer(path)
 
     def __enter__(self) -> Self:
@@ -83,7 +111,7 @@ class Drain:
             StoreAwayError, StoreRefusedError: they stay here.
         """
         with as_journal_errors(self._path):
-            server = self._store.server()
+            server = _Server(self._store.server(), self._store.mark(uuid.uuid4().hex))
             self._rewind_if_new(server)
             found = next_records(self._connection, self._position(), _ROWS)
             if not found:
@@ -100,13 +128,13 @@ class Drain:
         ).fetchone()
         return row[0] if row else 0
 
-    def _note(self, position: int, server: str) -> None:
+    def _note(self, position: int, server: _Server) -> None:
         now = time.time()
         with transaction(self._connection):
             self._set_position(position)
             self._connection.execute(
                 "INSERT OR REPLACE INTO handed_over (id, time, server) VALUES (?, ?, ?)",
-                (position, now, server),
+                (position, now, server.text),
             )
             # The newest of the old rows stays: a rewind goes back to its position.
             self._connection.execute(
@@ -115,22 +143,34 @@ class Drain:
                 (now - _RESEND_SECONDS,),
             )
 
-    def _rewind_if_new(self, server: str) -> None:
-        """Hand over again what another server, or this one before its restart, took last."""
+    def _rewind_if_new(self, server: _Server) -> None:
+        """Hand over again what the store may have lost since it took it.
+
+        Another server, or this one before its restart, may have lost what it took last; one
+        that was emptied has lost all.
+        """
         last = self._connection.execute(
             "SELECT time, server FROM handed_over ORDER BY id DESC LIMIT 1"
         ).fetchone()
-        if last is None or last[1] == server:
+        known = _Server.of(last[1]) if last is not None else server
+        is_emptied = self._is_again or server.is_emptied_since(known)
+        if not is_emptied and (last is None or known.run == server.run):
             return
         with transaction(self._connection):
-            row = self._connection.execute(
-                "SELECT max(id) FROM handed_over WHERE time < ?", (last[0] - _RESEND_SECONDS,)
-            ).fetchone()
-            oldest = self._connection.execute("SELECT min(id) FROM sightings").fetchone()[0]
-            again = row[0] if row[0] is not None else (oldest or 1) - 1
+            again = None if is_emptied else self._before(last[0] - _RESEND_SECONDS)
+            if again is None:
+                oldest = self._connection.execute("SELECT min(id) FROM sightings").fetchone()[0]
+                again = (oldest or 1) - 1
             self._connection.execute("DELETE FROM handed_over WHERE id > ?", (again,))
             self._set_position(min(again, self._position()))
-            self._connection.execute("UPDATE handed_over SET server = ?", (server,))
+            self._connection.execute("UPDATE handed_over SET server = ?", (server.text,))
+        self._is_again = False
+
+    def _before(self, moment: float) -> int | None:
+        """Up to where everything was handed over before a time, if that is still known."""
+        select = "SELECT max(id) FROM handed_over WHERE time < ?"
+        found: int | None = self._connection.execute(select, (moment,)).fetchone()[0]
+        return found
 
     def _set_position(self, position: int) -> None:
         self._connection.execute(
