@@ -38,6 +38,9 @@ class MemoryStore:
     def server(self) -> str:
         return "one"
 
+    def mark(self, offered: str) -> str:
+        return "mark"
+
     def add(self, copies: Sequence[Copy]) -> None:
         assert copies, "nothing to add is not worth a request"
         self.added += copies

@@ -207,6 +207,21 @@ def test_emptied_redis_gets_all_that_is_still_here_again(
     assert incidents(tmp_path / "all.db") == sorted(incidents(one) + incidents(two))
 
 
+def test_store_that_keeps_no_mark_is_not_given_everything_again_and_again(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    link = stream(server, tmp_path)
+    path = filled(tmp_path / "1.db", 30)
+    with Drain(path, link) as drain:
+        given = [drain.step()]
+        for _ in range(5):
+            server.client().delete("inkgate:sightings:mark")
+            given.append(drain.step())
+        assert given == [30, 30, 0, 0, 0, 0]
+    # What was put off is not forgotten.
+    assert drained(path, link) == 30
+
+
 def test_what_was_collected_before_redis_was_emptied_counts_once(
     server: RedisServer, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ _ROWS: Final = 500
 # Redis's appendonly and everysec those of one or two seconds, with a failover those that
 # the replica did not have yet.
 _RESEND_SECONDS: Final = 60.0
+_WHOLE_SECONDS: Final = 600.0
 
 Copy = tuple[str, Sighting]
 """A record that is moved, with its origin: the same name in every journal."""
@@ -95,6 +96,7 @@ class Drain:
         self._path = path
         self._store = store
         self._is_again = again
+        self._next_whole = 0.0
         self._connection = open_writer(path)
 
     def __enter__(self) -> Self:
@@ -112,7 +114,7 @@ class Drain:
         """
         with as_journal_errors(self._path):
             server = _Server(self._store.server(), self._store.mark(uuid.uuid4().hex))
-            self._rewind_if_new(server)
+            server = self._rewound(server)
             found = next_records(self._connection, self._position(), _ROWS)
             if not found:
                 return 0
@@ -143,28 +145,39 @@ class Drain:
                 (now - _RESEND_SECONDS,),
             )
 
-    def _rewind_if_new(self, server: _Server) -> None:
+    def _rewound(self, server: _Server) -> _Server:
         """Hand over again what the store may have lost since it took it.
 
         Another server, or this one before its restart, may have lost what it took last; one
-        that was emptied has lost all.
+        that was emptied has lost all. That is given again at most every ten minutes, in case
+        the store keeps no mark.
+
+        Returns:
+            The server to be noted.
         """
         last = self._connection.execute(
             "SELECT time, server FROM handed_over ORDER BY id DESC LIMIT 1"
         ).fetchone()
         known = _Server.of(last[1]) if last is not None else server
-        is_emptied = self._is_again or server.is_emptied_since(known)
-        if not is_emptied and (last is None or known.run == server.run):
-            return
+        is_emptied = server.is_emptied_since(known)
+        if (self._is_again or is_emptied) and time.monotonic() >= self._next_whole:
+            self._is_again = False
+            self._next_whole = time.monotonic() + _WHOLE_SECONDS
+            self._rewind(None, server)
+        elif last is not None and known.run != server.run:
+            self._rewind(self._before(last[0] - _RESEND_SECONDS), server)
+        elif is_emptied:
+            return server._replace(mark=known.mark)
+        return server
+
+    def _rewind(self, position: int | None, server: _Server) -> None:
         with transaction(self._connection):
-            again = None if is_emptied else self._before(last[0] - _RESEND_SECONDS)
-            if again is None:
+            if position is None:
                 oldest = self._connection.execute("SELECT min(id) FROM sightings").fetchone()[0]
-                again = (oldest or 1) - 1
-            self._connection.execute("DELETE FROM handed_over WHERE id > ?", (again,))
-            self._set_position(min(again, self._position()))
+                position = (oldest or 1) - 1
+            self._connection.execute("DELETE FROM handed_over WHERE id > ?", (position,))
+            self._set_position(min(position, self._position()))
             self._connection.execute("UPDATE handed_over SET server = ?", (server.text,))
-        self._is_again = False
 
     def _before(self, moment: float) -> int | None:
         """Up to where everything was handed over before a time, if that is still known."""
