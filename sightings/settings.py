@@ -14,7 +14,8 @@ REPORTER: Final = "inkgate-sightings"
 DRAINER: Final = "inkgate-sightings-drain"
 """As the programs that hand matches on are called in the counters."""
 
-_MAX_SOURCE: Final = 255  # MISP's column
+MAX_SOURCE: Final = 255
+"""Characters that MISP's column for the source of a sighting has."""
 
 
 class MispSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,7 +91,7 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     journal: str = "/var/lib/inkgate/run/sightings.db"
     spool: str = "/var/lib/inkgate/run/sightings.db"
     collected: str = "/var/lib/inkgate/run/collected.db"
-    node: Annotated[str, Meta(max_length=_MAX_SOURCE)] = ""
+    node: Annotated[str, Meta(max_length=MAX_SOURCE)] = ""
     clients: Clients = "keep"
     clients_key_file: str = "/etc/inkgate/clients.key"
     window_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 24

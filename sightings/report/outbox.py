@@ -30,6 +30,7 @@ from inkgate.sightings.journal.database import (
 )
 from inkgate.sightings.journal.records import JournalRecord, count_after, next_records
 from inkgate.sightings.journal.sighting import Sighting
+from inkgate.sightings.settings import MAX_SOURCE
 
 REPORTED: Final = "reported"
 SIGHTING: Final = 0
@@ -178,6 +179,12 @@ class Outbox:
         """What MISP did not take."""
         return self._items("state = ? ORDER BY changed, uuid", ReportState.REFUSED)
 
+    def told(self, limit: int) -> list[Item]:
+        """Some of what MISP has, the last ones first."""
+        return self._items(
+            "state = ? ORDER BY changed DESC, uuid LIMIT ?", ReportState.REPORTED, limit
+        )
+
     def named(self, name: str) -> list[Item]:
         """The sighting with a UUID, if there is one."""
         return self._items("uuid = ?", name)
@@ -295,7 +302,7 @@ def _select(connection: sqlite3.Connection, where: str, *values: object) -> list
 def _item(
     kind: int, attribute: str, event: str, sighting: Sighting, moment: float, naming: _Naming
 ) -> dict[str, object]:
-    sound = _is_uuid(attribute)
+    reason = _unfit(attribute, sighting.node)
     return {
         "uuid": naming.name(kind, attribute, sighting),
         "type": kind,
@@ -305,8 +312,8 @@ def _item(
         "first": moment,
         "last": moment,
         "count": 1,
-        "state": ReportState.WAITING if sound else ReportState.REFUSED,
-        "reason": "" if sound else "the rule names an attribute that is no UUID",
+        "state": ReportState.REFUSED if reason else ReportState.WAITING,
+        "reason": reason,
         "changed": time.time(),
     }
 
@@ -318,6 +325,15 @@ def _attributes(sighting: Sighting) -> Iterator[tuple[str, str]]:
     events = dict(zip(sighting.attributes, sighting.events, strict=False))
     for attribute in dict.fromkeys(sighting.attributes):
         yield attribute, events.get(attribute, "")
+
+
+def _unfit(attribute: str, node: str) -> str:
+    """Why no MISP would take a sighting; empty if one may."""
+    if not _is_uuid(attribute):
+        return "the rule names an attribute that is no UUID"
+    if len(node) > MAX_SOURCE:
+        return f"the name of the proxy has more than {MAX_SOURCE} characters"
+    return ""
 
 
 def _is_uuid(text: str) -> bool:

@@ -22,6 +22,7 @@ from inkgate.sightings.report.retention import prune
 from inkgate.sightings.report.retrying import RetryPolicy
 from inkgate.sightings.settings import SightingsSettings
 
+_TOLD_LOOKED_AT: Final = 10
 _PRUNE_SECONDS: Final = 3600.0
 _FIRST_PRUNE_SECONDS: Final = 10.0
 _STORE_FIRST_WAIT: Final = 0.2
@@ -81,7 +82,8 @@ class Reporter:
             settings.misp,
             folder,
             settings.window_hours,
-            lambda items: self._outbox.try_again(i.uuid for i in items),
+            before=lambda items: self._outbox.try_again(i.uuid for i in items),
+            told=lambda: self._outbox.told(_TOLD_LOOKED_AT),
         )
         self._collect = self._collecting()
         before()

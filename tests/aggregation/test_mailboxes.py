@@ -28,7 +28,7 @@ from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.sighting import Sighting
 from support.aggregation import Party, labels
 from support.misp import Misp, MispServer
-from support.misp.server import Answer
+from support.misp.answers import Answer
 from support.redis_server import RedisServer
 
 

@@ -21,7 +21,7 @@ from inkgate.misp.errors import (
     UnavailableError,
 )
 from support.misp import Faults, MispServer, Role
-from support.misp.server import Answer
+from support.misp.answers import Answer
 from support.misp_callers import misp_with_one_attribute
 
 

@@ -14,7 +14,7 @@ import pytest
 from inkgate.sightings.report.outbox import _NAMESPACE
 from support.certificates import self_signed
 from support.misp import MispServer
-from support.misp.server import Answer
+from support.misp.answers import Answer
 from support.reporting import (
     DAY,
     MORNING,

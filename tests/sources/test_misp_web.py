@@ -12,7 +12,8 @@ from inkgate.rules.sources.misp_api import MispApi
 from support.installation import Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Changes, Faults, MispServer
-from support.misp.search import Query, Search
+from support.misp.answers import Query
+from support.misp.search import Search
 from support.misp.store import Attribute
 
 pytestmark = pytest.mark.slow

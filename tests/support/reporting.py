@@ -22,7 +22,7 @@ from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.journal.sighting import Sighting
 from support.installation import BIN
 from support.misp import Faults, Misp, MispServer, Role
-from support.misp.server import Answer
+from support.misp.answers import Answer
 from support.waiting import wait_until
 
 DAY = 86_400
@@ -233,7 +233,7 @@ def answer_bulk_by(
     server: MispServer, answer: Callable[[str, Callable[[], Answer]], Answer]
 ) -> None:
     """Let a function answer bulkSaveSightings, of an event and of what does it really."""
-    real = server._api._bulk_save
+    real = server._api.sightings.bulk_save
 
     def handler(role: Role, body: Any, event: str) -> Answer:
         return answer(event, lambda: real(role, body, event))

@@ -12,9 +12,22 @@ idempotent by UUID only where MISP is.
         server.misp.truth()            # what should be sealed now
 """
 
+from support.misp.answers import Role
 from support.misp.changes import Changes
+from support.misp.facts import Facts, Instance
 from support.misp.faults import Faults
-from support.misp.server import MispServer, Role
+from support.misp.server import MispServer
 from support.misp.store import Attribute, Event, Misp, Sighting
 
-__all__ = ["Attribute", "Changes", "Event", "Faults", "Misp", "MispServer", "Role", "Sighting"]
+__all__ = [
+    "Attribute",
+    "Changes",
+    "Event",
+    "Facts",
+    "Faults",
+    "Instance",
+    "Misp",
+    "MispServer",
+    "Role",
+    "Sighting",
+]

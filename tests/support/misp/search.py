@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from support.misp.store import Attribute, Event, Misp, Sighting
-
-Query = dict[str, Any]
+from support.misp.answers import Query, Role
+from support.misp.facts import Facts
+from support.misp.store import Attribute, Event, Misp
 
 
 class Page(NamedTuple):
@@ -20,35 +20,49 @@ class Page(NamedTuple):
 class Search:
     """Searches one MISP; who asks holds its lock."""
 
-    def __init__(self, misp: Misp) -> None:
+    def __init__(self, misp: Misp, facts: Facts) -> None:
         self._misp = misp
+        self._facts = facts
         self._cache: dict[str, list[Attribute]] = {}
         self._revision = -1
 
-    def attributes(self, query: Query) -> Page:
+    def attributes(self, query: Query, role: Role) -> Page:
         """POST /attributes/restSearch, sorted by id."""
-        rows = _page(self._matching(query), query)
+        shown = [a for a in self._matching(query) if self.shows(a, role)]
+        rows = _page(shown, query)
         kept = [a for a in rows if not self._left_out(a, query)]
         return Page([self._attribute(a, query) for a in kept], len(rows) - len(kept))
 
-    def events(self, query: Query) -> list[dict[str, Any]]:
+    def events(self, query: Query, role: Role) -> list[dict[str, Any]]:
         """POST /events/restSearch; only the metadata, whether or not it was asked for."""
-        found = [e for e in self._misp.events.values() if _event_matches(e, query, False)]
+        found = [e for e in self._events_shown(role) if _event_matches(e, query, False)]
         return [{"Event": self.event(e)} for e in _page(found, query)]
 
-    def index(self, query: Query) -> list[dict[str, Any]]:
+    def index(self, query: Query, role: Role) -> list[dict[str, Any]]:
         """POST /events/index, which PyMISP's search_index uses."""
-        found = [e for e in self._misp.events.values() if _event_matches(e, query, True)]
+        found = [e for e in self._events_shown(role) if _event_matches(e, query, True)]
         page = _page(found, query)
         return [self.slim(e) if query.get("minimal") else self.event(e) for e in page]
 
-    def sightings(self, context: str, query: Query) -> list[dict[str, Any]]:
-        """POST /sightings/restSearch[/attribute|/event]."""
-        return [
-            {"Sighting": self.sighting(s)}
-            for s in self._misp.sightings.values()
-            if _sighting_matches(s, context, query)
-        ]
+    def shows(self, attribute: Attribute, role: Role) -> bool:
+        """Whether a user sees an attribute."""
+        event = attribute.event
+        is_shown = self._is_for(role, event.org, attribute.distribution, attribute.sharing_group)
+        return self.shows_event(event, role) and is_shown
+
+    def shows_event(self, event: Event, role: Role) -> bool:
+        """Whether a user sees an event."""
+        return self._is_for(role, event.org, event.distribution, event.sharing_group)
+
+    def _is_for(self, role: Role, owner: str, distribution: int, group: str) -> bool:
+        if role.org == owner or not self._facts.distribution_hides:
+            return True
+        # 0 the own organisation, 1 to 3 all here, 4 a sharing group, 5 as the event.
+        members = self._misp.sharing_groups.get(group, set())
+        return distribution in (1, 2, 3, 5) or (distribution == 4 and role.org in members)
+
+    def _events_shown(self, role: Role) -> list[Event]:
+        return [e for e in self._misp.events.values() if self.shows_event(e, role)]
 
     def event(self, event: Event) -> dict[str, Any]:
         """An event's metadata."""
@@ -62,7 +76,7 @@ class Search:
             "publish_timestamp": str(event.publish_timestamp),
             "Org": org,
             "Orgc": org,
-            "Tag": [{"name": name} for name in event.tags],
+            "Tag": [{"name": name} for name in self._exported(event.tags)],
         }
 
     def slim(self, event: Event) -> dict[str, Any]:
@@ -73,23 +87,7 @@ class Search:
             "timestamp": str(event.timestamp),
             "sighting_timestamp": "0",
             "published": event.published,
-            "orgc_uuid": f"00000000-0000-4000-8000-{self._misp.org_id(event.org):012d}",
-        }
-
-    def sighting(self, sighting: Sighting) -> dict[str, Any]:
-        """A sighting as the API description has it."""
-        org = str(self._misp.org_id(sighting.org))
-        return {
-            "id": str(sighting.id),
-            "uuid": sighting.uuid,
-            "attribute_id": str(sighting.attribute.id),
-            "attribute_uuid": sighting.attribute.uuid,
-            "event_id": str(sighting.attribute.event.id),
-            "org_id": org,
-            "date_sighting": str(sighting.date_sighting),
-            "source": sighting.source,
-            "type": sighting.type,
-            "Organisation": {"id": org, "name": sighting.org},
+            "orgc_uuid": self._misp.org_uuid(event.org),
         }
 
     def _matching(self, query: Query) -> list[Attribute]:
@@ -103,6 +101,10 @@ class Search:
             found = self._misp.attributes.values()
             self._cache[key] = [a for a in found if _attribute_matches(a, query)]
         return self._cache[key]
+
+    def _exported(self, tags: Iterable[str]) -> list[str]:
+        hidden = self._misp.unexportable if self._facts.unexportable_tags_are_hidden else set()
+        return [name for name in tags if name not in hidden]
 
     def _left_out(self, attribute: Attribute, query: Query) -> bool:
         warned = query.get("enforceWarninglist") and attribute.value in self._misp.warninglist
@@ -122,7 +124,7 @@ class Search:
             "to_ids": attribute.to_ids,
             "uuid": attribute.uuid,
             "timestamp": str(attribute.timestamp),
-            "distribution": "5",
+            "distribution": str(attribute.distribution),
             "comment": attribute.comment,
             "deleted": attribute.deleted,
             "first_seen": None,
@@ -135,9 +137,9 @@ class Search:
                 "orgc_id": org,
             },
         }
-        tags = [{"name": name} for name in attribute.tags]
+        tags: list[dict[str, Any]] = [{"name": name} for name in self._exported(attribute.tags)]
         if query.get("includeEventTags"):
-            tags += [{"name": name, "inherited": True} for name in event.tags]
+            tags += [{"name": n, "inherited": True} for n in self._exported(event.tags)]
         if tags:
             item["Tag"] = tags
         if query.get("includeEventUuid"):
@@ -188,17 +190,6 @@ def _event_matches(event: Event, query: Query, index: bool) -> bool:
         and _in(event.uuid, query.get("uuid"))
         and _since(event.timestamp, query.get("timestamp"))
         and _tagged(event.tags, query.get("tags"))
-    )
-
-
-def _sighting_matches(sighting: Sighting, context: str, query: Query) -> bool:
-    about = sighting.attribute if context == "attribute" else sighting.attribute.event
-    wanted = query.get("id")
-    return (
-        (not context or not wanted or str(wanted) in (str(about.id), about.uuid))
-        and _in(sighting.type, query.get("type"))
-        and _in(sighting.source, query.get("source"))
-        and _since(sighting.date_sighting, query.get("from"))
     )
 
 

@@ -7,39 +7,24 @@ import re
 import select
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import unquote_plus, urlsplit
 
+from support.misp.answers import Answer, Query, Role, error
+from support.misp.facts import Facts, Instance
 from support.misp.faults import Faults
-from support.misp.search import Query, Search
+from support.misp.search import Search
+from support.misp.sightings import SightingsApi
 from support.misp.store import Attribute, Event, Misp
 
 KEY = "made-up-key-of-forty-characters-for-tests"
 _DESCRIBED = files("pymisp").joinpath("data", "describeTypes.json").read_bytes()
-
-
-@dataclass(frozen=True)
-class Role:
-    """What the owner of a key may do."""
-
-    org: str = "ORG"
-    perm_sighting: bool = True
-    perm_sync: bool = False
-    perm_auth: bool = True
-
-
-class Answer(NamedTuple):
-    """What is sent back."""
-
-    body: Any
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class MispServer:
@@ -52,6 +37,8 @@ class MispServer:
         skipped_header: send X-Skipped-Elements-Count, as newer MISPs do.
         bulk_sightings: answer /sightings/bulkSaveSightings, which old MISPs do not have.
         path: serve the MISP below this path, and another server's 404 page elsewhere.
+        facts: how it behaves; a test turns one round.
+        instance: what its administrator has set.
 
     Attributes:
         url, key: for PyMISP.
@@ -75,9 +62,13 @@ class MispServer:
         bulk_sightings: bool = True,
         path: str = "",
         port: int = 0,
+        facts: Facts | None = None,
+        instance: Instance | None = None,
     ) -> None:
         self.misp = misp or Misp()
         self.faults = faults or Faults()
+        self.facts = facts or Facts()
+        self.instance = instance or Instance()
         self.key = KEY
         self.keys = {KEY: Role()}
         self.before: Callable[[str, Query], None] | None = None
@@ -89,6 +80,8 @@ class MispServer:
         self.redirected = 0
         self.astray: list[str] = []
         self.connections = 0
+        self._search = Search(self.misp, self.facts)
+        self._searches: list[float] = []
         self._api = _Api(self)
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.served = self
@@ -120,21 +113,55 @@ class MispServer:
             self.before(path, body)
         role = self.keys.get(key)
         if role is None:
-            return _error(
+            return error(
                 403,
                 "Authentication failed. Please make sure you pass the API key of an API "
                 "enabled user along in the Authorization header.",
                 path,
             )
         with self.misp.lock:
-            return self._api.answer(path, role, body)
+            return self._closed(path) or self._limited(path) or self._api.answer(path, role, body)
+
+    def shows(self, attribute: Attribute, role: Role) -> bool:
+        """Whether a user sees an attribute."""
+        return self._search.shows(attribute, role)
+
+    def shows_event(self, event: Event, role: Role) -> bool:
+        """Whether a user sees an event."""
+        return self._search.shows_event(event, role)
+
+    def _closed(self, path: str) -> Answer | None:
+        """What everybody gets in maintenance."""
+        if self.instance.is_live:
+            return None
+        if not self.facts.maintenance_redirects:
+            return error(403, "MISP is in maintenance.", path)
+        if (status := self.instance.maintenance_status) != 302:
+            return error(status, "MISP is in maintenance.", path)
+        return Answer("", 302, (("Location", f"{self.path}/users/login"),))
+
+    def _limited(self, path: str) -> Answer | None:
+        """What a user gets who has searched too much."""
+        if not self.instance.searches_a_minute:
+            return None
+        if self.facts.limits_are_of_searches and "restSearch" not in path:
+            return None
+        now = time.monotonic()
+        self._searches = [moment for moment in self._searches if moment > now - 60]
+        if len(self._searches) < self.instance.searches_a_minute:
+            self._searches.append(now)
+            return None
+        reset = str(int(self._searches[0] + 60 - now) + 1)
+        answer = error(429, "Rate limit exceeded.", path)
+        return answer._replace(headers=(("X-Rate-Limit-Reset", reset),))
 
 
 class _Api:
     def __init__(self, server: MispServer) -> None:
         self._server = server
         self._misp = server.misp
-        self._search = Search(server.misp)
+        self._search = server._search
+        self.sightings = sightings = SightingsApi(server)
         self._routes: list[tuple[re.Pattern[str], Callable[..., Answer]]] = [
             (re.compile(pattern), handler)
             for pattern, handler in (
@@ -145,12 +172,11 @@ class _Api:
                 (r"/attributes/restSearch", self._attributes),
                 (r"/events/restSearch", self._events),
                 (r"/events/index", self._index),
-                (r"/sightings/add(?:/([^/]+))?", self._add_sighting),
-                (r"/sightings/bulkSaveSightings/([^/]+)", self._bulk_save),
-                (r"/sightings/restSearch(?:/(attribute|event))?", self._sightings),
-                (r"/sightings/listSightings", self._list_sightings),
-                (r"/sightings/index(?:/([^/]+))?", self._sightings_of_event),
-                (r"/sightings/delete/([^/]+)", self._delete_sighting),
+                (r"/sightings/add(?:/([^/]+))?", sightings.add),
+                (r"/sightings/bulkSaveSightings/([^/]+)", sightings.bulk_save),
+                (r"/sightings/restSearch(?:/(attribute|event))?", sightings.search),
+                (r"/sightings/index(?:/([^/]+))?", sightings.of_event),
+                (r"/sightings/delete/([^/]+)", sightings.delete),
             )
         ]
 
@@ -158,7 +184,7 @@ class _Api:
         for pattern, handler in self._routes:
             if found := pattern.fullmatch(path):
                 return handler(role, body, *(group or "" for group in found.groups()))
-        return _error(404, "Not Found", path)
+        return error(404, "Not Found", path)
 
     def _version(self, role: Role, body: Query) -> Answer:
         return Answer(
@@ -190,95 +216,18 @@ class _Api:
         return Answer(json.loads(_DESCRIBED))
 
     def _attributes(self, role: Role, body: Query) -> Answer:
-        page = self._search.attributes(body)
+        page = self._search.attributes(body, role)
         headers = [("X-Result-Count", str(len(page.rows)))]
         if self._server.skipped_header:
             headers.append(("X-Skipped-Elements-Count", str(page.skipped)))
         return Answer({"response": {"Attribute": page.rows}}, 200, tuple(headers))
 
     def _events(self, role: Role, body: Query) -> Answer:
-        return Answer({"response": self._search.events(body)})
+        return Answer({"response": self._search.events(body, role)})
 
     def _index(self, role: Role, body: Query) -> Answer:
-        found = self._search.index(body)
+        found = self._search.index(body, role)
         return Answer(found, 200, (("X-Result-Count", str(len(found))),))
-
-    def _add_sighting(self, role: Role, body: Query, given: str = "") -> Answer:
-        if not role.perm_sighting:
-            return _forbidden("/sightings/add")
-        body = body.get("Sighting", body)
-        values = body.get("values") or ([body["value"]] if "value" in body else [])
-        wanted = given or body.get("uuid") or body.get("id")
-        found = self._by_values(values) if values else self._attribute(wanted)
-        if not found:
-            return Answer({"message": "Could not add the Sighting. Reason: No valid attributes."})
-        when = int(body.get("timestamp") or self._misp.now())
-        for attribute in found:
-            made = self._misp.add_sighting(
-                attribute,
-                str(body.get("type", "0")),
-                str(body.get("source", "")).strip(),
-                when,
-                org=role.org,
-            )
-        return Answer({"Sighting": self._search.sighting(made)})
-
-    def _bulk_save(self, role: Role, body: Any, event: str) -> Answer:
-        if not self._server.bulk_sightings:
-            return _error(404, "Not Found", f"/sightings/bulkSaveSightings/{event}")
-        if not (role.perm_sighting or role.perm_sync):
-            return _forbidden("/sightings/bulkSaveSightings")
-        if self._event(event) is None:
-            problem = "Event not found or not accessible by this user."
-            return _error(405, problem, f"/sightings/bulkSaveSightings/{event}")
-        given = body.get("Sighting", body) if isinstance(body, dict) else body
-        saved = sum(self._save(item, role) for item in given)
-        said = f"{saved} sightings added." if saved else "No sightings added."
-        return Answer({"saved": saved > 0, "success": said})
-
-    def _save(self, item: Query, role: Role) -> bool:
-        attribute = self._misp.attribute_uuids.get(item["attribute_uuid"])
-        if item["uuid"] in self._misp.sightings or attribute is None:
-            return False
-        when = int(item["date_sighting"])
-        self._misp.add_sighting(
-            attribute, str(item["type"]), item["source"], when, item["uuid"], role.org
-        )
-        return True
-
-    def _sightings(self, role: Role, body: Query, context: str = "") -> Answer:
-        return Answer({"response": self._search.sightings(context, body)})
-
-    def _list_sightings(self, role: Role, body: Query) -> Answer:
-        found = self._search.sightings(body.get("context", "attribute"), body)
-        return Answer([item["Sighting"] for item in found])
-
-    def _sightings_of_event(self, role: Role, body: Query, event: str = "") -> Answer:
-        found = self._search.sightings("event", {"id": event})
-        return Answer([item["Sighting"] for item in found])
-
-    def _delete_sighting(self, role: Role, body: Query, given: str) -> Answer:
-        for name, sighting in self._misp.sightings.items():
-            if given in (name, str(sighting.id)) and sighting.org == role.org:
-                del self._misp.sightings[name]
-                said = "Sighting successfully deleted."
-                return Answer({"saved": True, "success": True, "name": said, "message": said})
-        return _error(404, "Invalid sighting.", f"/sightings/delete/{given}")
-
-    def _attribute(self, given: Any) -> list[Attribute]:
-        """By id or UUID."""
-        number = int(given) if str(given).isdigit() else 0
-        found = self._misp.attributes.get(number) or self._misp.attribute_uuids.get(str(given))
-        return [found] if found else []
-
-    def _by_values(self, values: list[str]) -> list[Attribute]:
-        return [a for a in self._misp.attributes.values() if a.value in values and not a.deleted]
-
-    def _event(self, given: str) -> Event | None:
-        for event in self._misp.events.values():
-            if given in (str(event.id), event.uuid):
-                return event
-        return None
 
 
 def wrap_tls(server: ThreadingHTTPServer, pair: tuple[str, str]) -> None:
@@ -288,14 +237,6 @@ def wrap_tls(server: ThreadingHTTPServer, pair: tuple[str, str]) -> None:
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
-
-
-def _forbidden(path: str) -> Answer:
-    return _error(403, "You do not have permission to use this functionality.", path)
-
-
-def _error(status: int, message: str, path: str) -> Answer:
-    return Answer({"name": message, "message": message, "url": path}, status)
 
 
 class _Http(ThreadingHTTPServer):
@@ -331,6 +272,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         served = self.server.served
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if 0 < served.instance.most_bytes < len(data):
+            self._refuse_size()
+            return
         fault = served.faults.choose()
         if fault == "hang":
             self._hang(served.faults.hang_seconds)
@@ -339,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault in ("429", "429-retry-after", "500"):
             wait = (("Retry-After", str(served.faults.retry_after)),) if "after" in fault else ()
-            self._send(_error(int(fault[:3]), "An Internal Error Has Occurred.", self.path), wait)
+            self._send(error(int(fault[:3]), "An Internal Error Has Occurred.", self.path), wait)
             return
         if served.redirect:
             served.redirected += 1
@@ -355,14 +299,31 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = json.loads(data) if data else {}
         except ValueError:
-            self._send(_error(405, "Invalid JSON input.", path))
+            self._send(error(405, "Invalid JSON input.", path))
             return
+        if self._is_slow(body):
+            self._hang(served.faults.hang_seconds)
+            self.close_connection = True
+            return
+        time.sleep(served.instance.answer_seconds)
         answer = served.answer(path, self.headers.get("Authorization", ""), body)
         if fault == "late":
             self._hang(served.faults.hang_seconds)
             self.close_connection = True
             return
         self._send(answer, cut=fault == "cut", broken=fault == "not-json")
+
+    def _refuse_size(self) -> None:
+        """As a server in front of MISP does it."""
+        if self.server.served.facts.front_end_names_the_size:
+            answer = Answer("<h1>413 Request Entity Too Large</h1>", 413)
+            self._send(answer, (("Connection", "close"),), kind="text/html")
+        self.close_connection = True
+
+    def _is_slow(self, body: Any) -> bool:
+        most = self.server.served.instance.slow_sightings
+        given = body.get("Sighting", []) if isinstance(body, dict) else []
+        return 0 < most <= len(given)
 
     def _hang(self, seconds: float) -> None:
         """Say nothing until the client gives up, or for so long."""

@@ -25,6 +25,8 @@ class Event:
     tags: list[str] = field(default_factory=list)
     published: bool = False
     publish_timestamp: int = 0
+    distribution: int = 3
+    sharing_group: str = ""
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Attribute:
     object_id: int = 0
     deleted: bool = False
     decayed: bool = False
+    distribution: int = 5
+    sharing_group: str = ""
 
 
 @dataclass
@@ -68,6 +72,8 @@ class Misp:
     Attributes:
         skew: seconds by which this MISP's clock is ahead of the real time.
         warninglist: values that MISP's enabled warninglists know.
+        sharing_groups: the organisations of each. No event changes with them.
+        unexportable: names of tags with exportable = 0. No event changes with them.
     """
 
     def __init__(self) -> None:
@@ -79,6 +85,8 @@ class Misp:
         self.sightings: dict[str, Sighting] = {}
         self.warninglist: set[str] = set()
         self.orgs: dict[str, int] = {}
+        self.sharing_groups: dict[str, set[str]] = {}
+        self.unexportable: set[str] = set()
         self.revision = 0
         self._ids = {"event": 0, "attribute": 0, "sighting": 0}
 
@@ -164,6 +172,27 @@ class Misp:
             del self.events[event.id]
             self.revision += 1
 
+    def delete_object(self, event: Event, object_id: int) -> None:
+        """Hard, by the API: the object's attributes go, and neither the event's timestamp nor
+        its publication changes (POST /objects/delete/7/1 -> 200; /events/view/5 as before)."""
+        with self.lock:
+            for attribute in self.attributes_of(event):
+                if attribute.object_id == object_id:
+                    self._drop(attribute)
+            self.revision += 1
+
+    def merge(self, target: Event, source: Event) -> None:
+        """POST /events/merge/TARGET/SOURCE: the source's attributes are in the target, too,
+        as new ones, and the target's timestamp and publication stay."""
+        with self.lock:
+            state = target.timestamp, target.published
+            for attribute in self.attributes_of(source):
+                made = self.add_attribute(
+                    target, attribute.type, attribute.value, to_ids=attribute.to_ids
+                )
+                made.timestamp = attribute.timestamp
+            target.timestamp, target.published = state
+
     def publish(self, event: Event) -> None:
         """Publish; the timestamp of the last edit stays."""
         with self.lock:
@@ -239,6 +268,10 @@ class Misp:
         """The number of an organisation, made when it is first named."""
         with self.lock:
             return self.orgs.setdefault(name, len(self.orgs) + 1)
+
+    def org_uuid(self, name: str) -> str:
+        """The UUID of an organisation."""
+        return f"00000000-0000-4000-8000-{self.org_id(name):012d}"
 
     def _edited(self, event: Event) -> None:
         event.timestamp, event.published = self.now(), False
