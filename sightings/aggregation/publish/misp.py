@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from inkgate.misp import sightings as api
 from inkgate.misp.connector import Connector
 from inkgate.misp.errors import MispError
 from inkgate.sightings.aggregation.errors import AggregationError
 from inkgate.sightings.aggregation.session import Session
 
-if TYPE_CHECKING:
-    from pymisp import PyMISP
-
 T = TypeVar("T")
 
 _BATCH: Final = 500
+_NOT_ITS_OWN: Final = "gave an answer that is not its own"
+_TOO_LARGE: Final = 413
 _REMEDY: Final = "check misp_url, misp_key_file and misp_ca_file"
 _NAMESPACE: Final = uuid.UUID("6f8c2f5e-3c55-4c0b-9a7e-5d1f0b3d9a11")
 
@@ -58,29 +58,48 @@ class MispPublisher:
                 )
         return published
 
-    def _events(self, names: Iterable[str]) -> dict[str, str]:
+    def _events(self, names: Sequence[str]) -> dict[str, str]:
         """The event of each attribute."""
-        # MISP accepts a list here, although PyMISP's annotation does not.
-        wanted: Any = list(names)
-        found = self._ask(lambda misp: misp.search(controller="attributes", uuid=wanted))
-        if found == []:  # some versions of MISP answer this if there are none
-            return {}
-        try:
-            return {str(a["uuid"]): str(a["event_id"]) for a in found["Attribute"]}
-        except (KeyError, TypeError):
-            raise _failed("gave an answer that is not its own") from None
+        found = self._rows(api.attributes_by_uuid(names), "Attribute")
+        return {str(a.get("uuid", "")).lower(): str(a.get("event_id", "")) for a in found}
 
     def _save(self, event: str, rows: Iterator[dict[str, str]]) -> None:
         for batch in _batches(rows):
-            self._save_batch(f"sightings/bulkSaveSightings/{event}", {"Sighting": batch})
+            self._save_batch(event, batch)
 
-    def _save_batch(self, path: str, body: dict[str, list[dict[str, str]]]) -> None:
-        answer = self._ask(lambda misp: misp.direct_call(path, body))
+    def _save_batch(self, event: str, batch: list[dict[str, str]]) -> None:
+        try:
+            saved = api.saved(self._misp.request(api.save(event, batch)))
+        except MispError as error:
+            if error.status != _TOO_LARGE or len(batch) == 1:
+                raise _failed(error.problem) from None
+            middle = len(batch) // 2
+            self._save_batch(event, batch[:middle])
+            self._save_batch(event, batch[middle:])
+            return
         # A proxy may also answer with status 200.
-        if not isinstance(answer, dict) or not isinstance(answer.get("saved"), bool):
-            raise _failed("gave an answer that is not its own")
+        if saved.is_done is None:
+            raise _failed(_NOT_ITS_OWN)
+        if not saved.is_done:
+            self._check_shown(batch)
 
-    def _ask(self, question: Callable[[PyMISP], Any]) -> Any:
+    def _check_shown(self, batch: list[dict[str, str]]) -> None:
+        """Whether MISP has what it has added nothing of."""
+        about = sorted({row["attribute_uuid"] for row in batch})
+        # All are of the last second of their session.
+        moment = int(batch[0]["date_sighting"])
+        found = self._rows(api.by_uuid(about, 0, moment, moment), "Sighting")
+        shown = {str(row.get("uuid", "")).lower() for row in found}
+        if missing := sum(row["uuid"] not in shown for row in batch):
+            raise _failed(f"has not saved {missing} sightings, and does not show them either")
+
+    def _rows(self, question: api.Question, name: str) -> list[dict[str, Any]]:
+        rows = api.rows(self._ask(question), name)
+        if rows is None:
+            raise _failed(_NOT_ITS_OWN)
+        return rows
+
+    def _ask(self, question: api.Question) -> Any:
         try:
             return self._misp.request(question)
         except MispError as error:
