@@ -30,6 +30,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS: Final = 20.0
 _LONGEST_WAIT: Final = 60.0
 _LONGEST_WAITS: Final = 900.0
+_TOO_MANY: Final = 429
 _SLOW: Final = "the next refresh goes on where this one ended"
 
 
@@ -257,7 +258,12 @@ class Connector:
 
     def _pause(self, seconds: float) -> float:
         """At least as long as MISP asks for."""
-        seconds = max(seconds, self.number("Retry-After") or 0)
+        asked = self.number("Retry-After") or 0
+        answer = self._last_answer()
+        if answer is not None and answer.status_code == _TOO_MANY:
+            # What MISP itself says of its rate limit: seconds to the end of its window.
+            asked = max(asked, self.number("X-Rate-Limit-Reset") or 0)
+        seconds = max(seconds, asked)
         self._waited += seconds
         return seconds
 

@@ -15,22 +15,26 @@ from support.certificates import self_signed
 from support.installation import BIN, Installation
 from support.linked import link, refreshed, sealed, values_of
 from support.misp import Faults, MispServer, Role
+from support.misp.faults import Fault
 
 
 @pytest.mark.slow
-def test_retry_after_is_honoured(linked: Installation, server: MispServer) -> None:
+@pytest.mark.parametrize("kind", ["429-retry-after", "429-rate-limit"])
+def test_how_long_misp_asks_to_wait_is_honoured(
+    linked: Installation, server: MispServer, kind: Fault
+) -> None:
     server.misp.add_event("made up", [("domain", "listed.example")])
 
     def busy(path: str, body: dict[str, object]) -> None:
         # PyMISP's last question when it connects; it takes no notice of an earlier 429.
         if "describeTypes" in path:
-            server.faults = Faults(1, 1.0, ["429-retry-after"], limit=1, retry_after=2)
+            server.faults = Faults(1, 1.0, [kind], limit=1, retry_after=2)
 
     server.before = busy
     started = time.monotonic()
     refreshed(linked)
     assert time.monotonic() - started >= 2
-    assert server.faults.made == ["429-retry-after"]
+    assert server.faults.made == [kind]
 
 
 @pytest.mark.slow

@@ -7,14 +7,17 @@ import threading
 from collections.abc import Sequence
 from typing import Literal
 
-Fault = Literal["429", "429-retry-after", "500", "hang", "cut", "not-json", "drop", "late"]
+Fault = Literal[
+    "429", "429-retry-after", "429-rate-limit", "500", "hang", "cut", "not-json", "drop", "late"
+]
 ALL: tuple[Fault, ...] = ("429", "429-retry-after", "500", "hang", "cut", "not-json", "drop")
 
 
 class Faults:
     """Decides which requests go wrong, and how.
 
-    Kinds: `429` without and with Retry-After (of `retry_after` seconds), `500`, `hang`
+    Kinds: `429` without and with Retry-After (of `retry_after` seconds), `429-rate-limit` as
+    MISP's own limit answers (X-Rate-Limit-Reset and no Retry-After), `500`, `hang`
     (no answer for `hang_seconds`), `cut` (disconnected in the middle of the body),
     `not-json` (status 200 with a broken body), `drop` (disconnected without an answer),
     `late` (done, but not answered for `hang_seconds`; only where asked for).

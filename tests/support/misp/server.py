@@ -281,8 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("hang", "drop"):
             self.close_connection = True
             return
-        if fault in ("429", "429-retry-after", "500"):
-            wait = (("Retry-After", str(served.faults.retry_after)),) if "after" in fault else ()
+        if fault in ("429", "429-retry-after", "429-rate-limit", "500"):
+            names = {"429-retry-after": "Retry-After", "429-rate-limit": "X-Rate-Limit-Reset"}
+            wait = ((names[fault], str(served.faults.retry_after)),) if fault in names else ()
             self._send(error(int(fault[:3]), "An Internal Error Has Occurred.", self.path), wait)
             return
         if served.redirect:
