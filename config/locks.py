@@ -111,15 +111,24 @@ class Holder(NamedTuple):
     since: float
 
 
-def sign_lock(path: Path) -> None:
-    """Write into a file that this process has locked who that is, for others to tell.
+@contextlib.contextmanager
+def signed_lock(path: Path) -> Iterator[None]:
+    """Let a file that this process has locked say in the `with` who that is.
 
     For files in folders that nobody else may write to. Without room on the disk it stays unsaid.
     """
+    _write_lock(path, f"{os.getpid()} {time.time():.0f}\n".encode())
+    try:
+        yield
+    finally:
+        _write_lock(path, b"")
+
+
+def _write_lock(path: Path, text: bytes) -> None:
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            os.write(fd, f"{os.getpid()} {time.time():.0f}\n".encode())
+            os.write(fd, text)
         finally:
             os.close(fd)
 

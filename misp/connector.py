@@ -155,6 +155,11 @@ class Connector:
         """
         return self._retried(lambda: self._ask(question))
 
+    def text(self, question: Callable[[PyMISP], Any]) -> str:
+        """Ask with PyMISP for something that is not JSON; otherwise as `request`."""
+        found: str = self._retried(lambda: self._ask(question, (str,)))
+        return found
+
     def header(self, name: str) -> str:
         """A header of the last answer; empty if there is none."""
         answer = self._last_answer()
@@ -165,11 +170,13 @@ class Connector:
         text = self.header(name)
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
-    def _ask(self, question: Callable[[PyMISP], Any]) -> Any:
+    def _ask(
+        self, question: Callable[[PyMISP], Any], kinds: tuple[type, ...] = (dict, list)
+    ) -> Any:
         misp = self._connected()
         answer = self._guarded(lambda: question(misp))
         has_errors = isinstance(answer, dict) and answer.get("errors")
-        if has_errors or not isinstance(answer, (dict, list)):
+        if has_errors or not isinstance(answer, kinds):
             raise diagnosed(self.place, None, self._last_answer())
         return answer
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from inkgate.config.locks import Holder, holder_of, lock_file, sign_lock
+from inkgate.config.locks import Holder, holder_of, lock_file, signed_lock
 from inkgate.config.modes import make_folder
 from inkgate.config.settings_file import resolve
 from inkgate.config.whole_file import remove_unfinished
@@ -60,9 +60,9 @@ def writer_lock(folder: Path, mode: int) -> Iterator[None]:
             raise BusyError(
                 f"another refresh is running{_told(holder_of(lock))}; wait for it, or stop it"
             )
-        sign_lock(lock)
-        remove_unfinished(folder)
-        yield
+        with signed_lock(lock):
+            remove_unfinished(folder)
+            yield
 
 
 def _told(holder: Holder | None) -> str:

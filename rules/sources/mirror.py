@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS attributes (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_event ON attributes (event);
 CREATE TABLE IF NOT EXISTS versions (event TEXT PRIMARY KEY, version TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (event TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -33,7 +34,7 @@ class Mirror:
         fingerprint: what its content depends on; with another one it begins anew.
 
     Attributes:
-        synced_at, full_at: moments of the MISP's clock, in seconds since 1970.
+        synced_at, full_at, rechecked_at: moments of the MISP's clock, in seconds since 1970.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -42,12 +43,13 @@ class Mirror:
         self._db = sqlite3.connect(path)
         self._db.executescript(_SCHEMA)
         if self._state("fingerprint") != fingerprint:
-            for table in ("attributes", "versions", "state"):
+            for table in ("attributes", "versions", "marks", "state"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own words)
             self._set("fingerprint", fingerprint)
             self._db.commit()
         self.synced_at = int(self._state("synced_at") or 0)
         self.full_at = int(self._state("full_at") or 0)
+        self.rechecked_at = int(self._state("rechecked_at") or 0)
 
     def attributes(self) -> Iterator[Attribute]:
         """All of them, ordered by UUID."""
@@ -66,8 +68,9 @@ class Mirror:
         return dict(self._db.execute("SELECT event, version FROM versions"))
 
     def settle(self, versions: Mapping[str, str]) -> None:
-        """Note in which version events were read."""
+        """Note in which version events were read. What was seen of them before is old."""
         self._db.executemany("INSERT OR REPLACE INTO versions VALUES (?, ?)", versions.items())
+        self._db.executemany("DELETE FROM marks WHERE event = ?", ((e,) for e in versions))
 
     def unsettle(self, events: Iterable[str] | None = None) -> None:
         """Let events be read again, or all of them; what was read of them stays until then."""
@@ -95,6 +98,24 @@ class Mirror:
         self._set("synced_at", str(synced_at))
         self._set("full_at", str(full_at))
         self.synced_at, self.full_at = synced_at, full_at
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Event and UUID of each attribute."""
+        yield from self._db.execute("SELECT event, uuid FROM attributes")
+
+    def marks(self) -> dict[str, str]:
+        """What was seen of events when they were last looked at by name, by UUID."""
+        return dict(self._db.execute("SELECT event, mark FROM marks"))
+
+    def mark(self, marks: Mapping[str, str]) -> None:
+        """Note what is seen of events now, and of no others."""
+        self._db.execute("DELETE FROM marks")
+        self._db.executemany("INSERT INTO marks VALUES (?, ?)", marks.items())
+
+    def note_recheck(self, at: int) -> None:
+        """Note when events were last looked at by name, by the MISP's clock."""
+        self._set("rechecked_at", str(at))
+        self.rechecked_at = at
 
     def commit(self) -> None:
         """Write all changes since the last commit to the disk."""

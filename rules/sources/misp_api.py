@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COLUMNS: Final = ("uuid", "event_id", "attribute_tag", "event_source_org", "event_tag")
+"""What is asked of each attribute to see whether its event must be read again."""
+
+_NAMES_TO_ONE: Final = 10
+"""So many more of them fit into a page than of whole attributes."""
+
 _MAX_PAGES: Final = 1 << 20
 # Further ahead than this is no recent edit but another server's wrong clock.
 _FUTURE: Final = 60
@@ -45,6 +54,7 @@ class MispWebSettings(
     first_wait: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     page_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
     full_refresh_hours: Annotated[int, msgspec.Meta(ge=0)] = 24
+    recheck_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
     overlap_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
     published: bool = True
     enforce_warninglist: bool = True
@@ -137,16 +147,54 @@ class MispApi:
         for page in range(1, _MAX_PAGES):
             found = self._search("attributes", {**query, "limit": size, "page": page})
             yield [attribute_of_search(item) for item in found]
-            if not self._more(query, page, len(found)):
+            if not self._more(query, page, len(found), size):
                 return
 
-    def _more(self, query: dict[str, Any], page: int, found: int) -> bool:
+    def names(self) -> Iterator[list[str]]:
+        """`COLUMNS` of all attributes that become indicators."""
+        size = self._settings.page_size * _NAMES_TO_ONE
+        query = {name: value for name, value in self._filters().items() if "include" not in name}
+        for page in range(1, _MAX_PAGES):
+            asked = {**query, "limit": size, "page": page, "requested_attributes": list(COLUMNS)}
+            found = self._rows(
+                self._request(
+                    lambda misp, asked=asked: misp.search(
+                        "attributes", return_format="csv", **asked
+                    ),  # type: ignore[misc]
+                    is_text=True,
+                )
+            )
+            yield from found
+            if not self._more(query, page, len(found), size):
+                return
+
+    def unexportable_tags(self) -> str:
+        """A digest of the names of the tags that MISP leaves out of its answers."""
+        found = self._request(lambda misp: misp.tags())
+        if not isinstance(found, list):
+            raise self._unreadable("gave an answer that is no list of tags")
+        names = sorted(
+            str(tag.get("name"))
+            for tag in found
+            if isinstance(tag, dict) and not is_set(tag.get("exportable", True))
+        )
+        return hashlib.blake2b(msgspec.json.encode(names), digest_size=16).hexdigest()
+
+    def _rows(self, text: str) -> list[list[str]]:
+        try:
+            rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+        except csv.Error:
+            raise self._unreadable("gave a CSV that is damaged") from None
+        if not rows or tuple(rows[0]) != COLUMNS or any(len(r) != len(COLUMNS) for r in rows):
+            raise self._unreadable("gave something else than the CSV that was asked for")
+        return rows[1:]
+
+    def _more(self, query: dict[str, Any], page: int, found: int, size: int) -> bool:
         """Whether a page has a next one.
 
         Warninglists and decay act after paging, so a short page may have. Newer MISPs
         tell how many attributes they took out; of others the next one is asked for.
         """
-        size = self._settings.page_size
         skipped = self._misp.number("X-Skipped-Elements-Count")
         after_paging = query["enforce_warninglist"] or query["exclude_decayed"]
         if skipped is not None or found >= size or not after_paging:
@@ -195,9 +243,9 @@ class MispApi:
             problem = f"gave something else than events ({error})"
             raise self._unreadable(problem) from None
 
-    def _request(self, question: Callable[[PyMISP], Any]) -> Any:
+    def _request(self, question: Callable[[PyMISP], Any], *, is_text: bool = False) -> Any:
         try:
-            return self._misp.request(question)
+            return self._misp.text(question) if is_text else self._misp.request(question)
         except MispError as error:
             may_pass = type(error) in (UnavailableError, RejectedError)
             remedy = _LATER if may_pass else error.remedy

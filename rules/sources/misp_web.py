@@ -9,14 +9,15 @@ MISP counts time in seconds. All times are those of the MISP's own clock. Severa
 pages count only if it can be seen that none of their events has changed meanwhile;
 one page is one query of MISP's database.
 
-What changes without an edit (warninglists, decay, local tags) is seen by the full
-readings every `full_refresh_hours`.
+What changes without an edit is seen by a look at all names every `recheck_minutes`
+(`misp_recheck`), which also sees warninglists, decay and local tags; the full readings every
+`full_refresh_hours` see all else.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from inkgate.rules.sources.attribute import Attribute
 from inkgate.rules.sources.losses import check_loss
 from inkgate.rules.sources.mirror import Mirror
 from inkgate.rules.sources.misp_api import EventState, MispApi, MispWebSettings
+from inkgate.rules.sources.misp_recheck import events_that_differ
 from inkgate.rules.sources.source import Origin, SourceContext, SourceType
 
 _EVENTS_AT_ONCE: Final = 100
@@ -91,6 +93,20 @@ class MispWeb:
             _read_events(mirror, api, changed[start : start + _EVENTS_AT_ONCE])
         mirror.note(synced_at=now, full_at=full_at)
         mirror.commit()
+        if not 0 <= now - mirror.rechecked_at < self._settings.recheck_minutes * 60:
+            self._recheck(mirror, api, events, now)
+
+    def _recheck(
+        self, mirror: Mirror, api: MispApi, events: Mapping[str, EventState], now: int
+    ) -> None:
+        """Read again what differs from the mirror though no version says so."""
+        differing = events_that_differ(mirror, api, events)
+        mirror.unsettle(differing)
+        mirror.note_recheck(now)
+        mirror.commit()
+        for start in range(0, len(differing), _EVENTS_AT_ONCE):
+            some = differing[start : start + _EVENTS_AT_ONCE]
+            _read_events(mirror, api, [events[uuid] for uuid in some])
 
     def _unsettle(self, mirror: Mirror, api: MispApi, now: int) -> int:
         """Mark what must be read whatever its version; the moment of the last full reading."""

@@ -105,6 +105,7 @@ def test_second_refresh_tells_process_and_age_of_the_first(listed: Installation)
         done = listed.run("inkgate-rules", "refresh")
     assert done.returncode == 2
     assert f"(process {os.getpid()}, for 25 min)" in done.stderr
+    assert lock.read_bytes() == b""
 
 
 @pytest.mark.parametrize("text", ["", "x", "4194303999 5\n", "-1 5\n", "1" * 5000, "0 0\n"])

@@ -110,7 +110,8 @@ def test_event_that_never_stands_still_disturbs_itself_only(
     misp.skew += 5
 
     def edit(path: str, body: dict[str, object]) -> None:
-        if path == "/attributes/restSearch" and str(busy.id) in map(str, body["eventid"]):  # type: ignore[call-overload]
+        asked = map(str, body.get("eventid", ()))  # type: ignore[call-overload]
+        if path == "/attributes/restSearch" and str(busy.id) in asked:
             misp.skew += 1
             misp.edit(misp.attributes_of(busy)[0], comment="again")
             misp.publish(busy)
@@ -297,8 +298,8 @@ def test_attributes_as_a_map_are_read(
     server.misp.add_event("made up", [("domain", "a.example"), ("domain", "b.example")])
     real = MispApi._request
 
-    def as_map(self: MispApi, question: Any) -> Any:
-        found = real(self, question)
+    def as_map(self: MispApi, question: Any, **more: Any) -> Any:
+        found = real(self, question, **more)
         if isinstance(found, dict) and "Attribute" in found:
             found["Attribute"] = {str(n): item for n, item in enumerate(found["Attribute"])}
         return found

@@ -44,6 +44,16 @@ class Search:
         page = _page(found, query)
         return [self.slim(e) if query.get("minimal") else self.event(e) for e in page]
 
+    def tags(self) -> list[dict[str, Any]]:
+        """GET /tags: all that there are."""
+        of_all = [*self._misp.events.values(), *self._misp.attributes.values()]
+        names = sorted({name for one in of_all for name in one.tags})
+        hidden = self._misp.unexportable
+        return [
+            {"id": str(number), "name": name, "exportable": name not in hidden}
+            for number, name in enumerate(names, 1)
+        ]
+
     def shows(self, attribute: Attribute, role: Role) -> bool:
         """Whether a user sees an attribute."""
         event = attribute.event

@@ -17,6 +17,7 @@ from typing import Any, Self
 from urllib.parse import unquote_plus, urlsplit
 
 from support.misp.answers import Answer, Query, Role, error
+from support.misp.csv_export import CsvText, csv_of
 from support.misp.facts import Facts, Instance
 from support.misp.faults import Faults
 from support.misp.search import Search
@@ -170,6 +171,7 @@ class _Api:
                 (r"/users/view/me(?:\.json)?", self._me),
                 (r"/attributes/describeTypes\.json", self._describe_types),
                 (r"/attributes/restSearch", self._attributes),
+                (r"/tags/index", self._tags),
                 (r"/events/restSearch", self._events),
                 (r"/events/index", self._index),
                 (r"/sightings/add(?:/([^/]+))?", sightings.add),
@@ -215,11 +217,18 @@ class _Api:
     def _describe_types(self, role: Role, body: Query) -> Answer:
         return Answer(json.loads(_DESCRIBED))
 
+    def _tags(self, role: Role, body: Query) -> Answer:
+        return Answer({"Tag": self._search.tags()})
+
     def _attributes(self, role: Role, body: Query) -> Answer:
-        page = self._search.attributes(body, role)
+        is_csv = body.get("returnFormat") == "csv"
+        context = {"includeContext": 1, "includeEventTags": 1} if is_csv else {}
+        page = self._search.attributes({**body, **context}, role)
         headers = [("X-Result-Count", str(len(page.rows)))]
         if self._server.skipped_header:
             headers.append(("X-Skipped-Elements-Count", str(page.skipped)))
+        if is_csv:
+            return Answer(CsvText(csv_of(page.rows, body)), 200, tuple(headers))
         return Answer({"response": {"Attribute": page.rows}}, 200, tuple(headers))
 
     def _events(self, role: Role, body: Query) -> Answer:
@@ -312,7 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang(served.faults.hang_seconds)
             self.close_connection = True
             return
-        self._send(answer, cut=fault == "cut", broken=fault == "not-json")
+        kind = "text/csv" if isinstance(answer.body, CsvText) else "application/json"
+        self._send(answer, cut=fault == "cut", broken=fault == "not-json", kind=kind)
 
     def _refuse_size(self) -> None:
         """As a server in front of MISP does it."""
