@@ -15,7 +15,7 @@ _DOTTED_QUAD: Final = re.compile(
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII | re.IGNORECASE)
 _ATON_PART: Final = re.compile(r"(?:0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 11  # 2^32 in octal
-_DECIMAL_PARTS: Final = re.compile(r"\d+(?:\.\d+)*(?:/\d+)?", re.ASCII)
+_DECIMAL_PARTS: Final = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 _LAST_32_BITS: Final = tuple(
     map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 )
@@ -39,9 +39,7 @@ def canonical_address(text: str) -> str:
     """
     if _DOTTED_QUAD.fullmatch(text):
         return text
-    text = text.strip()
-    if text.startswith("[") and text.endswith("]"):
-        text = text[1:-1]
+    text = _without_brackets(text)
     if ":" in text:
         return _v6(text.partition("%")[0])
     return _v4(text)
@@ -98,8 +96,8 @@ def check_unambiguous(text: str) -> None:
     Raises:
         Refused: it has parts with leading zeros.
     """
-    text = text.strip()
-    if _DECIMAL_PARTS.fullmatch(text) and _PADDED.search(text):
+    address = _without_brackets(text.partition("/")[0])
+    if _DECIMAL_PARTS.fullmatch(address) and _PADDED.search(address):
         raise Refused("an address with leading zeros")
 
 
@@ -108,6 +106,11 @@ def network_of(address: str, length: int) -> str:
     if length == (128 if ":" in address else 32):
         return address
     return str(ipaddress.ip_network((address, length), strict=False))
+
+
+def _without_brackets(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
 def _v6(text: str) -> str:

@@ -37,6 +37,7 @@ _VANISHING: Final = re.compile(
 )
 _JOINER: Final = re.compile("[\u200c\u200d]")
 _RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
+_SIGN: Final = "!"  # of Bidi_Class ON
 _FULL_STOPS: Final = "\u3002\uff0e\uff61"
 _ALL_DOTS: Final = "." + _FULL_STOPS
 
@@ -231,6 +232,7 @@ def _check_label(label: str) -> None:
     for found in _JOINER.finditer(label):
         if not valid_contextj(label, found.start()):
             raise Refused("not a host name")
-    # Characters newer than Python's tables have no direction, and are no reason to refuse.
     if any(bidirectional(character) in _RIGHT_TO_LEFT for character in label):
-        check_bidi(label)
+        # Characters newer than Python's tables have no direction, and are no reason to refuse:
+        # most are signs, as emoji, and taken for one.
+        check_bidi("".join(sign if bidirectional(sign) else _SIGN for sign in label))

@@ -29,7 +29,7 @@ def check_size(text: str, limit: int = MAX_VALUE_BYTES) -> None:
     Raises:
         Refused: over `limit` bytes of UTF-8, by default 8,192.
     """
-    if len(text) > limit or (len(text) * 3 > limit and _size(text) > limit):
+    if len(text) > limit or (len(text) * 4 > limit and _size(text) > limit):
         raise Refused(f"longer than {limit} bytes")
 
 

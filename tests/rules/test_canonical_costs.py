@@ -17,6 +17,7 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from inkgate.rules.canonical import Refused, canonical_host
+from inkgate.rules.canonical.defang import refang, refang_url
 from inkgate.rules.canonical.escapes import unescape
 from inkgate.rules.canonical.urls import observed_authority, observed_url
 
@@ -160,6 +161,17 @@ def test_attack_rows_of_combining_marks_are_never_sorted(
 
 def test_names_with_some_marks_are_names() -> None:
     assert canonical_host("a" + "\u0301" * 32 + ".example").value.startswith("xn--")
+
+
+@pytest.mark.parametrize("signs", ["[]", "()", '""', "<>"])
+@pytest.mark.parametrize("undo", [refang, refang_url])
+def test_attack_nested_defanging_is_undone_in_few_rounds(
+    signs: str, undo: Callable[[str], str]
+) -> None:
+    """4,000 brackets around a dot would take as many rounds."""
+    text = "\u200b" + signs[0] * 4000 + "." + signs[1] * 4000
+    assert lines_of(lambda: undo(text)) < 20_000
+    assert undo(undo(text)) == undo(text)
 
 
 def test_a_misplaced_joiner_hides_no_parent() -> None:

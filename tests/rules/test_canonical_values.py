@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymisp import AbstractMISP
 
@@ -172,6 +172,27 @@ def test_canonical_values_are_fixed_points_and_nothing_else_is_raised(
     except Refused as refused:
         raise AssertionError(f"{value} is refused: {refused}") from None
     assert again == value
+
+
+DEFANGED_TYPES = ("domain", "ip-dst", "url", "uri", "email-src", "email-subject")
+OF_DEFANGING = (
+    *"[](){}.@\\/?#: \"'<>", "[.]", "(dot)", "[at]", "[:]", "[://]", "[/]", "\\.", "//", "hxxp:",
+    "h**p:", "meow:", "fxp:", "http://", "listed", ".example", "192.0.2.1", "2001:db8::1", "/24",
+    "\xa0", "\xad", "\u200b", "\u200c", "\u200d", "\u201c", "\u201d", "\xe9",
+)  # fmt: skip
+
+
+@settings(max_examples=1000)
+@given(st.sampled_from(DEFANGED_TYPES), st.lists(st.sampled_from(OF_DEFANGING), max_size=9))
+def test_defanged_values_are_fixed_points_once_they_are_canonical(
+    misp_type: str, pieces: list[str]
+) -> None:
+    """`a[[.]]b@x.example` became `a[.]b@x.example`, and that `a.b@x.example`."""
+    try:
+        value = canonical_attribute(misp_type, "".join(pieces))
+    except Refused:
+        return
+    assert canonical_attribute(misp_type, *value.parts) == value
 
 
 labels = st.text(alphabet="abc019-_", min_size=1, max_size=6)
