@@ -79,6 +79,11 @@ NETWORKS: dict[str, tuple[dict[str, dict[int, int]], tuple[str, ...]]] = {
         {"4": dict.fromkeys(range(8, 33), 1), "6": dict.fromkeys(range(16, 129), 1)},
         ("203.0.112.0/23", "192.0.2.76/31", "192.0.2.77", "2001:db8::/33", "2001:db8::4/126"),
     ),
+    "fewest-pieces": (
+        # Without /21 fewer networks would be sealed in all, and without /18 fewer pieces.
+        {"4": {18: 2, 20: 50, 21: 5, **dict.fromkeys((22, 23, 24, 25, 26, 32), 50)}, "6": {}},
+        ("203.0.64.0/18", "203.0.112.0/21"),
+    ),
     "many-of-one-length": (
         {"4": {**dict.fromkeys(range(20, 33), 1), 23: 5000, 31: 9000}, "6": {}},
         ("203.0.112.0/23", "192.0.2.76/31", "192.0.2.64/28"),
@@ -152,6 +157,7 @@ def bad(
     *,
     rows: Callable[[bytes], bytes] | None = None,
     swap: bytes | None = None,
+    drop: bool = False,
     signature: bytes | None = None,
     token: bytes = TOKEN,
     now: str = "2026-01-15T00:00:00Z",
@@ -173,6 +179,8 @@ def bad(
     files["manifest.sig"] = signature if signature is not None else sign_manifest(data, KEY)
     if swap is not None:
         files[path] = swap
+    if drop:
+        del files[path]
     public = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return {
         "error": error,
@@ -186,9 +194,15 @@ def bad(
 
 def bad_packs() -> dict[str, dict[str, Any]]:
     """One fault a file, and a sound pack to show that nothing else is wrong with them."""
+    without_lanes = {"algorithm": "argon2id", "memory_kib": 1024, "iterations": 1}
     dear = {"algorithm": "pbkdf2", "hash": "sha256", "iterations": 10**9}
     return {
         "none-sound-pack": bad(""),
+        "none-members-missing": bad(
+            "",
+            lambda m: (m.update(prefixes={}, later=[1]), m["profiles"].update(url=without_lanes)),
+        ),
+        "member-missing": bad("bad-manifest", lambda m: m.pop("gates")),
         "signature-empty": bad("bad-signature", signature=b""),
         "signature-of-zeros": bad("bad-signature", signature=base64.b64encode(bytes(64))),
         "format-2": bad("bad-manifest", lambda m: m.update(format=2)),
@@ -203,6 +217,7 @@ def bad_packs() -> dict[str, dict[str, Any]]:
         "too-far-ahead": bad("too-far-ahead", lambda m: m.update(serial=10**12 + 4), installed=3),
         "token-other": bad("wrong-token", token=b"a token of another subscriber"),
         "file-changed": bad("bad-digest", swap=b"x"),
+        "file-missing": bad("bad-digest", drop=True),
         "size-lies": bad("bad-digest", lambda m: m["classes"]["ip-dst"].update(size=10 << 30)),
         "row-twice": bad("bad-rules", rows=lambda row: row + row),
         "row-not-canonical-base64": bad(
@@ -232,6 +247,16 @@ def messages() -> dict[str, dict[str, Any]]:
         "action-unknown": ("bad-rules", f'{{"action":"allow",{one}}}'),
         "attributes-missing": ("bad-rules", '{"action":"block"}'),
         "not-json": ("bad-rules", f'{{"action":"block",{one}'),
+        "canary-false": ("counts", f'{{"action":"block",{one},"canary":false}}'),
+        "no-object": ("bad-rules", f'[{{"action":"block",{one}}}]'),
+        "two-objects": ("bad-rules", f'{{"action":"block",{one}}}{{}}'),
+        "attributes-empty": ("bad-rules", '{"action":"block","attributes":[]}'),
+        "attribute-not-text": ("bad-rules", '{"action":"block","attributes":[{"uuid":1}]}'),
+        "attribute-no-object": ("bad-rules", f'{{"action":"block","attributes":["{UUID}"]}}'),
+        "action-missing": ("bad-rules", f"{{{one}}}"),
+        "more-not-integer": ("bad-rules", f'{{"action":"block",{one},"more":1.5}}'),
+        "expires-text": ("bad-rules", f'{{"action":"block",{one},"expires":"1767225601"}}'),
+        "expires-null": ("bad-rules", f'{{"action":"block",{one},"expires":null}}'),
     }
     made = {
         name: {"now": 1767225600, "padded": _padded(text), "expected": expected}

@@ -56,9 +56,10 @@ class AskedSet:
         return stretched
 
     def gate_passes(self, level: str, stretched: bytes) -> bool:
-        """Whether a value is one of those that pass."""
+        """Whether a value is one of those that pass; a level without a gate lets all pass."""
         kind, data = self._values[stretched]
-        return self._gates is None or [kind, data.decode()] in self._gates[level]
+        passing = (self._gates or {}).get(level)
+        return passing is None or [kind, data.decode()] in passing
 
     def find(self, name: str, tag: bytes) -> None:
         """No rule is there, but it was looked for."""
