@@ -146,8 +146,9 @@ def _as_idna_2003(label: str) -> str:
     from stringprep import in_table_b1  # noqa: PLC0415
     from unicodedata import normalize  # noqa: PLC0415
 
-    _check_marks(label)
-    return normalize("NFKC", "".join(sign for sign in label if not in_table_b1(sign)))
+    kept = "".join(sign for sign in label if not in_table_b1(sign))
+    _check_marks(kept)
+    return normalize("NFKC", kept)
 
 
 def suffixes(name: str) -> tuple[str, ...]:
@@ -179,9 +180,10 @@ def _to_ascii(name: str) -> str:
     # Imported here: few hosts need it, and its tables take a helper's start-up time.
     from idna import uts46_remap  # noqa: PLC0415
 
-    if len(name) > _MAX_UNMAPPED or len(_VANISHING_SIGNS.sub("", name)) > _MAX_VISIBLE:
+    visible = _VANISHING_SIGNS.sub("", name)
+    if len(name) > _MAX_UNMAPPED or len(visible) > _MAX_VISIBLE:
         raise Refused("not a host name")
-    _check_marks(name)
+    _check_marks(visible)
     try:
         mapped = _dots(uts46_remap(name, std3_rules=False))
         # The rest of the work is bounded by the length that a name may have.
