@@ -38,11 +38,13 @@ LACKING = 77
 RESULT = Path(__file__).parents[2] / ".inkgate" / "soak.json"
 # Parts of the whole time in which processes may be killed. In the others they live so long
 # that what they lose can be seen.
-_KILLING = ((0.0, 0.2), (0.5, 0.7))
-_QUIET_PARTS = 14
-# A process is looked at from this age on, when its memories are full, and judged if it is
-# looked at for so long. What leaks goes on to.
-_WARM_UP_SECONDS, _LONG_SECONDS = 420.0, 480.0
+_KILLING = ((0.0, 0.2), (0.85, 1.0))
+_QUIET_PARTS = 20
+# A process is looked at from this age on, when its memories are full and nearly every kind of
+# fault has come to it once: the first one of a kind loads what it needs, and the first reading
+# of another rule set takes its room. It is judged if it is looked at for so long. What leaks
+# goes on to.
+_WARM_UP_SECONDS, _LONG_SECONDS = 900.0, 900.0
 _PAUSE_SECONDS = (2.0, 8.0)
 
 
