@@ -57,7 +57,11 @@ class Search:
     def shows(self, attribute: Attribute, role: Role) -> bool:
         """Whether a user sees an attribute."""
         event = attribute.event
-        is_shown = self._is_for(role, event.org, attribute.distribution, attribute.sharing_group)
+        shared = (
+            (attribute.distribution, attribute.sharing_group),
+            self._misp.objects.get(attribute.object_id, (5, "")),
+        )
+        is_shown = all(self._is_for(role, event.org, *one) for one in shared)
         return self.shows_event(event, role) and is_shown
 
     def shows_event(self, event: Event, role: Role) -> bool:

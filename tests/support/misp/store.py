@@ -74,6 +74,7 @@ class Misp:
         warninglist: values that MISP's enabled warninglists know.
         sharing_groups: the organisations of each. No event changes with them.
         unexportable: names of tags with exportable = 0. No event changes with them.
+        objects: distribution and sharing group of those that have others than their event's.
     """
 
     def __init__(self) -> None:
@@ -87,6 +88,7 @@ class Misp:
         self.orgs: dict[str, int] = {}
         self.sharing_groups: dict[str, set[str]] = {}
         self.unexportable: set[str] = set()
+        self.objects: dict[int, tuple[int, str]] = {}
         self.revision = 0
         self._ids = {"event": 0, "attribute": 0, "sighting": 0}
 
