@@ -201,10 +201,19 @@ def test_missing_secret_is_one_clear_fault(tmp_path: Path, server: TaxiiServer) 
     assert server.asked == []
 
 
-def test_token_that_would_add_a_header_is_not_sent(tmp_path: Path, server: TaxiiServer) -> None:
-    (tmp_path / "token").write_text(f"{SECRET}\r\nX-Other: 1\n")
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        (f"{SECRET}\r\nX-Other: 1\n", "has a second line"),
+        (f"{SECRET}\x0bX-Other: 1", "has a token that no header can hold"),
+    ],
+)
+def test_token_that_would_add_a_header_is_not_sent(
+    tmp_path: Path, server: TaxiiServer, token: str, problem: str
+) -> None:
+    (tmp_path / "token").write_text(token, newline="")
     said, _ = fault_of(source(tmp_path, server.collection_url, token_file="token"))
-    assert "has a token that no header can hold" in said
+    assert problem in said
     assert SECRET not in said
     assert server.asked == []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.errors import Unreadable
+from inkgate.config.secret import read_secret
 from inkgate.misp.connector import Connector
 from inkgate.rules.sources.misp_api import MispApi, MispWebSettings
 from inkgate.sightings.aggregation.errors import AggregationError
@@ -69,7 +70,7 @@ class Callers:
 
     def aggregation(self, url: str, ca_file: str = "") -> None:
         """What `inkgate-sightings publish` sends with."""
-        key = (self._folder / KEY_FILE).read_text()
+        key = read_secret(self._folder / KEY_FILE, "", "MISP")
         authorities = self._folder / ca_file if ca_file else None
         misp = Connector(url, key, ca_file=authorities, timeout=self._timeout)
         session = Party("masked", 3, 1).session
