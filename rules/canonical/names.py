@@ -25,16 +25,16 @@ _MAX_UNUSUAL: Final = 16
 _MAX_PREPARED: Final = 256
 # Combining marks in a row: Python sorts them in time that grows with the square of their number.
 _MAX_MARKS: Final = 32
-# RFC 3454, table B.1.
-_VANISHING_SIGNS: Final = re.compile(
-    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]+"
+# RFC 3454, table B.1, and what UTS #46 ignores.
+_VANISHING_SIGNS: Final = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u1806\u180b-\u180f\u200b-\u200d\u2060-\u2064"
+    "\u206a-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
 )
+_SOME_VANISHING: Final = re.compile(f"[{_VANISHING_SIGNS}]+")
 _MAX_VISIBLE: Final = 512
-# These, and dots after NFKC: a label of nothing else is none in IDNA 2003.
-_VANISHING: Final = re.compile(
-    "[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2024-\u2026\u2060"
-    "\ufe00-\ufe0f\ufe19\ufe30\ufe52\ufeff]*"
-)
+# A label of nothing else is none; the others are dots after NFKC.
+_VANISHING: Final = re.compile(f"[{_VANISHING_SIGNS}\u2024-\u2026\ufe19\ufe30\ufe52]*")
 _JOINER: Final = re.compile("[\u200c\u200d]")
 _RIGHT_TO_LEFT: Final = frozenset(("R", "AL", "AN"))
 _SIGN: Final = "!"  # of Bidi_Class ON
@@ -180,7 +180,7 @@ def _to_ascii(name: str) -> str:
     # Imported here: few hosts need it, and its tables take a helper's start-up time.
     from idna import uts46_remap  # noqa: PLC0415
 
-    visible = _VANISHING_SIGNS.sub("", name)
+    visible = _SOME_VANISHING.sub("", name)
     if len(name) > _MAX_UNMAPPED or len(visible) > _MAX_VISIBLE:
         raise Refused("not a host name")
     _check_marks(visible)
