@@ -31,14 +31,13 @@ def gate_values(record: Record) -> Iterator[Unstretched]:
 def network_values(record: Record, gated: Lengths) -> Iterator[Unstretched]:
     """The networks that set bits in the suffix gate: those around an address, and itself.
 
-    Of a host with an address it is that address alone.
+    The address that a host is listed with sets its own, too.
 
     Args:
         gated: the lengths at which a look-up asks.
     """
     if record.indicator_class in _OF_PAIRS:
         yield from _address_of_pair(record)
-        return
     if record.host_kind == "ip":
         network = record.host
     elif record.indicator_class in _OF_SERVERS:
