@@ -45,3 +45,7 @@ class RedirectRefusedError(RemoteError):
         super().__init__("redirects to where inkgate does not follow")
         self.url = url
         self.location = location
+
+
+class UntrustedCertificateError(RemoteError):
+    """The certificate of who is asked is not trusted: waiting does not help."""

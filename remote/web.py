@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
@@ -18,12 +19,19 @@ from requests.utils import get_auth_from_url
 from inkgate.remote.adapter import GuardedAdapter, proxies_of
 from inkgate.remote.bodies import body_of
 from inkgate.remote.deadline import Deadline
-from inkgate.remote.errors import BrokenBodyError, RemoteError
+from inkgate.remote.errors import (
+    BrokenBodyError,
+    RedirectRefusedError,
+    RemoteError,
+    UntrustedCertificateError,
+)
 from inkgate.remote.redirects import MOST, next_url
 
 _MAY_PASS: Final = frozenset((429, 500, 502, 503, 504))
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _OK: Final = 200
+_DONE: Final = (200, 201, 202)
+_LONGEST_CHAIN: Final = 20
 _ERRORS: Final = 400
 
 
@@ -32,7 +40,7 @@ class Answer(NamedTuple):
 
     Attributes:
         status: HTTP's.
-        body: of status 200; of others nothing is read.
+        body: of status 200, after `post` of 201 and 202, too; of others nothing is read.
         headers: their names in any case.
     """
 
@@ -113,6 +121,41 @@ class WebClient:
             body = body_of(answer.raw, answer.headers, limit) if is_read else ()
             return Answer(answer.status_code, b"".join(body), answer.headers)
 
+    def post(self, url: str, data: bytes, limit: int, headers: Mapping[str, str]) -> Answer:
+        """Send data, once: whoever sends knows whether it may be sent again.
+
+        Args:
+            limit: how many bytes the answer may have.
+            headers: of the request, for this host only.
+
+        Raises:
+            RedirectRefusedError: it leads anywhere, since a redirect would turn POST into GET.
+            UntrustedCertificateError: nobody vouches for who is there.
+            RemoteError: there was no answer. So it is for whatever `requests` raises.
+        """
+        self._check_certificates()
+        with (
+            self._as_our_errors("cannot be asked"),
+            closing(
+                self._session.post(
+                    url,
+                    data=data,
+                    headers=dict(headers),
+                    auth=_login_of(url),
+                    timeout=self._timeout,
+                    stream=True,
+                    allow_redirects=False,
+                    verify=self._verify,
+                    proxies=self._proxies,
+                )
+            ) as answer,
+        ):
+            if answer.is_redirect:
+                raise RedirectRefusedError(url, answer.headers.get("Location", ""))
+            is_read = answer.status_code in _DONE
+            body = body_of(answer.raw, answer.headers, limit) if is_read else ()
+            return Answer(answer.status_code, b"".join(body), answer.headers)
+
     def _check_certificates(self) -> None:
         """See that OpenSSL will open a file: a pipe would hold it, whatever the deadline."""
         if isinstance(self._verify, str):
@@ -126,6 +169,11 @@ class WebClient:
             yield
         except (RequestException, OSError, ValueError) as error:
             self._deadline.check()
+            if (refused := _refused_certificate(error)) is not None:
+                said = refused.verify_message
+                raise UntrustedCertificateError(
+                    f"has a certificate ({said}) that is not trusted"
+                ) from None
             raise BrokenBodyError(f"{problem} ({type(error).__name__})") from None
         except RemoteError:
             self._deadline.check()
@@ -170,6 +218,20 @@ class WebClient:
             answer.close()
             url = next_url(url, location)
         raise BrokenBodyError(f"redirects more than {MOST} times")
+
+
+def _refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """What OpenSSL says of a certificate, wherever `requests` and urllib3 have put it."""
+    for _ in range(_LONGEST_CHAIN):
+        if error is None or isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        inner = [a for a in (*error.args, getattr(error, "reason", None)) if _is_error(a)]
+        error = inner[0] if inner else error.__cause__ or error.__context__
+    return None
+
+
+def _is_error(found: object) -> bool:
+    return isinstance(found, BaseException)
 
 
 def _login_of(url: str) -> AuthBase:

@@ -31,7 +31,7 @@ Scheme = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 MAX_BYTES: Final = 256 << 20
 MAX_OBJECTS: Final = 10_000_000
-_ACCEPT: Final = "application/taxii+json;version=2.1"
+MEDIA_TYPE: Final = "application/taxii+json;version=2.1"
 _ADDED_LAST: Final = "X-TAXII-Date-Added-Last"
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,12})?Z")
 # RFC 9110, section 5.5, without white space at the ends.
@@ -122,7 +122,7 @@ class TaxiiClient:
         self.place = Path(place_of(settings.url))
         self._settings = settings
         self._folder = folder
-        self._headers = {"Accept": _ACCEPT, **_login(settings, folder)}
+        self._headers = {"Accept": MEDIA_TYPE, **login_headers(settings, folder)}
         self._client = self._opened(deadline)
 
     def objects_url(self) -> str:
@@ -290,8 +290,12 @@ def _objects(data: bytes, envelope: _Envelope) -> Sequence[bytes | msgspec.Raw]:
         return envelope.objects or []
 
 
-def _login(settings: TaxiiSettings, folder: Path) -> dict[str, str]:
-    """The header that logs in; none if the settings name no secret."""
+def login_headers(settings: TaxiiSettings, folder: Path) -> dict[str, str]:
+    """The header that logs in; none if the settings name no secret.
+
+    Raises:
+        Unreadable: a secret that they name is not there.
+    """
     place = place_of(settings.url)
     if settings.user:
         file = folder / settings.password_file if settings.password_file else None
