@@ -216,6 +216,27 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         "squid -k reconfigure, and restart inkgate-icap",
     ),
     Condition(
+        "export-waits",
+        "warning",
+        True,
+        "an export cannot be written, or its server takes nothing: records wait in the journal",
+        "the line names the file or the server, and why; what waits is kept up to hard_mib",
+    ),
+    Condition(
+        "export-refused",
+        "warning",
+        False,
+        "a TAXII server did not take a sighting: it is not sent again until its count grows",
+        "the line has its id and what the server says of it; see the server's own log",
+    ),
+    Condition(
+        "export-lost",
+        "critical",
+        False,
+        "records were removed from the journal before an export had them",
+        "see why the export waited for so long, or raise hard_mib",
+    ),
+    Condition(
         "process-died",
         "critical",
         False,

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Meta, Struct
 
+from inkgate.sightings.export_settings import ExportSettings
+
 Clients = Literal["keep", "truncate", "hash"]
 
 REPORTER: Final = "inkgate-sightings"
@@ -86,6 +88,7 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
         keep_days: how long records are kept once they are reported.
         keep_mib: how large a journal may grow before older records go, once reported.
         hard_mib: how large it may grow whatever is not yet reported.
+        export: who is told besides MISP.
     """
 
     journal: str = "/var/lib/inkgate/run/sightings.db"
@@ -100,6 +103,7 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     hard_mib: Annotated[int, Meta(ge=1)] = 4096
     misp: MispSettings = MispSettings()
     redis: RedisSettings = RedisSettings()
+    export: tuple[ExportSettings, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keep_mib > self.hard_mib:
@@ -108,6 +112,8 @@ class SightingsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("keep_days is at least as long as window_hours")
         if "://" in self.journal and _has_password(self.journal):
             raise ValueError("journal: no password in the URL; use [sightings.redis] password_file")
+        if len({export.name for export in self.export}) < len(self.export):
+            raise ValueError("export: two exports are of the same format to the same place")
 
     def node_name(self) -> str:
         """This proxy's name in the records."""

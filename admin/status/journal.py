@@ -1,4 +1,4 @@
-"""Rows `journal`, `drain`, `report`: whether matches are kept, and whether others get them."""
+"""Rows `journal`, `drain`, `report`, `export`: are matches kept, and do others get them?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 from inkgate.admin.status.row import Level, Machine, Row, age
 from inkgate.config.errors import InkgateError
 from inkgate.config.settings_file import load_section
+from inkgate.sightings.export_settings import EXPORTER
 from inkgate.sightings.journal.backends.registry import backend_of, own_file
 from inkgate.sightings.settings import DRAINER, REPORTER, SightingsSettings
 
@@ -33,6 +34,8 @@ def rows(machine: Machine) -> Iterable[Row]:
         yield _handing_on(machine, "drain", DRAINER, "was handed over to the shared store")
     if settings.misp.url:
         yield _handing_on(machine, "report", REPORTER, "was reported to MISP")
+    if settings.export:
+        yield _handing_on(machine, "export", EXPORTER, "was exported")
 
 
 def _journal(path: Path, now: float) -> Row:

@@ -28,6 +28,11 @@ _SUBCOMMANDS: Final = {
         "encrypt",
         "Submit this subscriber's counts of a period.",
     ),
+    "export": Subcommand(
+        "inkgate.sightings.commands.export",
+        "export",
+        "Export what was seen as ECS, OCSF, CEF or STIX.",
+    ),
     "false-positive": Subcommand(
         _REPORT, "false_positive", "Tell MISP that an incident's matches were false."
     ),

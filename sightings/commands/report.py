@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,6 +31,7 @@ from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.settings import DRAINER, REPORTER
 
 if TYPE_CHECKING:
+    from inkgate.sightings.journal.sighting import Sighting
     from inkgate.sightings.report.reporter import Reporter
 
 
@@ -51,7 +52,7 @@ def report(configured: ConfiguredJournals, *, follow: bool, quiet: bool) -> None
     """
     from inkgate.sightings.report.reporter import Reporter, only_reporter  # noqa: PLC0415 (imports PyMISP's)
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     with ExitStack() as stack:
         watched = stack.enter_context(_watched(configured.config))
         # Keys and passwords are read while this is still root, if it is.
@@ -113,7 +114,7 @@ def drain(configured: ConfiguredJournals, *, follow: bool, again: bool, quiet: b
     """
     from inkgate.sightings.report.reporter import drain as drain_now  # noqa: PLC0415
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     with _watched(configured.config, DRAINER) as watched:
         done = _guarded(
             lambda: drain_now(
@@ -138,19 +139,25 @@ def drain(configured: ConfiguredJournals, *, follow: bool, again: bool, quiet: b
 @click.pass_obj
 @needs("report")
 def false_positive(configured: ConfiguredJournals, incident: str) -> None:
-    """Tell MISP that an incident's matches were false positives.
+    """Tell MISP, and the exports that can say so, that an incident's matches were false positives.
 
     Exit status: 0 MISP has it, 1 it waits for MISP or was refused, 2 an error.
     """
     from inkgate.sightings.report.outbox import Outbox  # noqa: PLC0415
 
-    if not configured.settings.misp.url:
+    settings = configured.settings
+    if not (settings.misp.url or settings.export):
         raise SettingsError(configured.config, "[sightings] has no MISP", "set misp.url")
     path = _reported(configured, f"inkgate-sightings false-positive {incident}")
-    reporter = _reporter(configured)
+    reporter = _reporter(configured) if settings.misp.url else None
     _, sightings = find_incident(configured, incident)
     if all(s.is_canary for s in sightings):
         _fail("this incident is of the check through the proxy; MISP knows nothing of it", 2)
+    if settings.export:
+        _mark(path, sightings)
+    if reporter is None:
+        click.echo("the next export tells it")
+        return
     with Outbox(path, configured.settings.window_hours) as outbox:
         made = {name for s in sightings for name in outbox.add_false_positive(s, time.time())}
         if not made:
@@ -163,6 +170,13 @@ def false_positive(configured: ConfiguredJournals, incident: str) -> None:
             f"{cell(item.attribute)}: {item.state.name.lower()} {cell(item.reason)}".rstrip()
         )
     sys.exit(0 if all(item.state.name == "REPORTED" for item in items) else 1)
+
+
+def _mark(path: Path, sightings: Sequence[Sighting]) -> None:
+    """Let the next export tell that these were false positives."""
+    from inkgate.sightings.export.ledger import add_marks  # noqa: PLC0415
+
+    add_marks(path, sightings, time.time())
 
 
 def _reported(configured: ConfiguredJournals, command: str) -> Path:
@@ -248,6 +262,8 @@ def status(configured: ConfiguredJournals, *, as_json: bool) -> None:
         counts: dict[str, Any] = {s.name.lower(): n for s, n in outbox.counts().items()}
         counts["unread"] = outbox.unread()
         counts["oldest_waiting_seconds"] = outbox.oldest_waiting(time.time())
+        if exports := configured.settings.export:
+            counts["unexported"] = outbox.unread([export.position for export in exports])
     counts["damaged_blocks"] = sum(Journal(path).damaged() for path in configured.journals())
     if as_json:
         click.echo(msgspec.json.encode(counts))
@@ -323,7 +339,8 @@ def _fail(text: str, code: int) -> NoReturn:
     raise _Failed(text, code)
 
 
-def _stop_on_signals() -> threading.Event:
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

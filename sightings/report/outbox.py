@@ -156,10 +156,10 @@ class Outbox:
                 )
             return len(found)
 
-    def position(self) -> int:
-        """The last record that was taken in."""
+    def position(self, name: str = REPORTED) -> int:
+        """The last record that was taken in, or that a position of another name stands at."""
         row = self._connection.execute(
-            "SELECT id FROM positions WHERE name = ?", (REPORTED,)
+            "SELECT id FROM positions WHERE name = ?", (name,)
         ).fetchone()
         return row[0] if row else 0
 
@@ -244,10 +244,10 @@ class Outbox:
             found = {ReportState(state): count for state, count in rows}
         return dict.fromkeys(ReportState, 0) | found
 
-    def unread(self) -> int:
-        """How many records are not folded yet."""
+    def unread(self, names: Iterable[str] = (REPORTED,)) -> int:
+        """How many records some of these positions have not passed yet: which are not folded."""
         with as_journal_errors(self._path):
-            return count_after(self._connection, self.position())
+            return count_after(self._connection, min(map(self.position, names)))
 
     def _folded(self, found: Iterable[JournalRecord]) -> list[dict[str, object]]:
         items: dict[str, dict[str, object]] = {}

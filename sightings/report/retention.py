@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from inkgate.config.printable import Log
+from inkgate.sightings.journal.backends.backend import DRAINED
 from inkgate.sightings.journal.database import (
     as_journal_errors,
     open_writer,
@@ -53,7 +54,8 @@ def prune(path: Path, settings: SightingsSettings, position: str | None, log: Lo
         path: the journal.
         settings: `keep_days`, `keep_mib`, `hard_mib`.
         position: the name of the position that records must have passed; None if they
-            are not handed on.
+            are not handed on. Those of the exports they must have passed in any case, unless
+            this is a file whose records are exported elsewhere (`DRAINED`).
         log: takes one line.
 
     Raises:
@@ -91,7 +93,8 @@ def _prune(
     position: str | None,
     log: Log,
 ) -> int:
-    upto = _handed_on(connection, position)
+    exports = () if position == DRAINED else (e.position for e in settings.export)
+    upto = min(_handed_on(connection, name) for name in (position, *exports))
     before = time.time() - settings.keep_days * _DAY
     removed = sum(_deleted(connection, _DELETE, upto=upto, before=before))
     for statement in (_FORGET, _FORGET_DAMAGED):
@@ -106,8 +109,8 @@ def _prune(
     lost = _shrunk(connection, unsent, settings.hard_mib)
     if lost:
         log(
-            f"{lost} records were removed before they were reported: the journal is larger "
-            f"than hard_mib ({settings.hard_mib})"
+            f"{lost} records were removed before they were reported or exported: the journal is "
+            f"larger than hard_mib ({settings.hard_mib})"
         )
     return removed + lost
 

@@ -25,6 +25,7 @@ NEEDED: list[tuple[Extra, str, list[str]]] = [
     ("publisher", "inkgate-squid-conf", ["run", "--state", "trial"]),
     ("report", "inkgate-sightings", ["report"]),
     ("report", "inkgate-sightings", ["false-positive", "IG-1"]),
+    ("report", "inkgate-sightings", ["export"]),
     ("drain", "inkgate-sightings", ["drain"]),
     ("aggregation", "inkgate-sightings", ["setup", "g", "--uuids", "list", "--serial", "1"]),
     ("aggregation", "inkgate-sightings", ["deal", "--group", "list", "--folder", "keys"]),

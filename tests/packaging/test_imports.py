@@ -19,7 +19,8 @@ PUBLISHER = {
     "inkgate.rules.audit", "inkgate.rules.foreign", "inkgate.rules.match",
     "inkgate.rules.refresh", "inkgate.rules.seal", "inkgate.rules.select",
     "inkgate.rules.sources", "inkgate.sightings.aggregation", "inkgate.sightings.commands",
-    "inkgate.sightings.report", "inkgate.squid_conf", "multiprocessing", "sqlalchemy",
+    "inkgate.sightings.export", "inkgate.sightings.report", "inkgate.squid_conf",
+    "multiprocessing", "sqlalchemy",
 }  # fmt: skip
 OF_NO_HELPER = LIBRARIES | PUBLISHER | {
     "click", "jinja2", "markupsafe", "inkgate.blocked_page", "inkgate.config.command",

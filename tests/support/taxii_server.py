@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +35,15 @@ class TaxiiServer:
         answers: bodies for paths, instead of its own.
         redirect: where every answer leads.
         roots: the API roots that it names.
+        posted: the bodies that objects came in.
+        added: what was added, by id and version: a version that is there is no new one.
+        conflicts: ids of objects that came with two contents in one version.
+        is_strict: it calls a version that it has a failure, as OASIS's medallion does.
+        most_bytes: of a body; a larger one is too large.
+        polls: how often it says that it is not done with a body yet.
+        refuses: says why it does not take an object; empty if it does.
+        loses: answers so many bodies with nothing, after it has taken them.
+        post_status: answers a body so, instead of taking it, and with `retry_after`.
     """
 
     def __init__(self, tls: tuple[str, str] | None = None, login: str = "") -> None:
@@ -48,6 +58,17 @@ class TaxiiServer:
         self.answers: dict[str, bytes] = {}
         self.redirect: str | None = None
         self.roots = [_ROOT]
+        self.posted: list[dict[str, Any]] = []
+        self.added: dict[tuple[str, str], dict[str, Any]] = {}
+        self.conflicts: list[str] = []
+        self.is_strict = False
+        self.most_bytes = 1 << 20
+        self.polls = 0
+        self.refuses: Callable[[dict[str, Any]], str] = lambda _: ""
+        self.loses = 0
+        self.post_status = 0
+        self.retry_after = ""
+        self._statuses: dict[str, list[Any]] = {}
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -57,6 +78,21 @@ class TaxiiServer:
                 served.asked.append(self.path)
                 served.headers = dict(self.headers)
                 status, body, more = served.answer(self.path, self.headers)
+                self.send_response_only(status)
+                for name, text in {"Content-Type": MEDIA_TYPE, **more}.items():
+                    self.send_header(name, text)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                served.asked.append(self.path)
+                served.headers = dict(self.headers)
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                status, body, more = served.taken(self.path, self.headers, data)
+                if not status:
+                    self.close_connection = True
+                    return
                 self.send_response_only(status)
                 for name, text in {"Content-Type": MEDIA_TYPE, **more}.items():
                     self.send_header(name, text)
@@ -108,19 +144,106 @@ class TaxiiServer:
         found = self._resource(parts.path)
         if found is not None:
             return 200, json.dumps(found).encode(), {}
-        if parts.path == f"{_ROOT}collections/{COLLECTION}/objects/":
+        all_of_them = f"{_ROOT}collections/{COLLECTION}/objects/"
+        if parts.path == all_of_them:
             return self._objects(parse_qs(parts.query))
+        if parts.path.startswith(all_of_them):
+            return self._versions(parts.path[len(all_of_them) : -1], parse_qs(parts.query))
         return 404, b"{}", {}
+
+    def taken(self, path: str, headers: Any, data: bytes) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers for objects that are added (TAXII 2.1, section 5.5).
+
+        Status 0: the connection breaks off.
+        """
+        if self.redirect is not None:
+            return 302, b"", {"Location": self.redirect}
+        if self.login and headers.get("Authorization") != self.login:
+            return 401, b"{}", {"WWW-Authenticate": "Basic realm=taxii"}
+        if headers.get("Accept") != MEDIA_TYPE:
+            return 406, b"{}", {}
+        if headers.get("Content-Type") != MEDIA_TYPE:
+            return 415, b"{}", {}
+        if path == f"{_ROOT}collections/{SECRET_COLLECTION}/objects/":
+            return 403, b"{}", {}
+        if path != f"{_ROOT}collections/{COLLECTION}/objects/":
+            return 404, b"{}", {}
+        if self.post_status:
+            return self.post_status, b"{}", {"Retry-After": self.retry_after}
+        if len(data) > self.most_bytes:
+            return 413, b"{}", {}
+        body = json.loads(data)
+        self.posted.append(body)
+        name = f"00000000-0000-4000-8000-{len(self.posted):012x}"
+        self._statuses[name] = [self.polls, self._added(name, body["objects"])]
+        if self.loses:
+            self.loses -= 1
+            return 0, b"", {}
+        return 202, json.dumps(self._status(name)).encode(), {}
+
+    def _added(self, name: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
+        lists: dict[str, list[dict[str, str]]] = {"successes": [], "failures": []}
+        for one in objects:
+            why = self.refuses(one)
+            if self.is_strict and (one["id"], one["modified"]) in self.added:
+                why = "Unable to process object"
+            told = {"id": one["id"], "version": one["modified"]}
+            if why:
+                lists["failures"].append(told | {"message": why})
+                continue
+            lists["successes"].append(told)
+            before = self.added.setdefault((one["id"], one["modified"]), one)
+            if before != one:
+                self.conflicts.append(one["id"])
+        counts = {
+            "total_count": len(objects),
+            "success_count": len(lists["successes"]),
+            "failure_count": len(lists["failures"]),
+            "pending_count": 0,
+        }
+        return {"id": name, "status": "complete", **lists, **counts}
+
+    def _status(self, name: str) -> dict[str, Any]:
+        polls, done = self._statuses[name]
+        if not polls:
+            return dict(done)
+        self._statuses[name][0] -= 1
+        total = done["total_count"]
+        counts = {"success_count": 0, "failure_count": 0, "pending_count": total}
+        return {"id": name, "status": "pending", "total_count": total, **counts}
+
+    def newest(self, kind: str) -> list[dict[str, Any]]:
+        """The newest version of each object of a type."""
+        found: dict[str, dict[str, Any]] = {}
+        for (name, _), one in sorted(self.added.items()):
+            if one["type"] == kind:
+                found[name] = one
+        return list(found.values())
 
     def _resource(self, path: str) -> dict[str, Any] | None:
         one = {"id": COLLECTION, "title": "Bad hosts", "alias": "bad", "can_read": True}
         other = {"id": SECRET_COLLECTION, "title": "Secret", "can_read": False, "can_write": False}
+        before = f"{_ROOT}status/"
+        if path.startswith(before):
+            name = path.removeprefix(before).rstrip("/")
+            return self._status(name) if name in self._statuses else None
         return {
             "/taxii2/": {"title": "made up", "default": self.roots[0], "api_roots": self.roots},
             _ROOT: {"title": "root", "versions": [MEDIA_TYPE], "max_content_length": 1 << 20},
             f"{_ROOT}collections/": {"collections": [other, one]},
             f"{_ROOT}collections/{COLLECTION}/": one,
         }.get(path)
+
+    def _versions(
+        self, name: str, query: dict[str, list[str]]
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """One object (section 5.6)."""
+        found = [
+            one
+            for (known, version), one in self.added.items()
+            if known == name and version in query.get("match[version]", [version])
+        ]
+        return 200, json.dumps({"objects": found} if found else {}).encode(), {}
 
     def _objects(self, query: dict[str, list[str]]) -> tuple[int, bytes, dict[str, str]]:
         after = query.get("added_after", [""])[0]
