@@ -6,7 +6,7 @@ import hmac
 import os
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,15 @@ from inkgate.sightings.aggregation.registry import PROTOCOLS, protocol_of
 from inkgate.sightings.aggregation.session import Session
 from inkgate.sightings.aggregation.settings import AggregationSettings
 from inkgate.sightings.errors import JournalError
+from inkgate.sightings.export.stix import Teller, bundle
+from inkgate.sightings.export.stix import totals as total_sightings
 from inkgate.sightings.journal.backends.registry import reported_file
 from inkgate.sightings.journal.journal import Journal
 from inkgate.sightings.settings import SightingsSettings
 
 _TOTALS = "totals.json"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 _URLS = ("redis://", "rediss://", "unix://")
 _DEALT = " or ".join(protocol.name for protocol in PROTOCOLS if protocol.deal)
 
@@ -302,6 +305,7 @@ def aggregate(
 @_list
 @click.option("--uuids", required=True, type=_FILE, help="MISP attribute UUIDs, one a line.")
 @click.option("--print", "only_print", is_flag=True, help="Print them and publish nothing.")
+@click.option("--stix", type=_NEW_FILE, help="Write them into this file (STIX 2.1) instead.")
 @click.pass_context
 @needs("aggregation")
 def publish(
@@ -310,6 +314,7 @@ def publish(
     period: str,
     list_file: Path,
     uuids: Path,
+    stix: Path | None,
     *,
     only_print: bool,
 ) -> None:
@@ -330,8 +335,20 @@ def publish(
         for name in sorted(found):
             click.echo(f"{name}\t{found[name]}")
         return
+    if stix is not None:
+        write_whole(stix, _bundle(session, found), 0o640)
+        click.echo(f"{len(found)} totals written")
+        return
     known = MispPublisher(party.misp()).publish(session, found, party.settings.sightings_per_total)
     click.echo(f"{known} of {len(found)} totals published")
+
+
+def _bundle(session: Session, totals: dict[str, int]) -> bytes:
+    """Totals as a bundle of STIX sightings."""
+    teller = Teller(session.id.hex(), f"inkgate {session.group.name}")
+    first, end = (datetime.combine(day, time(), UTC) for day in (session.first, session.end))
+    told = total_sightings(teller, first.timestamp(), end.timestamp(), totals)
+    return msgspec.json.encode(bundle(told)) + b"\n"
 
 
 def _aggregator(party: _Party, session: Session) -> Aggregator:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stix2validator
 
 from inkgate.sightings.aggregation.registry import PROTOCOLS
 from inkgate.sightings.journal.incident import new_incident
@@ -149,6 +150,22 @@ class Federation:
             "publish", "isac", "--period", PERIOD, "--list", self.list, "--uuids", self.uuids
         )
 
+    def totals_in_stix(self, path: Path) -> dict[str, int]:
+        """Totals as summaries of a bundle, which is written twice and is the same."""
+        written = []
+        for _ in range(2):
+            about = ("--period", PERIOD, "--list", self.list, "--uuids", self.uuids)
+            self.aggregator.run("publish", "isac", *about, "--stix", path)
+            written.append(json.loads(path.read_text()))
+        options = stix2validator.ValidationOptions(version="2.1", strict_types=True)
+        assert stix2validator.validate_instance(written[0], options).errors == []
+        assert written[0]["objects"] == written[1]["objects"]
+        group, *told = written[0]["objects"]
+        assert (group["type"], group["name"]) == ("identity", "inkgate isac")
+        assert {(one["type"], one["summary"]) for one in told} == {("sighting", True)}
+        counts = {one["sighting_of_ref"].removeprefix("indicator--"): one["count"] for one in told}
+        return {name: counts.get(name, 0) for name in self.attributes}
+
     def totals_in_misp(self) -> dict[str, int]:
         found = dict.fromkeys(self.attributes, 0)
         for sighting in self.misp.misp.sightings.values():
@@ -187,6 +204,8 @@ def test_totals_in_misp_are_the_sum(
         assert list(federation.totals_in_misp().values()) == expected
         sources = {s.source for s in federation.misp.misp.sightings.values()}
         assert f"inkgate isac {PERIOD}: 7 in total" in sources
+        told = federation.totals_in_stix(tmp_path / "totals.json")
+        assert list(told.values()) == expected
         assert_nothing_tells_one_count(federation)
         assert_encrypted_once(federation)
     finally:
