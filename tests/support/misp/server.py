@@ -280,7 +280,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         served = self.server.served
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(length)
+        if len(data) < length:
+            # The client was killed as it sent: nobody takes half a request for an empty one.
+            self.close_connection = True
+            return
         if 0 < served.instance.most_bytes < len(data):
             self._refuse_size()
             return
