@@ -158,9 +158,11 @@ class SquidLog:
         )
 
     def _uris(self, reading: Mapping[str, str]) -> Iterator[str]:
-        host = self._values(reading, "host")[0]
+        hosts = self._values(reading, "host")
         for text in self._values(reading, "uri"):
-            yield _uri(text, host)
+            is_whole = bool(text) and not text.startswith("/")
+            for host in hosts[:1] if is_whole else hosts:
+                yield _uri(text, host)
 
     def _values(self, reading: Mapping[str, str], name: str) -> tuple[str, ...]:
         # A width may have put spaces behind it.

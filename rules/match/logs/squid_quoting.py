@@ -53,10 +53,10 @@ _ASCII_END: Final = 0x80
 _MIME: Final = re.compile(rb"%([0-9A-Fa-f]{2})|\\([nr\\])")
 # Bytes that RFC 1738 calls unsafe, and control characters: what PASSED encodes.
 _UNSAFE: Final = frozenset((*range(0x21), *b"<>\"#{}|\\^~[]`'", *range(0x7F, 0x100)))
-# Of a URL, `#` would begin a fragment, and a space at the end is none of it. The client sent
-# neither: a browser keeps the fragment to itself, and a space ends a request's target.
+# A space ends a request's target, and `#`, which browsers keep to themselves, is cut at.
 _UNSAFE_IN_URLS: Final = _UNSAFE - frozenset(b"# ")
 _BACKSLASH_ESCAPE: Final = "%5C"
+_HASH_ESCAPE: Final = "%23"
 # Squid encodes the URL of `%ru` if it has one of these bytes.
 _CONTROL_ESCAPE: Final = re.compile(r"%(?:[0189][0-9A-F]|7F)")
 
@@ -82,16 +82,15 @@ def urls_of(text: str, quoting: Quoting) -> tuple[str, ...]:
     """The URLs that a text of the log may stand for; the likeliest first.
 
     Canonical forms undo most escapes themselves. What matters is what separates parts of a
-    URL: a backslash, the brackets of an IPv6 address, bytes of a host.
+    URL: a backslash, the brackets of an IPv6 address, bytes of a host. Where Squid escapes, a
+    `%23` may be a `#`, behind which a server looks at nothing: the URL before it is the last one.
     """
     values = (text,) if quoting is Quoting.PASSED else values_of(text, quoting)
-    read = (
-        _passed_url(value)
-        if quoting is Quoting.PASSED or _CONTROL_ESCAPE.search(value)
-        else iter((value,))
-        for value in values
-    )
-    return tuple(dict.fromkeys(islice(chain.from_iterable(read), MOST_URLS)))
+    escaped = [v for v in values if quoting is Quoting.PASSED or _CONTROL_ESCAPE.search(v)]
+    cut = [before for before, mark, _ in (v.partition(_HASH_ESCAPE) for v in escaped) if mark]
+    read = (_passed_url(value) if value in escaped else iter((value,)) for value in values)
+    found = islice(chain.from_iterable(read), MOST_URLS - len(cut))
+    return tuple(dict.fromkeys((*found, *cut)))
 
 
 def _passed_url(text: str) -> Iterator[str]:

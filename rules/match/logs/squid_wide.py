@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 # Readings of one line at most.
 _MOST: Final = 6
 # What Squid's own formats end with, `%Ss:%Sh`; an operator may have added more behind it.
+# Places looked at from the beginning of a line, and so many from its end.
+_CUTS: Final = 3
 _STATUS: Final = re.compile(r"\ [A-Z_]++:[A-Z_]++(?=\ )")
 
 
@@ -108,9 +110,12 @@ def wide_readings(fields: Sequence[WideField], line: str) -> list[Mapping[str, s
 
 
 def shortened(line: str) -> list[str]:
-    """A line without what may have been added behind `%Ss:%Sh`; that may look like it, too."""
+    """A line without what may have been added behind `%Ss:%Sh`.
+
+    That, and what a client sent, may look like it, too.
+    """
     ends = [found.end() for found in _STATUS.finditer(line)]
-    return [line[:end] for end in dict.fromkeys((*ends[:1], *ends[-1:]))]
+    return [line[:end] for end in dict.fromkeys((*ends[:_CUTS], *ends[-_CUTS:]))]
 
 
 def _literal(piece: WidePiece) -> str:

@@ -13,7 +13,7 @@ from inkgate.rules.match.logs.reader import NumberedEntries
 
 FIELDS: Final = "#fields\t"
 _ABSENT: Final = frozenset(("-", "(empty)"))
-_ESCAPE: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
+_ESCAPE: Final = re.compile(rb"\\x([0-9a-fA-F]{2})")
 # Columns of Zeek's types `set` and `vector`. Their separator is a comma by default.
 _SETS: Final = frozenset(
     ("answers", "tx_hosts", "rx_hosts", "analyzers", "cert_chain_fps", "resp_fuids")
@@ -86,7 +86,10 @@ def _value(name: str, cell: str) -> str | list[str]:
 def _plain(cell: str) -> str:
     if "\\x" not in cell:
         return cell
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)
+    # Bytes, which are UTF-8 in most logs.
+    data = cell.encode("utf-8", "surrogateescape")
+    data = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), data)
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _is_line(line: str) -> bool:

@@ -280,14 +280,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         served = self.server.served
-        length = int(self.headers.get("Content-Length") or 0)
-        data = self.rfile.read(length)
-        if len(data) < length:
-            # The client was killed as it sent: nobody takes half a request for an empty one.
-            self.close_connection = True
-            return
-        if 0 < served.instance.most_bytes < len(data):
-            self._refuse_size()
+        data = self._body()
+        if data is None or 0 < served.instance.most_bytes < len(data):
+            self._refuse_size(is_whole=data is not None)
             return
         fault = served.faults.choose()
         if fault == "hang":
@@ -329,9 +324,15 @@ class _Handler(BaseHTTPRequestHandler):
         kind = "text/csv" if isinstance(answer.body, CsvText) else "application/json"
         self._send(answer, cut=fault == "cut", broken=fault == "not-json", kind=kind)
 
-    def _refuse_size(self) -> None:
-        """As a server in front of MISP does it."""
-        if self.server.served.facts.front_end_names_the_size:
+    def _body(self) -> bytes | None:
+        """The body; None if its client was killed as it sent it, which is no empty one."""
+        length = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(length)
+        return data if len(data) == length else None
+
+    def _refuse_size(self, *, is_whole: bool) -> None:
+        """As a server in front of MISP does it; who is gone hears nothing."""
+        if is_whole and self.server.served.facts.front_end_names_the_size:
             answer = Answer("<h1>413 Request Entity Too Large</h1>", 413)
             self._send(answer, (("Connection", "close"),), kind="text/html")
         self.close_connection = True
