@@ -83,7 +83,7 @@ def main() -> None:
     draw = random.Random(options.seed)
 
     def url_of(pieces: list[str]) -> str:
-        return "http://host.example/" + ("".join(pieces) * _URL_BYTES)[: _URL_BYTES - 20]
+        return "http://host.example/" + _cut("".join(pieces), _URL_BYTES - 20)
 
     def host_of(pieces: list[str]) -> str:
         return f"http://{(''.join(pieces) * _HOST_BYTES)[:_HOST_BYTES]}/"
@@ -92,8 +92,7 @@ def main() -> None:
         return f"http://{(''.join(pieces) * _UNMAPPED)[:_UNMAPPED]}/"
 
     def ftp_url_of(pieces: list[str]) -> str:
-        text = ("".join(pieces) * _URL_BYTES)[: _URL_BYTES - 40]
-        return f"ftp://host.example/{text}/..;type=a"
+        return f"ftp://host.example/{_cut(''.join(pieces), _URL_BYTES - 30)}/..;type=a"
 
     urls = {name: f"http://host.example/{text}"[:_URL_BYTES] for name, text in _KNOWN.items()}
     urls["worst that was found"] = searched(observed_url, url_of, _OF_URLS, options.rounds, draw)
@@ -127,6 +126,11 @@ def main() -> None:
     worst = {kind: max(row[2] for row in rows if row[1] == kind) for kind in ("URL", "host")}
     print(worst)
     print(save("canonical_costs", machine, options, rows=rows, worst=worst))
+
+
+def _cut(piece: str, size: int) -> str:
+    """A piece again and again, up to so many bytes."""
+    return (piece * size).encode()[:size].decode("utf-8", "ignore")
 
 
 def _once(text: str) -> bytes:
