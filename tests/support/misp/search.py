@@ -47,7 +47,7 @@ class Search:
     def tags(self) -> list[dict[str, Any]]:
         """GET /tags: all that there are."""
         of_all = [*self._misp.events.values(), *self._misp.attributes.values()]
-        names = sorted({name for one in of_all for name in one.tags})
+        names = sorted({name for one in of_all for name in one.tags} | self._misp.made_tags)
         hidden = self._misp.unexportable
         return [
             {"id": str(number), "name": name, "exportable": name not in hidden}

@@ -18,6 +18,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from support.misp.answers import Answer, Query, Role, error
 from support.misp.csv_export import CsvText, csv_of
+from support.misp.editing import EditingApi
 from support.misp.facts import Facts, Instance
 from support.misp.faults import Faults
 from support.misp.search import Search
@@ -25,6 +26,7 @@ from support.misp.sightings import SightingsApi
 from support.misp.store import Attribute, Event, Misp
 
 KEY = "made-up-key-of-forty-characters-for-tests"
+_EDITING = ("perm_add", "perm_modify", "perm_publish", "perm_tagger", "perm_tag_editor")
 _DESCRIBED = files("pymisp").joinpath("data", "describeTypes.json").read_bytes()
 
 
@@ -131,6 +133,14 @@ class MispServer:
         """Whether a user sees an event."""
         return self._search.shows_event(event, role)
 
+    def event(self, event: Event) -> dict[str, Any]:
+        """An event's metadata as it is answered."""
+        return self._search.event(event)
+
+    def tags(self) -> list[dict[str, Any]]:
+        """All tags as they are answered."""
+        return self._search.tags()
+
     def _closed(self, path: str) -> Answer | None:
         """What everybody gets in maintenance."""
         if self.instance.is_live:
@@ -179,6 +189,7 @@ class _Api:
                 (r"/sightings/restSearch(?:/(attribute|event))?", sightings.search),
                 (r"/sightings/index(?:/([^/]+))?", sightings.of_event),
                 (r"/sightings/delete/([^/]+)", sightings.delete),
+                *EditingApi(server).routes,
             )
         ]
 
@@ -204,6 +215,7 @@ class _Api:
             "perm_sync": role.perm_sync,
             "perm_sighting": role.perm_sighting,
             "perm_auth": role.perm_auth,
+            **dict.fromkeys(_EDITING, not role.read_only),
         }
         return Answer(
             {

@@ -74,6 +74,7 @@ class Misp:
         warninglist: values that MISP's enabled warninglists know.
         sharing_groups: the organisations of each. No event changes with them.
         unexportable: names of tags with exportable = 0. No event changes with them.
+        made_tags: names of tags that were made before anything had them.
         objects: distribution and sharing group of those that have others than their event's.
     """
 
@@ -88,6 +89,7 @@ class Misp:
         self.orgs: dict[str, int] = {}
         self.sharing_groups: dict[str, set[str]] = {}
         self.unexportable: set[str] = set()
+        self.made_tags: set[str] = set()
         self.objects: dict[int, tuple[int, str]] = {}
         self.revision = 0
         self._ids = {"event": 0, "attribute": 0, "sighting": 0}
@@ -128,13 +130,14 @@ class Misp:
         to_ids: bool = True,
         tags: Iterable[str] = (),
         object_id: int = 0,
+        uuid_: str | None = None,
         **more: Any,
     ) -> Attribute:
         """A new attribute; `more` are other fields of `Attribute`."""
         with self.lock:
             made = Attribute(
                 self._next("attribute"),
-                str(uuid.uuid4()),
+                uuid_ or str(uuid.uuid4()),
                 event,
                 type_,
                 value,
