@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import fcntl
 import gzip
 import json
 import lzma
 import os
 import signal
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,30 @@ def test_standard_input(listed: Installation, squeeze: Callable[[bytes], bytes])
     )
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == len(LISTED)
+
+
+@pytest.mark.parametrize("squeeze", [lambda data: data, gzip.compress])
+@pytest.mark.parametrize("first", [1, 2000])
+def test_a_named_pipe(listed: Installation, squeeze: Callable[[bytes], bytes], first: int) -> None:
+    path, data = listed.folder / "pipe", squeeze(log_text().encode())
+    os.mkfifo(path)
+    command = [BIN / "inkgate-rules", "--config", listed.config, "match", "--json", "--jobs", "1"]
+    with subprocess.Popen(
+        [*command, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        with path.open("wb", buffering=0) as pipe:
+            pipe.write(data[:first])
+            # The first piece by itself: the reader has taken it before the rest comes.
+            wait_until(lambda: is_empty(pipe.fileno()), "the first piece is read")
+            pipe.write(data[first:])
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert len(out.splitlines()) == len(LISTED)
+
+
+def is_empty(fd: int) -> bool:
+    """Whether a pipe holds nothing that was not read."""
+    return fcntl.ioctl(fd, termios.FIONREAD, bytes(4)) == bytes(4)
 
 
 def test_exit_status_is_that_of_grep(listed: Installation) -> None:

@@ -39,7 +39,7 @@ def file_chunks(path: str, format: str) -> Chunks:  # noqa: A002
     chunker = Chunker(name, format)
     try:
         with io.BytesIO() if path == STANDARD_INPUT else Path(path).open("rb") as file:
-            blocks = _standard_input() if path == STANDARD_INPUT else _blocks(file)
+            blocks = _from_pipe(sys.stdin.fileno()) if path == STANDARD_INPUT else _blocks(file)
             for block in _in_utf8(blocks):
                 if block is None:
                     yield None
@@ -76,8 +76,12 @@ def opener_of(beginning: bytes) -> Opener | None:
     return unpacking.opener_of(beginning, "match", "a log in zstandard")
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int] | None]:
     """Blocks, and how far each brings the reading of the file itself."""
+    if not file.seekable():
+        # A named pipe, or one that a shell made: `match <(zcat old.gz)`.
+        yield from _from_pipe(file.fileno())
+        return
     opener = opener_of(file.read(unpacking.MAGIC_BYTES))
     file.seek(0)
     plain = opener(file) if opener else file
@@ -88,9 +92,12 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         counted = position
 
 
-def _standard_input() -> Iterator[tuple[bytes, int] | None]:
-    fd = sys.stdin.fileno()
-    beginning = os.read(fd, BLOCK)
+def _from_pipe(fd: int) -> Iterator[tuple[bytes, int] | None]:
+    """Blocks as they come, and their lengths; None from time to time while none comes."""
+    beginning = b""
+    # Who writes into a pipe may write a byte at a time.
+    while len(beginning) < unpacking.MAGIC_BYTES and (part := os.read(fd, BLOCK)):
+        beginning += part
     opener = opener_of(beginning)
     if opener is not None:
         with opener(cast("BinaryIO", _Resumed(beginning, fd))) as plain:
