@@ -45,7 +45,7 @@ class Engine:
         self._lengths = matcher.generation.manifest.prefixes
 
     def matches(self, entry: Entry) -> tuple[Match, ...]:
-        """Matches of a line, each rule once.
+        """Matches of an entry by itself, each rule once.
 
         Raises:
             PackError: the rule set is damaged.
@@ -63,8 +63,7 @@ class Engine:
             *self._addresses(entry),
             *self._values(entry),
         ]
-        distinct = {(m.indicator_class, m.message.uuids() or str(m.message)): m for m in found}
-        return tuple(distinct.values())
+        return tuple({rule_of(match): match for match in found}.values())
 
     def _request(self, entry: Entry) -> Iterator[Match]:
         seen = Observed(entry.method, entry.uri, entry.server, entry.user_agent)
@@ -196,6 +195,11 @@ class Engine:
             if found is None:
                 return None
         return found
+
+
+def rule_of(match: Match) -> tuple[object, ...]:
+    """What tells the rule of a match from others."""
+    return match.indicator_class, match.message.uuids() or str(match.message)
 
 
 def _host(name: str) -> tuple[Host, bool] | None:

@@ -12,7 +12,8 @@ from inkgate.config.printable import printable, printable_json, to_stderr
 from inkgate.config.table import print_table
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.times import parse_time
-from inkgate.rules.match.worker import ChunkResult, LogHit, Seen
+from inkgate.rules.match.seen import Seen
+from inkgate.rules.match.worker import ChunkResult, LogHit
 
 # The table at the end has at most so many rules. The lines above it show all matches.
 _MAX_ROWS: Final = 1000

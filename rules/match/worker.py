@@ -19,11 +19,12 @@ from inkgate.rules.install.install import open_current
 from inkgate.rules.install.serials import current_folder
 from inkgate.rules.lookup.matcher import Match, Matcher
 from inkgate.rules.lookup.steps import Stretch
-from inkgate.rules.match.engine import Engine
+from inkgate.rules.match.engine import Engine, rule_of
 from inkgate.rules.match.errors import MatchError
 from inkgate.rules.match.input.chunks import Chunk
 from inkgate.rules.match.logs.entry import Entry
 from inkgate.rules.match.logs.registry import open_reader
+from inkgate.rules.match.seen import Seen, count_seen, seen_in_passed_over
 from inkgate.rules.match.shared_stretch import SharedStretch
 from inkgate.rules.settings import RulesSettings
 
@@ -68,19 +69,6 @@ class LogHit(NamedTuple):
     match: Match
 
 
-class Seen(NamedTuple):
-    """How many entries showed what."""
-
-    nothing: int = 0
-    something: int = 0
-    cut_queries: int = 0
-    queries: int = 0
-
-    def and_of(self, other: Seen) -> Seen:
-        """The sums."""
-        return Seen(*map(sum, zip(self, other, strict=True)))
-
-
 class ChunkResult(NamedTuple):
     """The matches of a chunk, and its counts.
 
@@ -89,8 +77,8 @@ class ChunkResult(NamedTuple):
         derived: keys that had to be derived.
         canaries: lines that matched canaries alone, as the check through the proxy makes
             them; they are no hits.
-        seen: what was looked at shows: how often nothing, something, a URL that ends with
-            `?`, and one with a query. Lines that are known to be clean are not looked at.
+        seen: what the lines show: exact counts of those that were looked at; of those that are
+            known to be clean only whether there are such.
     """
 
     hits: tuple[LogHit, ...]
@@ -129,30 +117,52 @@ class Worker:
         before = self._derived()
         hits: list[LogHit] = []
         bad, first_bad, canaries = 0, -1, 0
-        seen = [0, 0, 0, 0]
+        counts = [0, 0, 0, 0]
+        looked_at: set[int] = set()
         text = chunk.text.decode("utf-8", "surrogateescape")
         reader = open_reader(chunk.format, chunk.header)
         for line, entry in reader.entries_to_look_up(text, self._engine.clean):
+            looked_at.add(line)
             if entry is None:
                 bad += 1
                 first_bad = line if first_bad < 0 else first_bad
                 continue
-            seen[not entry.is_empty] += 1
-            if "?" in entry.uri:
-                seen[2 if entry.uri.endswith("?") else 3] += 1
+            count_seen(entry, counts)
             try:
-                found = tuple(self._matches(entry))
+                found = self._hits(line, entry)
             except PackError as error:
                 raise MatchError(str(error)) from None
-            listed = [match for match in found if not match.message.is_canary]
+            listed = [hit for hit in found if not hit.match.message.is_canary]
             canaries += bool(found) and not listed
-            hits += (
-                LogHit(line, entry.time, entry.client, entry.method, entry.shown, match)
-                for match in listed
-            )
+            hits += listed
         lines = chunk.text.count(b"\n") + 1
+        seen = Seen(*counts)
+        if len(looked_at) < lines:
+            seen = seen.and_of(seen_in_passed_over(text, reader, looked_at, seen))
         derived = self._derived() - before
-        return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries, Seen(*seen))
+        return ChunkResult(tuple(hits), lines, bad, first_bad, derived, canaries, seen)
+
+    def _hits(self, line: int, entry: Entry) -> list[LogHit]:
+        """The matches of a line, each rule once."""
+        hits = [
+            LogHit(
+                line,
+                entry.time or part.time,
+                part.client or entry.client,
+                part.method,
+                part.shown or entry.shown,
+                match,
+            )
+            for part in entry.parts
+            for match in self._matches(part)
+        ]
+        if not entry.others:
+            return hits
+        # What the fields beside a line show is most often the same again.
+        distinct: dict[object, LogHit] = {}
+        for hit in hits:
+            distinct.setdefault(rule_of(hit.match), hit)
+        return list(distinct.values())
 
     def _matches(self, entry: Entry) -> Iterable[Match]:
         if not self._setup.only_server:

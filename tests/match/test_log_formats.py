@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from inkgate.rules.match.logs.clean_log_parts import CleanLogParts
 from inkgate.rules.match.logs.entry import Entry
-from inkgate.rules.match.logs.json_log import JsonLog
+from inkgate.rules.match.logs.json_log import JsonLog, _flat
 from inkgate.rules.match.logs.registry import guess, open_reader
 from inkgate.rules.match.logs.squid_format import FormatError
 from inkgate.rules.match.logs.squid_log import SquidLog
@@ -257,6 +258,107 @@ def test_logstash_event_that_holds_a_squid_line() -> None:
     assert found == SquidLog("squid").entry(NATIVE)
 
 
+PAIR = {"names": ("pair.example",), "addresses": ("203.0.113.5",)}
+WITH_CNAME = {**PAIR, "names": ("pair.example", "cname.example")}
+
+
+@pytest.mark.parametrize(
+    ("dns", "expected"),
+    [
+        # Elastic Common Schema.
+        (
+            {
+                "question": {"name": "pair.example", "type": "A"},
+                "answers": [
+                    {"type": "CNAME", "name": "pair.example", "data": "cname.example"},
+                    {"type": "A", "name": "cname.example", "data": "203.0.113.5", "ttl": 60},
+                    {"type": "TXT", "data": "two words.example"},
+                ],
+            },
+            WITH_CNAME,
+        ),
+        # Suricata: answers, answers by type, and its queries since version 8.
+        ({"rrname": "pair.example", "answers": [{"rrtype": "A", "rdata": "203.0.113.5"}]}, PAIR),
+        (
+            {
+                "rrname": "pair.example",
+                "grouped": {"A": ["203.0.113.5"], "CNAME": ["cname.example"]},
+            },
+            WITH_CNAME,
+        ),
+        (
+            {"queries": [{"rrname": "pair.example"}], "grouped": {"AAAA": ["2001:db8::5"]}},
+            {**PAIR, "addresses": ("2001:db8::5",)},
+        ),
+        (
+            {"queries": [{"rrname": "pair.example"}, {"rrname": "b.example"}]},
+            {"names": ("pair.example", "b.example")},
+        ),
+        ({"answers": [{"rrname": "pair.example", "rdata": "203.0.113.5"}]}, PAIR),
+    ],
+)
+def test_names_and_addresses_of_dns_answers(
+    dns: dict[str, object], expected: dict[str, tuple[str, ...]]
+) -> None:
+    assert JsonLog().entry(json.dumps({"dns": dns})) == Entry()._replace(**expected)
+
+
+def test_lists_of_objects_are_bounded() -> None:
+    answers = [{"data": f"198.51.100.{n}", f"k{n}": 1} for n in range(250)]
+    found = JsonLog().entry(json.dumps({"dns": {"answers": answers}}))
+    assert found is not None
+    assert found.addresses == tuple(f"198.51.100.{n}" for n in range(64))
+    record = {"a": [[{"url": "x"}]], "b": [{"c": [{"d": ["x"] * 90}]}] * 3}
+    assert {name: len(texts) for name, texts in _flat(record).items()} == {"b.c.d": 64}
+    assert len(_flat({f"k{n}": "x" for n in range(1000)})) == 256
+    # A long list does not use up what all lists together may have; many lists do.
+    assert _flat({"a": [1] * 5000, "b": "x"})["b"] == ["x"]
+    fields = _flat({"b": [{"c": [{"d": [1] * 90}] * 90}] * 90} | {"e": {"f": {"g": {"h": 1}}}})
+    assert "e.f.g.h" not in fields
+    assert "e.f.g.h" in _flat({"b": [{"c": [1]}] * 90, "e": {"f": {"g": {"h": 1}}}})
+
+
+SYSLOG = f"<134>Nov 14 22:13:20 proxy (squid-1): {NATIVE}"
+
+
+@pytest.mark.parametrize("name", ["message", "event.original", "line", "event"])
+@pytest.mark.parametrize("inside", [NATIVE, '{"url": "http://inner.example/"}'])
+def test_a_line_inside_does_not_hide_the_fields_beside_it(name: str, inside: str) -> None:
+    record = {
+        name: inside,
+        "host": "sender.example",
+        "url": {"full": "http://outer.example/"},
+        "dns": {"answers": [{"data": "203.0.113.5"}]},
+    }
+    if "." in name:
+        record["event"] = {"original": record.pop(name)}
+    found = JsonLog().entry(json.dumps(record))
+    assert found is not None
+    assert found.uri == (
+        "http://a.example:8080/p?x=1" if inside is NATIVE else "http://inner.example/"
+    )
+    other = Entry(uri="http://outer.example/", addresses=("203.0.113.5",))
+    assert found.others == (other,)
+    assert found.parts == (found, other)
+
+
+def test_lines_inside_are_read_once_and_not_without_end() -> None:
+    twice = {"message": NATIVE, "event": {"original": NATIVE}}
+    assert JsonLog().entry(json.dumps(twice)) == SquidLog("squid").entry(NATIVE)
+    inner = json.dumps({"message": json.dumps({"url": "http://a.example/"})})
+    assert JsonLog().entry(json.dumps({"message": inner})) == Entry()
+
+
+def test_a_request_inside_that_cannot_be_read_is_counted() -> None:
+    log = JsonLog()
+    assert log.entry(json.dumps({"message": SYSLOG, "@timestamp": "2023-11-14"})) is None
+    assert log.entry(json.dumps({"message": SYSLOG.replace("http://", "/")})) is None
+    assert log.entry(json.dumps({"message": "Squid is ready: OK"})) == Entry()
+    assert log.entry(json.dumps({"message": SYSLOG, "url": "http://b.example/"})) == Entry(
+        uri="http://b.example/"
+    )
+
+
 @pytest.mark.parametrize(
     ("lines", "name"),
     [
@@ -335,8 +437,6 @@ def test_readers_never_raise(text: str) -> None:
 )
 @pytest.mark.slow
 def test_any_json_is_read(record: dict[str, object]) -> None:
-    import json
-
     found = JsonLog().entry(json.dumps(record))
     assert found is not None
     assert all(isinstance(text, str) for text in (found.uri, found.time, *found.names))

@@ -240,6 +240,43 @@ def test_urls_without_their_queries_are_worth_a_warning(listed: Installation) ->
     assert "strip_query_terms" not in result.stderr
 
 
+@pytest.mark.parametrize("text", ["squid", '%ts %rm %ru %<a "%{Referer}>h"'])
+def test_what_is_known_to_be_clean_was_seen_too(listed: Installation, text: str) -> None:
+    # The second log's lines are all passed over but one, because the first has them, too.
+    urls = [f"http://site{n}.example/a?b=1" for n in range(3)]
+    if text == "squid":
+        lines = [access_line(url) for url in urls]
+        odd = [access_line("error:transaction-end-before-headers", client="-", server="-")]
+        cut = access_line("http://other.example/a?")
+    else:
+        lines = [f'1767225600 GET {url} 192.0.2.1 "-"' for url in urls]
+        odd = ['1767225600 - error:transaction-end-before-headers - "-"']
+        cut = '1767225600 GET http://other.example/a? - "http://clean.example/?q=1"'
+    one, two, three, four = (listed.folder / f"{name}.log" for name in "abcd")
+    one.write_text("\n".join(lines) + "\n")
+    bare = [line.replace("?b=1", "") for line in lines]
+    two.write_text("\n".join([*bare, "", *odd]) + "\n")
+    four.write_text("\n".join([*lines, cut]) + "\n")
+    three.write_text("\n".join([*odd, "", cut.replace("other", "site1")] * 2) + "\n")
+    command = ("inkgate-rules", "match", "--jobs", "1", "--format", text)
+    for paths in ((one, two, four), (two,)):
+        result = listed.run(*command, *map(str, paths))
+        assert (result.returncode, "no line shows" in result.stderr) == (1, False), paths
+        assert "strip_query_terms" not in result.stderr
+    # What no line shows is said all the same, and so is what only clean lines show.
+    result = listed.run(*command, str(one), str(three))
+    assert f"{three}: the URLs have no queries" in result.stderr
+    assert f"{one}: the URLs" not in result.stderr
+    three.write_text(cut + "\n")
+    four.write_text("\n".join([cut, bare[0].replace("site0", "new")]) + "\n")
+    result = listed.run(*command, str(three), str(four))
+    assert result.stderr.count("the URLs have no queries") == 2
+    three.write_text("\n".join([*odd, ""] * 3) + "\n")
+    result = listed.run(*command, str(one), str(three))
+    assert f"{three}: no line shows" in result.stderr
+    assert result.returncode == 2
+
+
 def test_client_agent_and_digests(listed: Installation) -> None:
     path = listed.folder / "mixed.json"
     records: list[dict[str, object]] = [
@@ -268,6 +305,31 @@ def test_client_agent_and_digests(listed: Installation) -> None:
         (8, "ip-dst|port"),
         (9, "domain"),
     ]
+
+
+def test_answers_in_lists_and_fields_beside_a_line(listed: Installation) -> None:
+    path = listed.folder / "events.json"
+    message = access_line("http://www.listed.example/x")
+    answers = [{"type": "CNAME", "data": "a.listed.example"}, {"data": "198.51.100.68"}]
+    records: list[dict[str, object]] = [
+        {"dns": {"question": {"name": "pair.example"}, "answers": answers}},
+        {"dns": {"rrname": "clean.example", "answers": [{"rdata": "198.51.100.66"}]}},
+        {"message": message, "url": "http://www.listed.example/y", "md5": "ab" * 16},
+        {"message": access_line("http://clean.example/"), "source.ip": "203.0.113.9"},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = listed.run("inkgate-rules", "match", "--json", "--jobs", "1", str(path))
+    assert [(hit["line"], hit["class"], hit["observed"]) for hit in found(result)] == [
+        (1, "domain", "pair.example"),
+        (1, "domain|ip", "pair.example"),
+        (2, "ip-dst", "clean.example"),
+        # The rule for the name is told once.
+        (3, "domain", "http://www.listed.example/x"),
+        (3, "md5", "http://www.listed.example/y"),
+        (4, "ip-src", "http://clean.example/"),
+    ]
+    assert found(result)[5]["client"] == "203.0.113.9"
+    assert found(result)[5]["time"] == "2023-11-14T22:13:20.000Z"
 
 
 def test_what_was_clean_once_does_not_hide_what_is_listed(listed: Installation) -> None:

@@ -24,6 +24,8 @@ class Entry(NamedTuple):
         values: MISP types and values: digests and the like.
         readings: other URIs and User-Agents that the line may stand for; one of the two is
             empty.
+        others: what fields beside this line show, where it stood in a field of another log;
+            they have no others of their own.
     """
 
     time: str = ""
@@ -37,6 +39,12 @@ class Entry(NamedTuple):
     addresses: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
     readings: tuple[tuple[str, str], ...] = ()
+    others: tuple[Entry, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Entry, ...]:
+        """This entry, and the others."""
+        return (self, *self.others)
 
     @property
     def is_empty(self) -> bool:
@@ -49,6 +57,7 @@ class Entry(NamedTuple):
             or self.values
             or self.addresses
             or self.user_agent
+            or self.others
         )
 
     @property

@@ -17,7 +17,7 @@ from inkgate.rules.match.logs.entry import MAX_VALUES, Entry
 
 MAX_FIELDS: Final = 256
 
-LogFields = Mapping[str, str | list[str]]
+LogFields = Mapping[str, str | list[str]] | Mapping[str, list[str]]
 
 _TIME: Final = ("ts", "@timestamp", "timestamp", "time")
 _CLIENT: Final = ("id.orig_h", "source.ip", "client.ip", "src_ip", "ip-src", "client", "clientip")
@@ -41,13 +41,25 @@ _NAMES: Final = (
     "server_name",
     "dns.question.name",
     "dns.rrname",
+    "dns.queries.rrname",
+    "dns.answers.name",
+    "dns.answers.rrname",
     "tls.sni",
     "tls.client.server_name",
     "domain",
     "hostname",
     "destination.domain",
 )
-_ADDRESSES: Final = ("answers", "dns.resolved_ip", "dns.answers.data", "dns.rdata")
+_ADDRESSES: Final = (
+    "answers",
+    "dns.resolved_ip",
+    "dns.answers.data",
+    "dns.answers.rdata",
+    "dns.rdata",
+    "dns.grouped.A",
+    "dns.grouped.AAAA",
+    "dns.grouped.CNAME",
+)
 _FILENAME: Final = ("filename", "file.name", "fileinfo.filename")
 _DIGESTS: Final = {
     "md5": ("md5", "file.hash.md5", "fileinfo.md5"),
