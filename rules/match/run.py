@@ -155,6 +155,7 @@ def _chunks(
         queue = open_queue(
             inputs.redis,
             inputs.key,
+            inputs.format,
             stream=inputs.stream,
             orphaned_after=inputs.orphaned_after,
             log=say,

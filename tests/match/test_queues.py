@@ -6,11 +6,12 @@ import json
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from inkgate.rules.match.input.queues import queued_chunks
 from inkgate.rules.match.input.redis_list import RedisList
 from inkgate.rules.match.input.redis_stream import RedisStream
 from support.installation import BIN, Installation, attribute
@@ -231,6 +232,117 @@ def test_a_key_that_holds_something_else_ends_the_run(
     assert "WRONGTYPE" in done.stderr
     assert "name a list with --redis-list" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SQUID_LINE = access_line("http://www.listed.example/1")
+COMMON_LINE = (
+    '192.0.2.9 - - [14/Nov/2023:22:13:20 +0000] "GET http://listed.example/4 HTTP/1.1" 2 3'
+)
+MIXED: list[dict[str, str]] = [
+    {"message": SQUID_LINE},
+    {"url": "http://www.listed.example/2", "client": "10.9.0.1"},
+    {"message": "nothing known"},
+    {"line": COMMON_LINE},
+    {"message": access_line("http://clean.example/"), "url": "http://listed.example/5"},
+    {"event": SQUID_LINE, "a": "1", "b": "2", "c": "3"},
+    {"message": ""},
+    {"message": event(8)},
+]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("option", ["--redis-list", "--redis-stream"])
+def test_each_entry_tells_its_own_format(
+    listed: Installation, server: RedisServer, option: str, jobs: str
+) -> None:
+    client = server.client()
+    for entry in MIXED:
+        if option == "--redis-stream":
+            client.xadd("stream", entry)
+        else:
+            line, *more = entry.values()
+            client.rpush("stream", json.dumps(entry) if more or "url" in entry else line)
+    consumer = Consumer(listed, server, option, "stream", "--until-empty", "--jobs", jobs)
+    errors = consumer.end()
+    assert consumer.process.returncode == 0, errors
+    hits = [json.loads(line) for line in consumer.output.read_text().splitlines()]
+    assert [(hit["line"], hit["observed"].rpartition("/")[2]) for hit in hits] == [
+        (1, "1"),
+        (2, "2"),
+        (4, "4"),
+        (5, "5"),
+        (6, "1"),
+        (8, "8"),
+    ]
+    assert hits[1]["client"] == "10.9.0.1"
+    assert "1 lines could not be read, the first is line 3" in errors
+    if option == "--redis-stream":
+        assert client.xpending("stream", "inkgate")["pending"] == 0
+    else:
+        assert client.llen("stream") == 0
+
+
+class Batch:
+    """A queue of one batch."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.batches = [lines]
+        self.acknowledged = 0
+
+    def take(self) -> tuple[list[bytes], Callable[[], None]]:
+        return (self.batches.pop() if self.batches else []), self.acknowledge
+
+    def acknowledge(self) -> None:
+        self.acknowledged += 1
+
+    def others_hold_some(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_batch_of_several_formats_is_acknowledged_by_its_last_chunk() -> None:
+    lines = [SQUID_LINE, SQUID_LINE, event(1), "nothing known", SQUID_LINE]
+    queue = Batch([line.encode() for line in lines])
+    chunks = [
+        chunk
+        for chunk in queued_chunks(
+            queue, "q", "auto", stop=lambda: False, until_empty=True, log=print
+        )
+        if chunk is not None
+    ]
+    assert [(chunk.first, chunk.format) for chunk in chunks] == [
+        (1, "squid"),
+        (3, "json"),
+        (5, "squid"),
+    ]
+    for count, chunk in enumerate(chunks, 1):
+        chunk.acknowledge()
+        assert queue.acknowledged == (count == len(chunks))
+
+
+def test_a_format_that_is_given_is_that_of_the_lines(
+    listed: Installation, server: RedisServer
+) -> None:
+    server.client().xadd("s", {"message": "192.0.2.9 http://listed.example/1", "host": "a"})
+    server.client().xadd("s", {"a": "1", "b": "2", "c": "3", "line": "192.0.2.9 http://x.example/"})
+    consumer = Consumer(
+        listed, server, "--redis-stream", "s", "--until-empty", "--format", "%>a %ru"
+    )
+    errors = consumer.end()
+    assert consumer.seen() == ["http://listed.example/1"]
+    assert "could not be read" not in errors
+
+
+def test_entries_that_all_are_of_no_format_are_an_error_and_stay(
+    listed: Installation, server: RedisServer
+) -> None:
+    server.client().xadd("s", {"message": "nothing known"})
+    consumer = Consumer(listed, server, "--redis-stream", "s", "--until-empty")
+    errors = consumer.end()
+    assert (consumer.process.returncode, "is in no format known here" in errors) == (2, True)
+    assert server.client().xpending("s", "inkgate")["pending"] == 1
 
 
 def test_redis_away_is_waited_for(listed: Installation) -> None:

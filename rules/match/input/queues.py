@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -12,11 +14,14 @@ import redis
 
 from inkgate.config.printable import Log
 from inkgate.rules.match.errors import MatchError
-from inkgate.rules.match.input.chunks import Chunker
+from inkgate.rules.match.input.chunks import Chunk, Chunker, no_acknowledgement
 from inkgate.rules.match.input.files import Chunks, unreadable
 from inkgate.rules.match.input.redis_list import RedisList
 from inkgate.rules.match.input.redis_stream import RedisStream
+from inkgate.rules.match.logs.entry import MAX_LINE
+from inkgate.rules.match.logs.json_log import JSON
 from inkgate.rules.match.logs.log_format import FormatError
+from inkgate.rules.match.logs.registry import AUTO, guess
 
 PASSWORD_VARIABLE: Final = "INKGATE_REDIS_PASSWORD"  # noqa: S105 (a name)
 _RETRY_SECONDS: Final = 1.0
@@ -39,16 +44,34 @@ class Queue(Protocol):
         """Leave."""
 
 
-def open_queue(url: str, key: str, *, stream: bool, orphaned_after: float, log: Log) -> Queue:
+def open_queue(
+    url: str,
+    key: str,
+    format: str,  # noqa: A002
+    *,
+    stream: bool,
+    orphaned_after: float,
+    log: Log,
+) -> Queue:
     """A consumer of a Redis list or stream.
+
+    Args:
+        url: the Redis's.
+        key: of the list or stream.
+        format: of the lines. If it is given, only the line of a stream's entry counts.
+        stream: whether it is a stream.
+        orphaned_after: seconds after which a silent consumer's lines are taken again.
+        log: takes one line.
 
     Raises:
         MatchError: Redis is not there, or the URL holds a password.
     """
     client = connect(url)
     try:
-        kind = RedisStream if stream else RedisList
-        return kind(client, key, log, orphaned_after)
+        if stream:
+            lines_only = format not in (AUTO, JSON.name)
+            return RedisStream(client, key, log, orphaned_after, lines_only=lines_only)
+        return RedisList(client, key, log, orphaned_after)
     except redis.RedisError as error:
         if _is_lasting(error):
             raise _refused(key, error) from None
@@ -113,11 +136,41 @@ def queued_chunks(
             yield None
             continue
         # An entry of a queue is one line, also if it contains newlines.
-        text = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines)
+        lines = [line.strip().replace(b"\n", b" ") for line in lines]
         try:
-            yield chunker.chunk(text, len(lines), acknowledge)
+            yield from _chunks(chunker, lines, format, acknowledge)
         except FormatError as error:
             raise unreadable(source, error) from None
+
+
+def _chunks(
+    chunker: Chunker,
+    lines: list[bytes],
+    format: str,  # noqa: A002
+    acknowledge: Callable[[], None],
+) -> Iterator[Chunk]:
+    """Chunks of entries that follow each other and are of one format; the last acknowledges."""
+    runs = list(_runs(lines, chunker.format)) if format == AUTO else [(format, lines)]
+    for number, (name, run) in enumerate(runs, 1):
+        chunker.format = name
+        done = acknowledge if number == len(runs) else no_acknowledgement
+        yield chunker.chunk(b"\n".join(run), len(run), done)
+
+
+def _runs(lines: list[bytes], before: str) -> Iterator[tuple[str, list[bytes]]]:
+    """The formats of entries, which may come from several logs.
+
+    An entry that shows no format is taken for one of the format of the entry before it.
+
+    Args:
+        before: the format of the last entry before these; `AUTO` if there was none.
+    """
+    shown = [guess([line[:MAX_LINE].decode("utf-8", "surrogateescape")]) for line in lines]
+    if before == AUTO:
+        before = next(filter(None, shown), AUTO)
+    names = accumulate(shown, lambda last, name: name or last, initial=before)
+    for name, run in groupby(zip(islice(names, 1, None), lines, strict=True), itemgetter(0)):
+        yield name, [line for _, line in run]
 
 
 def _is_lasting(error: redis.RedisError) -> bool:

@@ -38,6 +38,7 @@ class RedisStream:
         orphaned_after: seconds after which an entry is taken over from another consumer that
             has not acknowledged it.
         group: the consumer group.
+        lines_only: see `line_of`.
     """
 
     def __init__(
@@ -47,11 +48,14 @@ class RedisStream:
         log: Log,
         orphaned_after: float,
         group: str = GROUP,
+        *,
+        lines_only: bool = False,
     ) -> None:
         self._redis: Any = client
         self._key = key
         self._log = log
         self._group = group
+        self._lines_only = lines_only
         self._claim_ms = int(orphaned_after * 1000)
         self._next_claim = 0.0
         self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -71,7 +75,7 @@ class RedisStream:
             return [], no_acknowledgement
         ids = [name for name, _ in entries]
         # Entries that were deleted while they were pending have no fields.
-        lines = [line_of(fields) for _, fields in entries if fields]
+        lines = [line_of(fields, lines_only=self._lines_only) for _, fields in entries if fields]
         if not lines:
             self._acknowledge(ids)
             return [], no_acknowledgement
@@ -131,11 +135,18 @@ class RedisStream:
             self._redis.xack(self._key, self._group, *ids)
 
 
-def line_of(fields: dict[bytes, bytes]) -> bytes:
-    """An entry as a line: the line that it holds, or its fields as JSON."""
-    for name in _LINES:
-        if name in fields and len(fields) <= len(_LINES):
-            return fields[name]
+def line_of(fields: dict[bytes, bytes], *, lines_only: bool = False) -> bytes:
+    """An entry as a line: the line that it holds, or its fields as JSON.
+
+    Args:
+        fields: the entry's.
+        lines_only: whether the line is all that counts, if there is one. Otherwise fields
+            beside it are kept; a JSON log's reader looks both up.
+    """
+    if lines_only or len(fields) == 1:
+        for name in _LINES:
+            if name in fields:
+                return fields[name]
     text = {_text(name): _text(value) for name, value in fields.items()}
     return msgspec.json.encode(text)
 
