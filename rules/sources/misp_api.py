@@ -117,6 +117,7 @@ class MispApi:
             deadline=deadline,
         )
         self.place = Path(self._misp.place)
+        self._spelled: list[str] | None = None
 
     def now(self) -> int:
         """The server's clock when it last answered; ours, if it did not tell."""
@@ -170,15 +171,29 @@ class MispApi:
 
     def unexportable_tags(self) -> str:
         """A digest of the names of the tags that MISP leaves out of its answers."""
+        names = sorted(
+            str(tag.get("name"))
+            for tag in self._all_tags()
+            if not is_set(tag.get("exportable", True))
+        )
+        return hashlib.blake2b(msgspec.json.encode(names), digest_size=16).hexdigest()
+
+    def _tags_there(self) -> list[str]:
+        """The tags of the settings as MISP spells them: its search may tell cases apart."""
+        wanted = self._settings.tags
+        if wanted and self._spelled is None:
+            there: dict[str, list[str]] = {}
+            for tag in self._all_tags():
+                name = str(tag.get("name"))
+                there.setdefault(name.casefold(), []).append(name)
+            self._spelled = [name for tag in wanted for name in there.get(tag.casefold(), [tag])]
+        return self._spelled or []
+
+    def _all_tags(self) -> list[dict[str, Any]]:
         found = self._request(lambda misp: misp.tags())
         if not isinstance(found, list):
             raise self._unreadable("gave an answer that is no list of tags")
-        names = sorted(
-            str(tag.get("name"))
-            for tag in found
-            if isinstance(tag, dict) and not is_set(tag.get("exportable", True))
-        )
-        return hashlib.blake2b(msgspec.json.encode(names), digest_size=16).hexdigest()
+        return [tag for tag in found if isinstance(tag, dict)]
 
     def _rows(self, text: str) -> list[list[str]]:
         try:
@@ -208,7 +223,7 @@ class MispApi:
             "to_ids": 1,
             "published": True if settings.published else None,
             "type_attribute": list(settings.types) or None,
-            "tags": list(settings.tags) or None,
+            "tags": self._tags_there() or None,
             "org": list(settings.orgs) or None,
             "enforce_warninglist": settings.enforce_warninglist or None,
             "exclude_decayed": settings.exclude_decayed or None,

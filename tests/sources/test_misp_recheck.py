@@ -184,3 +184,13 @@ def test_answer_that_is_no_such_csv_is_a_fault_and_keeps_the_reading(
     (fault,) = installation.refresh().unreadable
     assert said in fault.problem
     assert sealed(installation, values_of(misp)) == seen_by(misp)
+
+
+@pytest.mark.parametrize("tag", ["TLP:RED", "tlp:red", "Made:Up", "%ade:u%"])
+def test_tags_of_the_settings_are_found_in_any_case(
+    installation: Installation, server: MispServer, tag: str
+) -> None:
+    filled(server.misp)
+    link(installation, server, f'tags = ["{tag}", "not:there"]')
+    refreshed(installation)
+    assert {org for org, *_ in tags_and_orgs(installation)} == {"ORG"}
