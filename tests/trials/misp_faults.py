@@ -71,12 +71,14 @@ class Administrator:
 
     Attributes:
         done: how often each change was made.
-        deleted: UUIDs of the attributes that are gone for good.
+        deleted: UUIDs of the attributes of which MISP takes nothing any more: with
+            `add_sighting` also those that are deleted softly.
     """
 
     def __init__(self, server: MispServer, seed: int, *, shows_all: bool) -> None:
         self.done: Counter[str] = Counter()
         self.deleted: set[str] = set()
+        self._has_bulk = server.bulk_sightings
         self._server = server
         self._random = random.Random(seed)
         self._stop = threading.Event()
@@ -138,7 +140,8 @@ class Administrator:
         misp = self._server.misp
         with misp.lock:
             attribute = self._random.choice(list(misp.attributes.values()))
-            if is_hard := self._random.random() < 0.5:
+            is_hard = self._random.random() < 0.5
+            if is_hard or not self._has_bulk:
                 self.deleted.add(attribute.uuid)
             misp.delete(attribute, hard=is_hard)
         return "hard deletion" if is_hard else "soft deletion"
@@ -170,7 +173,9 @@ def by_file(options: argparse.Namespace, *, bulk: bool = True) -> Found:
         path = reporting.journal.path
         nodes = [f"proxy{n}" for n in range(WRITERS)]
         writers = Writers(misp, reporting.folder, [(path, n) for n in nodes], options.matches // 4)
-        bad = Writers(misp, reporting.folder, [(path, n) for n in REFUSED_NODES], _REFUSED_MATCHES)
+        # What `bulkSaveSightings` finds invalid `add_sighting` takes.
+        refused = [n for n in REFUSED_NODES if bulk or n != "invalid"]
+        bad = Writers(misp, reporting.folder, [(path, n) for n in refused], _REFUSED_MATCHES)
         administrator = Administrator(server, options.seed, shows_all=not bulk)
         lost = vanished(misp, gone, hidden)
         started = time.monotonic()
