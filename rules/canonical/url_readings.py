@@ -128,13 +128,21 @@ def _separated(path: bytes, reading: Reading) -> bytes:
 
 
 def _without_dots(path: bytes, reading: Reading) -> bytes:
-    text = path.decode("latin-1").replace("\0", _NUL)
+    text = path.decode("latin-1")
+    has_nul = "\0" in text
+    if has_nul:
+        text = text.replace("\0", _NUL)
     text = text[text.find("/") :] if "/" in text else "/"
     if "%2e" in text or "%2E" in text:
         text = _ESCAPED_DOT.sub("/.", _ESCAPED_DOTS.sub("/..", text))
-    if not reading.is_merging:
+    keeps_empty = not reading.is_merging and "//" in text
+    if keeps_empty:
         # Twice, as each replaces every second one of a run.
         text = text.replace("//", f"/{_EMPTY}/").replace("//", f"/{_EMPTY}/")
-    text = resolved(text).replace(_EMPTY, "").replace(_NUL, "\0")
+    text = resolved(text)
+    if keeps_empty:
+        text = text.replace(_EMPTY, "")
+    if has_nul:
+        text = text.replace(_NUL, "\0")
     path = text.encode("latin-1")
     return path.rstrip(b"/") or b"/" if reading.ends_in_files else path

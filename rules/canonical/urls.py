@@ -95,7 +95,9 @@ def observed_url(text: str) -> tuple[str, ...]:
     if embedded := embedded_v4(url.host.value):
         places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
     plain, spell = _undone(path)
-    paths = dict.fromkeys(_spelled(read, spell) for read in readings_of(path, plain))
+    # Most readings of most paths are the same.
+    read = dict.fromkeys(readings_of(path, plain))
+    paths = dict.fromkeys(_spelled(one, spell) for one in read)
     if kind := sent[len(path) :]:
         # inkgate until 0.1 kept it.
         paths[_spelled(escape(read_by_0_1(plain + kind), _QUERY_MARK), None)] = None
@@ -246,6 +248,8 @@ class _Remembered(dict[bytes, bytes]):
 
 def _spelled(path: bytes, spell: Callable[[bytes], bytes] | None) -> str:
     """The canonical form of a path that was read, with one escape for what needs one."""
+    while b"//" in path:
+        path = path.replace(b"//", b"/")
     if spell:
         path = b"/".join(map(spell, path.split(b"/")))
     text = resolved(path.decode("ascii"))

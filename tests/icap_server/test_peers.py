@@ -17,6 +17,7 @@ from inkgate.icap_server.peers import Peers
 from support.icap import Icap, http_request, options, reqmod
 from support.installation import Installation, attribute
 from support.status import status
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
@@ -60,19 +61,25 @@ def listed() -> Iterator[Installation]:
     made.close()
 
 
+def journalled(installation: Installation) -> str:
+    return installation.run("inkgate-sightings", "list", "--json").stdout
+
+
 def test_only_squids_user_gets_answers(listed: Installation) -> None:
     guess = reqmod(http_request("http://listed.example/"))
     server = Icap(listed)
     try:
         for user in (ALLOWED, "root"):
             assert asked_as(user, server.port, guess).startswith("ICAP/1.0 200 OK")
-        before = listed.run("inkgate-sightings", "list", "--json").stdout
+        # An incident is journalled behind its answer.
+        wait_until(lambda: len(journalled(listed).splitlines()) == 2, "both to be journalled")
+        before = journalled(listed)
         assert asked_as(NOBODY, server.port, guess) == ""
         assert asked_as(NOBODY, server.port, options("reqmod")) == ""
         found = status(listed)
         assert (found.code, found.count("peer-refused")) == (1, 2)
         assert "not among [icap] allow_users" in server.log
-        assert listed.run("inkgate-sightings", "list", "--json").stdout == before
+        assert journalled(listed) == before
     finally:
         server.close()
 

@@ -32,6 +32,7 @@ from support.reporting import (
     truth,
     wait_for_requests,
 )
+from support.squid import free_port
 from support.waiting import wait_until
 
 
@@ -305,7 +306,7 @@ def test_what_redis_refuses_is_said_in_words(tmp_path: Path) -> None:
         said = refusal(stream(old, tmp_path), path)
         assert "asked for XADD, which it does not know" in said
         assert "proxy1" not in said
-    with RedisServer("cluster-enabled yes") as cluster:
+    with RedisServer("cluster-enabled yes", f"cluster-port {free_port()}") as cluster:
         assert "cluster" in refusal(stream(cluster, tmp_path), path).lower()
 
 
