@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inkgate.helper.protocol import ABSENT, METHOD, SERVER, URI, USER_AGENT
-from inkgate.rules.lookup.clean_parts import AS_BYTES, CleanParts, keep
+from inkgate.rules.lookup.clean_parts import AS_BYTES, UNPAIRED, CleanParts, keep
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.verdicts import Findings
 
@@ -44,11 +44,14 @@ class CleanFields(CleanParts[bytes]):
         `Helper._sort` has the same test without a call; this one is for requests that
         have waited.
         """
+        key = host_key(fields[URI])
         return bool(
-            (self.hosts if fields[SERVER] == ABSENT else self.hosts_anywhere).get(
-                host_key(fields[URI])
+            self.hosts.get(key)
+            and (
+                fields[SERVER] == ABSENT
+                or (known := self.servers.get(fields[SERVER])) == UNPAIRED
+                or (known and self.hosts_anywhere.get(key))
             )
-            and (fields[SERVER] == ABSENT or self.servers.get(fields[SERVER]))
             and self.agents.get(fields[USER_AGENT])
         )
 
@@ -60,6 +63,6 @@ class CleanFields(CleanParts[bytes]):
             if found.clean_host and not found.by_server:
                 keep(self.hosts_anywhere, host)
         if found.clean_server:
-            keep(self.servers, fields[SERVER])
+            self.keep_server(fields[SERVER], unpaired=found.unpaired)
         if found.clean_agent:
             keep(self.agents, fields[USER_AGENT])

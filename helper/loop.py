@@ -33,7 +33,7 @@ from inkgate.helper.protocol import (
 from inkgate.helper.reports import Reports
 from inkgate.helper.rules_in_use import HelperRules, HotFields, watch_rules
 from inkgate.helper.settings import HelperSettings
-from inkgate.rules.lookup.clean_parts import HOST_FROM
+from inkgate.rules.lookup.clean_parts import HOST_FROM, UNPAIRED
 from inkgate.rules.lookup.derivers import Derivers
 from inkgate.rules.lookup.freshness import Freshness
 from inkgate.rules.lookup.rule_set import RuleSet
@@ -180,7 +180,8 @@ class Helper:
             (key in hosts.young or hosts.get(key))
             and (
                 fields[SERVER] == ABSENT
-                or (clean.servers.get(fields[SERVER]) and clean.hosts_anywhere.get(key))
+                or (known := clean.servers.get(fields[SERVER])) == UNPAIRED
+                or (known and clean.hosts_anywhere.get(key))
             )
             and (rules.plain or clean.agents.get(fields[USER_AGENT]))
             and len(identity) <= SHORT_ID_DIGITS
@@ -245,7 +246,8 @@ class Helper:
                     (key in young or hosts.get(key))
                     and (
                         fields[SERVER] == ABSENT
-                        or (servers.get(fields[SERVER]) and anywhere.get(key))
+                        or (known := servers.get(fields[SERVER])) == UNPAIRED
+                        or (known and anywhere.get(key))
                     )
                     and (plain or agents.get(fields[USER_AGENT]))
                     and len(identity) <= SHORT_ID_DIGITS

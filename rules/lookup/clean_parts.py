@@ -63,6 +63,13 @@ AS_BYTES: Final = Spelling(b"/", b"://", b"CONNECT", re.compile(rb".*:[0-9]+"))
 AS_TEXT: Final = Spelling("/", "://", "CONNECT", re.compile(r".*:[0-9]+"))
 
 
+CLEAN: Final = 1
+"""Of a server's address: clean by itself."""
+
+UNPAIRED: Final = 2
+"""The same, and listed together with no host."""
+
+
 class CleanParts(Generic[AnyStr]):
     """Parts of requests that need not be looked up again in this rule set.
 
@@ -73,7 +80,7 @@ class CleanParts(Generic[AnyStr]):
 
     Attributes:
         hosts: hosts that are clean with all of their URLs.
-        servers: addresses of servers.
+        servers: addresses of servers: `CLEAN`, or `UNPAIRED` where known.
         agents: User-Agent headers.
     """
 
@@ -81,8 +88,13 @@ class CleanParts(Generic[AnyStr]):
 
     def __init__(self, hosts: int, servers: int, agents: int) -> None:
         self.hosts: Recent[AnyStr, bool] = Recent(hosts)
-        self.servers: Recent[AnyStr, bool] = Recent(servers)
+        self.servers: Recent[AnyStr, int] = Recent(servers)
         self.agents: Recent[AnyStr, bool] = Recent(agents)
+
+    def keep_server(self, server: AnyStr, *, unpaired: bool) -> None:
+        """Remember that a server is clean by itself, or with every host."""
+        if is_short(server) and (unpaired or not self.servers.get(server)):
+            self.servers.put(server, UNPAIRED if unpaired else CLEAN)
 
 
 def keep(parts: Recent[AnyStr, bool], spelled: AnyStr) -> None:

@@ -66,10 +66,17 @@ class HostVerdict(NamedTuple):
 
 
 class ServerVerdict(NamedTuple):
-    """What a server's address decides: its matches, and whether the port may matter."""
+    """What a server's address decides.
+
+    Attributes:
+        matches: what is listed.
+        by_port: with the port it may be listed.
+        unpaired: it is known to be listed together with no host.
+    """
 
     matches: tuple[Match, ...]
     by_port: bool
+    unpaired: bool = False
 
 
 class Matcher:
@@ -244,10 +251,10 @@ class Matcher:
             return False
         return (yield from self._name_passes(host.value))
 
-    def _are_paired(self, host: Host, address: str) -> Steps[bool]:
-        """Whether a host may be listed together with this address."""
+    def _are_paired(self, host: Host, address: str) -> Steps[bool | None]:
+        """Whether an address may be listed with a host; None if this host is with none."""
         if not (yield from self.pair_steps(host)):
-            return False
+            return None
         if not self._are_pairs_gated:
             return True
         (stretched,) = yield (("ip", address.encode()),)
@@ -283,20 +290,22 @@ class Matcher:
     ) -> Steps[ServerVerdict]:
         """`server_address` in steps, and with the port that was asked for."""
         matches: list[Match] = [] if into is None else into
-        inner = False
+        inner = ServerVerdict((), by_port=False, unpaired=True)
         if embedded := embedded_v4(address):
-            inner = (yield from self.server_steps(embedded, host, port, matches)).by_port
-        if host is not None and (yield from self._are_paired(host, address)):
+            inner = yield from self.server_steps(embedded, host, port, matches)
+        paired = None if host is None else (yield from self._are_paired(host, address))
+        unpaired = paired is False and inner.unpaired
+        if host is not None and paired:
             data = length_prefixed(host.value.encode(), address.encode())
             (stretched,) = yield (("name", data),)
             matches += self._opened(self._at_pair, stretched)
         if not (self._at_address or self._at_address_port):
-            return ServerVerdict(tuple(matches), inner)
+            return ServerVerdict(tuple(matches), inner.by_port, unpaired)
         alone = yield from self._network_steps(address, matches)
         by_port = bool(self._at_address_port) and alone is not None
         if by_port:
             matches += yield from self._port_steps(self._at_address_port, Host("ip", address), port)
-        return ServerVerdict(tuple(matches), by_port or inner)
+        return ServerVerdict(tuple(matches), by_port or inner.by_port, unpaired)
 
     def user_agent_steps(self, text: str) -> Steps[tuple[Match, ...]]:
         """`user_agent` in steps."""

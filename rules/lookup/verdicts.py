@@ -23,6 +23,7 @@ class Findings(NamedTuple):
         listed_host: the host alone is blocked, whatever the URL.
         at_server: those of the matches that the server's address decides.
         by_server: the host may be listed together with the address of one of its servers.
+        unpaired: a clean server's address is known to be listed together with no host.
     """
 
     matches: tuple[Match, ...]
@@ -32,6 +33,7 @@ class Findings(NamedTuple):
     listed_host: bool = False
     at_server: tuple[Match, ...] = ()
     by_server: bool = False
+    unpaired: bool = False
 
 
 SoFar = list[list[Match]]
@@ -66,12 +68,19 @@ def examination(
         verdict = yield from _host_steps(target, matcher, at_host)
         clean_host = not (at_host or verdict.needs_url or verdict.by_port)
         listed_host, by_server = blocks(verdict.matches), verdict.by_server
-    clean_server = yield from _server_steps(request, target, matcher, at_server)
+    clean_server, unpaired = yield from _server_steps(request, target, matcher, at_server)
     if request.user_agent:
         at_agent += yield from matcher.user_agent_steps(request.user_agent)
     found = tuple(_distinct((*at_host, *at_server, *at_agent)))
     return Findings(
-        found, clean_host, clean_server, not at_agent, listed_host, tuple(at_server), by_server
+        found,
+        clean_host,
+        clean_server,
+        not at_agent,
+        listed_host,
+        tuple(at_server),
+        by_server,
+        unpaired,
     )
 
 
@@ -95,21 +104,22 @@ def _host_steps(target: Target, matcher: Matcher, into: list[Match]) -> Steps[Ho
 
 def _server_steps(
     request: Observed, target: Target | None, matcher: Matcher, into: list[Match]
-) -> Steps[bool]:
-    """Whether the server's address is clean by itself, for all requests."""
+) -> Steps[tuple[bool, bool]]:
+    """Whether the server's address is clean by itself, for all requests, and with all hosts."""
     host, port = (target.host, target.port) if target is not None else (None, None)
     if request.port is not None and request.port != port:
         port = request.port
         if target is not None and target.whole:
             yield from matcher.host_port_steps(target.host, port, into)
     if not request.server:
-        return False
+        return False, False
     try:
         address = canonical_address(request.server)
     except Refused:
-        return False
-    found, by_port = yield from matcher.server_steps(address, host, port, into)
-    return not found and not by_port
+        return False, False
+    verdict = yield from matcher.server_steps(address, host, port, into)
+    clean = not verdict.matches and not verdict.by_port
+    return clean, clean and verdict.unpaired
 
 
 def _distinct(found: Iterable[Match]) -> Iterator[Match]:

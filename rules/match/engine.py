@@ -71,10 +71,10 @@ class Engine:
         clean = self.clean
         key = host_key(entry.uri)
         clean_server = found.clean_server or not entry.server
-        if found.clean_host and not found.by_server:
-            clean.keep_host(entry.method, key)
+        if found.clean_host:
+            clean.keep_host(entry.method, key, by_server=found.by_server)
         if clean_server:
-            clean.keep_server(entry.server)
+            clean.keep_server(entry.server, unpaired=found.unpaired)
         # Which rules a server's address matches depends only on host, port and address.
         if found.clean_host and not found.at_server and (found.by_server or not clean_server):
             clean.keep_pair(entry.method, key, entry.server)

@@ -134,6 +134,23 @@ def test_host_that_may_be_listed_with_an_address_is_clean_only_without_one() -> 
         assert clean.covers(fields(b"GET", b"http://b.example/x", server, b"good"))
 
 
+def test_server_that_no_host_is_listed_with_is_clean_with_all_of_them() -> None:
+    clean = CleanFields(100, has_pairs=True)
+
+    def seen(host: bytes, server: bytes) -> list[bytes]:
+        return fields(b"GET", b"http://" + host + b"/", server, b"good")
+
+    of_pairs = CLEAN._replace(by_server=True)
+    clean.remember(seen(b"a.example", b"192.0.2.1"), of_pairs._replace(unpaired=True))
+    # A host that is in no pair asks nothing of the address, and takes nothing back.
+    clean.remember(seen(b"b.example", b"192.0.2.1"), CLEAN)
+    clean.remember(seen(b"c.example", b"192.0.2.2"), of_pairs)
+    assert clean.covers(seen(b"a.example", b"192.0.2.1"))
+    assert clean.covers(seen(b"c.example", b"192.0.2.1"))
+    assert not clean.covers(seen(b"a.example", b"192.0.2.2"))
+    assert not clean.covers(seen(b"d.example", b"192.0.2.1"))
+
+
 @given(
     st.lists(
         st.binary(max_size=30).map(lambda b: b.replace(b" ", b"").replace(b"\n", b"")),

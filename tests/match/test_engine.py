@@ -275,3 +275,32 @@ def test_a_line_is_looked_up_in_few_ways_whatever_a_client_writes_into_it(
         most = max(most, len(asked))
     # Each URL in up to nine readings of its path, with its query and without.
     assert 5 < most <= 50
+
+
+@pytest.mark.parametrize("gates", ["", "epsilon = 0.5", "epsilon = 0.0001"])
+def test_what_is_remembered_changes_no_match_of_pairs(
+    installation: Installation, gates: str
+) -> None:
+    installation.configure(f"domain_ip_by_domain = false\n{gates}")
+    installation.add(
+        "listed",
+        *(attribute("domain|ip", f"h{n}.example|192.0.2.{n}") for n in range(4)),
+        attribute("ip-dst", "192.0.2.9"),
+        attribute("ip-dst|port", "192.0.2.8|80"),
+    )
+    installation.refresh()
+    matcher = installation.matcher()
+    hosts = [f"h{n}.example" for n in range(8)] + ["192.0.2.3", "[64:ff9b::c000:202]"]
+    servers = ["", *(f"192.0.2.{n}" for n in range(10)), "64:ff9b::c000:201", "::ffff:192.0.2.2"]
+    entries = [
+        Entry(uri=f"http://{host}/", server=server, method="GET")
+        for host in hosts
+        for server in servers
+    ]
+    alone = {entry: len(Engine(matcher, 1000).matches(entry)) for entry in entries}
+    assert len(set(alone.values())) > 1
+    draw = random.Random(22)
+    for limit in (8, 1000):
+        engine = Engine(matcher, limit)
+        for entry in draw.choices(entries, k=600):
+            assert len(engine.matches(entry)) == alone[entry], entry
