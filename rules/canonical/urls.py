@@ -44,6 +44,7 @@ _INDEX: Final = re.compile(
     r"(?:index\.(?:html|htm|shtml|php|asp|aspx|jsp|cgi)|default\.(?:html|htm|asp|aspx))"
 )
 _QUERY_MARK: Final = b"?"
+_DOTS: Final = (b".", b"..")
 # U+DC80 to U+DCFF, as "surrogatepass" writes them.
 _ESCAPED_BYTE: Final = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")
 
@@ -74,7 +75,7 @@ def canonical_url(text: str) -> Url:
     check_size(text)
     url, path, _, query = _taken_apart(text)
     read = escape(unescape(read_by_browsers(path)), _QUERY_MARK)
-    return Url(url.host, f"{url.value}{_spelled(read, None)}{query}")
+    return Url(url.host, f"{url.value}{_without_index(_spelled(read, None))}{query}")
 
 
 def observed_url(text: str) -> tuple[str, ...]:
@@ -96,11 +97,10 @@ def observed_url(text: str) -> tuple[str, ...]:
         places.append(url.value.replace(f"[{url.host.value}]", embedded, 1))
     plain, spell = _undone(path)
     # Most readings of most paths are the same.
-    read = dict.fromkeys(readings_of(path, plain))
-    paths = dict.fromkeys(_spelled(one, spell) for one in read)
+    read = {one: _spelled(one, spell) for one in dict.fromkeys(readings_of(path, plain))}
+    paths = dict.fromkeys(map(_without_index, read.values()))
     if kind := sent[len(path) :]:
-        # inkgate until 0.1 kept it.
-        paths[_spelled(escape(read_by_0_1(plain + kind), _QUERY_MARK), None)] = None
+        paths[_with_ftp_type(plain, kind, read, spell)] = None
     found = (f"{place}{one}{part}" for place in places for one in paths for part in (query, ""))
     return tuple(dict.fromkeys(found))
 
@@ -246,15 +246,29 @@ class _Remembered(dict[bytes, bytes]):
         return made
 
 
+def _with_ftp_type(
+    plain: bytes, kind: bytes, read: dict[bytes, str], spell: Callable[[bytes], bytes] | None
+) -> str:
+    """The path with its `;type=`, which inkgate until 0.1 kept as the end of the last segment."""
+    if plain.rpartition(b"/")[2] in _DOTS:
+        # With that behind them they are a name.
+        return _spelled(escape(read_by_0_1(plain + kind), _QUERY_MARK), None)
+    before = read_by_0_1(plain)
+    return (read.get(before) or _spelled(before, spell)) + kind.decode("ascii")
+
+
 def _spelled(path: bytes, spell: Callable[[bytes], bytes] | None) -> str:
-    """The canonical form of a path that was read, with one escape for what needs one."""
+    """A path that was read, index pages and all, with one escape for what needs one."""
     while b"//" in path:
         path = path.replace(b"//", b"/")
     if spell:
         path = b"/".join(map(spell, path.split(b"/")))
-    text = resolved(path.decode("ascii"))
-    before, slash, last = text.rpartition("/")
-    return before + slash if _INDEX.fullmatch(last) else text
+    return resolved(path.decode("ascii"))
+
+
+def _without_index(path: str) -> str:
+    before, slash, last = path.rpartition("/")
+    return before + slash if _INDEX.fullmatch(last) else path
 
 
 def _query(text: str) -> str:
