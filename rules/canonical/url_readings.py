@@ -66,14 +66,15 @@ READINGS: Final = (
 _ESCAPED_DOT: Final = re.compile(r"/%2[Ee](?=/|\Z)")
 _ESCAPED_DOTS: Final = re.compile(r"/(?:\.%2[Ee]|%2[Ee]\.|%2[Ee]%2[Ee])(?=/|\Z)")
 _FOLDERS: Final = ("", ".", "..")
-# No byte of a path: what stands for an empty segment, and for a NUL, which not every Python's
-# `normpath` reads on after.
+# No byte of a path: what stands for an empty segment, and for a NUL where Python's `normpath` does
+# not read on after one.
 _EMPTY: Final = "\u0100"
 _NUL: Final = "\u0101"
+_READS_ON: Final = normpath("/a\0b") == "/a\0b"
 _ENDS: Final = (b"/", b"/.", b"/..")
 
 
-def readings_of(path: bytes, plain: bytes) -> Iterator[bytes]:
+def readings_of(path: bytes, plain: bytes) -> Iterator[str]:
     """A path with its `.` and `..` resolved, once for each reading; more than once the same.
 
     Args:
@@ -81,12 +82,13 @@ def readings_of(path: bytes, plain: bytes) -> Iterator[bytes]:
         plain: it with slashes for backslashes, and all layers of escapes undone in each segment.
 
     Yields:
-        paths in which a backslash separates nothing: those that do are slashes.
+        paths as `byte_text` has them, in which a backslash separates nothing: those that do are
+        slashes. What is left of empty segments decides nothing.
     """
     slashed = path.replace(b"\\", b"/")
     has_odd_end = plain.endswith(_ENDS) and not path.endswith(b"/")
     if not has_odd_end and b".." not in plain and b";" not in plain:
-        yield slashed
+        yield byte_text(slashed)
         return
     by_layers = {0: path, 1: unescape_once(path), ALL: plain}
     told: set[tuple[bytes, bool, bool]] = set()
@@ -98,12 +100,12 @@ def readings_of(path: bytes, plain: bytes) -> Iterator[bytes]:
             yield _without_dots(text, reading)
 
 
-def read_by_browsers(path: bytes) -> bytes:
+def read_by_browsers(path: bytes) -> str:
     """A path as browsers ask for it."""
     return _without_dots(_separated(path, BROWSERS), BROWSERS)
 
 
-def read_by_0_1(plain: bytes) -> bytes:
+def read_by_0_1(plain: bytes) -> str:
     """A path without backslashes and escapes as inkgate until 0.1 sealed it."""
     return _without_dots(plain, BY_0_1)
 
@@ -127,22 +129,27 @@ def _separated(path: bytes, reading: Reading) -> bytes:
     return path
 
 
-def _without_dots(path: bytes, reading: Reading) -> bytes:
-    text = path.decode("latin-1")
-    has_nul = "\0" in text
-    if has_nul:
-        text = text.replace("\0", _NUL)
+def byte_text(data: bytes) -> str:
+    """Bytes as characters, one each, for `normpath`."""
+    text = data.decode("latin-1")
+    return text if _READS_ON else text.replace("\0", _NUL)
+
+
+def bytes_of(text: str) -> bytes:
+    """What `byte_text` was made of."""
+    return (text if _READS_ON else text.replace(_NUL, "\0")).encode("latin-1")
+
+
+def _without_dots(path: bytes, reading: Reading) -> str:
+    text = byte_text(path)
     text = text[text.find("/") :] if "/" in text else "/"
     if "%2e" in text or "%2E" in text:
         text = _ESCAPED_DOT.sub("/.", _ESCAPED_DOTS.sub("/..", text))
-    keeps_empty = not reading.is_merging and "//" in text
-    if keeps_empty:
-        # Twice, as each replaces every second one of a run.
+    if reading.is_merging or "//" not in text:
+        text = resolved(text)
+    else:
+        # Twice, as each replaces every second one of a run. What is left of them is merged
+        # in the canonical form.
         text = text.replace("//", f"/{_EMPTY}/").replace("//", f"/{_EMPTY}/")
-    text = resolved(text)
-    if keeps_empty:
-        text = text.replace(_EMPTY, "")
-    if has_nul:
-        text = text.replace(_NUL, "\0")
-    path = text.encode("latin-1")
-    return path.rstrip(b"/") or b"/" if reading.ends_in_files else path
+        text = resolved(text).replace(f"/{_EMPTY}", "") or "/"
+    return text.rstrip("/") or "/" if reading.ends_in_files else text

@@ -16,6 +16,7 @@ from inkgate.rules.canonical.hosts import Host, canonical_host
 from inkgate.rules.canonical.names import longest_suffix
 from inkgate.rules.canonical.refused import Refused, check_size
 from inkgate.rules.canonical.url_readings import (
+    bytes_of,
     read_by_0_1,
     read_by_browsers,
     readings_of,
@@ -51,6 +52,9 @@ _ESCAPED_BYTE: Final = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")
 MAX_OBSERVED_BYTES: Final = 64 * 1024
 
 
+Spell = Callable[[str], str]
+
+
 class Authority(NamedTuple):
     """Where a URL points: canonical host, and its port if it was written."""
 
@@ -74,8 +78,9 @@ def canonical_url(text: str) -> Url:
     """
     check_size(text)
     url, path, _, query = _taken_apart(text)
-    read = escape(unescape(read_by_browsers(path)), _QUERY_MARK)
-    return Url(url.host, f"{url.value}{_without_index(_spelled(read, None))}{query}")
+    _, spell = _undone(path)
+    shown = _without_index(_spelled(read_by_browsers(path), spell))
+    return Url(url.host, f"{url.value}{shown}{query}")
 
 
 def observed_url(text: str) -> tuple[str, ...]:
@@ -224,46 +229,52 @@ def _its_byte(escaped: re.Match[bytes]) -> bytes:
     return bytes(((middle << 6 | last & 0x3F) & 0xFF,))
 
 
-def _undone(path: bytes) -> tuple[bytes, Callable[[bytes], bytes] | None]:
+def _undone(path: bytes) -> tuple[bytes, Spell | None]:
     """A path for `readings_of`, and what gives a segment of its readings the one escape."""
     if is_plain(path, _QUERY_MARK):
         return path, None
     # The readings of a path share most of their segments.
-    once = _Remembered(unescape).__getitem__
+    once = _Undone().__getitem__
     plain = b"/".join(map(once, path.replace(b"\\", b"/").split(b"/")))
-    return plain, _Remembered(lambda segment: escape(once(segment), _QUERY_MARK)).__getitem__
+    return plain, _Spelled(once).__getitem__
 
 
-class _Remembered(dict[bytes, bytes]):
-    """What a function makes of segments: functools.cache takes twice as long for thousands."""
-
-    def __init__(self, made: Callable[[bytes], bytes]) -> None:
-        super().__init__()
-        self._made = made
+class _Undone(dict[bytes, bytes]):
+    """Segments without escapes: functools.cache takes twice as long for thousands."""
 
     def __missing__(self, segment: bytes) -> bytes:
-        self[segment] = made = self._made(segment)
+        self[segment] = made = unescape(segment)
         return made
 
 
-def _with_ftp_type(
-    plain: bytes, kind: bytes, read: dict[bytes, str], spell: Callable[[bytes], bytes] | None
-) -> str:
+class _Spelled(dict[str, str]):
+    """Segments of a reading, with one escape for what needs one.
+
+    Args:
+        once: undoes the escapes of one.
+    """
+
+    def __init__(self, once: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._once = once
+
+    def __missing__(self, segment: str) -> str:
+        self[segment] = made = escape(self._once(bytes_of(segment)), _QUERY_MARK).decode("ascii")
+        return made
+
+
+def _with_ftp_type(plain: bytes, kind: bytes, read: dict[str, str], spell: Spell | None) -> str:
     """The path with its `;type=`, which inkgate until 0.1 kept as the end of the last segment."""
     if plain.rpartition(b"/")[2] in _DOTS:
         # With that behind them they are a name.
-        return _spelled(escape(read_by_0_1(plain + kind), _QUERY_MARK), None)
+        return _spelled(read_by_0_1(plain + kind), spell)
     before = read_by_0_1(plain)
     return (read.get(before) or _spelled(before, spell)) + kind.decode("ascii")
 
 
-def _spelled(path: bytes, spell: Callable[[bytes], bytes] | None) -> str:
+def _spelled(path: str, spell: Spell | None) -> str:
     """A path that was read, index pages and all, with one escape for what needs one."""
-    while b"//" in path:
-        path = path.replace(b"//", b"/")
-    if spell:
-        path = b"/".join(map(spell, path.split(b"/")))
-    return resolved(path.decode("ascii"))
+    return resolved("/".join(map(spell, path.split("/"))) if spell else path)
 
 
 def _without_index(path: str) -> str:
