@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inkgate.helper.protocol import ABSENT, METHOD, SERVER, URI, USER_AGENT
-from inkgate.rules.lookup.clean_parts import AS_BYTES, UNPAIRED, CleanParts, keep
+from inkgate.rules.lookup.clean_parts import AS_BYTES, CLEAN, UNPAIRED, CleanParts, is_short, keep
 from inkgate.rules.lookup.recent import Recent
 from inkgate.rules.lookup.verdicts import Findings
 
@@ -18,18 +18,13 @@ class CleanFields(CleanParts[bytes]):
     Args:
         limit: hosts to remember; of servers a quarter of it, of User-Agents and of hosts
             that are listed a sixteenth each.
-        has_pairs: whether a host can be listed together with the address of a server.
-
-    Attributes:
-        hosts_anywhere: clean hosts that are so whatever server's address they have.
     """
 
-    __slots__ = ("_listed", "hosts_anywhere")
+    __slots__ = ("_listed",)
 
-    def __init__(self, limit: int, *, has_pairs: bool = False) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(limit, limit // 4, limit // 16)
         self._listed: Recent[bytes, bool] = Recent(limit // 16)
-        self.hosts_anywhere = Recent[bytes, bool](limit // 2) if has_pairs else self.hosts
 
     def is_listed(self, uri: bytes) -> bool:
         """Whether a URI's host was found to be blocked, whatever the URL.
@@ -50,7 +45,7 @@ class CleanFields(CleanParts[bytes]):
             and (
                 fields[SERVER] == ABSENT
                 or (known := self.servers.get(fields[SERVER])) == UNPAIRED
-                or (known and self.hosts_anywhere.get(key))
+                or (known and self.hosts.get(key) == UNPAIRED)
             )
             and self.agents.get(fields[USER_AGENT])
         )
@@ -59,9 +54,10 @@ class CleanFields(CleanParts[bytes]):
         """Remember what a look-up found to be clean by itself."""
         host = host_key(fields[URI])
         if (found.clean_host or found.listed_host) and AS_BYTES.decides_host(fields[METHOD], host):
-            keep(self.hosts if found.clean_host else self._listed, host)
-            if found.clean_host and not found.by_server:
-                keep(self.hosts_anywhere, host)
+            if not found.clean_host:
+                keep(self._listed, host)
+            elif is_short(host):
+                self.hosts.put(host, CLEAN if found.by_server else UNPAIRED)
         if found.clean_server:
             self.keep_server(fields[SERVER], unpaired=found.unpaired)
         if found.clean_agent:

@@ -181,7 +181,7 @@ class Helper:
             and (
                 fields[SERVER] == ABSENT
                 or (known := clean.servers.get(fields[SERVER])) == UNPAIRED
-                or (known and clean.hosts_anywhere.get(key))
+                or (known and hosts.get(key) == UNPAIRED)
             )
             and (rules.plain or clean.agents.get(fields[USER_AGENT]))
             and len(identity) <= SHORT_ID_DIGITS
@@ -223,7 +223,6 @@ class Helper:
     def _sort(self, lines: list[bytes], rules: HelperRules) -> None:
         """Answer the requests that are known to be clean and queue the others."""
         hosts, servers, agents = rules.clean.hosts, rules.clean.servers, rules.clean.agents
-        anywhere = rules.clean.hosts_anywhere
         young = hosts.young
         plain = rules.plain
         remembered = rules.remembered
@@ -247,7 +246,7 @@ class Helper:
                     and (
                         fields[SERVER] == ABSENT
                         or (known := servers.get(fields[SERVER])) == UNPAIRED
-                        or (known and anywhere.get(key))
+                        or (known and hosts.get(key) == UNPAIRED)
                     )
                     and (plain or agents.get(fields[USER_AGENT]))
                     and len(identity) <= SHORT_ID_DIGITS

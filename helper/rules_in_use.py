@@ -98,7 +98,7 @@ def watch_rules(
     """What keeps the helper's rules up to date."""
 
     def prepare(opened: OpenRuleSet) -> HelperRules:
-        clean = CleanFields(settings.cached_hosts, has_pairs=opened.matcher.has_pairs)
+        clean = CleanFields(settings.cached_hosts)
         plain = not opened.matcher.has_user_agents
         remembered = opened.remembered
         return HelperRules(opened, clean, plain, remembered, remembered.store)

@@ -64,10 +64,10 @@ AS_TEXT: Final = Spelling("/", "://", "CONNECT", re.compile(r".*:[0-9]+"))
 
 
 CLEAN: Final = 1
-"""Of a server's address: clean by itself."""
+"""Of a host, or of a server's address: clean by itself."""
 
 UNPAIRED: Final = 2
-"""The same, and listed together with no host."""
+"""The same, and listed together with no address of a server, or with no host."""
 
 
 class CleanParts(Generic[AnyStr]):
@@ -79,7 +79,7 @@ class CleanParts(Generic[AnyStr]):
         agents: the same.
 
     Attributes:
-        hosts: hosts that are clean with all of their URLs.
+        hosts: hosts that are clean with all of their URLs: `CLEAN` or `UNPAIRED`.
         servers: addresses of servers: `CLEAN`, or `UNPAIRED` where known.
         agents: User-Agent headers.
     """
@@ -87,7 +87,7 @@ class CleanParts(Generic[AnyStr]):
     __slots__ = ("agents", "hosts", "servers")
 
     def __init__(self, hosts: int, servers: int, agents: int) -> None:
-        self.hosts: Recent[AnyStr, bool] = Recent(hosts)
+        self.hosts: Recent[AnyStr, int] = Recent(hosts)
         self.servers: Recent[AnyStr, int] = Recent(servers)
         self.agents: Recent[AnyStr, bool] = Recent(agents)
 
@@ -97,7 +97,7 @@ class CleanParts(Generic[AnyStr]):
             self.servers.put(server, UNPAIRED if unpaired else CLEAN)
 
 
-def keep(parts: Recent[AnyStr, bool], spelled: AnyStr) -> None:
+def keep(parts: Recent[AnyStr, bool] | Recent[AnyStr, int], spelled: AnyStr) -> None:
     """Remember a clean part, unless it is too long to be worth it."""
     if is_short(spelled):
         parts.put(spelled, True)

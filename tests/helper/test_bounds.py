@@ -124,7 +124,7 @@ def test_clean_part_says_nothing_of_the_others() -> None:
 
 
 def test_host_that_may_be_listed_with_an_address_is_clean_only_without_one() -> None:
-    clean = CleanFields(100, has_pairs=True)
+    clean = CleanFields(100)
     by_server = fields(b"GET", b"http://a.example/", b"192.0.2.1", b"good")
     clean.remember(by_server, CLEAN._replace(by_server=True))
     clean.remember(fields(b"GET", b"http://b.example/", b"192.0.2.2", b"good"), CLEAN)
@@ -135,7 +135,7 @@ def test_host_that_may_be_listed_with_an_address_is_clean_only_without_one() -> 
 
 
 def test_server_that_no_host_is_listed_with_is_clean_with_all_of_them() -> None:
-    clean = CleanFields(100, has_pairs=True)
+    clean = CleanFields(100)
 
     def seen(host: bytes, server: bytes) -> list[bytes]:
         return fields(b"GET", b"http://" + host + b"/", server, b"good")
